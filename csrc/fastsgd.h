@@ -1,0 +1,227 @@
+/* fastsgd.h: stochastic gradient descent for K linear models (lanes) over the same rows. Pure C11.
+ *
+ * n samples, d features, K lanes. Lane k minimises
+ *
+ *     L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)  +  alpha_k / 2 * |w|^2
+ *
+ * One step draws a batch B of m rows and does, for every lane with m_k rows of weight s_ik > 0,
+ *
+ *     z_i = x_i . w + b                               score
+ *     c_i = s_i * dloss(z_i, y_i)                     slope
+ *     g   = (1 / m_k) * sum_i c_i x_i  + alpha_k w    accumulate
+ *     v   = beta v + g;   w = w - eta v               update   (Nesterov: w - eta (g + beta v))
+ *
+ * Data, Lanes and Settings say what is trained, State is all that training changes, Report is what
+ * a call did. The core takes arrays and returns a status: no Python, no printing, no globals that
+ * change, no threads, no signal handlers; scratch memory is freed before a call returns.
+ * All arrays are the caller's. docs/decisions.md says why the state is laid out as it is.
+ */
+#ifndef FASTSGD_H
+#define FASTSGD_H
+
+#include <stdint.h>
+
+typedef enum {
+    FSGD_OK = 0,
+    FSGD_NONFINITE = 1, /* a score is not finite; Report says where */
+    FSGD_NO_MEMORY = 2, /* scratch memory could not be had; nothing was changed */
+    FSGD_BAD_CSR = 3,   /* the structure of a CSR matrix is broken; the position is reported */
+} fsgd_status;
+
+typedef enum { FSGD_FLOAT32, FSGD_FLOAT64 } fsgd_dtype;
+typedef enum {
+    FSGD_DENSE,
+    FSGD_CSR32,
+    FSGD_CSR64
+} fsgd_layout; /* CSR by the width of its indices */
+
+/* The lists below have the order of their Python twins: losses.LOSSES, sampling.SAMPLINGS,
+ * schedules.SCHEDULES. */
+typedef enum {
+    FSGD_SQUARED_ERROR,
+    FSGD_LOG_LOSS,
+    FSGD_HINGE,
+    FSGD_LINEAR,
+    FSGD_N_LOSSES
+} fsgd_loss;
+
+typedef enum { FSGD_RESHUFFLE, FSGD_ONCE, FSGD_REPLACEMENT, FSGD_SEQUENTIAL } fsgd_sampling;
+
+typedef enum {
+    FSGD_CONSTANT,
+    FSGD_INVERSE,
+    FSGD_INVSCALING,
+    FSGD_STEP,
+    FSGD_EXPONENTIAL,
+    FSGD_COSINE
+} fsgd_schedule_kind;
+
+/* What is known of a loss. */
+typedef struct {
+    const char *name;
+    double smoothness;          /* upper bound of the second derivative in z; infinite at a kink */
+    double infimum;             /* minus infinity: refused without an L2 term */
+    int takes_real, takes_sign; /* targets: any finite y; y in {-1, +1} */
+} fsgd_loss_info;
+
+/* Examples, read in place. A real is a float or a double, by dtype. */
+typedef struct {
+    int64_t n, d;
+    fsgd_dtype dtype;
+    fsgd_layout layout;
+    const void *x;       /* dense: (n, d) reals, C order; CSR: nnz reals */
+    const void *indices; /* CSR: column of each value, nnz; NULL when dense */
+    const void *indptr;  /* CSR: where rows start, n + 1; NULL when dense */
+    int64_t n_targets;
+    const void *y;             /* (n, n_targets) reals */
+    const void *sample_weight; /* n reals, or NULL for ones */
+} fsgd_data;
+
+/* Hyper-parameters per lane. Every array has `padded` elements; those from k on are never active.
+ */
+typedef struct {
+    int64_t k;                     /* lanes */
+    int64_t padded;                /* fsgd_padded_lanes(k) */
+    const double *alpha;           /* L2 strength */
+    const double *eta0;            /* base learning rate */
+    const double *mu;              /* curvature of the "inverse" schedule */
+    const double *label;           /* sign targets: y equal to it is +1, else -1 */
+    const double *weight_positive; /* class weights; 1 for real targets */
+    const double *weight_negative;
+    const int64_t *target; /* column of y */
+} fsgd_lanes;
+
+/* A schedule's constants; csrc/schedule.h has the formulas. */
+typedef struct {
+    fsgd_schedule_kind kind;
+    double power_t;      /* invscaling: exponent */
+    double decay;        /* step, exponential: factor */
+    double step_epochs;  /* step: epochs between drops */
+    double total_epochs; /* cosine: horizon */
+    double warmup_steps; /* updates of linear warm-up */
+} fsgd_schedule;
+
+/* What all lanes share. */
+typedef struct {
+    fsgd_loss loss;
+    int sign_targets; /* compare y with the lane's label */
+    int fit_intercept;
+    int nesterov;
+    double momentum;    /* beta */
+    int64_t average;    /* 0, or the number of the update from which weights are averaged */
+    int64_t batch_size; /* 1 to n */
+    fsgd_sampling sampling;
+    uint64_t seed;
+    fsgd_schedule schedule;
+} fsgd_settings;
+
+/* All that training changes. A run that is stopped, copied and continued has the same bits.
+ *
+ * A weight carries width = 1 + (momentum) + (averaging) numbers, (w, v, q): the weight, its
+ * momentum and q = N (a - w), where a is the average of N weights. q stays put while w does, so
+ * averaging costs nothing for a feature that is not there, and does not stagnate in float32 as a
+ * running mean does. A step is linear in them: u <- u + D u + p g, with D (width, width) and p
+ * (width) a lane's coefficients of that step and g the gradient of the loss.
+ *
+ * width 1:           w = scale * stored, so that L2 costs nothing a feature.
+ * width > 1 on CSR:  a feature's vector u holds at its `stamp`, a number of pending steps. history
+ * is a binary tree of the products of their D: node i of level l turns u at step i 2^l into u at
+ * step (i + 1) 2^l. A feature that comes back catches up in O(log steps). After history_size steps
+ * all catch up, O(d).
+ */
+typedef struct {
+    fsgd_dtype dtype;
+    int64_t d, k, padded, width;
+    int64_t feature_stride; /* w[j * feature_stride + q * vector_stride + lane] */
+    int64_t vector_stride;
+    void *w;              /* K = 1: (width, d padded); K > 1: (d, width, padded) */
+    void *intercept;      /* (width, padded) */
+    double *scale;        /* (padded) */
+    double *active;       /* (padded) 1, or 0 for a frozen lane */
+    int64_t *t;           /* (padded) updates done */
+    int64_t epoch;        /* epochs done */
+    int64_t row;          /* rows of this epoch whose update is done */
+    int64_t batch_row;    /* rows of the open batch that are accumulated */
+    int64_t batch_nnz;    /* their values */
+    double *batch_count;  /* (padded) m_k of the open batch */
+    void *grad;           /* batch_size > 1: (d, padded), K = 1: (d padded): sum of c_i x_i */
+    void *grad_intercept; /* (padded) */
+    double *loss_sum;     /* (padded) sum of s_i loss(z_i, y_i) over the epoch so far */
+    double *row_count;    /* (padded) rows with s_i > 0 in the epoch so far */
+    int64_t history_size; /* a power of two; 0 when there is no history */
+    int64_t pending;      /* steps in the history */
+    void *history;        /* (2 history_size, width, width, padded) D, as differences from I */
+    int32_t *stamp;       /* (d) */
+} fsgd_state;
+
+/* What a call did. */
+typedef struct {
+    int epoch_done; /* the epoch's last row is done; State is at the start of the next */
+    int clipped;    /* eta * alpha >= 1 set weights to zero */
+    int64_t work;   /* values read, with a little for each row */
+    int64_t row;    /* FSGD_NONFINITE: the row */
+    int64_t step;   /* FSGD_NONFINITE: updates done */
+    double eta;     /* the last learning rate of lane 0 */
+} fsgd_report;
+
+typedef struct {
+    const fsgd_data *data;
+    const fsgd_lanes *lanes;
+    const fsgd_settings *settings;
+    fsgd_state *state;
+    const int64_t *order; /* the rows in the order of this epoch, n; NULL for storage order */
+} fsgd_problem;
+
+/* Kernels of one instruction set. Structure and ranges are checked by the caller. */
+typedef struct {
+    const char *isa;
+    /* Train until about `budget` values were read or the epoch is done. May stop inside a batch. */
+    fsgd_status (*run)(const fsgd_problem *problem, int64_t budget, fsgd_report *report);
+    /* The verbs of a step, for m rows. z, c: (m, padded) reals. */
+    fsgd_status (*score)(const fsgd_problem *problem, const int64_t *rows, int64_t m, void *z);
+    fsgd_status (*slope)(const fsgd_problem *problem, const int64_t *rows, int64_t m, const void *z,
+                         void *c); /* also adds to loss_sum, row_count, batch_count */
+    fsgd_status (*accumulate)(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                              const void *c); /* into grad; needs batch_size > 1 */
+    /* The model as it stands; leaves State as it was. out: (k, d), intercept: (k) reals. */
+    fsgd_status (*weights)(const fsgd_problem *problem, int average, void *out, void *intercept);
+    /* Make stored weights plain: scale 1, nothing pending. */
+    fsgd_status (*settle)(const fsgd_problem *problem);
+    /* out[i] = value or slope of a loss at z[i], y[i], for tests. */
+    void (*loss)(fsgd_dtype dtype, fsgd_loss loss, int slope, int64_t n, const void *z,
+                 const void *y, void *out);
+} fsgd_kernels;
+
+/* dispatch.c: the best kernels of this machine (NULL), or those of a name; NULL if not to be had.
+ */
+const fsgd_kernels *fsgd_kernels_for(const char *isa);
+/* Names of the compiled instruction sets, best last, NULL at the end; whether this machine has one.
+ */
+const char *const *fsgd_isas(void);
+int fsgd_isa_supported(const char *isa);
+
+/* loss.c */
+extern const fsgd_loss_info fsgd_losses[FSGD_N_LOSSES];
+
+/* sampler.c: draws `start` to `start + count` of an epoch's order, n rows; order: (n). A
+ * permutation is made in place from its first draw on, so calls must cover 0 to n without gaps. */
+void fsgd_order(const fsgd_settings *settings, int64_t n, int64_t epoch, int64_t start,
+                int64_t count, int64_t *order);
+
+/* check.c: rows `start` to `stop` of a CSR structure: indptr starts at 0, never falls and ends at
+ * nnz, indices lie in [0, d). *where is the offending row. */
+fsgd_status fsgd_check_csr(const fsgd_data *data, int64_t nnz, int64_t start, int64_t stop,
+                           int64_t *where);
+
+/* Lanes rounded up to whole vectors: 1, 4, 8, then multiples of 16. */
+static inline int64_t fsgd_padded_lanes(int64_t k) {
+    if (k == 1) return 1;
+    if (k <= 4) return 4;
+    if (k <= 8) return 8;
+    return (k + 15) / 16 * 16;
+}
+
+/* Features rounded up, for K = 1: whole vectors of every instruction set. */
+static inline int64_t fsgd_padded_features(int64_t d) { return (d + 15) / 16 * 16; }
+
+#endif

@@ -1,0 +1,525 @@
+/* kernel.h: training for one element type and one instruction set.
+ *
+ * Template parameters:
+ *     REAL          float or double
+ *     REAL_BYTES    sizeof(REAL), for the preprocessor
+ *     VECTOR_BYTES  width of the instruction set's vectors, 16 to 64
+ *     NAME(x)       x with a suffix for the type
+ *
+ * The pieces: this file has what every layout shares (context, loading, slopes, the coefficients of
+ * an update, the loop over batches); row.h is one lane on dense rows, SIMD along the features;
+ * lanes.h is everything else, SIMD along the lanes. Each gives a NAME(verbs).
+ */
+
+#include "vmath.h"
+#include "loss.h"
+
+enum {
+    NAME(max_width) = 3,
+    NAME(ring) = 4,        /* rows in flight of a single-sample run: the current one and 3 ahead */
+    NAME(max_chunk) = 32,  /* rows of a batch that are scored together */
+    NAME(loss_block) = 64, /* single-sample scores whose loss values are computed together */
+    NAME(chunk_bytes) = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
+};
+
+/* Everything a call works with: the problem, and scratch that is freed before the call returns. */
+typedef struct {
+    const fsgd_data *data;
+    const fsgd_lanes *lanes;
+    const fsgd_settings *settings;
+    fsgd_state *state;
+    const int64_t *order;
+    fsgd_report *report;
+    int64_t row_stride;  /* padded features */
+    int64_t chunk;       /* rows of a chunk; a function of d and the type alone */
+    REAL *rows;          /* (max(ring, chunk), row_stride) dense rows, padded with zeros */
+    REAL *z, *c, *y, *s; /* (chunk, padded) scores, slopes, targets, weights */
+    REAL *label, *weight_positive, *weight_negative; /* (padded); weights are 0 in a frozen lane */
+    double *eta, *count;                             /* (padded) */
+    REAL *D, *D0;  /* (width, width, padded) of this step: features, intercept */
+    REAL *p, *p0;  /* (width, padded) */
+    int64_t *iota; /* (chunk) row numbers when there is no order */
+    void *block;
+} NAME(context);
+
+/* The verbs of a step. Each works on ctx->z, ctx->c and the state. */
+typedef struct {
+    void (*score)(NAME(context) *, const int64_t *rows, int64_t m);
+    void (*accumulate)(NAME(context) *, const int64_t *rows, int64_t m);
+    void (*update)(NAME(context) *, const int64_t *rows, int64_t m);
+    fsgd_status (*run_single)(NAME(context) *, int64_t budget);
+    void (*catch_up_all)(NAME(context) *);
+    void (*weights)(NAME(context) *, int average, REAL *out);
+} NAME(verbs);
+
+/* ------------------------------------------------------------------ context */
+
+static void *NAME(take)(char **free_memory, int64_t count, size_t size) {
+    char *taken = *free_memory;
+    *free_memory += ((size_t)count * size + 63) / 64 * 64;
+    return taken;
+}
+
+/* Lay the scratch arrays out from `base` on; returns the bytes needed. */
+static size_t NAME(lay_out)(NAME(context) * ctx, char *base) {
+    char *at = base;
+    int64_t padded = ctx->lanes->padded, chunk = ctx->chunk, width = ctx->state->width;
+    int64_t rows = ctx->data->layout != FSGD_DENSE ? 0 : chunk > NAME(ring) ? chunk : NAME(ring);
+    ctx->rows = NAME(take)(&at, rows * ctx->row_stride, sizeof(REAL));
+    ctx->z = NAME(take)(&at, chunk * padded, sizeof(REAL));
+    ctx->c = NAME(take)(&at, chunk * padded, sizeof(REAL));
+    ctx->y = NAME(take)(&at, chunk * padded, sizeof(REAL));
+    ctx->s = NAME(take)(&at, chunk * padded, sizeof(REAL));
+    ctx->label = NAME(take)(&at, padded, sizeof(REAL));
+    ctx->weight_positive = NAME(take)(&at, padded, sizeof(REAL));
+    ctx->weight_negative = NAME(take)(&at, padded, sizeof(REAL));
+    ctx->eta = NAME(take)(&at, padded, sizeof(double));
+    ctx->count = NAME(take)(&at, padded, sizeof(double));
+    ctx->D = NAME(take)(&at, width * width * padded, sizeof(REAL));
+    ctx->D0 = NAME(take)(&at, width * width * padded, sizeof(REAL));
+    ctx->p = NAME(take)(&at, width * padded, sizeof(REAL));
+    ctx->p0 = NAME(take)(&at, width * padded, sizeof(REAL));
+    ctx->iota = NAME(take)(&at, chunk, sizeof(int64_t));
+    return (size_t)(at - base);
+}
+
+static fsgd_status NAME(open)(NAME(context) * ctx, const fsgd_problem *problem,
+                              fsgd_report *report) {
+    const fsgd_lanes *lanes = problem->lanes;
+    *ctx = (NAME(context)){.data = problem->data,
+                           .lanes = lanes,
+                           .settings = problem->settings,
+                           .state = problem->state,
+                           .order = problem->order,
+                           .report = report,
+                           .row_stride = fsgd_padded_features(problem->data->d)};
+    int64_t fit = NAME(chunk_bytes) / (ctx->row_stride * (int64_t)sizeof(REAL));
+    ctx->chunk = fit < 1 ? 1 : fit > NAME(max_chunk) ? NAME(max_chunk) : fit;
+    size_t bytes = NAME(lay_out)(ctx, NULL);
+    ctx->block = aligned_alloc(64, bytes);
+    if (!ctx->block) return FSGD_NO_MEMORY;
+    memset(ctx->block, 0, bytes);
+    NAME(lay_out)(ctx, ctx->block);
+    for (int64_t k = 0; k < lanes->padded; ++k) {
+        const int signs = problem->settings->sign_targets;
+        const double active = ctx->state->active[k];
+        ctx->label[k] = (REAL)lanes->label[k];
+        ctx->weight_positive[k] = (REAL)(signs ? active * lanes->weight_positive[k] : active);
+        ctx->weight_negative[k] = (REAL)(signs ? active * lanes->weight_negative[k] : active);
+    }
+    return FSGD_OK;
+}
+
+static void NAME(close)(NAME(context) * ctx) { free(ctx->block); }
+
+/* ------------------------------------------------------------------ rows */
+
+/* Copy dense row i into `to` (row_stride), whose padding is zero already. */
+static inline void NAME(load_row)(const NAME(context) * ctx, int64_t i, REAL *restrict to) {
+    const int64_t d = ctx->data->d;
+    const REAL *from = (const REAL *)ctx->data->x + i * d;
+    int64_t j = 0;
+    for (; j + 16 <= d; j += 16) memcpy(to + j, from + j, 16 * sizeof(REAL));
+    if (j == d) return;
+    if (d >= 16) { /* the last 16, over some that are there already */
+        memcpy(to + d - 16, from + d - 16, 16 * sizeof(REAL));
+    } else {
+        for (; j < d; ++j) to[j] = from[j];
+    }
+}
+
+static inline void NAME(prefetch_row)(const NAME(context) * ctx, int64_t i) {
+    const char *row = (const char *)((const REAL *)ctx->data->x + i * ctx->data->d);
+    for (int64_t b = 0; b < ctx->data->d * (int64_t)sizeof(REAL); b += 64)
+        __builtin_prefetch(row + b);
+}
+
+static inline int64_t NAME(row_at)(const NAME(context) * ctx, int64_t position) {
+    return ctx->order ? ctx->order[position] : position;
+}
+
+/* ------------------------------------------------------------------ targets and slopes */
+
+/* y_ik and s_ik of row i for all lanes, into y and s (padded). */
+static inline void NAME(load_targets)(const NAME(context) * ctx, int64_t i, const int64_t padded,
+                                      REAL *restrict y, REAL *restrict s) {
+    const fsgd_data *data = ctx->data;
+    const REAL *yi = (const REAL *)data->y + i * data->n_targets;
+    const REAL weight = data->sample_weight ? ((const REAL *)data->sample_weight)[i] : 1;
+    if (data->n_targets == 1)
+        for (int64_t k = 0; k < padded; ++k) y[k] = yi[0];
+    else
+        for (int64_t k = 0; k < padded; ++k) y[k] = yi[ctx->lanes->target[k]];
+    if (ctx->settings->sign_targets)
+        for (int64_t k = 0; k < padded; ++k) y[k] = y[k] == ctx->label[k] ? 1 : -1;
+    for (int64_t k = 0; k < padded; ++k)
+        s[k] = weight * (y[k] > 0 ? ctx->weight_positive[k] : ctx->weight_negative[k]);
+}
+
+static fsgd_status NAME(nonfinite)(NAME(context) * ctx, int64_t row) {
+    ctx->report->row = row;
+    ctx->report->step = ctx->state->t[0];
+    for (int64_t k = 1; k < ctx->lanes->k; ++k)
+        if (ctx->state->t[k] > ctx->report->step) ctx->report->step = ctx->state->t[k];
+    return FSGD_NONFINITE;
+}
+
+/* Whether z (m) is finite wherever s > 0: 0 * infinity and 0 * NaN are NaN. */
+static inline int NAME(all_finite)(const REAL *z, const REAL *s, int64_t m) {
+    int finite = 1;
+    for (int64_t i = 0; i < m; ++i) finite &= (0 * z[i] == 0) | !(s[i] > 0);
+    return finite;
+}
+
+/* Slopes of m rows whose scores are in z; their losses and counts go into the state's sums. */
+static fsgd_status NAME(slopes)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+    fsgd_state *state = ctx->state;
+    const int64_t padded = ctx->lanes->padded;
+    const fsgd_loss loss = ctx->settings->loss;
+    for (int64_t r = 0; r < m; ++r) {
+        REAL *s = ctx->s + r * padded;
+        NAME(load_targets)(ctx, rows[r], padded, ctx->y + r * padded, s);
+        if (!NAME(all_finite)(ctx->z + r * padded, s, padded)) return NAME(nonfinite)(ctx, rows[r]);
+    }
+    NAME(loss_values)(loss, m * padded, ctx->z, ctx->y, ctx->s, ctx->c);
+    for (int64_t r = 0; r < m; ++r)
+        for (int64_t k = 0; k < padded; ++k) {
+            double counts = ctx->s[r * padded + k] > 0 ? 1.0 : 0.0;
+            state->loss_sum[k] += (double)ctx->c[r * padded + k];
+            state->row_count[k] += counts;
+            state->batch_count[k] += counts;
+        }
+    NAME(loss_slopes)(loss, m * padded, ctx->z, ctx->y, ctx->s, ctx->c);
+    return FSGD_OK;
+}
+
+/* The same for one row as a step of its own: count (padded) says which lanes tick, *ticks if any.
+ */
+static fsgd_status NAME(slopes_single)(NAME(context) * ctx, int64_t row, int *ticks) {
+    double *counted = ctx->state->batch_count;
+    fsgd_status status = NAME(slopes)(ctx, &row, 1);
+    *ticks = 0;
+    for (int64_t k = 0; k < ctx->lanes->padded; ++k) {
+        ctx->count[k] = counted[k];
+        *ticks |= counted[k] > 0;
+        counted[k] = 0;
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------ coefficients of an update */
+
+/* Tick the lanes that have rows (count > 0) and find their rates; eta is 0 in the others. */
+static ALWAYS_INLINE void NAME(tick)(NAME(context) * ctx, const int64_t padded,
+                                     const double *count) {
+    const fsgd_schedule *schedule = &ctx->settings->schedule;
+    const fsgd_lanes *lanes = ctx->lanes;
+    fsgd_state *state = ctx->state;
+    double e = 0, factor = 1, factor_t = -1;
+    if (schedule->kind >= FSGD_STEP) {
+        int64_t size = ctx->settings->batch_size, n = ctx->data->n;
+        e = (double)state->epoch + (double)(state->row / size) / (double)((n + size - 1) / size);
+    }
+    for (int64_t k = 0; k < padded; ++k) {
+        if (!(count[k] > 0)) {
+            ctx->eta[k] = 0;
+            continue;
+        }
+        double t = (double)++state->t[k];
+        if (t != factor_t) factor = fsgd_schedule_factor(schedule, factor_t = t, e);
+        double eta = lanes->eta0[k] * factor;
+        if (schedule->kind == FSGD_INVERSE) eta /= 1 + lanes->eta0[k] * lanes->mu[k] * (t - 1);
+        ctx->eta[k] = eta;
+    }
+    ctx->report->eta = ctx->eta[0];
+}
+
+/* Multiply the stored weights by their scales, which become 1. */
+static void NAME(unscale)(NAME(context) * ctx) {
+    fsgd_state *state = ctx->state;
+    for (int64_t j = 0; j < state->d; ++j) {
+        REAL *w = (REAL *)state->w + j * state->feature_stride;
+        for (int64_t k = 0; k < state->padded; ++k) w[k] = (REAL)((double)w[k] * state->scale[k]);
+    }
+    for (int64_t k = 0; k < state->padded; ++k) state->scale[k] = 1;
+    ctx->report->work += state->d;
+}
+
+/* width 1: the L2 penalty goes into the scale, w = scale * stored; stored += p g. */
+static ALWAYS_INLINE void NAME(plan_scaled)(NAME(context) * ctx, const int64_t padded,
+                                            const double *count) {
+    fsgd_state *state = ctx->state;
+    const double *eta = ctx->eta, *alpha = ctx->lanes->alpha;
+    int renormalise = 0;
+    for (int64_t k = 0; k < padded; ++k) {
+        double decay = 1 - eta[k] * alpha[k];
+        ctx->report->clipped |= decay <= 0;
+        state->scale[k] *= decay > 0 ? decay : 0;
+        renormalise |= state->scale[k] < 1e-9;
+    }
+    if (__builtin_expect(renormalise, 0)) NAME(unscale)(ctx);
+    for (int64_t k = 0; k < padded; ++k) {
+        double rate = -eta[k] / (count[k] > 0 ? count[k] : 1);
+        ctx->p0[k] = (REAL)rate;
+        ctx->p[k] = (REAL)(rate / state->scale[k]);
+    }
+}
+
+/* width 2 and 3: u += D u + p g with u = (w, [v], [q]); D0 is D without the penalty. */
+static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) * ctx, const int64_t padded,
+                                            const int width, const double *count) {
+    const fsgd_settings *settings = ctx->settings;
+    const double beta = settings->momentum;
+    const int has_v = beta > 0, has_q = settings->average > 0, q = width - 1;
+    for (int64_t k = 0; k < padded; ++k) {
+        double D[3][3] = {{0}}, D0[3][3] = {{0}}, p[3] = {0};
+        const double eta = ctx->eta[k], alpha = ctx->lanes->alpha[k];
+        const double ticks = count[k] > 0, m = ticks > 0 ? count[k] : 1;
+        if (has_v) {
+            const double direct = settings->nesterov ? eta * (1 + beta) : eta;
+            D0[0][1] = D[0][1] = -eta * beta * (settings->nesterov ? beta : 1);
+            D0[1][1] = D[1][1] = ticks * (beta - 1);
+            D[0][0] = -direct * alpha;
+            D[1][0] = ticks * alpha;
+            p[0] = -direct / m;
+            p[1] = ticks / m;
+        } else {
+            D[0][0] = eta * alpha < 1 ? -eta * alpha : -1;
+            ctx->report->clipped |= eta * alpha >= 1;
+            p[0] = -eta / m;
+        }
+        if (has_q) { /* q = N (a - w): what w gains, q loses N times */
+            double N = (double)(ctx->state->t[k] - settings->average);
+            N = N > 0 ? N : 0;
+            for (int b = 0; b < q; ++b) D[q][b] = -N * D[0][b], D0[q][b] = -N * D0[0][b];
+            p[q] = -N * p[0];
+        }
+        for (int a = 0; a < width; ++a) {
+            ctx->p[a * padded + k] = ctx->p0[a * padded + k] = (REAL)p[a];
+            for (int b = 0; b < width; ++b) {
+                ctx->D[(a * width + b) * padded + k] = (REAL)D[a][b];
+                ctx->D0[(a * width + b) * padded + k] = (REAL)D0[a][b];
+            }
+        }
+    }
+}
+
+/* Called with constants where a step is short; NAME(plan_lanes) is the one for many lanes. */
+static ALWAYS_INLINE void NAME(plan)(NAME(context) * ctx, const int64_t padded, const int width,
+                                     const double *count) {
+    NAME(tick)(ctx, padded, count);
+    if (width == 1)
+        NAME(plan_scaled)(ctx, padded, count);
+    else
+        NAME(plan_linear)(ctx, padded, width, count);
+}
+
+static void NAME(plan_lanes)(NAME(context) * ctx, const double *count) {
+    NAME(plan)(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
+}
+
+/* Intercepts: u += D0 u + p0 g with g (padded) the sum of slopes. */
+static ALWAYS_INLINE void NAME(update_intercept)(NAME(context) * ctx, const int64_t padded,
+                                                 const int width, const REAL *g) {
+    REAL *u = ctx->state->intercept;
+    if (!ctx->settings->fit_intercept) return;
+    for (int64_t k = 0; k < padded; ++k) {
+        REAL change[NAME(max_width)];
+        for (int a = 0; a < width; ++a) {
+            change[a] = ctx->p0[a * padded + k] * g[k];
+            for (int b = 0; width > 1 && b < width; ++b)
+                change[a] += ctx->D0[(a * width + b) * padded + k] * u[b * padded + k];
+        }
+        for (int a = 0; a < width; ++a) u[a * padded + k] += change[a];
+    }
+}
+
+static void NAME(update_intercepts)(NAME(context) * ctx, const REAL *g) {
+    NAME(update_intercept)(ctx, ctx->lanes->padded, (int)ctx->state->width, g);
+}
+
+/* ------------------------------------------------------------------ the model */
+
+/* a = w + q / N where a lane has averaged N > 0 weights and `average` is asked for, else w */
+static REAL NAME(model)(const NAME(context) * ctx, int average, int64_t k, REAL w, REAL q) {
+    int64_t start = ctx->settings->average, N = ctx->state->t[k] - start + 1;
+    return average && start > 0 && N > 0 ? (REAL)((double)w + (double)q / (double)N) : w;
+}
+
+/* ------------------------------------------------------------------ the two families */
+
+#include "row.h"
+
+#define TILE 1
+#include "lanes.h"
+#define TILE 4
+#include "lanes.h"
+#define TILE 8
+#include "lanes.h"
+#define TILE 16
+#include "lanes.h"
+
+static const NAME(verbs) * NAME(verbs_for)(const NAME(context) * ctx) {
+    switch (ctx->lanes->padded) {
+    case 1: return ctx->data->layout == FSGD_DENSE ? &NAME(row_verbs) : &TILE_NAME(lanes_verbs, 1);
+    case 4: return &TILE_NAME(lanes_verbs, 4);
+    case 8: return &TILE_NAME(lanes_verbs, 8);
+    default: return &TILE_NAME(lanes_verbs, 16);
+    }
+}
+
+/* A dense kernel works on plain vectors: what an earlier CSR run left pending is done first. */
+static void NAME(settle_pending)(NAME(context) * ctx, const NAME(verbs) * verbs) {
+    if (ctx->state->pending > 0) {
+        verbs = ctx->lanes->padded == 1 ? &TILE_NAME(lanes_verbs, 1) : verbs;
+        verbs->catch_up_all(ctx);
+    }
+}
+
+/* ------------------------------------------------------------------ the run */
+
+static const int64_t *NAME(rows_at)(NAME(context) * ctx, int64_t position, int64_t m) {
+    if (ctx->order) return ctx->order + position;
+    for (int64_t r = 0; r < m; ++r) ctx->iota[r] = position + r;
+    return ctx->iota;
+}
+
+static void NAME(close_batch)(NAME(context) * ctx, const NAME(verbs) * verbs, int64_t m) {
+    fsgd_state *state = ctx->state;
+    verbs->update(ctx, ctx->order ? ctx->order + state->row : NULL, m);
+    memset(state->grad_intercept, 0, (size_t)state->padded * sizeof(REAL));
+    memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
+    state->row += m;
+    state->batch_row = state->batch_nnz = 0;
+}
+
+/* Batches of more than one row, in chunks; may stop between any two chunks. */
+static fsgd_status NAME(run_batches)(NAME(context) * ctx, const NAME(verbs) * verbs,
+                                     int64_t budget) {
+    fsgd_state *state = ctx->state;
+    const int64_t n = ctx->data->n;
+    while (state->row < n && ctx->report->work < budget) {
+        int64_t left = n - state->row;
+        int64_t m = ctx->settings->batch_size < left ? ctx->settings->batch_size : left;
+        int64_t count = m - state->batch_row < ctx->chunk ? m - state->batch_row : ctx->chunk;
+        const int64_t *rows = NAME(rows_at)(ctx, state->row + state->batch_row, count);
+        verbs->score(ctx, rows, count);
+        fsgd_status status = NAME(slopes)(ctx, rows, count);
+        if (status != FSGD_OK) return status;
+        verbs->accumulate(ctx, rows, count);
+        state->batch_row += count;
+        if (state->batch_row == m) NAME(close_batch)(ctx, verbs, m);
+    }
+    return FSGD_OK;
+}
+
+static fsgd_status NAME(run)(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
+    NAME(context) ctx;
+    fsgd_state *state = problem->state;
+    *report = (fsgd_report){0};
+    fsgd_status status = NAME(open)(&ctx, problem, report);
+    if (status != FSGD_OK) return status;
+    const NAME(verbs) *verbs = NAME(verbs_for)(&ctx);
+    if (problem->data->layout == FSGD_DENSE) NAME(settle_pending)(&ctx, verbs);
+    if (state->row == 0 && state->batch_row == 0)
+        for (int64_t k = 0; k < state->padded; ++k) state->loss_sum[k] = state->row_count[k] = 0;
+    status = problem->settings->batch_size == 1 ? verbs->run_single(&ctx, budget)
+                                                : NAME(run_batches)(&ctx, verbs, budget);
+    if (status == FSGD_OK && state->row == problem->data->n) {
+        state->epoch += 1;
+        state->row = 0;
+        report->epoch_done = 1;
+    }
+    NAME(close)(&ctx);
+    return status;
+}
+
+/* ------------------------------------------------------------------ the verbs on their own */
+
+static fsgd_status NAME(do_verb)(verb_name verb, const fsgd_problem *problem, const int64_t *rows,
+                                 int64_t m, REAL *z, REAL *c) {
+    NAME(context) ctx;
+    fsgd_report report = {0};
+    fsgd_status status = NAME(open)(&ctx, problem, &report);
+    if (status != FSGD_OK) return status;
+    const int64_t padded = problem->lanes->padded;
+    const NAME(verbs) *verbs = NAME(verbs_for)(&ctx);
+    if (problem->data->layout == FSGD_DENSE) NAME(settle_pending)(&ctx, verbs);
+    for (int64_t r = 0; r < m && status == FSGD_OK; r += ctx.chunk) {
+        int64_t count = m - r < ctx.chunk ? m - r : ctx.chunk;
+        size_t bytes = (size_t)(count * padded) * sizeof(REAL);
+        if (verb == SCORE) {
+            verbs->score(&ctx, rows + r, count);
+            memcpy(z + r * padded, ctx.z, bytes);
+        } else if (verb == SLOPE) {
+            memcpy(ctx.z, z + r * padded, bytes);
+            status = NAME(slopes)(&ctx, rows + r, count);
+            memcpy(c + r * padded, ctx.c, bytes);
+        } else {
+            if (ctx.data->layout == FSGD_DENSE)
+                for (int64_t i = 0; i < count; ++i)
+                    NAME(load_row)(&ctx, rows[r + i], ctx.rows + i * ctx.row_stride);
+            memcpy(ctx.c, c + r * padded, bytes);
+            verbs->accumulate(&ctx, rows + r, count);
+        }
+    }
+    NAME(close)(&ctx);
+    return status;
+}
+
+static fsgd_status NAME(score)(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                               void *z) {
+    return NAME(do_verb)(SCORE, problem, rows, m, z, NULL);
+}
+
+static fsgd_status NAME(slope)(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                               const void *z, void *c) {
+    return NAME(do_verb)(SLOPE, problem, rows, m, (void *)(uintptr_t)z, c);
+}
+
+static fsgd_status NAME(accumulate)(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                                    const void *c) {
+    return NAME(do_verb)(ACCUMULATE, problem, rows, m, NULL, (void *)(uintptr_t)c);
+}
+
+static fsgd_status NAME(settle)(const fsgd_problem *problem) {
+    NAME(context) ctx;
+    fsgd_report report = {0};
+    if (NAME(open)(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
+    NAME(settle_pending)(&ctx, NAME(verbs_for)(&ctx));
+    if (ctx.state->width == 1) NAME(unscale)(&ctx);
+    NAME(close)(&ctx);
+    return FSGD_OK;
+}
+
+static fsgd_status NAME(weights)(const fsgd_problem *problem, int average, void *out,
+                                 void *intercept) {
+    NAME(context) ctx;
+    fsgd_report report = {0};
+    const fsgd_state *state = problem->state;
+    const int64_t last = (state->width - 1) * state->padded;
+    if (NAME(open)(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
+    const NAME(verbs) *verbs = state->padded == 1 ? &TILE_NAME(lanes_verbs, 1)
+                                                  : NAME(verbs_for)(&ctx);
+    verbs->weights(&ctx, average, out);
+    for (int64_t k = 0; k < state->k; ++k) {
+        const REAL *u = (const REAL *)state->intercept + k;
+        ((REAL *)intercept)[k] = NAME(model)(&ctx, average, k, u[0], u[last]);
+    }
+    NAME(close)(&ctx);
+    return FSGD_OK;
+}
+
+static void NAME(loss_at)(fsgd_loss loss, int slope, int64_t n, const void *z, const void *y,
+                          void *out) {
+    REAL one[64];
+    for (int i = 0; i < 64; ++i) one[i] = 1;
+    for (int64_t i = 0; i < n; i += 64) {
+        int64_t m = n - i < 64 ? n - i : 64;
+        const REAL *zi = (const REAL *)z + i, *yi = (const REAL *)y + i;
+        if (slope)
+            NAME(loss_slopes)(loss, m, zi, yi, one, (REAL *)out + i);
+        else
+            NAME(loss_values)(loss, m, zi, yi, one, (REAL *)out + i);
+    }
+}

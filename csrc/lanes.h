@@ -1,0 +1,482 @@
+/* lanes.h: many lanes at once, SIMD along the lanes; and one lane on CSR rows, in scalars.
+ *
+ * Template parameters: those of kernel.h, and
+ *     TILE  lanes worked on together: 1, 4, 8 or 16. With 16, `padded` may be any multiple of it.
+ *
+ * A feature's vectors w, v, q lie side by side, lanes contiguous, so that what one non-zero needs
+ * is in one place: no gathers, no horizontal sums. For TILE 1 the strides of State make them
+ * planes.
+ */
+
+#define LNAME(x) TILE_NAME(x, TILE)
+
+#if TILE == 1
+#define LANE_BYTES REAL_BYTES
+typedef REAL LNAME(vec);
+#else
+#if TILE * REAL_BYTES < VECTOR_BYTES
+#define LANE_BYTES (TILE * REAL_BYTES)
+#else
+#define LANE_BYTES VECTOR_BYTES
+#endif
+typedef REAL LNAME(vec) __attribute__((vector_size(LANE_BYTES), aligned(REAL_BYTES), may_alias));
+#endif
+
+enum {
+    LNAME(per_vec) = LANE_BYTES / REAL_BYTES,               /* lanes of a vector */
+    LNAME(vecs) = TILE / LNAME(per_vec),                    /* vectors of a tile */
+    LNAME(unroll) = LNAME(vecs) >= 4 ? 1 : 4 / LNAME(vecs), /* features in flight when scoring */
+};
+#define VEC    LNAME(vec)
+#define NV     LNAME(vecs)
+#define PER    LNAME(per_vec)
+#define UNROLL LNAME(unroll)
+
+/* The vector of lanes number i after p. */
+static ALWAYS_INLINE VEC *LNAME(at)(const REAL *p, int i) {
+    return (VEC *)(uintptr_t)(p + i * PER);
+}
+
+/* ------------------------------------------------------------------ CSR rows */
+
+static ALWAYS_INLINE int64_t LNAME(index)(const void *indices, int64_t p,
+                                          const fsgd_layout layout) {
+    return layout == FSGD_CSR32 ? ((const int32_t *)indices)[p] : ((const int64_t *)indices)[p];
+}
+
+/* The values of a row, and of a CSR row their features; a dense row has indices NULL. */
+typedef struct {
+    const REAL *x;
+    const void *indices;
+    int64_t count;
+} LNAME(row);
+
+static inline LNAME(row) LNAME(csr_row)(const fsgd_data *data, int64_t i) {
+    int64_t begin = LNAME(index)(data->indptr, i, data->layout);
+    int64_t end = LNAME(index)(data->indptr, i + 1, data->layout);
+    int64_t size = data->layout == FSGD_CSR32 ? 4 : 8;
+    return (LNAME(row)){(const REAL *)data->x + begin, (const char *)data->indices + begin * size,
+                        end - begin};
+}
+
+/* The feature of value p of a row. */
+static ALWAYS_INLINE int64_t LNAME(feature)(const LNAME(row) * row, int64_t p,
+                                            const fsgd_layout layout) {
+    return layout == FSGD_DENSE ? p : LNAME(index)(row->indices, p, layout);
+}
+
+static inline void LNAME(prefetch_csr)(const NAME(context) * ctx, int64_t i) {
+    const LNAME(row) row = LNAME(csr_row)(ctx->data, i);
+    const int64_t size = ctx->data->layout == FSGD_CSR32 ? 4 : 8;
+    for (int64_t b = 0; b < row.count * (int64_t)sizeof(REAL); b += 64)
+        __builtin_prefetch((const char *)row.x + b);
+    for (int64_t b = 0; b < row.count * size; b += 64)
+        __builtin_prefetch((const char *)row.indices + b);
+}
+
+/* Call a body with the layout as a constant. Dense rows of one lane are row.h's. */
+#if TILE == 1
+#define BY_LAYOUT(CALL)                                                                            \
+    switch (ctx->data->layout) {                                                                   \
+    case FSGD_CSR32: CALL(FSGD_CSR32); break;                                                      \
+    default: CALL(FSGD_CSR64);                                                                     \
+    }
+#else
+#define BY_LAYOUT(CALL)                                                                            \
+    switch (ctx->data->layout) {                                                                   \
+    case FSGD_DENSE: CALL(FSGD_DENSE); break;                                                      \
+    case FSGD_CSR32: CALL(FSGD_CSR32); break;                                                      \
+    default: CALL(FSGD_CSR64);                                                                     \
+    }
+#endif
+
+/* ------------------------------------------------------------------ history: pending steps */
+
+/* Node i of a level; node 0 of level l starts after the nodes of the levels below. */
+static ALWAYS_INLINE REAL *LNAME(node)(const fsgd_state *state, int level, int64_t i) {
+    int64_t first = 2 * state->history_size - ((2 * state->history_size) >> level);
+    return (REAL *)state->history + (first + i) * state->width * state->width * state->padded;
+}
+
+/* out = later after earlier, all as differences from the identity: A + B + A B */
+static void LNAME(compose)(const fsgd_state *state, const REAL *later, const REAL *earlier,
+                           REAL *out) {
+    const int64_t width = state->width, padded = state->padded;
+    for (int64_t a = 0; a < width; ++a)
+        for (int64_t b = 0; b < width; ++b)
+            for (int64_t k = 0; k < padded; ++k) {
+                int64_t ab = (a * width + b) * padded + k;
+                double sum = (double)later[ab] + (double)earlier[ab];
+                for (int64_t c = 0; c < width; ++c)
+                    sum += (double)later[(a * width + c) * padded + k] *
+                           (double)earlier[(c * width + b) * padded + k];
+                out[ab] = (REAL)sum;
+            }
+}
+
+/* u (width, padded from a feature's w on) from step `from` to step `to`: the largest whole nodes.
+ */
+static ALWAYS_INLINE void LNAME(replay)(const fsgd_state *state, const int width, REAL *u,
+                                        int64_t vector_stride, int64_t from, int64_t to) {
+    const int64_t padded = state->padded;
+    while (from < to) {
+        int level = 63 - __builtin_clzll((unsigned long long)(to - from));
+        if (from > 0 && __builtin_ctzll((unsigned long long)from) < level)
+            level = __builtin_ctzll((unsigned long long)from);
+        const REAL *D = LNAME(node)(state, level, from >> level);
+        for (int64_t k = 0; k < padded; k += PER) {
+            VEC old[NAME(max_width)];
+            for (int a = 0; a < width; ++a) old[a] = *LNAME(at)(u + a * vector_stride + k, 0);
+            for (int a = 0; a < width; ++a) {
+                VEC change = *LNAME(at)(D + (a * width) * padded + k, 0) * old[0];
+                for (int b = 1; b < width; ++b)
+                    change += *LNAME(at)(D + (a * width + b) * padded + k, 0) * old[b];
+                *LNAME(at)(u + a * vector_stride + k, 0) = old[a] + change;
+            }
+        }
+        from += (int64_t)1 << level;
+    }
+}
+
+static void LNAME(catch_up)(const fsgd_state *state, REAL *u, int64_t vector_stride, int64_t from,
+                            int64_t to) {
+    if (state->width == 2)
+        LNAME(replay)(state, 2, u, vector_stride, from, to);
+    else
+        LNAME(replay)(state, 3, u, vector_stride, from, to);
+}
+
+/* Bring feature j to the present. */
+static ALWAYS_INLINE void LNAME(touch)(const fsgd_state *state, int64_t j) {
+    const int32_t now = (int32_t)state->pending;
+    if (state->stamp[j] == now) return;
+    LNAME(catch_up)(state, (REAL *)state->w + j * state->feature_stride, state->vector_stride,
+                    state->stamp[j], now);
+    state->stamp[j] = now;
+}
+
+static void LNAME(catch_up_all)(NAME(context) * ctx) {
+    fsgd_state *state = ctx->state;
+    for (int64_t j = 0; j < state->d; ++j) {
+        LNAME(touch)(state, j);
+        state->stamp[j] = 0;
+    }
+    state->pending = 0;
+    ctx->report->work += state->d * state->width;
+}
+
+/* Put the step's D into the history: a leaf, and every node that it completes. */
+static void LNAME(push_step)(NAME(context) * ctx) {
+    fsgd_state *state = ctx->state;
+    if (state->pending == state->history_size) LNAME(catch_up_all)(ctx);
+    const size_t bytes = (size_t)(state->width * state->width * state->padded) * sizeof(REAL);
+    int64_t i = state->pending++;
+    memcpy(LNAME(node)(state, 0, i), ctx->D, bytes);
+    for (int level = 0; i & 1; ++level, i >>= 1)
+        LNAME(compose)(state, LNAME(node)(state, level, i), LNAME(node)(state, level, i - 1),
+                       LNAME(node)(state, level + 1, i >> 1));
+}
+
+/* Features of a row are brought to the present when State keeps a history: CSR, width > 1. */
+static inline int LNAME(is_lazy)(const NAME(context) * ctx) {
+    return ctx->data->layout != FSGD_DENSE && ctx->state->width > 1;
+}
+
+/* ------------------------------------------------------------------ score */
+
+/* z (padded) = x . W of one row */
+static ALWAYS_INLINE void LNAME(dot_row)(const fsgd_state *state, const LNAME(row) * row, REAL *z,
+                                         const fsgd_layout layout) {
+    const int64_t stride = state->feature_stride;
+    for (int64_t tile = 0; tile < state->padded; tile += TILE) {
+        const REAL *w = (const REAL *)state->w + tile;
+        VEC sum[UNROLL][NV];
+        for (int u = 0; u < UNROLL; ++u)
+            for (int i = 0; i < NV; ++i) sum[u][i] = (VEC){0};
+        int64_t p = 0;
+        for (; p + UNROLL <= row->count; p += UNROLL)
+            for (int u = 0; u < UNROLL; ++u) {
+                const REAL *wj = w + LNAME(feature)(row, p + u, layout) * stride;
+                for (int i = 0; i < NV; ++i) sum[u][i] += row->x[p + u] * *LNAME(at)(wj, i);
+            }
+        for (; p < row->count; ++p) {
+            const REAL *wj = w + LNAME(feature)(row, p, layout) * stride;
+            for (int i = 0; i < NV; ++i) sum[0][i] += row->x[p] * *LNAME(at)(wj, i);
+        }
+        for (int i = 0; i < NV; ++i) {
+            for (int u = 1; u < UNROLL; ++u) sum[0][i] += sum[u][i];
+            *LNAME(at)(z + tile, i) = sum[0][i];
+        }
+    }
+}
+
+/* z (padded) = x . W + b of one row */
+static void LNAME(score_row)(NAME(context) * ctx, const LNAME(row) * row, REAL *z) {
+    const fsgd_state *state = ctx->state;
+    const REAL *b = state->intercept;
+#define CALL(LAYOUT)                                                                               \
+    if (LAYOUT != FSGD_DENSE && state->width > 1)                                                  \
+        for (int64_t p = 0; p < row->count; ++p)                                                   \
+            LNAME(touch)(state, LNAME(feature)(row, p, LAYOUT));                                   \
+    LNAME(dot_row)(state, row, z, LAYOUT)
+    BY_LAYOUT(CALL)
+#undef CALL
+    if (state->width == 1)
+        for (int64_t k = 0; k < state->padded; ++k) z[k] = (REAL)state->scale[k] * z[k] + b[k];
+    else
+        for (int64_t k = 0; k < state->padded; ++k) z[k] += b[k];
+    ctx->report->work += (row->count * state->width + 16) * ((state->padded + 15) / 16);
+}
+
+/* ------------------------------------------------------------------ update */
+
+/* One lane tile of a feature: u += D u + p g; D is NULL where the history or the scale has it. */
+static ALWAYS_INLINE void LNAME(update_tile)(REAL *u, int64_t vector_stride, const int width,
+                                             const VEC D[][NV], const VEC p[][NV], const VEC *g) {
+    VEC old[NAME(max_width)][NV];
+    for (int a = 0; a < width; ++a)
+        for (int i = 0; i < NV; ++i) old[a][i] = *LNAME(at)(u + a * vector_stride, i);
+    for (int a = 0; a < width; ++a)
+        for (int i = 0; i < NV; ++i) {
+            VEC change = p[a][i] * g[i];
+            for (int b = 0; D && b < width; ++b) change += D[a * width + b][i] * old[b][i];
+            *LNAME(at)(u + a * vector_stride, i) = old[a][i] + change;
+        }
+}
+
+/* The coefficients of a tile, p times `by` (padded) unless that is NULL. */
+static ALWAYS_INLINE void LNAME(load_plan)(const NAME(context) * ctx, int64_t tile, const int width,
+                                           const REAL *by, VEC D[][NV], VEC p[][NV]) {
+    const int64_t padded = ctx->state->padded;
+    for (int a = 0; a < width; ++a)
+        for (int i = 0; i < NV; ++i) {
+            p[a][i] = *LNAME(at)(ctx->p + a * padded + tile, i);
+            if (by) p[a][i] *= *LNAME(at)(by + tile, i);
+        }
+    for (int ab = 0; D && ab < width * width; ++ab)
+        for (int i = 0; i < NV; ++i) D[ab][i] = *LNAME(at)(ctx->D + ab * padded + tile, i);
+}
+
+/* All lanes of a row's features, with g = c x_j: c (padded) */
+static ALWAYS_INLINE void LNAME(add_row)(NAME(context) * ctx, const LNAME(row) * row, const REAL *c,
+                                         const fsgd_layout layout, const int width) {
+    fsgd_state *state = ctx->state;
+    const int direct = layout == FSGD_DENSE && width > 1;
+    if (layout != FSGD_DENSE && width > 1)
+        for (int64_t k = 0; k < row->count; ++k)
+            LNAME(touch)(state, LNAME(feature)(row, k, layout));
+    for (int64_t tile = 0; tile < state->padded; tile += TILE) {
+        VEC D[NAME(max_width) * NAME(max_width)][NV], p[NAME(max_width)][NV];
+        REAL *w = (REAL *)state->w + tile;
+        LNAME(load_plan)(ctx, tile, width, c, direct ? D : NULL, p);
+        for (int64_t k = 0; k < row->count; ++k) {
+            VEC x[NV];
+            for (int i = 0; i < NV; ++i) x[i] = row->x[k] + (VEC){0};
+            REAL *u = w + LNAME(feature)(row, k, layout) * state->feature_stride;
+            LNAME(update_tile)(u, state->vector_stride, width, direct ? D : NULL, p, x);
+        }
+    }
+}
+
+static void LNAME(update_row)(NAME(context) * ctx, const LNAME(row) * row, const REAL *c) {
+#define CALL(LAYOUT)                                                                               \
+    switch (ctx->state->width) {                                                                   \
+    case 1: LNAME(add_row)(ctx, row, c, LAYOUT, 1); break;                                         \
+    case 2: LNAME(add_row)(ctx, row, c, LAYOUT, 2); break;                                         \
+    default: LNAME(add_row)(ctx, row, c, LAYOUT, 3);                                               \
+    }
+    BY_LAYOUT(CALL)
+#undef CALL
+}
+
+/* Features first to last of the batch's gradient, which is cleared. */
+static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) * ctx, int64_t first, int64_t last,
+                                              const int width, const int direct) {
+    fsgd_state *state = ctx->state;
+    const int64_t padded = state->padded;
+    for (int64_t tile = 0; tile < padded; tile += TILE) {
+        VEC D[NAME(max_width) * NAME(max_width)][NV], p[NAME(max_width)][NV], g[NV];
+        LNAME(load_plan)(ctx, tile, width, NULL, direct ? D : NULL, p);
+        for (int64_t j = first; j <= last; ++j) {
+            REAL *grad = (REAL *)state->grad + j * padded + tile;
+            for (int i = 0; i < NV; ++i) g[i] = *LNAME(at)(grad, i), *LNAME(at)(grad, i) = (VEC){0};
+            REAL *u = (REAL *)state->w + tile + j * state->feature_stride;
+            LNAME(update_tile)(u, state->vector_stride, width, direct ? D : NULL, p, g);
+        }
+    }
+}
+
+static void LNAME(update_features)(NAME(context) * ctx, int64_t first, int64_t last) {
+    const int lazy = LNAME(is_lazy)(ctx);
+    for (int64_t j = first; lazy && j <= last; ++j) LNAME(touch)(ctx->state, j);
+    switch (ctx->state->width + (lazy ? 2 : 0)) {
+    case 1: LNAME(add_gradient)(ctx, first, last, 1, 0); break;
+    case 2: LNAME(add_gradient)(ctx, first, last, 2, 1); break;
+    case 3: LNAME(add_gradient)(ctx, first, last, 3, 1); break;
+    case 4: LNAME(add_gradient)(ctx, first, last, 2, 0); break;
+    default: LNAME(add_gradient)(ctx, first, last, 3, 0);
+    }
+}
+
+/* ------------------------------------------------------------------ single samples */
+
+/* Row r of the epoch; dense ones through the ring, the rows after it on their way. */
+static inline LNAME(row) LNAME(fetch)(NAME(context) * ctx, int64_t r) {
+    enum { AHEAD = NAME(ring) - 1 };
+    const int64_t n = ctx->data->n, stride = ctx->row_stride;
+    if (ctx->data->layout == FSGD_DENSE) {
+        if (r + 2 * AHEAD < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + 2 * AHEAD));
+        if (r + AHEAD < n)
+            NAME(load_row)(ctx, NAME(row_at)(ctx, r + AHEAD),
+                           ctx->rows + ((r + AHEAD) % NAME(ring)) * stride);
+        return (LNAME(row)){ctx->rows + (r % NAME(ring)) * stride, NULL, ctx->data->d};
+    }
+    if (r + AHEAD < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + AHEAD));
+    return LNAME(csr_row)(ctx->data, NAME(row_at)(ctx, r));
+}
+
+static fsgd_status LNAME(run_single)(NAME(context) * ctx, int64_t budget) {
+    fsgd_state *state = ctx->state;
+    const int64_t n = ctx->data->n;
+    const int lazy = LNAME(is_lazy)(ctx);
+    for (int64_t r = state->row; ctx->rows && r < state->row + NAME(ring) - 1 && r < n; ++r)
+        NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring)) * ctx->row_stride);
+    for (; state->row < n && ctx->report->work < budget; ++state->row) {
+        const LNAME(row) row = LNAME(fetch)(ctx, state->row);
+        int ticks;
+        LNAME(score_row)(ctx, &row, ctx->z);
+        if (NAME(slopes_single)(ctx, NAME(row_at)(ctx, state->row), &ticks) != FSGD_OK)
+            return FSGD_NONFINITE;
+        if (!ticks) continue;
+        NAME(plan_lanes)(ctx, ctx->count);
+        if (lazy) LNAME(push_step)(ctx);
+        LNAME(update_row)(ctx, &row, ctx->c);
+        NAME(update_intercepts)(ctx, ctx->c);
+    }
+    return FSGD_OK;
+}
+
+/* ------------------------------------------------------------------ batches */
+
+static void LNAME(score)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+    for (int64_t r = 0; r < m; ++r) {
+        LNAME(row) row = {ctx->rows + r * ctx->row_stride, NULL, ctx->data->d};
+        if (ctx->data->layout == FSGD_DENSE)
+            NAME(load_row)(ctx, rows[r], ctx->rows + r * ctx->row_stride);
+        else
+            row = LNAME(csr_row)(ctx->data, rows[r]);
+        LNAME(score_row)(ctx, &row, ctx->z + r * ctx->state->padded);
+    }
+}
+
+/* grad += c x of one CSR row: c (padded) */
+static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAME(row) * row,
+                                             const REAL *c, const fsgd_layout layout) {
+    for (int64_t tile = 0; tile < state->padded; tile += TILE)
+        for (int64_t p = 0; p < row->count; ++p) {
+            REAL *grad = (REAL *)state->grad + LNAME(feature)(row, p, layout) * state->padded +
+                         tile;
+            for (int i = 0; i < NV; ++i) *LNAME(at)(grad, i) += row->x[p] * *LNAME(at)(c + tile, i);
+        }
+}
+
+/* grad += sum_r c_r x_r of a chunk of dense rows, feature by feature */
+static void LNAME(accumulate_dense)(NAME(context) * ctx, int64_t m) {
+    const int64_t padded = ctx->state->padded;
+    for (int64_t tile = 0; tile < padded; tile += TILE)
+        for (int64_t j = 0; j < ctx->data->d; ++j) {
+            REAL *grad = (REAL *)ctx->state->grad + j * padded + tile;
+            VEC sum[NV];
+            for (int i = 0; i < NV; ++i) sum[i] = (VEC){0};
+            for (int64_t r = 0; r < m; ++r)
+                for (int i = 0; i < NV; ++i)
+                    sum[i] += ctx->rows[r * ctx->row_stride + j] *
+                              *LNAME(at)(ctx->c + r * padded + tile, i);
+            for (int i = 0; i < NV; ++i) *LNAME(at)(grad, i) += sum[i];
+        }
+}
+
+static void LNAME(accumulate)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+    fsgd_state *state = ctx->state;
+    const int64_t padded = state->padded;
+    if (ctx->data->layout == FSGD_DENSE) {
+        LNAME(accumulate_dense)(ctx, m);
+    } else {
+        for (int64_t r = 0; r < m; ++r) {
+            const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
+#define CALL(LAYOUT) LNAME(scatter_row)(state, &row, ctx->c + r * padded, LAYOUT)
+            BY_LAYOUT(CALL)
+#undef CALL
+            state->batch_nnz += row.count;
+        }
+    }
+    for (int64_t k = 0; k < padded; ++k) {
+        REAL sum = 0;
+        for (int64_t r = 0; r < m; ++r) sum += ctx->c[r * padded + k];
+        ((REAL *)state->grad_intercept)[k] += sum;
+    }
+}
+
+/* Apply the gradient: to every feature, or, on CSR with few values, to those of the batch's rows.
+ */
+static void LNAME(update)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+    fsgd_state *state = ctx->state;
+    int ticks = 0;
+    for (int64_t k = 0; k < state->padded; ++k) ticks |= state->batch_count[k] > 0;
+    if (!ticks) return;
+    NAME(plan_lanes)(ctx, state->batch_count);
+    if (LNAME(is_lazy)(ctx)) LNAME(push_step)(ctx);
+    if (ctx->data->layout == FSGD_DENSE || state->batch_nnz >= state->d) {
+        LNAME(update_features)(ctx, 0, state->d - 1);
+        ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
+    } else {
+        for (int64_t r = 0; r < m; ++r) {
+            const LNAME(row) row = LNAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r);
+            for (int64_t p = 0; p < row.count; ++p) {
+                const int64_t j = LNAME(index)(row.indices, p, ctx->data->layout);
+                LNAME(update_features)(ctx, j, j);
+            }
+        }
+        ctx->report->work += state->batch_nnz * state->width * ((state->padded + 15) / 16);
+    }
+    NAME(update_intercepts)(ctx, state->grad_intercept);
+}
+
+/* ------------------------------------------------------------------ read-out */
+
+/* The model (k, d) at the present, the state left as it is. */
+static void LNAME(read_weights)(NAME(context) * ctx, int average, REAL *out) {
+    const fsgd_state *state = ctx->state;
+    const int width = (int)state->width;
+    const int64_t padded = state->padded, d = state->d;
+    REAL *u = ctx->D; /* (width, padded), free here */
+    for (int64_t j = 0; j < d; ++j) {
+        const REAL *w = (const REAL *)state->w + j * state->feature_stride;
+        for (int a = 0; a < width; ++a)
+            memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(REAL));
+        if (width == 1)
+            for (int64_t k = 0; k < padded; ++k) u[k] = (REAL)state->scale[k] * u[k];
+        else if (state->pending > 0)
+            LNAME(catch_up)(state, u, padded, state->stamp[j], state->pending);
+        for (int64_t k = 0; k < state->k; ++k)
+            out[k * d + j] = NAME(model)(ctx, average, k, u[k], u[(width - 1) * padded + k]);
+    }
+}
+
+static const NAME(verbs) LNAME(lanes_verbs) = {
+    .score = LNAME(score),
+    .accumulate = LNAME(accumulate),
+    .update = LNAME(update),
+    .run_single = LNAME(run_single),
+    .catch_up_all = LNAME(catch_up_all),
+    .weights = LNAME(read_weights),
+};
+
+#undef BY_LAYOUT
+#undef LNAME
+#undef LANE_BYTES
+#undef VEC
+#undef NV
+#undef PER
+#undef UNROLL
+#undef TILE

@@ -1,0 +1,140 @@
+# The C core as Cython sees it; csrc/fastsgd.h documents every field.
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+cdef extern from "fastsgd.h" nogil:
+    ctypedef enum fsgd_status:
+        FSGD_OK
+        FSGD_NONFINITE
+        FSGD_NO_MEMORY
+        FSGD_BAD_CSR
+
+    ctypedef enum fsgd_dtype:
+        FSGD_FLOAT32
+        FSGD_FLOAT64
+
+    ctypedef enum fsgd_layout:
+        FSGD_DENSE
+        FSGD_CSR32
+        FSGD_CSR64
+
+    ctypedef enum fsgd_loss:
+        FSGD_N_LOSSES
+
+    ctypedef enum fsgd_sampling:
+        pass
+
+    ctypedef enum fsgd_schedule_kind:
+        pass
+
+    ctypedef struct fsgd_loss_info:
+        const char *name
+        double smoothness
+        double infimum
+        int takes_real
+        int takes_sign
+
+    ctypedef struct fsgd_data:
+        int64_t n
+        int64_t d
+        fsgd_dtype dtype
+        fsgd_layout layout
+        const void *x
+        const void *indices
+        const void *indptr
+        int64_t n_targets
+        const void *y
+        const void *sample_weight
+
+    ctypedef struct fsgd_lanes:
+        int64_t k
+        int64_t padded
+        const double *alpha
+        const double *eta0
+        const double *mu
+        const double *label
+        const double *weight_positive
+        const double *weight_negative
+        const int64_t *target
+
+    ctypedef struct fsgd_schedule:
+        fsgd_schedule_kind kind
+        double power_t
+        double decay
+        double step_epochs
+        double total_epochs
+        double warmup_steps
+
+    ctypedef struct fsgd_settings:
+        fsgd_loss loss
+        int sign_targets
+        int fit_intercept
+        int nesterov
+        double momentum
+        int64_t average
+        int64_t batch_size
+        fsgd_sampling sampling
+        uint64_t seed
+        fsgd_schedule schedule
+
+    ctypedef struct fsgd_state:
+        fsgd_dtype dtype
+        int64_t d
+        int64_t k
+        int64_t padded
+        int64_t width
+        int64_t feature_stride
+        int64_t vector_stride
+        void *w
+        void *intercept
+        double *scale
+        double *active
+        int64_t *t
+        int64_t epoch
+        int64_t row
+        int64_t batch_row
+        int64_t batch_nnz
+        double *batch_count
+        void *grad
+        void *grad_intercept
+        double *loss_sum
+        double *row_count
+        int64_t history_size
+        int64_t pending
+        void *history
+        int32_t *stamp
+
+    ctypedef struct fsgd_report:
+        int epoch_done
+        int clipped
+        int64_t work
+        int64_t row
+        int64_t step
+        double eta
+
+    ctypedef struct fsgd_problem:
+        const fsgd_data *data
+        const fsgd_lanes *lanes
+        const fsgd_settings *settings
+        fsgd_state *state
+        const int64_t *order
+
+    ctypedef struct fsgd_kernels:
+        const char *isa
+        fsgd_status (*run)(const fsgd_problem *, int64_t, fsgd_report *) noexcept nogil
+        fsgd_status (*score)(const fsgd_problem *, const int64_t *, int64_t, void *) noexcept nogil
+        fsgd_status (*slope)(const fsgd_problem *, const int64_t *, int64_t, const void *, void *) noexcept nogil
+        fsgd_status (*accumulate)(const fsgd_problem *, const int64_t *, int64_t, const void *) noexcept nogil
+        fsgd_status (*weights)(const fsgd_problem *, int, void *, void *) noexcept nogil
+        fsgd_status (*settle)(const fsgd_problem *) noexcept nogil
+        void (*loss)(fsgd_dtype, fsgd_loss, int, int64_t, const void *, const void *, void *) noexcept nogil
+
+    const fsgd_kernels *fsgd_kernels_for(const char *isa)
+    const char *const *fsgd_isas()
+    int fsgd_isa_supported(const char *isa)
+    const fsgd_loss_info fsgd_losses[]
+    void fsgd_order(const fsgd_settings *, int64_t n, int64_t epoch, int64_t start, int64_t count,
+                    int64_t *order)
+    fsgd_status fsgd_check_csr(const fsgd_data *, int64_t nnz, int64_t start, int64_t stop,
+                               int64_t *where)
+    int64_t fsgd_padded_lanes(int64_t k)
+    int64_t fsgd_padded_features(int64_t d)

@@ -1,0 +1,551 @@
+"""The door to the C core: arrays become structs, one call runs without the GIL, a status becomes an
+exception. ``_core.pyi`` documents the interface; nothing here computes.
+"""
+
+import os
+
+import numpy as np
+from libc.stdint cimport int32_t, int64_t, uintptr_t
+
+from . import problem as _problem
+from .exceptions import DivergenceError
+from .losses import LOSSES
+from .sampling import SAMPLINGS
+from .schedules import SCHEDULES
+
+cdef int64_t CHECK_ROWS = 1 << 16  # rows of a CSR matrix checked between two looks at signals
+
+
+cdef void *pointer(array) except? NULL:
+    return <void *><uintptr_t>array.ctypes.data
+
+
+cdef fsgd_dtype dtype_code(dtype):
+    return FSGD_FLOAT32 if dtype == np.float32 else FSGD_FLOAT64
+
+
+def aligned_zeros(shape, dtype):
+    """Zeros on a 64-byte boundary; vectors that straddle cache lines cost up to 35 %."""
+    count = int(np.prod(shape, dtype=np.int64))
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(count * itemsize + 64, dtype=np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start:start + count * itemsize].view(dtype).reshape(shape)
+
+
+# ---------------------------------------------------------------- instruction sets
+
+
+def isas():
+    """Names of the compiled instruction sets that this machine supports, best last."""
+    names, i = [], 0
+    while fsgd_isas()[i] != NULL:
+        if fsgd_isa_supported(fsgd_isas()[i]):
+            names.append(fsgd_isas()[i].decode())
+        i += 1
+    return tuple(names)
+
+
+cdef const fsgd_kernels *kernels_for(name) except NULL:
+    """The kernels of a name; of FASTSGD_ISA, or the machine's best, for None."""
+    cdef const fsgd_kernels *kernels
+    asked = name if name is not None else os.environ.get("FASTSGD_ISA") or None
+    if asked is None:
+        kernels = fsgd_kernels_for(NULL)
+    else:
+        kernels = fsgd_kernels_for(asked.encode())
+    if kernels == NULL:
+        source = "FASTSGD_ISA" if name is None else "isa"
+        raise ValueError(
+            f"{source}={asked!r} is not an instruction set of this build and machine; "
+            f"there are {', '.join(isas())}"
+        )
+    return kernels
+
+
+def isa():
+    """The instruction set in use: FASTSGD_ISA, or the best of this machine."""
+    return kernels_for(None).isa.decode()
+
+
+def loss_infos():
+    """What the core knows of its losses: (name, smoothness, infimum, targets) in its order."""
+    cdef fsgd_loss_info info
+    cdef int i
+    infos = []
+    for i in range(<int>FSGD_N_LOSSES):
+        info = fsgd_losses[i]
+        targets = {"real"} if info.takes_real else set()
+        targets |= {"sign"} if info.takes_sign else set()
+        infos.append((info.name.decode(), info.smoothness, info.infimum, frozenset(targets)))
+    return tuple(infos)
+
+
+def loss_at(name, z, y, *, slope=False, isa=None):
+    """Value or slope of a loss, elementwise over two arrays of one dtype, by the core's kernels."""
+    z = np.ascontiguousarray(z)
+    y = np.ascontiguousarray(y, dtype=z.dtype)
+    if z.shape != y.shape or z.dtype not in (np.float32, np.float64):
+        raise ValueError(f"z and y must be float32 or float64 of one shape, got {z.shape}, {y.shape}")
+    out = np.empty_like(z)
+    kernels_for(isa).loss(
+        dtype_code(z.dtype), <fsgd_loss><int>list(LOSSES).index(name), slope, z.size,
+        pointer(z), pointer(y), pointer(out),
+    )
+    return out
+
+
+# ---------------------------------------------------------------- state
+
+
+def _restore_state(fields):
+    cdef State state = State.__new__(State)
+    state._restore(fields)
+    return state
+
+
+cdef class State:
+    cdef fsgd_state c
+    cdef dict arrays
+    cdef readonly object dtype
+
+    def __init__(self, data, lanes, settings):
+        _problem.check(data, lanes, settings)
+        self._allocate(data.X.dtype, data.d, lanes.k, settings.width, settings.batch_size > 1)
+        if hasattr(data.X, "indptr") and settings.width > 1:
+            self.keep_history()
+
+    cdef _allocate(self, dtype, int64_t d, int64_t k, int64_t width, batched):
+        cdef int64_t padded = fsgd_padded_lanes(k)
+        cdef int64_t rows = fsgd_padded_features(d) if k == 1 else d
+        cdef object shape = [width, rows] if k == 1 else [d, width, padded]
+        self.dtype = np.dtype(dtype)
+        self.c.dtype = dtype_code(dtype)
+        self.c.d, self.c.k, self.c.padded, self.c.width = d, k, padded, width
+        self.c.feature_stride = 1 if k == 1 else width * padded
+        self.c.vector_stride = rows if k == 1 else padded
+        self.arrays = {
+            "w": aligned_zeros(shape, dtype),
+            "intercept": aligned_zeros((width, padded), dtype),
+            "scale": aligned_zeros(padded, np.float64),
+            "active": aligned_zeros(padded, np.float64),
+            "t": aligned_zeros(padded, np.int64),
+            "batch_count": aligned_zeros(padded, np.float64),
+            "grad_intercept": aligned_zeros(padded, dtype),
+            "loss_sum": aligned_zeros(padded, np.float64),
+            "row_count": aligned_zeros(padded, np.float64),
+        }
+        self.arrays["scale"][:] = 1.0
+        self.arrays["active"][:k] = 1.0
+        if batched:
+            self.arrays["grad"] = aligned_zeros((rows, padded), dtype)
+        self._bind()
+
+    cdef _bind(self):
+        self.c.w = pointer(self.arrays["w"])
+        self.c.intercept = pointer(self.arrays["intercept"])
+        self.c.scale = <double *>pointer(self.arrays["scale"])
+        self.c.active = <double *>pointer(self.arrays["active"])
+        self.c.t = <int64_t *>pointer(self.arrays["t"])
+        self.c.batch_count = <double *>pointer(self.arrays["batch_count"])
+        self.c.grad_intercept = pointer(self.arrays["grad_intercept"])
+        self.c.loss_sum = <double *>pointer(self.arrays["loss_sum"])
+        self.c.row_count = <double *>pointer(self.arrays["row_count"])
+        self.c.grad = pointer(self.arrays["grad"]) if "grad" in self.arrays else NULL
+        if "history" in self.arrays:
+            self.c.history = pointer(self.arrays["history"])
+            self.c.stamp = <int32_t *>pointer(self.arrays["stamp"])
+
+    def keep_history(self):
+        """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
+        if "history" in self.arrays:
+            return
+        size = 64
+        while size < self.c.d // 8:
+            size *= 2
+        width = self.c.width
+        self.c.history_size = size
+        self.arrays["history"] = aligned_zeros((2 * size, width, width, self.c.padded), self.dtype)
+        self.arrays["stamp"] = aligned_zeros(self.c.d, np.int32)
+        self._bind()
+
+    # Copying and pickling: the arrays and the counters are all there is.
+
+    def __reduce__(self):
+        counters = {
+            "d": self.c.d, "k": self.c.k, "width": self.c.width,
+            "epoch": self.c.epoch, "row": self.c.row, "batch_row": self.c.batch_row,
+            "batch_nnz": self.c.batch_nnz, "pending": self.c.pending,
+        }
+        arrays = {name: np.array(array) for name, array in self.arrays.items()}
+        return _restore_state, ({"dtype": self.dtype.str, **counters, "arrays": arrays},)
+
+    cdef _restore(self, fields):
+        arrays = fields["arrays"]
+        self._allocate(
+            np.dtype(fields["dtype"]), fields["d"], fields["k"], fields["width"], "grad" in arrays
+        )
+        if "history" in arrays:
+            self.keep_history()
+        for name, array in arrays.items():
+            if name not in self.arrays or self.arrays[name].shape != array.shape:
+                raise ValueError(f"a saved state has an array {name} of shape {array.shape}")
+            self.arrays[name][...] = array
+        self.c.epoch, self.c.row = fields["epoch"], fields["row"]
+        self.c.batch_row, self.c.batch_nnz = fields["batch_row"], fields["batch_nnz"]
+        self.c.pending = fields["pending"]
+
+    def copy(self):
+        return _restore_state(self.__reduce__()[1][0])
+
+    # What the outside reads and sets.
+
+    @property
+    def t(self):
+        return self.arrays["t"][:self.c.k]
+
+    @property
+    def active(self):
+        return self.arrays["active"][:self.c.k]
+
+    @property
+    def loss_sum(self):
+        return self.arrays["loss_sum"][:self.c.k]
+
+    @property
+    def row_count(self):
+        return self.arrays["row_count"][:self.c.k]
+
+    @property
+    def epoch(self):
+        return self.c.epoch
+
+    @property
+    def row(self):
+        return self.c.row
+
+    @property
+    def batch_row(self):
+        return self.c.batch_row
+
+    @property
+    def pending(self):
+        return self.c.pending
+
+    def begin_rows(self):
+        """Forget how far the running epoch got: the rows to come are other ones."""
+        self.c.row = self.c.batch_row = self.c.batch_nnz = 0
+        for name in ("grad", "grad_intercept", "batch_count"):
+            if name in self.arrays:
+                self.arrays[name][...] = 0
+
+    def set_weights(self, coef, intercept):
+        k, d = self.c.k, self.c.d
+        coef = np.broadcast_to(np.asarray(coef, dtype=self.dtype), (k, d))
+        for name in ("w", "intercept"):
+            self.arrays[name][...] = 0
+        self.arrays["scale"][:] = 1.0
+        self.c.pending = 0
+        if "stamp" in self.arrays:
+            self.arrays["stamp"][:] = 0
+        if k == 1:
+            self.arrays["w"][0, :d] = coef[0]
+        else:
+            self.arrays["w"][:, 0, :k] = coef.T
+        self.arrays["intercept"][0, :k] = intercept
+
+    def weights(self, settings):
+        return self._read(settings.average)
+
+    def last_weights(self):
+        return self._read(0)
+
+    cdef _read(self, int64_t average):
+        cdef fsgd_data data
+        cdef fsgd_lanes lanes
+        cdef fsgd_settings settings
+        cdef fsgd_problem problem
+        nothing = np.zeros(self.c.padded)
+        coef = np.empty((self.c.k, self.c.d), dtype=self.dtype)
+        intercept = np.empty(self.c.k, dtype=self.dtype)
+        data.d, data.dtype, data.layout = self.c.d, self.c.dtype, FSGD_CSR32
+        lanes.k, lanes.padded = self.c.k, self.c.padded
+        lanes.label = lanes.weight_positive = lanes.weight_negative = <double *>pointer(nothing)
+        settings.average, settings.sign_targets = average, 0
+        problem.data, problem.lanes, problem.settings = &data, &lanes, &settings
+        problem.state, problem.order = &self.c, NULL
+        cdef const fsgd_kernels *kernels = kernels_for(None)
+        cdef void *out = pointer(coef)
+        cdef void *out_intercept = pointer(intercept)
+        cdef fsgd_status status
+        with nogil:
+            status = kernels.weights(&problem, average > 0, out, out_intercept)
+        if status != FSGD_OK:
+            raise MemoryError("no memory to read the weights")
+        return coef, intercept
+
+
+# ---------------------------------------------------------------- run
+
+
+cdef class Run:
+    """One problem bound once, so that a call costs a fraction of a microsecond."""
+
+    cdef fsgd_data data
+    cdef fsgd_lanes lanes
+    cdef fsgd_settings settings
+    cdef fsgd_problem problem
+    cdef fsgd_report report
+    cdef const fsgd_kernels *kernels
+    cdef State state
+    cdef list held           # the arrays behind the pointers
+    cdef object order
+    cdef int64_t order_epoch
+    cdef int64_t order_done  # draws of order_epoch that are made
+
+    def __init__(self, data, lanes, settings, State state not None, isa=None):
+        _problem.check(data, lanes, settings)
+        self.kernels = kernels_for(isa)
+        self.held = []
+        self.state = state
+        self._bind_data(data)
+        self._bind_lanes(lanes, data.y.shape[1])
+        self._bind_settings(settings)
+        if (state.dtype, state.c.d, state.c.k, state.c.width) != (
+            data.X.dtype, data.d, lanes.k, settings.width
+        ):
+            raise ValueError("state does not fit data, lanes and settings")
+        if self.settings.batch_size > 1 and state.c.grad == NULL:
+            raise ValueError("state was made for batch_size=1")
+        if state.c.row > self.data.n:
+            raise ValueError(f"state is at row {state.c.row} of data with {self.data.n} rows")
+        if self.data.layout != FSGD_DENSE and settings.width > 1:
+            state.keep_history()
+        self.problem.data, self.problem.lanes = &self.data, &self.lanes
+        self.problem.settings, self.problem.state = &self.settings, &state.c
+        self.problem.order = NULL
+        self.order, self.order_epoch, self.order_done = None, -1, 0
+        if settings.sampling != "sequential":
+            self.order = np.empty(self.data.n, dtype=np.int64)
+            self.problem.order = <int64_t *>pointer(self.order)
+
+    cdef const void *_hold(self, array, dtype) except? NULL:
+        array = np.ascontiguousarray(array, dtype=dtype)
+        self.held.append(array)
+        return pointer(array)
+
+    cdef _bind_data(self, data):
+        X, dtype = data.X, data.X.dtype
+        self.data.n, self.data.d = data.n, data.d
+        self.data.dtype = dtype_code(dtype)
+        self.data.indices = self.data.indptr = self.data.sample_weight = NULL
+        if hasattr(X, "indptr"):
+            self._bind_csr(X)
+        else:
+            if not (isinstance(X, np.ndarray) and X.flags.c_contiguous and X.flags.aligned):
+                raise ValueError("X must be a C-ordered ndarray or a CSR matrix")
+            self.data.layout = FSGD_DENSE
+            self.data.x = self._hold(X, dtype)
+        self.data.n_targets = data.y.shape[1]
+        self.data.y = self._hold(data.y, dtype)
+        if data.sample_weight is not None:
+            self.data.sample_weight = self._hold(data.sample_weight, dtype)
+
+    cdef _bind_csr(self, X):
+        cdef int64_t start, stop, where = -1, nnz
+        cdef fsgd_status status = FSGD_OK
+        if getattr(X, "format", None) != "csr":
+            raise ValueError(f"sparse X must be in CSR format, got {getattr(X, 'format', None)}")
+        for name in ("data", "indices", "indptr"):
+            array = getattr(X, name)
+            if not (isinstance(array, np.ndarray) and array.ndim == 1 and array.flags.c_contiguous):
+                raise ValueError(f"X.{name} must be a contiguous one-dimensional array")
+        if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
+            raise ValueError(
+                "X.indices and X.indptr must both be int32 or both int64, got "
+                f"{X.indices.dtype} and {X.indptr.dtype}"
+            )
+        if X.data.dtype not in (np.float32, np.float64):
+            raise ValueError(f"X.data must be float32 or float64, got {X.data.dtype}")
+        if len(X.indptr) != self.data.n + 1:
+            raise ValueError(f"X.indptr must have {self.data.n + 1} entries, got {len(X.indptr)}")
+        if len(X.indices) != len(X.data):
+            raise ValueError(
+                f"X.indices and X.data must be equally long, got {len(X.indices)} and {len(X.data)}"
+            )
+        nnz = len(X.data)
+        self.data.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
+        self.data.x = self._hold(X.data, X.data.dtype)
+        self.data.indices = self._hold(X.indices, X.indices.dtype)
+        self.data.indptr = self._hold(X.indptr, X.indptr.dtype)
+        start = 0
+        while start < self.data.n and status == FSGD_OK:
+            stop = min(start + CHECK_ROWS, self.data.n)
+            with nogil:
+                status = fsgd_check_csr(&self.data, nnz, start, stop, &where)
+            start = stop
+        if status != FSGD_OK:
+            raise ValueError(
+                f"X is not a valid CSR matrix: near row {where}, indptr does not rise from 0 to "
+                f"{nnz} or an index is not in [0, {self.data.d})"
+            )
+
+    cdef _bind_lanes(self, lanes, n_targets):
+        cdef int64_t padded = fsgd_padded_lanes(lanes.k)
+        held = {}
+        for name in ("alpha", "eta0", "mu", "label", "weight_positive", "weight_negative"):
+            held[name] = np.zeros(padded)
+            held[name][:lanes.k] = getattr(lanes, name)
+        target = np.zeros(padded, dtype=np.int64)
+        target[:lanes.k] = lanes.target
+        self.held.extend([*held.values(), target])
+        self.lanes.k, self.lanes.padded = lanes.k, padded
+        self.lanes.alpha = <double *>pointer(held["alpha"])
+        self.lanes.eta0 = <double *>pointer(held["eta0"])
+        self.lanes.mu = <double *>pointer(held["mu"])
+        self.lanes.label = <double *>pointer(held["label"])
+        self.lanes.weight_positive = <double *>pointer(held["weight_positive"])
+        self.lanes.weight_negative = <double *>pointer(held["weight_negative"])
+        self.lanes.target = <int64_t *>pointer(target)
+
+    cdef _bind_settings(self, settings):
+        cdef fsgd_settings *c = &self.settings
+        c.loss = <fsgd_loss><int>list(LOSSES).index(settings.loss)
+        c.sign_targets = settings.sign_targets
+        c.fit_intercept = settings.fit_intercept
+        c.nesterov = settings.nesterov
+        c.momentum = settings.momentum
+        c.average = settings.average
+        c.batch_size = min(settings.batch_size, self.data.n)
+        c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
+        c.seed = settings.seed
+        c.schedule.kind = <fsgd_schedule_kind><int>SCHEDULES.index(settings.schedule.kind)
+        c.schedule.power_t = settings.schedule.power_t
+        c.schedule.decay = settings.schedule.decay
+        c.schedule.step_epochs = settings.schedule.step_epochs
+        c.schedule.total_epochs = settings.schedule.total_epochs
+        c.schedule.warmup_steps = settings.schedule.warmup_steps
+
+    def advance(self, int64_t budget):
+        """Do about ``budget`` values' worth of work; whether that ended the epoch."""
+        cdef fsgd_status status
+        cdef const fsgd_kernels *kernels = self.kernels
+        if self._order_pending():
+            self._extend_order(budget)
+            return False
+        with nogil:
+            status = kernels.run(&self.problem, budget, &self.report)
+        if status == FSGD_NONFINITE:
+            raise DivergenceError(self.report.step, self.report.eta, self._row_scale(self.report.row))
+        if status != FSGD_OK:
+            raise MemoryError("no memory for the buffers of a training step")
+        return bool(self.report.epoch_done)
+
+    cdef bint _order_pending(self):
+        epoch = 0 if self.settings.sampling == <fsgd_sampling>1 else self.state.c.epoch  # "once"
+        if self.order is None:
+            return False
+        if self.order_epoch != epoch:
+            self.order_epoch, self.order_done = epoch, 0
+        return self.order_done < self.data.n
+
+    cdef _extend_order(self, int64_t budget):
+        cdef int64_t count = min(max(1024, budget // 8), self.data.n - self.order_done)
+        cdef int64_t *order = <int64_t *>pointer(self.order)
+        with nogil:
+            fsgd_order(&self.settings, self.data.n, self.order_epoch, self.order_done, count, order)
+        self.order_done += count
+
+    cdef _row_scale(self, int64_t row):
+        """Largest absolute value in a row; ``held`` starts with the values."""
+        values = self.held[0]
+        if self.data.layout == FSGD_DENSE:
+            values = values[row]
+        else:
+            indptr = self.held[2]
+            values = values[indptr[row]:indptr[row + 1]]
+        return float(np.max(np.abs(values), initial=0.0))
+
+    @property
+    def isa(self):
+        return self.kernels.isa.decode()
+
+    @property
+    def clipped(self):
+        return bool(self.report.clipped)
+
+    @property
+    def rate(self):
+        return self.report.eta
+
+    # The verbs of a step, for diagnostics and tests.
+
+    cdef _rows(self, rows):
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        if rows.ndim != 1 or (rows.size and not (0 <= rows.min() and rows.max() < self.data.n)):
+            raise ValueError(f"rows must be row numbers in [0, {self.data.n})")
+        return rows
+
+    def score(self, rows):
+        rows = self._rows(rows)
+        z = np.empty((len(rows), self.lanes.padded), dtype=self.state.dtype)
+        self._check(self.kernels.score(&self.problem, <int64_t *>pointer(rows), len(rows), pointer(z)))
+        return z[:, :self.lanes.k]
+
+    def gradient_sums(self, rows):
+        """sum_i c_i x_i (d, K), sum_i c_i (K,) and m_k (K,) over rows; State is left as it was."""
+        rows = self._rows(rows)
+        cdef State state = self.state
+        held = {name: state.arrays[name].copy() for name in ("loss_sum", "row_count", "batch_count")}
+        gradient = {
+            "grad": aligned_zeros(
+                (fsgd_padded_features(state.c.d) if state.c.k == 1 else state.c.d, state.c.padded),
+                state.dtype,
+            ),
+            "grad_intercept": aligned_zeros(state.c.padded, state.dtype),
+        }
+        kept, nnz = dict(state.arrays), state.c.batch_nnz
+        state.arrays.update(gradient)
+        state.arrays["batch_count"][:] = 0
+        state._bind()
+        try:
+            z = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
+            m = len(rows)
+            self._check(self.kernels.score(&self.problem, <int64_t *>pointer(rows), m, pointer(z)))
+            self._check(
+                self.kernels.slope(&self.problem, <int64_t *>pointer(rows), m, pointer(z), pointer(z))
+            )
+            self._check(
+                self.kernels.accumulate(&self.problem, <int64_t *>pointer(rows), m, pointer(z))
+            )
+            counts = state.arrays["batch_count"][:state.c.k].copy()
+        finally:
+            state.arrays = kept
+            for name, array in held.items():
+                state.arrays[name][:] = array
+            state.c.batch_nnz = nnz
+            state._bind()
+        return (
+            gradient["grad"][:state.c.d, :state.c.k],
+            gradient["grad_intercept"][:state.c.k],
+            counts,
+        )
+
+    cdef _check(self, fsgd_status status):
+        if status == FSGD_NONFINITE:
+            raise DivergenceError(int(max(self.state.t)), self.report.eta, float("nan"))
+        if status != FSGD_OK:
+            raise MemoryError("no memory for the buffers of a training step")
+
+
+def order(settings, int64_t n, int64_t epoch, chunks=()):
+    """The order of an epoch as the core draws it, in calls that end at ``chunks``."""
+    cdef fsgd_settings c
+    c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
+    c.seed = settings.seed
+    out = np.empty(n, dtype=np.int64)
+    start = 0
+    for stop in (*chunks, n):
+        fsgd_order(&c, n, epoch, start, stop - start, <int64_t *>pointer(out))
+        start = stop
+    return out

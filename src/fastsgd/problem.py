@@ -1,0 +1,212 @@
+"""The nouns: Data, Lanes and Settings say what is trained; both the twin and the core read them.
+
+n samples, d features, K lanes (models trained at once over the same rows). Lane k minimises
+
+    L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)  +  alpha_k / 2 * |w|^2
+
+with n_k the rows of positive weight s_ik. The fourth noun, State, is what training changes: the
+twin (:mod:`fastsgd.reference`) and the core (``fastsgd._core``) each have their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .losses import LOSSES
+from .sampling import SAMPLINGS
+from .schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples, borrowed: nothing is copied that already has the right dtype and order.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d), C order, or a SciPy CSR matrix or array; float32 or float64
+    y : ndarray of shape (n, n_targets), the dtype of X
+        Real targets, or the class label of each row as a number (see ``Lanes.label``).
+    sample_weight : ndarray of shape (n,) or None, the dtype of X
+        Finite and non-negative; a row of weight zero leaves every lane untouched.
+    """
+
+    X: Any
+    y: NDArray[np.floating]
+    sample_weight: NDArray[np.floating] | None = None
+
+    def __post_init__(self) -> None:
+        if getattr(self.X, "ndim", None) != 2:
+            raise ValueError(f"X must have two dimensions, got shape {np.shape(self.X)}")
+        n, d = self.X.shape
+        if n == 0 or d == 0:
+            raise ValueError(f"X must have at least one row and one feature, got shape {(n, d)}")
+        dtype = self.X.dtype
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"X must be float32 or float64, got {dtype}")
+        for name, value, shape in (
+            ("y", self.y, (n, -1)),
+            ("sample_weight", self.sample_weight, (n,)),
+        ):
+            if value is None:
+                continue
+            array = np.ascontiguousarray(value, dtype=dtype)
+            if name == "y" and array.ndim == 1:
+                array = array[:, None]
+            if array.ndim != len(shape) or array.shape[0] != n or array.size == 0:
+                raise ValueError(f"{name} must have {n} rows, got shape {np.shape(value)}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} contains NaN or infinity")
+            object.__setattr__(self, name, array)
+        if self.sample_weight is not None and (self.sample_weight < 0).any():
+            raise ValueError("sample_weight must be non-negative")
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.X.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.X.shape[1])
+
+
+def _per_lane(value: ArrayLike, k: int, dtype: Any) -> NDArray[Any]:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=dtype), (k,)))
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Hyper-parameters of the K lanes; scalars are broadcast to shape (K,).
+
+    Attributes
+    ----------
+    k : int
+        Number of lanes.
+    alpha : ndarray of shape (K,)
+        Strength of the L2 penalty, >= 0.
+    eta0 : ndarray of shape (K,)
+        Base learning rate, > 0.
+    mu : ndarray of shape (K,)
+        Curvature in the "inverse" schedule, >= 0.
+    target : ndarray of shape (K,), int64
+        Column of y that the lane learns.
+    label : ndarray of shape (K,)
+        With sign targets, rows whose y equals it are +1 and all others -1.
+    weight_positive, weight_negative : ndarray of shape (K,)
+        With sign targets, class weights of the two signs, >= 0; multiply the sample weights.
+    """
+
+    k: int
+    alpha: NDArray[np.float64]
+    eta0: NDArray[np.float64]
+    mu: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    target: NDArray[np.int64] = 0  # type: ignore[assignment]
+    label: NDArray[np.float64] = 1.0  # type: ignore[assignment]
+    weight_positive: NDArray[np.float64] = 1.0  # type: ignore[assignment]
+    weight_negative: NDArray[np.float64] = 1.0  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be >= 1, got {self.k!r}")
+        lowest = {"alpha": 0.0, "mu": 0.0, "weight_positive": 0.0, "weight_negative": 0.0}
+        for name in ("alpha", "eta0", "mu", "label", "weight_positive", "weight_negative"):
+            values = _per_lane(getattr(self, name), self.k, np.float64)
+            if not np.isfinite(values).all() or (values < lowest.get(name, -np.inf)).any():
+                wanted = "finite" + (" and >= 0" if name in lowest else "")
+                raise ValueError(f"{name} must be {wanted}, got {values}")
+            object.__setattr__(self, name, values)
+        if (self.eta0 <= 0).any():
+            raise ValueError(f"eta0 must be > 0, got {self.eta0}")
+        object.__setattr__(self, "target", _per_lane(self.target, self.k, np.int64))
+        if (self.target < 0).any():
+            raise ValueError(f"target must be >= 0, got {self.target}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all lanes share.
+
+    Attributes
+    ----------
+    loss : str
+        A key of ``fastsgd.losses.LOSSES``.
+    sign_targets : bool
+        Turn y into -1 and +1 by ``Lanes.label`` (classification) or take it as it is.
+    batch_size : int
+        Rows a step, from 1; larger than n means n. The last batch of an epoch may be short.
+    momentum : float
+        beta in [0, 1).
+    nesterov : bool
+        Nesterov's form of the momentum update.
+    average : int
+        0, or the number of the update from which the weights are averaged (Polyak & Juditsky 1992).
+    fit_intercept : bool
+        Learn b; it is never penalised.
+    sampling : str
+        One of ``fastsgd.sampling.SAMPLINGS``.
+    seed : int
+        Key of the sampling streams, in [0, 2**64).
+    schedule : Schedule
+        Of the learning rate.
+    """
+
+    loss: str = "squared_error"
+    sign_targets: bool = False
+    batch_size: int = 1
+    momentum: float = 0.0
+    nesterov: bool = False
+    average: int = 0
+    fit_intercept: bool = True
+    sampling: str = "reshuffle"
+    seed: int = 0
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {tuple(LOSSES)}, got {self.loss!r}")
+        kind = "sign" if self.sign_targets else "real"
+        if kind not in LOSSES[self.loss].targets:
+            raise ValueError(f"loss {self.loss!r} does not take {kind} targets")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1, got {self.batch_size!r}")
+        if not 0.0 <= self.momentum < 1.0:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}")
+        if self.average < 0:
+            raise ValueError(f"average must be >= 0, got {self.average!r}")
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"sampling must be one of {SAMPLINGS}, got {self.sampling!r}")
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be in [0, 2**64), got {self.seed!r}")
+
+    @property
+    def width(self) -> int:
+        """Vectors an optimiser keeps a weight: 1, or more with momentum and with averaging."""
+        return 1 + (self.momentum > 0.0) + (self.average > 0)
+
+
+def check(data: Data, lanes: Lanes, settings: Settings) -> None:
+    """Refuse what fits no single noun: target columns beyond y, a loss without a minimum.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, its value and what was expected.
+    """
+    if lanes.target.max() >= data.y.shape[1]:
+        raise ValueError(f"target {lanes.target.max()} is no column of y {data.y.shape}")
+    if LOSSES[settings.loss].infimum == -np.inf:
+        if (lanes.alpha <= 0).any():
+            raise ValueError(
+                f"loss {settings.loss!r} is unbounded below: without an L2 term it has no minimum. "
+                f"alpha must be > 0, got {lanes.alpha.min()}"
+            )
+        if settings.fit_intercept:
+            raise ValueError(
+                f"loss {settings.loss!r} is unbounded below in the intercept, which no penalty "
+                "holds: fit_intercept must be False"
+            )

@@ -1,0 +1,224 @@
+"""The NumPy twin of the compiled core: same nouns, same order of samples, no speed.
+
+It is what the tests compare every kernel with, and the yardstick of the benchmarks. All arithmetic
+is in float64. One step draws a batch B_t of m rows and does, for every lane k,
+
+    z_i     = x_i . w + b                                        score
+    c_i     = s_i * dloss(z_i, y_i)                              slope
+    g_t     = (1/m_k) * sum_{i in B_t} c_i x_i  + alpha_k w      accumulate   m_k: rows with s_ik > 0
+    v_{t+1} = beta v_t + g_t                                     update
+    w_{t+1} = w_t - eta_t v_{t+1}         (Nesterov: w_t - eta_t (g_t + beta v_{t+1}))
+
+A lane whose batch has no row of positive weight is left untouched. Without momentum the penalty is
+applied as a factor max(0, 1 - eta_t alpha_k) on w, which is the same step while eta_t alpha_k <= 1.
+With averaging, a_t is the mean of w over the updates from number ``average`` on.
+
+Examples
+--------
+>>> import numpy as np
+>>> from fastsgd.problem import Data, Lanes, Settings
+>>> from fastsgd import reference
+>>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+>>> lanes = Lanes(1, alpha=0.0, eta0=0.1)
+>>> settings = Settings(fit_intercept=False, sampling="sequential")
+>>> state = reference.State(data, lanes, settings)
+>>> reference.run_epoch(data, lanes, settings, state)
+>>> state.W.round(2)
+array([[0.12]])
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import sampling
+from .exceptions import DivergenceError
+from .losses import LOSSES
+from .problem import Data, Lanes, Settings, check
+
+Float = NDArray[np.float64]
+
+
+class State:
+    """All that training changes.
+
+    Attributes
+    ----------
+    W, V, A : ndarray of shape (d, K)
+        Weights, momentum and average.
+    b, vb, ab : ndarray of shape (K,)
+        The same of the intercept.
+    t : ndarray of shape (K,), int64
+        Updates done.
+    active : ndarray of shape (K,), bool
+        A lane that is not active is frozen: all its sample weights count as zero.
+    epoch, row : int
+        Epochs done, and rows of the running one.
+    loss_sum : ndarray of shape (K,)
+        sum_i s_ik * loss(z_i, y_ik) over the rows of the epoch so far, each before its own step.
+    row_count : ndarray of shape (K,)
+        Rows with s_ik > 0 in the epoch so far.
+    """
+
+    def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
+        check(data, lanes, settings)
+        k = lanes.k
+        self.W, self.V, self.A = (np.zeros((data.d, k)) for _ in range(3))
+        self.b, self.vb, self.ab = (np.zeros(k) for _ in range(3))
+        self.t = np.zeros(k, dtype=np.int64)
+        self.active = np.ones(k, dtype=bool)
+        self.epoch = self.row = 0
+        self.loss_sum, self.row_count = np.zeros(k), np.zeros(k)
+
+    def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
+        """Start afresh from weights of shape (K, d) and intercepts of shape (K,): no momentum yet."""
+        self.W[:] = self.A[:] = np.asarray(coef, dtype=np.float64).T
+        self.b[:] = self.ab[:] = intercept
+        self.V[:] = self.vb[:] = 0.0
+
+    def weights(self, settings: Settings) -> tuple[Float, Float]:
+        """Weights (K, d) and intercepts (K,) of the model: the averages where there are any."""
+        if not settings.average:
+            return self.W.T.copy(), self.b.copy()
+        averaged = self.t >= settings.average
+        return np.where(averaged, self.A, self.W).T.copy(), np.where(averaged, self.ab, self.b)
+
+
+def targets(data: Data, lanes: Lanes, settings: Settings, rows: NDArray[np.int64]) -> Float:
+    """y_ik of the rows, shape (m, K): real targets, or -1 and +1 by the lane's label."""
+    y = data.y[rows][:, lanes.target].astype(np.float64)
+    return (
+        np.where(y == lanes.label.astype(data.y.dtype), 1.0, -1.0) if settings.sign_targets else y
+    )
+
+
+def sample_weights(
+    data: Data, lanes: Lanes, settings: Settings, y: Float, rows: NDArray[np.int64]
+) -> Float:
+    """s_ik of the rows, shape (m, K): the sample weight, times that of the class for sign targets."""
+    signs = settings.sign_targets
+    s = np.where(y > 0, lanes.weight_positive, lanes.weight_negative) if signs else np.ones_like(y)
+    return s if data.sample_weight is None else s * data.sample_weight[rows, None]
+
+
+def score(data: Data, state: State, rows: NDArray[np.int64]) -> Float:
+    """z = X W + b of the rows, shape (m, K)."""
+    return data.X[rows] @ state.W + state.b
+
+
+def slope(settings: Settings, z: Float, y: Float, s: Float) -> Float:
+    """c = s * dloss(z, y), shape (m, K)."""
+    return np.where(s > 0, s * LOSSES[settings.loss].slope(z, y), 0.0)
+
+
+def accumulate(data: Data, c: Float, rows: NDArray[np.int64]) -> tuple[Float, Float]:
+    """sum_i c_i x_i (d, K) and sum_i c_i (K,): the gradient before division by m_k."""
+    return np.asarray(data.X[rows].T @ c), c.sum(axis=0)
+
+
+def update(
+    state: State,
+    lanes: Lanes,
+    settings: Settings,
+    gradient: tuple[Float, Float],
+    eta: Float,
+    ticks: NDArray[np.bool_],
+) -> None:
+    """One update, at rates ``eta`` (K,), of the lanes that tick; ``gradient`` is g (d, K), g_b (K,)."""
+    g, g_b = gradient
+    beta = settings.momentum
+    if beta > 0.0:
+        g = g + lanes.alpha * state.W
+        state.V[:, ticks] = (beta * state.V + g)[:, ticks]
+        state.vb[ticks] = (beta * state.vb + g_b)[ticks]
+        step_w = g + beta * state.V if settings.nesterov else state.V
+        step_b = g_b + beta * state.vb if settings.nesterov else state.vb
+        W, b = state.W - eta * step_w, state.b - eta * step_b
+    else:
+        W = state.W * np.maximum(0.0, 1.0 - eta * lanes.alpha) - eta * g
+        b = state.b - eta * g_b
+    state.W[:, ticks] = W[:, ticks]
+    if settings.fit_intercept:
+        state.b[ticks] = b[ticks]
+    state.t[ticks] += 1
+    if settings.average:
+        averages = ticks & (state.t >= settings.average)
+        count = np.maximum(1, state.t - settings.average + 1)
+        state.A[:, averages] += ((state.W - state.A) / count)[:, averages]
+        state.ab[averages] += ((state.b - state.ab) / count)[averages]
+
+
+def step(
+    data: Data, lanes: Lanes, settings: Settings, state: State, rows: NDArray[np.int64]
+) -> None:
+    """One training step on the batch ``rows``: score, slope, accumulate, update."""
+    y = targets(data, lanes, settings, rows)
+    s = sample_weights(data, lanes, settings, y, rows) * state.active
+    z = score(data, state, rows)
+    count = (s > 0).sum(axis=0)
+    batches = math.ceil(data.n / min(settings.batch_size, data.n))
+    e = state.epoch + (state.row // min(settings.batch_size, data.n)) / batches
+    eta = settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e)
+    if not np.isfinite(z[s > 0]).all():
+        scale = float(np.abs(data.X[rows]).max())
+        raise DivergenceError(int(state.t.max()), float(eta.max()), scale)
+    c = slope(settings, z, y, s)
+    g, g_b = (part / np.maximum(1, count) for part in accumulate(data, c, rows))
+    state.loss_sum += np.where(s > 0, s * LOSSES[settings.loss].value(z, y), 0.0).sum(axis=0)
+    state.row_count += count
+    update(state, lanes, settings, (g, g_b), eta, count > 0)
+
+
+def run_epoch(
+    data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
+) -> None:
+    """Train to the end of the running epoch, or for at most ``batches`` batches of it.
+
+    Raises
+    ------
+    DivergenceError
+        If a score is not finite.
+    """
+    check(data, lanes, settings)
+    order = sampling.order(settings.sampling, data.n, settings.seed, state.epoch)
+    if state.row == 0:
+        state.loss_sum[:] = state.row_count[:] = 0.0
+    size = min(settings.batch_size, data.n)
+    while state.row < data.n and batches != 0:
+        rows = order[state.row : state.row + size]
+        step(data, lanes, settings, state, rows)
+        state.row += len(rows)
+        batches = None if batches is None else batches - 1
+    if state.row == data.n:
+        state.epoch, state.row = state.epoch + 1, 0
+
+
+def objective(data: Data, lanes: Lanes, settings: Settings, W: Any, b: Any) -> Float:
+    """L_k(w, b) at weights W (d, K) and intercepts b (K,): the mean loss and the penalty, shape (K,)."""
+    rows = np.arange(data.n)
+    y = targets(data, lanes, settings, rows)
+    s = sample_weights(data, lanes, settings, y, rows)
+    value = LOSSES[settings.loss].value(data.X @ W + b, y)
+    penalty = 0.5 * lanes.alpha * (np.asarray(W) ** 2).sum(axis=0)
+    return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0)) + penalty
+
+
+def gradient(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    state: State,
+    rows: NDArray[np.int64] | None = None,
+) -> tuple[Float, Float]:
+    """Gradient (d, K) and (K,) of the objective at the state, over ``rows`` (default: all)."""
+    rows = np.arange(data.n) if rows is None else rows
+    y = targets(data, lanes, settings, rows)
+    s = sample_weights(data, lanes, settings, y, rows)
+    c = slope(settings, score(data, state, rows), y, s)
+    count = np.maximum(1, (s > 0).sum(axis=0))
+    g, g_b = accumulate(data, c, rows)
+    return g / count + lanes.alpha * state.W, g_b / count

@@ -1,0 +1,201 @@
+"""The solver: epochs, stopping and Ctrl-C, in the gaps between bounded calls into the core.
+
+``State``, ``run_epoch`` and ``gradient`` have the names and arguments of their twins in
+:mod:`fastsgd.reference`; :func:`fit` adds what a user waits for: many epochs, stopping, progress.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._core import Run, State
+from .exceptions import DivergenceError
+from .problem import Data, Lanes, Settings
+
+__all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
+
+CALL_SECONDS = 0.01
+"""Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
+
+_FIRST_BUDGET = 1 << 18
+
+
+class _Clock:
+    """Chooses the budget of the next call from the time the last one took; bits do not depend on it."""
+
+    def __init__(self) -> None:
+        self.budget = _FIRST_BUDGET
+
+    def advance(self, run: Run) -> bool:
+        start = time.perf_counter()
+        done = run.advance(self.budget)
+        seconds = time.perf_counter() - start
+        if seconds > 2 * CALL_SECONDS:
+            self.budget = max(1 << 12, self.budget // 2)
+        elif seconds < CALL_SECONDS / 2 and not done:
+            self.budget = min(1 << 30, self.budget * 2)
+        return done
+
+
+def run_epoch(
+    data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
+) -> None:
+    """Train to the end of the running epoch, or for at most ``batches`` batches of it.
+
+    Raises
+    ------
+    DivergenceError
+        If a score is not finite.
+    """
+    run, clock = Run(data, lanes, settings, state), _Clock()
+    if batches is None:
+        while not clock.advance(run):
+            pass
+        return
+    epoch, stop = state.epoch, state.row + batches * min(settings.batch_size, data.n)
+    while state.epoch == epoch and state.row < stop:
+        run.advance(1)
+
+
+def gradient(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    state: State,
+    rows: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Gradient (d, K) and (K,) of the objective at the state's last weights, over ``rows`` (all)."""
+    rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
+    g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
+    count = np.maximum(1, count)
+    return g / count + lanes.alpha * state.last_weights()[0].T, g_b / count
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop: after ``max_epochs``, or when the training loss no longer falls.
+
+    A lane stops after ``patience`` epochs in a row whose loss is above its best minus ``tol``;
+    ``tol`` None never stops early.
+    """
+
+    max_epochs: int = 1000
+    tol: float | None = 1e-3
+    patience: int = 5
+
+
+@dataclass
+class Fit:
+    """What a fit saw.
+
+    Attributes
+    ----------
+    losses : list of ndarray of shape (K,)
+        Per epoch and lane: mean loss of the rows, each before its step, plus the penalty at the end.
+    epochs : ndarray of shape (K,), int64
+        Epochs each lane was trained.
+    clipped : bool
+        eta * alpha reached 1 and set weights to zero.
+    stopped : ndarray of shape (K,), bool
+        Lanes that stopped by the tolerance.
+    """
+
+    losses: list[NDArray[np.float64]] = field(default_factory=list)
+    epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    clipped: bool = False
+    stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+
+def _epoch_loss(lanes: Lanes, settings: Settings, state: State) -> NDArray[np.float64]:
+    loss = state.loss_sum / np.maximum(1.0, state.row_count)
+    if not lanes.alpha.any():
+        return loss
+    coef = state.last_weights()[0].astype(np.float64, copy=False)
+    return loss + 0.5 * lanes.alpha * np.einsum("kd,kd->k", coef, coef)
+
+
+def fit(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    state: State,
+    stopping: Stopping,
+    on_epoch: Callable[[int, NDArray[np.float64]], None] | None = None,
+) -> Fit:
+    """Train until every lane has stopped or ``max_epochs`` are done.
+
+    Parameters
+    ----------
+    on_epoch : callable, optional
+        Called with the number of epochs done and their last losses (K,).
+
+    Raises
+    ------
+    DivergenceError
+        If the run overflows. ``state`` is then of no use.
+    KeyboardInterrupt
+        Within about 20 ms of Ctrl-C; ``state`` holds the model as it stands.
+    """
+    run, clock = Run(data, lanes, settings, state), _Clock()
+    result = Fit(epochs=np.zeros(lanes.k, dtype=np.int64), stopped=np.zeros(lanes.k, dtype=bool))
+    best, without_gain = np.full(lanes.k, np.inf), np.zeros(lanes.k, dtype=np.int64)
+    loss = np.zeros(lanes.k)
+    for epoch in range(1, stopping.max_epochs + 1):
+        done = False
+        while not done:
+            done = clock.advance(run)
+            result.clipped |= run.clipped
+        active = ~result.stopped
+        loss = np.where(active, _epoch_loss(lanes, settings, state), loss)
+        if not np.isfinite(loss).all():
+            raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
+        result.losses.append(loss)
+        result.epochs[active] = epoch
+        if on_epoch is not None:
+            on_epoch(epoch, loss)
+        if stopping.tol is not None:
+            without_gain = np.where(loss > best - stopping.tol, without_gain + 1, 0)
+            best = np.minimum(best, loss)
+            result.stopped |= without_gain >= stopping.patience
+            state.active[result.stopped] = 0.0
+            if result.stopped.all():
+                break
+    coef, intercept = state.weights(settings)
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
+    return result
+
+
+def auto_eta0(data: Data, smoothness: float, batch_size: int) -> float:
+    """A safe first learning rate: 1 / (smoothness * the curvature a batch of this size meets).
+
+    For m rows the second moment of the batch gradient is bounded by
+
+        lambda_max + (mean |x|^2 - lambda_max) / m,
+
+    with lambda_max the largest eigenvalue of X'X / n: mean |x|^2 at m = 1, the largest curvature of
+    the objective at m = n. (Moulines & Bach 2011 for m = 1; Ma, Bassily & Belkin 2018 for batches.)
+    The intercept counts as a feature of ones. Estimated on at most 4,096 evenly spaced rows.
+    """
+    step = max(1, data.n // 4096)
+    rows = np.arange(0, data.n, step)[:4096]
+    X = data.X[rows]
+    squares = X.multiply(X).sum() if hasattr(X, "multiply") else np.einsum("ij,ij->", X, X)
+    mean_square = float(squares) / len(rows) + 1.0
+    largest = mean_square
+    if batch_size > 1:
+        vector = np.ones(data.d + 1) / math.sqrt(data.d + 1)
+        for _ in range(10):  # power iteration on [X 1]'[X 1] / n
+            scores = X @ vector[:-1] + vector[-1]
+            image = np.append(X.T @ scores, scores.sum()) / len(rows)
+            largest = float(np.linalg.norm(image))
+            vector = image / max(largest, np.finfo(np.float64).tiny)
+        largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
+    m = min(batch_size, data.n)
+    return 1.0 / (max(smoothness, 0.25) * (largest + (mean_square - largest) / m))
