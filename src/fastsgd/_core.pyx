@@ -95,6 +95,55 @@ def loss_at(name, z, y, *, slope=False, isa=None):
     return out
 
 
+# ---------------------------------------------------------------- sparse structure
+
+
+def _check_coordinates(X):
+    """The same for COO: both coordinates in range."""
+    for name, coordinates, size in (("row", X.row, X.shape[0]), ("col", X.col, X.shape[1])):
+        if len(coordinates) != len(X.data):
+            raise ValueError(f"X.{name} must have {len(X.data)} entries, got {len(coordinates)}")
+        if len(coordinates) and not (0 <= coordinates.min() and coordinates.max() < size):
+            raise ValueError(f"X.{name} holds an index that is not in [0, {size})")
+
+
+def check_structure(X):
+    cdef fsgd_data c
+    cdef int64_t start = 0, stop, where = -1, nnz
+    cdef fsgd_status status = FSGD_OK
+    if X.format == "coo":
+        return _check_coordinates(X)
+    arrays = X.data, X.indices, X.indptr
+    for name, array in zip(("data", "indices", "indptr"), arrays):
+        if not (isinstance(array, np.ndarray) and array.ndim == 1 and array.flags.c_contiguous):
+            raise ValueError(f"X.{name} must be a contiguous one-dimensional array")
+    if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
+        raise ValueError(
+            "X.indices and X.indptr must both be int32 or both int64, got "
+            f"{X.indices.dtype} and {X.indptr.dtype}"
+        )
+    c.n, c.d = X.shape if X.format == "csr" else X.shape[::-1]
+    if len(X.indptr) != c.n + 1:
+        raise ValueError(f"X.indptr must have {c.n + 1} entries, got {len(X.indptr)}")
+    nnz = len(X.data)
+    if len(X.indices) != nnz:
+        raise ValueError(f"X.indices must be as long as X.data, {nnz}, got {len(X.indices)}")
+    c.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
+    c.indices, c.indptr = pointer(X.indices), pointer(X.indptr)
+    while status == FSGD_OK and (start < c.n or c.n == 0):
+        stop = min(start + CHECK_ROWS, c.n)
+        with nogil:
+            status = fsgd_check_csr(&c, nnz, start, stop, &where)
+        start = stop
+        if start == c.n:
+            break
+    if status != FSGD_OK:
+        raise ValueError(
+            f"X is not a valid {X.format.upper()} matrix: near row {where}, indptr does not rise from "
+            f"0 to {nnz} or an index is not in [0, {c.d})"
+        )
+
+
 # ---------------------------------------------------------------- state
 
 
@@ -352,43 +401,17 @@ cdef class Run:
             self.data.sample_weight = self._hold(data.sample_weight, dtype)
 
     cdef _bind_csr(self, X):
-        cdef int64_t start, stop, where = -1, nnz
-        cdef fsgd_status status = FSGD_OK
         if getattr(X, "format", None) != "csr":
             raise ValueError(f"sparse X must be in CSR format, got {getattr(X, 'format', None)}")
-        for name in ("data", "indices", "indptr"):
-            array = getattr(X, name)
-            if not (isinstance(array, np.ndarray) and array.ndim == 1 and array.flags.c_contiguous):
-                raise ValueError(f"X.{name} must be a contiguous one-dimensional array")
-        if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
-            raise ValueError(
-                "X.indices and X.indptr must both be int32 or both int64, got "
-                f"{X.indices.dtype} and {X.indptr.dtype}"
-            )
+        check_structure(X)
         if X.data.dtype not in (np.float32, np.float64):
             raise ValueError(f"X.data must be float32 or float64, got {X.data.dtype}")
-        if len(X.indptr) != self.data.n + 1:
-            raise ValueError(f"X.indptr must have {self.data.n + 1} entries, got {len(X.indptr)}")
-        if len(X.indices) != len(X.data):
-            raise ValueError(
-                f"X.indices and X.data must be equally long, got {len(X.indices)} and {len(X.data)}"
-            )
-        nnz = len(X.data)
+        if X.indices.dtype not in (np.int32, np.int64):
+            raise ValueError(f"X.indices must be int32 or int64, got {X.indices.dtype}")
         self.data.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
         self.data.x = self._hold(X.data, X.data.dtype)
         self.data.indices = self._hold(X.indices, X.indices.dtype)
         self.data.indptr = self._hold(X.indptr, X.indptr.dtype)
-        start = 0
-        while start < self.data.n and status == FSGD_OK:
-            stop = min(start + CHECK_ROWS, self.data.n)
-            with nogil:
-                status = fsgd_check_csr(&self.data, nnz, start, stop, &where)
-            start = stop
-        if status != FSGD_OK:
-            raise ValueError(
-                f"X is not a valid CSR matrix: near row {where}, indptr does not rise from 0 to "
-                f"{nnz} or an index is not in [0, {self.data.d})"
-            )
 
     cdef _bind_lanes(self, lanes, n_targets):
         cdef int64_t padded = fsgd_padded_lanes(lanes.k)

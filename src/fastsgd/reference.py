@@ -5,10 +5,11 @@ is in float64. One step draws a batch B_t of m rows and does, for every lane k,
 
     z_i     = x_i . w + b                                        score
     c_i     = s_i * dloss(z_i, y_i)                              slope
-    g_t     = (1/m_k) * sum_{i in B_t} c_i x_i  + alpha_k w      accumulate   m_k: rows with s_ik > 0
+    g_t     = (1/m_k) * sum_{i in B_t} c_i x_i  + alpha_k w      accumulate
     v_{t+1} = beta v_t + g_t                                     update
     w_{t+1} = w_t - eta_t v_{t+1}         (Nesterov: w_t - eta_t (g_t + beta v_{t+1}))
 
+with m_k the rows of the batch that have s_ik > 0.
 A lane whose batch has no row of positive weight is left untouched. Without momentum the penalty is
 applied as a factor max(0, 1 - eta_t alpha_k) on w, which is the same step while eta_t alpha_k <= 1.
 With averaging, a_t is the mean of w over the updates from number ``average`` on.
@@ -75,7 +76,7 @@ class State:
         self.loss_sum, self.row_count = np.zeros(k), np.zeros(k)
 
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
-        """Start afresh from weights of shape (K, d) and intercepts of shape (K,): no momentum yet."""
+        """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
         self.W[:] = self.A[:] = np.asarray(coef, dtype=np.float64).T
         self.b[:] = self.ab[:] = intercept
         self.V[:] = self.vb[:] = 0.0
@@ -99,7 +100,7 @@ def targets(data: Data, lanes: Lanes, settings: Settings, rows: NDArray[np.int64
 def sample_weights(
     data: Data, lanes: Lanes, settings: Settings, y: Float, rows: NDArray[np.int64]
 ) -> Float:
-    """s_ik of the rows, shape (m, K): the sample weight, times that of the class for sign targets."""
+    """s_ik of the rows, shape (m, K): sample weight times, for sign targets, class weight."""
     signs = settings.sign_targets
     s = np.where(y > 0, lanes.weight_positive, lanes.weight_negative) if signs else np.ones_like(y)
     return s if data.sample_weight is None else s * data.sample_weight[rows, None]
@@ -128,7 +129,7 @@ def update(
     eta: Float,
     ticks: NDArray[np.bool_],
 ) -> None:
-    """One update, at rates ``eta`` (K,), of the lanes that tick; ``gradient`` is g (d, K), g_b (K,)."""
+    """One update of the lanes that tick, at rates ``eta`` (K,), by g (d, K) and g_b (K,)."""
     g, g_b = gradient
     beta = settings.momentum
     if beta > 0.0:
@@ -198,7 +199,7 @@ def run_epoch(
 
 
 def objective(data: Data, lanes: Lanes, settings: Settings, W: Any, b: Any) -> Float:
-    """L_k(w, b) at weights W (d, K) and intercepts b (K,): the mean loss and the penalty, shape (K,)."""
+    """L_k(w, b), shape (K,), at weights W (d, K) and intercepts b (K,)."""
     rows = np.arange(data.n)
     y = targets(data, lanes, settings, rows)
     s = sample_weights(data, lanes, settings, y, rows)

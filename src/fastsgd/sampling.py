@@ -1,8 +1,9 @@
 """The order of samples: a pure function of (mode, n, seed, epoch), in NumPy.
 
-The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
-keyed by (seed, 0) with counter (block, epoch, purpose, 0). No state is carried from draw to draw, so
-the order of epoch 7 can be asked for before that of epoch 6. Word t of the stream is draw t:
+The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+2011) keyed by (seed, 0) with counter (block, epoch, purpose, 0). No state is carried from draw to
+draw, so the order of epoch 7 can be asked for before that of epoch 6. Word t of the stream is draw
+t:
 
     bounded integer below b:   floor(word * b / 2^64)
     permutation:               Fisher-Yates; for i = n-1 ... 1, swap i with a draw below i + 1

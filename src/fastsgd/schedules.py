@@ -8,7 +8,7 @@
     invscaling    eta0 / t^power_t
     step          eta0 decay^floor(e / step_epochs)
     exponential   eta0 decay^e
-    cosine        eta0 (1 + cos(pi min(1, e / total_epochs))) / 2    (Loshchilov & Hutter, ICLR 2017)
+    cosine        eta0 (1 + cos(pi min(1, e / total_epochs))) / 2   (Loshchilov & Hutter 2017)
 
 Each is multiplied by min(1, t / warmup_steps), a linear warm-up, when warmup_steps > 0.
 

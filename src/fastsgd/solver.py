@@ -27,7 +27,7 @@ _FIRST_BUDGET = 1 << 18
 
 
 class _Clock:
-    """Chooses the budget of the next call from the time the last one took; bits do not depend on it."""
+    """Chooses the budget of the next call by the time of the last one; no bit depends on it."""
 
     def __init__(self) -> None:
         self.budget = _FIRST_BUDGET
@@ -70,7 +70,7 @@ def gradient(
     state: State,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Gradient (d, K) and (K,) of the objective at the state's last weights, over ``rows`` (all)."""
+    """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all)."""
     rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
     g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
     count = np.maximum(1, count)
@@ -97,7 +97,7 @@ class Fit:
     Attributes
     ----------
     losses : list of ndarray of shape (K,)
-        Per epoch and lane: mean loss of the rows, each before its step, plus the penalty at the end.
+        Per epoch: mean loss of the rows, each before its step, plus the penalty at the end.
     epochs : ndarray of shape (K,), int64
         Epochs each lane was trained.
     clipped : bool
@@ -112,7 +112,7 @@ class Fit:
     stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
-def _epoch_loss(lanes: Lanes, settings: Settings, state: State) -> NDArray[np.float64]:
+def _epoch_loss(lanes: Lanes, state: State) -> NDArray[np.float64]:
     loss = state.loss_sum / np.maximum(1.0, state.row_count)
     if not lanes.alpha.any():
         return loss
@@ -152,7 +152,7 @@ def fit(
             done = clock.advance(run)
             result.clipped |= run.clipped
         active = ~result.stopped
-        loss = np.where(active, _epoch_loss(lanes, settings, state), loss)
+        loss = np.where(active, _epoch_loss(lanes, state), loss)
         if not np.isfinite(loss).all():
             raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
         result.losses.append(loss)
@@ -172,8 +172,12 @@ def fit(
     return result
 
 
-def auto_eta0(data: Data, smoothness: float, batch_size: int) -> float:
-    """A safe first learning rate: 1 / (smoothness * the curvature a batch of this size meets).
+def auto_rate(
+    data: Data, smoothness: float, batch_size: int, momentum: float
+) -> tuple[float, float]:
+    """eta0 and mu of the schedule eta0 / (1 + eta0 mu (t - 1)), from the data.
+
+    eta0 is 1 / (smoothness * the curvature that a batch of this size meets), times 1 - momentum.
 
     For m rows the second moment of the batch gradient is bounded by
 
@@ -181,7 +185,9 @@ def auto_eta0(data: Data, smoothness: float, batch_size: int) -> float:
 
     with lambda_max the largest eigenvalue of X'X / n: mean |x|^2 at m = 1, the largest curvature of
     the objective at m = n. (Moulines & Bach 2011 for m = 1; Ma, Bassily & Belkin 2018 for batches.)
-    The intercept counts as a feature of ones. Estimated on at most 4,096 evenly spaced rows.
+    The intercept counts as a feature of ones. mu is a fifth of the curvature in an average
+    direction, smoothness * mean |x|^2 / d. Estimated on at most 4,096 evenly spaced rows. A loss with a kink
+    counts as one of smoothness 1.
     """
     step = max(1, data.n // 4096)
     rows = np.arange(0, data.n, step)[:4096]
@@ -198,4 +204,6 @@ def auto_eta0(data: Data, smoothness: float, batch_size: int) -> float:
             vector = image / max(largest, np.finfo(np.float64).tiny)
         largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
     m = min(batch_size, data.n)
-    return 1.0 / (max(smoothness, 0.25) * (largest + (mean_square - largest) / m))
+    smoothness = smoothness if 0.0 < smoothness < np.inf else 1.0
+    eta0 = (1.0 - momentum) / (smoothness * (largest + (mean_square - largest) / m))
+    return eta0, 0.2 * smoothness * mean_square / (data.d + 1)
