@@ -94,7 +94,7 @@ typedef struct {
 /* A schedule's constants; csrc/schedule.h has the formulas. */
 typedef struct {
     fsgd_schedule_kind kind;
-    double power_t;      /* invscaling: exponent */
+    double power_t;      /* inverse, invscaling: exponent */
     double decay;        /* step, exponential: factor */
     double step_epochs;  /* step: epochs between drops */
     double total_epochs; /* cosine: horizon */

@@ -61,7 +61,7 @@ static void *NAME(take)(char **free_memory, int64_t count, size_t size) {
 }
 
 /* Lay the scratch arrays out from `base` on; returns the bytes needed. */
-static size_t NAME(lay_out)(NAME(context) * ctx, char *base) {
+static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     char *at = base;
     int64_t padded = ctx->lanes->padded, chunk = ctx->chunk, width = ctx->state->width;
     int64_t rows = ctx->data->layout != FSGD_DENSE ? 0 : chunk > NAME(ring) ? chunk : NAME(ring);
@@ -83,7 +83,7 @@ static size_t NAME(lay_out)(NAME(context) * ctx, char *base) {
     return (size_t)(at - base);
 }
 
-static fsgd_status NAME(open)(NAME(context) * ctx, const fsgd_problem *problem,
+static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                               fsgd_report *report) {
     const fsgd_lanes *lanes = problem->lanes;
     *ctx = (NAME(context)){.data = problem->data,
@@ -110,12 +110,12 @@ static fsgd_status NAME(open)(NAME(context) * ctx, const fsgd_problem *problem,
     return FSGD_OK;
 }
 
-static void NAME(close)(NAME(context) * ctx) { free(ctx->block); }
+static void NAME(close)(NAME(context) *ctx) { free(ctx->block); }
 
 /* ------------------------------------------------------------------ rows */
 
 /* Copy dense row i into `to` (row_stride), whose padding is zero already. */
-static inline void NAME(load_row)(const NAME(context) * ctx, int64_t i, REAL *restrict to) {
+static inline void NAME(load_row)(const NAME(context) *ctx, int64_t i, REAL *restrict to) {
     const int64_t d = ctx->data->d;
     const REAL *from = (const REAL *)ctx->data->x + i * d;
     int64_t j = 0;
@@ -128,20 +128,20 @@ static inline void NAME(load_row)(const NAME(context) * ctx, int64_t i, REAL *re
     }
 }
 
-static inline void NAME(prefetch_row)(const NAME(context) * ctx, int64_t i) {
+static inline void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i) {
     const char *row = (const char *)((const REAL *)ctx->data->x + i * ctx->data->d);
     for (int64_t b = 0; b < ctx->data->d * (int64_t)sizeof(REAL); b += 64)
         __builtin_prefetch(row + b);
 }
 
-static inline int64_t NAME(row_at)(const NAME(context) * ctx, int64_t position) {
+static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {
     return ctx->order ? ctx->order[position] : position;
 }
 
 /* ------------------------------------------------------------------ targets and slopes */
 
 /* y_ik and s_ik of row i for all lanes, into y and s (padded). */
-static inline void NAME(load_targets)(const NAME(context) * ctx, int64_t i, const int64_t padded,
+static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const int64_t padded,
                                       REAL *restrict y, REAL *restrict s) {
     const fsgd_data *data = ctx->data;
     const REAL *yi = (const REAL *)data->y + i * data->n_targets;
@@ -156,7 +156,7 @@ static inline void NAME(load_targets)(const NAME(context) * ctx, int64_t i, cons
         s[k] = weight * (y[k] > 0 ? ctx->weight_positive[k] : ctx->weight_negative[k]);
 }
 
-static fsgd_status NAME(nonfinite)(NAME(context) * ctx, int64_t row) {
+static fsgd_status NAME(nonfinite)(NAME(context) *ctx, int64_t row) {
     ctx->report->row = row;
     ctx->report->step = ctx->state->t[0];
     for (int64_t k = 1; k < ctx->lanes->k; ++k)
@@ -172,7 +172,7 @@ static inline int NAME(all_finite)(const REAL *z, const REAL *s, int64_t m) {
 }
 
 /* Slopes of m rows whose scores are in z; their losses and counts go into the state's sums. */
-static fsgd_status NAME(slopes)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     const int64_t padded = ctx->lanes->padded;
     const fsgd_loss loss = ctx->settings->loss;
@@ -195,7 +195,7 @@ static fsgd_status NAME(slopes)(NAME(context) * ctx, const int64_t *rows, int64_
 
 /* The same for one row as a step of its own: count (padded) says which lanes tick, *ticks if any.
  */
-static fsgd_status NAME(slopes_single)(NAME(context) * ctx, int64_t row, int *ticks) {
+static fsgd_status NAME(slopes_single)(NAME(context) *ctx, int64_t row, int *ticks) {
     double *counted = ctx->state->batch_count;
     fsgd_status status = NAME(slopes)(ctx, &row, 1);
     *ticks = 0;
@@ -210,7 +210,7 @@ static fsgd_status NAME(slopes_single)(NAME(context) * ctx, int64_t row, int *ti
 /* ------------------------------------------------------------------ coefficients of an update */
 
 /* Tick the lanes that have rows (count > 0) and find their rates; eta is 0 in the others. */
-static ALWAYS_INLINE void NAME(tick)(NAME(context) * ctx, const int64_t padded,
+static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
                                      const double *count) {
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     const fsgd_lanes *lanes = ctx->lanes;
@@ -228,14 +228,16 @@ static ALWAYS_INLINE void NAME(tick)(NAME(context) * ctx, const int64_t padded,
         double t = (double)++state->t[k];
         if (t != factor_t) factor = fsgd_schedule_factor(schedule, factor_t = t, e);
         double eta = lanes->eta0[k] * factor;
-        if (schedule->kind == FSGD_INVERSE) eta /= 1 + lanes->eta0[k] * lanes->mu[k] * (t - 1);
+        if (schedule->kind == FSGD_INVERSE)
+            eta *= fsgd_inverse_power(1 + lanes->eta0[k] * lanes->mu[k] * (t - 1),
+                                      schedule->power_t);
         ctx->eta[k] = eta;
     }
     ctx->report->eta = ctx->eta[0];
 }
 
 /* Multiply the stored weights by their scales, which become 1. */
-static void NAME(unscale)(NAME(context) * ctx) {
+static void NAME(unscale)(NAME(context) *ctx) {
     fsgd_state *state = ctx->state;
     for (int64_t j = 0; j < state->d; ++j) {
         REAL *w = (REAL *)state->w + j * state->feature_stride;
@@ -246,7 +248,7 @@ static void NAME(unscale)(NAME(context) * ctx) {
 }
 
 /* width 1: the L2 penalty goes into the scale, w = scale * stored; stored += p g. */
-static ALWAYS_INLINE void NAME(plan_scaled)(NAME(context) * ctx, const int64_t padded,
+static ALWAYS_INLINE void NAME(plan_scaled)(NAME(context) *ctx, const int64_t padded,
                                             const double *count) {
     fsgd_state *state = ctx->state;
     const double *eta = ctx->eta, *alpha = ctx->lanes->alpha;
@@ -266,7 +268,7 @@ static ALWAYS_INLINE void NAME(plan_scaled)(NAME(context) * ctx, const int64_t p
 }
 
 /* width 2 and 3: u += D u + p g with u = (w, [v], [q]); D0 is D without the penalty. */
-static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) * ctx, const int64_t padded,
+static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) *ctx, const int64_t padded,
                                             const int width, const double *count) {
     const fsgd_settings *settings = ctx->settings;
     const double beta = settings->momentum;
@@ -305,7 +307,7 @@ static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) * ctx, const int64_t p
 }
 
 /* Called with constants where a step is short; NAME(plan_lanes) is the one for many lanes. */
-static ALWAYS_INLINE void NAME(plan)(NAME(context) * ctx, const int64_t padded, const int width,
+static ALWAYS_INLINE void NAME(plan)(NAME(context) *ctx, const int64_t padded, const int width,
                                      const double *count) {
     NAME(tick)(ctx, padded, count);
     if (width == 1)
@@ -314,12 +316,12 @@ static ALWAYS_INLINE void NAME(plan)(NAME(context) * ctx, const int64_t padded, 
         NAME(plan_linear)(ctx, padded, width, count);
 }
 
-static void NAME(plan_lanes)(NAME(context) * ctx, const double *count) {
+static void NAME(plan_lanes)(NAME(context) *ctx, const double *count) {
     NAME(plan)(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
 }
 
 /* Intercepts: u += D0 u + p0 g with g (padded) the sum of slopes. */
-static ALWAYS_INLINE void NAME(update_intercept)(NAME(context) * ctx, const int64_t padded,
+static ALWAYS_INLINE void NAME(update_intercept)(NAME(context) *ctx, const int64_t padded,
                                                  const int width, const REAL *g) {
     REAL *u = ctx->state->intercept;
     if (!ctx->settings->fit_intercept) return;
@@ -334,14 +336,14 @@ static ALWAYS_INLINE void NAME(update_intercept)(NAME(context) * ctx, const int6
     }
 }
 
-static void NAME(update_intercepts)(NAME(context) * ctx, const REAL *g) {
+static void NAME(update_intercepts)(NAME(context) *ctx, const REAL *g) {
     NAME(update_intercept)(ctx, ctx->lanes->padded, (int)ctx->state->width, g);
 }
 
 /* ------------------------------------------------------------------ the model */
 
 /* a = w + q / N where a lane has averaged N > 0 weights and `average` is asked for, else w */
-static REAL NAME(model)(const NAME(context) * ctx, int average, int64_t k, REAL w, REAL q) {
+static REAL NAME(model)(const NAME(context) *ctx, int average, int64_t k, REAL w, REAL q) {
     int64_t start = ctx->settings->average, N = ctx->state->t[k] - start + 1;
     return average && start > 0 && N > 0 ? (REAL)((double)w + (double)q / (double)N) : w;
 }
@@ -359,7 +361,7 @@ static REAL NAME(model)(const NAME(context) * ctx, int average, int64_t k, REAL 
 #define TILE 16
 #include "lanes.h"
 
-static const NAME(verbs) * NAME(verbs_for)(const NAME(context) * ctx) {
+static const NAME(verbs) *NAME(verbs_for)(const NAME(context) *ctx) {
     switch (ctx->lanes->padded) {
     case 1: return ctx->data->layout == FSGD_DENSE ? &NAME(row_verbs) : &TILE_NAME(lanes_verbs, 1);
     case 4: return &TILE_NAME(lanes_verbs, 4);
@@ -369,7 +371,7 @@ static const NAME(verbs) * NAME(verbs_for)(const NAME(context) * ctx) {
 }
 
 /* A dense kernel works on plain vectors: what an earlier CSR run left pending is done first. */
-static void NAME(settle_pending)(NAME(context) * ctx, const NAME(verbs) * verbs) {
+static void NAME(settle_pending)(NAME(context) *ctx, const NAME(verbs) *verbs) {
     if (ctx->state->pending > 0) {
         verbs = ctx->lanes->padded == 1 ? &TILE_NAME(lanes_verbs, 1) : verbs;
         verbs->catch_up_all(ctx);
@@ -378,13 +380,13 @@ static void NAME(settle_pending)(NAME(context) * ctx, const NAME(verbs) * verbs)
 
 /* ------------------------------------------------------------------ the run */
 
-static const int64_t *NAME(rows_at)(NAME(context) * ctx, int64_t position, int64_t m) {
+static const int64_t *NAME(rows_at)(NAME(context) *ctx, int64_t position, int64_t m) {
     if (ctx->order) return ctx->order + position;
     for (int64_t r = 0; r < m; ++r) ctx->iota[r] = position + r;
     return ctx->iota;
 }
 
-static void NAME(close_batch)(NAME(context) * ctx, const NAME(verbs) * verbs, int64_t m) {
+static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t m) {
     fsgd_state *state = ctx->state;
     verbs->update(ctx, ctx->order ? ctx->order + state->row : NULL, m);
     memset(state->grad_intercept, 0, (size_t)state->padded * sizeof(REAL));
@@ -394,8 +396,7 @@ static void NAME(close_batch)(NAME(context) * ctx, const NAME(verbs) * verbs, in
 }
 
 /* Batches of more than one row, in chunks; may stop between any two chunks. */
-static fsgd_status NAME(run_batches)(NAME(context) * ctx, const NAME(verbs) * verbs,
-                                     int64_t budget) {
+static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t budget) {
     fsgd_state *state = ctx->state;
     const int64_t n = ctx->data->n;
     while (state->row < n && ctx->report->work < budget) {

@@ -60,12 +60,12 @@ static inline LNAME(row) LNAME(csr_row)(const fsgd_data *data, int64_t i) {
 }
 
 /* The feature of value p of a row. */
-static ALWAYS_INLINE int64_t LNAME(feature)(const LNAME(row) * row, int64_t p,
+static ALWAYS_INLINE int64_t LNAME(feature)(const LNAME(row) *row, int64_t p,
                                             const fsgd_layout layout) {
     return layout == FSGD_DENSE ? p : LNAME(index)(row->indices, p, layout);
 }
 
-static inline void LNAME(prefetch_csr)(const NAME(context) * ctx, int64_t i) {
+static inline void LNAME(prefetch_csr)(const NAME(context) *ctx, int64_t i) {
     const LNAME(row) row = LNAME(csr_row)(ctx->data, i);
     const int64_t size = ctx->data->layout == FSGD_CSR32 ? 4 : 8;
     for (int64_t b = 0; b < row.count * (int64_t)sizeof(REAL); b += 64)
@@ -155,7 +155,7 @@ static ALWAYS_INLINE void LNAME(touch)(const fsgd_state *state, int64_t j) {
     state->stamp[j] = now;
 }
 
-static void LNAME(catch_up_all)(NAME(context) * ctx) {
+static void LNAME(catch_up_all)(NAME(context) *ctx) {
     fsgd_state *state = ctx->state;
     for (int64_t j = 0; j < state->d; ++j) {
         LNAME(touch)(state, j);
@@ -166,7 +166,7 @@ static void LNAME(catch_up_all)(NAME(context) * ctx) {
 }
 
 /* Put the step's D into the history: a leaf, and every node that it completes. */
-static void LNAME(push_step)(NAME(context) * ctx) {
+static void LNAME(push_step)(NAME(context) *ctx) {
     fsgd_state *state = ctx->state;
     if (state->pending == state->history_size) LNAME(catch_up_all)(ctx);
     const size_t bytes = (size_t)(state->width * state->width * state->padded) * sizeof(REAL);
@@ -178,14 +178,14 @@ static void LNAME(push_step)(NAME(context) * ctx) {
 }
 
 /* Features of a row are brought to the present when State keeps a history: CSR, width > 1. */
-static inline int LNAME(is_lazy)(const NAME(context) * ctx) {
+static inline int LNAME(is_lazy)(const NAME(context) *ctx) {
     return ctx->data->layout != FSGD_DENSE && ctx->state->width > 1;
 }
 
 /* ------------------------------------------------------------------ score */
 
 /* z (padded) = x . W of one row */
-static ALWAYS_INLINE void LNAME(dot_row)(const fsgd_state *state, const LNAME(row) * row, REAL *z,
+static ALWAYS_INLINE void LNAME(dot_row)(const fsgd_state *state, const LNAME(row) *row, REAL *z,
                                          const fsgd_layout layout) {
     const int64_t stride = state->feature_stride;
     for (int64_t tile = 0; tile < state->padded; tile += TILE) {
@@ -211,7 +211,7 @@ static ALWAYS_INLINE void LNAME(dot_row)(const fsgd_state *state, const LNAME(ro
 }
 
 /* z (padded) = x . W + b of one row */
-static void LNAME(score_row)(NAME(context) * ctx, const LNAME(row) * row, REAL *z) {
+static void LNAME(score_row)(NAME(context) *ctx, const LNAME(row) *row, REAL *z) {
     const fsgd_state *state = ctx->state;
     const REAL *b = state->intercept;
 #define CALL(LAYOUT)                                                                               \
@@ -245,7 +245,7 @@ static ALWAYS_INLINE void LNAME(update_tile)(REAL *u, int64_t vector_stride, con
 }
 
 /* The coefficients of a tile, p times `by` (padded) unless that is NULL. */
-static ALWAYS_INLINE void LNAME(load_plan)(const NAME(context) * ctx, int64_t tile, const int width,
+static ALWAYS_INLINE void LNAME(load_plan)(const NAME(context) *ctx, int64_t tile, const int width,
                                            const REAL *by, VEC D[][NV], VEC p[][NV]) {
     const int64_t padded = ctx->state->padded;
     for (int a = 0; a < width; ++a)
@@ -258,7 +258,7 @@ static ALWAYS_INLINE void LNAME(load_plan)(const NAME(context) * ctx, int64_t ti
 }
 
 /* All lanes of a row's features, with g = c x_j: c (padded) */
-static ALWAYS_INLINE void LNAME(add_row)(NAME(context) * ctx, const LNAME(row) * row, const REAL *c,
+static ALWAYS_INLINE void LNAME(add_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c,
                                          const fsgd_layout layout, const int width) {
     fsgd_state *state = ctx->state;
     const int direct = layout == FSGD_DENSE && width > 1;
@@ -266,7 +266,7 @@ static ALWAYS_INLINE void LNAME(add_row)(NAME(context) * ctx, const LNAME(row) *
         for (int64_t k = 0; k < row->count; ++k)
             LNAME(touch)(state, LNAME(feature)(row, k, layout));
     for (int64_t tile = 0; tile < state->padded; tile += TILE) {
-        VEC D[NAME(max_width) * NAME(max_width)][NV], p[NAME(max_width)][NV];
+        VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV];
         REAL *w = (REAL *)state->w + tile;
         LNAME(load_plan)(ctx, tile, width, c, direct ? D : NULL, p);
         for (int64_t k = 0; k < row->count; ++k) {
@@ -278,7 +278,7 @@ static ALWAYS_INLINE void LNAME(add_row)(NAME(context) * ctx, const LNAME(row) *
     }
 }
 
-static void LNAME(update_row)(NAME(context) * ctx, const LNAME(row) * row, const REAL *c) {
+static void LNAME(update_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
 #define CALL(LAYOUT)                                                                               \
     switch (ctx->state->width) {                                                                   \
     case 1: LNAME(add_row)(ctx, row, c, LAYOUT, 1); break;                                         \
@@ -290,12 +290,12 @@ static void LNAME(update_row)(NAME(context) * ctx, const LNAME(row) * row, const
 }
 
 /* Features first to last of the batch's gradient, which is cleared. */
-static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) * ctx, int64_t first, int64_t last,
+static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) *ctx, int64_t first, int64_t last,
                                               const int width, const int direct) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     for (int64_t tile = 0; tile < padded; tile += TILE) {
-        VEC D[NAME(max_width) * NAME(max_width)][NV], p[NAME(max_width)][NV], g[NV];
+        VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV], g[NV];
         LNAME(load_plan)(ctx, tile, width, NULL, direct ? D : NULL, p);
         for (int64_t j = first; j <= last; ++j) {
             REAL *grad = (REAL *)state->grad + j * padded + tile;
@@ -306,7 +306,7 @@ static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) * ctx, int64_t first
     }
 }
 
-static void LNAME(update_features)(NAME(context) * ctx, int64_t first, int64_t last) {
+static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t last) {
     const int lazy = LNAME(is_lazy)(ctx);
     for (int64_t j = first; lazy && j <= last; ++j) LNAME(touch)(ctx->state, j);
     switch (ctx->state->width + (lazy ? 2 : 0)) {
@@ -321,26 +321,27 @@ static void LNAME(update_features)(NAME(context) * ctx, int64_t first, int64_t l
 /* ------------------------------------------------------------------ single samples */
 
 /* Row r of the epoch; dense ones through the ring, the rows after it on their way. */
-static inline LNAME(row) LNAME(fetch)(NAME(context) * ctx, int64_t r) {
+static inline LNAME(row) LNAME(fetch)(NAME(context) *ctx, int64_t r) {
     enum { AHEAD = NAME(ring) - 1 };
     const int64_t n = ctx->data->n, stride = ctx->row_stride;
     if (ctx->data->layout == FSGD_DENSE) {
         if (r + 2 * AHEAD < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + 2 * AHEAD));
         if (r + AHEAD < n)
             NAME(load_row)(ctx, NAME(row_at)(ctx, r + AHEAD),
-                           ctx->rows + ((r + AHEAD) % NAME(ring)) * stride);
-        return (LNAME(row)){ctx->rows + (r % NAME(ring)) * stride, NULL, ctx->data->d};
+                           ctx->rows + ((r + AHEAD) % NAME(ring))*stride);
+        return (LNAME(row)){ctx->rows + (r % NAME(ring))*stride, NULL, ctx->data->d};
     }
     if (r + AHEAD < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + AHEAD));
     return LNAME(csr_row)(ctx->data, NAME(row_at)(ctx, r));
 }
 
-static fsgd_status LNAME(run_single)(NAME(context) * ctx, int64_t budget) {
+static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
     fsgd_state *state = ctx->state;
     const int64_t n = ctx->data->n;
     const int lazy = LNAME(is_lazy)(ctx);
-    for (int64_t r = state->row; ctx->rows && r < state->row + NAME(ring) - 1 && r < n; ++r)
-        NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring)) * ctx->row_stride);
+    const int dense = ctx->data->layout == FSGD_DENSE;
+    for (int64_t r = state->row; dense && r < state->row + NAME(ring) - 1 && r < n; ++r)
+        NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring))*ctx->row_stride);
     for (; state->row < n && ctx->report->work < budget; ++state->row) {
         const LNAME(row) row = LNAME(fetch)(ctx, state->row);
         int ticks;
@@ -358,7 +359,7 @@ static fsgd_status LNAME(run_single)(NAME(context) * ctx, int64_t budget) {
 
 /* ------------------------------------------------------------------ batches */
 
-static void LNAME(score)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     for (int64_t r = 0; r < m; ++r) {
         LNAME(row) row = {ctx->rows + r * ctx->row_stride, NULL, ctx->data->d};
         if (ctx->data->layout == FSGD_DENSE)
@@ -370,7 +371,7 @@ static void LNAME(score)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
 }
 
 /* grad += c x of one CSR row: c (padded) */
-static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAME(row) * row,
+static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAME(row) *row,
                                              const REAL *c, const fsgd_layout layout) {
     for (int64_t tile = 0; tile < state->padded; tile += TILE)
         for (int64_t p = 0; p < row->count; ++p) {
@@ -381,7 +382,7 @@ static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAM
 }
 
 /* grad += sum_r c_r x_r of a chunk of dense rows, feature by feature */
-static void LNAME(accumulate_dense)(NAME(context) * ctx, int64_t m) {
+static void LNAME(accumulate_dense)(NAME(context) *ctx, int64_t m) {
     const int64_t padded = ctx->state->padded;
     for (int64_t tile = 0; tile < padded; tile += TILE)
         for (int64_t j = 0; j < ctx->data->d; ++j) {
@@ -396,7 +397,7 @@ static void LNAME(accumulate_dense)(NAME(context) * ctx, int64_t m) {
         }
 }
 
-static void LNAME(accumulate)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     if (ctx->data->layout == FSGD_DENSE) {
@@ -419,7 +420,7 @@ static void LNAME(accumulate)(NAME(context) * ctx, const int64_t *rows, int64_t 
 
 /* Apply the gradient: to every feature, or, on CSR with few values, to those of the batch's rows.
  */
-static void LNAME(update)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+static void LNAME(update)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     int ticks = 0;
     for (int64_t k = 0; k < state->padded; ++k) ticks |= state->batch_count[k] > 0;
@@ -445,7 +446,7 @@ static void LNAME(update)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
 /* ------------------------------------------------------------------ read-out */
 
 /* The model (k, d) at the present, the state left as it is. */
-static void LNAME(read_weights)(NAME(context) * ctx, int average, REAL *out) {
+static void LNAME(read_weights)(NAME(context) *ctx, int average, REAL *out) {
     const fsgd_state *state = ctx->state;
     const int width = (int)state->width;
     const int64_t padded = state->padded, d = state->d;

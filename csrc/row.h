@@ -34,11 +34,11 @@ static ALWAYS_INLINE REAL NAME(dot)(const REAL *x, const REAL *w, int64_t n) {
 }
 
 /* One update of all features: u += D u + p g, where g_j = factor * x_j. width 1 has no D. */
-static ALWAYS_INLINE void NAME(row_update)(NAME(context) * ctx, const int width, const REAL *x,
+static ALWAYS_INLINE void NAME(row_update)(NAME(context) *ctx, const int width, const REAL *x,
                                            REAL factor) {
     const int64_t n = ctx->row_stride;
     REAL *w = ctx->state->w;
-    NAME(wide) * u[NAME(max_width)];
+    NAME(wide) *u[NAME(max_width)];
     REAL p[NAME(max_width)], D[NAME(max_width)][NAME(max_width)];
     for (int a = 0; a < width; ++a) {
         p[a] = ctx->p[a] * factor;
@@ -64,7 +64,7 @@ typedef struct {
 } NAME(loss_buffer);
 
 /* Add the values in their order, so that a run that stops in between has the same sums. */
-static void NAME(add_losses)(NAME(context) * ctx, NAME(loss_buffer) * buffer) {
+static void NAME(add_losses)(NAME(context) *ctx, NAME(loss_buffer) *buffer) {
     REAL values[NAME(loss_block)];
     double sum = ctx->state->loss_sum[0];
     for (int i = buffer->count; i < NAME(loss_block); ++i)
@@ -77,7 +77,7 @@ static void NAME(add_losses)(NAME(context) * ctx, NAME(loss_buffer) * buffer) {
     buffer->count = 0;
 }
 
-static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) * ctx, int64_t budget,
+static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t budget,
                                                   const int width) {
     enum { AHEAD = NAME(ring) - 1 };
     fsgd_state *state = ctx->state;
@@ -90,15 +90,15 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) * ctx, int64_t b
     NAME(loss_buffer) buffer = {0};
     fsgd_status status = FSGD_OK;
     for (int64_t r = state->row; r < state->row + AHEAD && r < n; ++r)
-        NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring)) * stride);
+        NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring))*stride);
     for (; state->row < n && ctx->report->work < budget; ++state->row) {
         const int64_t r = state->row, i = NAME(row_at)(ctx, r);
-        const REAL *x = ctx->rows + (r % NAME(ring)) * stride;
+        const REAL *x = ctx->rows + (r % NAME(ring))*stride;
         REAL y, s;
         if (r + far < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
         if (r + AHEAD < n)
             NAME(load_row)(ctx, NAME(row_at)(ctx, r + AHEAD),
-                           ctx->rows + ((r + AHEAD) % NAME(ring)) * stride);
+                           ctx->rows + ((r + AHEAD) % NAME(ring))*stride);
         NAME(load_targets)(ctx, i, 1, &y, &s);
         ctx->report->work += cost;
 
@@ -121,7 +121,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) * ctx, int64_t b
     return status;
 }
 
-static fsgd_status NAME(row_run_single)(NAME(context) * ctx, int64_t budget) {
+static fsgd_status NAME(row_run_single)(NAME(context) *ctx, int64_t budget) {
     switch (ctx->state->width) {
     case 1: return NAME(row_single)(ctx, budget, 1);
     case 2: return NAME(row_single)(ctx, budget, 2);
@@ -131,7 +131,7 @@ static fsgd_status NAME(row_run_single)(NAME(context) * ctx, int64_t budget) {
 
 /* ------------------------------------------------------------------ batches */
 
-static void NAME(row_score)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+static void NAME(row_score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     const fsgd_state *state = ctx->state;
     const REAL scale = state->width == 1 ? (REAL)state->scale[0] : 1, b = *(REAL *)state->intercept;
     for (int64_t r = 0; r < m; ++r) NAME(load_row)(ctx, rows[r], ctx->rows + r * ctx->row_stride);
@@ -142,7 +142,7 @@ static void NAME(row_score)(NAME(context) * ctx, const int64_t *rows, int64_t m)
 }
 
 /* grad += sum_r c_r x_r of a chunk: four vectors of features at a time, over all rows */
-static void NAME(row_accumulate)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+static void NAME(row_accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     enum { V = NAME(wide_count) };
     const int64_t n = ctx->row_stride;
     REAL *g = ctx->state->grad, *g_b = ctx->state->grad_intercept, sum = 0;
@@ -171,7 +171,7 @@ static void NAME(row_accumulate)(NAME(context) * ctx, const int64_t *rows, int64
     g_b[0] += sum;
 }
 
-static void NAME(row_update_batch)(NAME(context) * ctx, const int64_t *rows, int64_t m) {
+static void NAME(row_update_batch)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     const double count = state->batch_count[0];
     (void)rows, (void)m;

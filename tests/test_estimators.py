@@ -1,5 +1,6 @@
 """The estimators as scikit-learn users meet them."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastsgd import SGDClassifier, SGDRegressor
@@ -17,8 +18,10 @@ def expected_failures(_estimator):
     }
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [SGDClassifier(), SGDRegressor(), SGDClassifier(batch_size=16, momentum=0.9, average=True)],
+    [SGDClassifier(), SGDRegressor(), SGDClassifier(batch_size=16, momentum=0.9)],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_checks(estimator, check):

@@ -382,7 +382,7 @@ def test_decaying_rate_converges(engine):
     distance = {}
     for kind in ("constant", "inverse"):
         settings = Settings(
-            batch_size=4, fit_intercept=False, sampling="replacement", schedule=Schedule(kind)
+            batch_size=4, fit_intercept=False, sampling="replacement", schedule=Schedule(kind, 1.0)
         )
         w = epoch_ends(engine, data, lanes, settings, epochs=100)[:, 0]
         distance[kind] = ((w - optimum) ** 2).sum(axis=1)
@@ -422,7 +422,7 @@ def test_average_is_the_mean_of_the_iterates_from_its_start(engine, start, momen
 
 FORMULAS = {
     "constant": lambda eta0, mu, t, e: eta0,
-    "inverse": lambda eta0, mu, t, e: eta0 / (1 + eta0 * mu * (t - 1)),
+    "inverse": lambda eta0, mu, t, e: eta0 / (1 + eta0 * mu * (t - 1)) ** 0.6,
     "invscaling": lambda eta0, mu, t, e: eta0 / t**0.6,
     "step": lambda eta0, mu, t, e: eta0 * 0.3 ** floor(e / 1.5),
     "exponential": lambda eta0, mu, t, e: eta0 * 0.3**e,

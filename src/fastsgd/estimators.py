@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ from .losses import LOSSES
 from .problem import Data, Lanes, Settings
 from .sampling import SAMPLINGS
 from .schedules import SCHEDULES, Schedule, optimal_eta0
-from .solver import Fit, State, Stopping, auto_rate, fit
+from .solver import Fit, State, Stopping, auto_rate, fit, typical_weight
 
 __all__ = ["SGDClassifier", "SGDRegressor"]
 
@@ -43,7 +44,7 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def _all_or_nothing(method: _Method) -> _Method:
-    """After an exception the estimator is what it was; Ctrl-C alone leaves a model in the making."""
+    """After an exception the estimator is as it was; Ctrl-C alone leaves a model in the making."""
 
     @functools.wraps(method)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -94,13 +95,6 @@ class _SGD(BaseEstimator):
     loss: str
     alpha: float
 
-    # What a subclass is for.
-
-    def _lane_labels(self) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-    # Training.
-
     def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         _check_structure(X)
         return validate_data(
@@ -116,7 +110,9 @@ class _SGD(BaseEstimator):
         )
 
     def _settings(self, *, sign_targets: bool, data: Data) -> Settings:
-        kind = {"auto": "inverse", "optimal": "inverse"}.get(self.learning_rate, self.learning_rate)
+        kind, power = {"auto": ("inverse", 0.5), "optimal": ("inverse", 1.0)}.get(
+            self.learning_rate, (self.learning_rate, self.power_t)
+        )
         horizon = self.max_iter if self.total_epochs is None else self.total_epochs
         return Settings(
             loss=self.loss,
@@ -129,12 +125,12 @@ class _SGD(BaseEstimator):
             sampling=self.sampling if self.shuffle else "sequential",
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             schedule=Schedule(
-                kind, self.power_t, self.decay, self.step_epochs, horizon, self.warmup_steps
+                kind, power, self.decay, self.step_epochs, horizon, self.warmup_steps
             ),
         )
 
-    def _rates(self, data: Data, alpha: float) -> tuple[float, float]:
-        """eta0 and mu of the schedule; an explicit eta0 is used as given."""
+    def _rates(self, data: Data, settings: Settings, alpha: float, weight: Any) -> tuple[Any, Any]:
+        """eta0 and mu of the schedule, per lane; an explicit eta0 is used as given."""
         if self.learning_rate == "optimal":
             if alpha <= 0:
                 raise ValueError(
@@ -142,14 +138,16 @@ class _SGD(BaseEstimator):
                     f"and penalty={self.penalty!r}"
                 )
             return optimal_eta0(LOSSES[self.loss], alpha), alpha
-        eta0, mu = auto_rate(data, LOSSES[self.loss].smoothness, self.batch_size, self.momentum)
-        return eta0 if self.eta0 is None else self.eta0, max(mu, alpha)
+        eta0, mu = auto_rate(data, settings)
+        return eta0 / weight if self.eta0 is None else self.eta0, np.maximum(mu * weight, alpha)
 
-    def _lanes(self, data: Data, **per_lane: Any) -> Lanes:
+    def _lanes(
+        self, data: Data, settings: Settings, labels: NDArray[Any], **class_weight: Any
+    ) -> Lanes:
         alpha = self.alpha if self.penalty is not None else 0.0
-        eta0, mu = self._rates(data, alpha)
-        labels = self._lane_labels()
-        return Lanes(len(labels), alpha=alpha, eta0=eta0, mu=mu, label=labels, **per_lane)
+        lanes = Lanes(len(labels), alpha=alpha, eta0=1.0, label=labels, **class_weight)
+        eta0, mu = self._rates(data, settings, alpha, typical_weight(data, lanes, settings))
+        return replace(lanes, eta0=eta0, mu=mu)
 
     def _train(
         self, data: Data, lanes: Lanes, settings: Settings, state: State, stopping: Stopping
@@ -240,7 +238,8 @@ class SGDClassifier(ClassifierMixin, _SGD):
     random_state : int, RandomState instance or None, default=None
         Seed of the order of samples.
     learning_rate : str, default="auto"
-        "auto": eta0 / (1 + eta0 mu (t-1)), eta0 and mu from the data. "optimal": scikit-learn's.
+        "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data. "optimal": as in
+        scikit-learn, eta0 / (1 + eta0 alpha (t-1)) with Bottou's eta0.
         "constant"; "invscaling": eta0 / t^power_t; "step": eta0 decay^floor(e / step_epochs);
         "exponential": eta0 decay^e; "cosine": eta0 (1 + cos(pi e / total_epochs)) / 2. t counts
         updates from 1, e epochs with their fraction.
@@ -418,7 +417,7 @@ class SGDClassifier(ClassifierMixin, _SGD):
         weight = _check_weight(sample_weight, X)
         data = Data(X, self._encode(y, X.dtype), weight)
         settings = self._settings(sign_targets=True, data=data)
-        lanes = self._lanes(data, **self._class_weights(y))
+        lanes = self._lanes(data, settings, self._lane_labels(), **self._class_weights(y))
         state = State(data, lanes, settings)
         _start_from(state, coef_init, intercept_init, lanes.k, data.d)
         stopping = Stopping(self.max_iter, self.tol, self.n_iter_no_change)
@@ -549,9 +548,6 @@ class SGDRegressor(RegressorMixin, _SGD):
         self.total_epochs = total_epochs
         self.warmup_steps = warmup_steps
 
-    def _lane_labels(self) -> NDArray[np.float64]:
-        return np.array([1.0])  # one lane; real targets have no label
-
     @_all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -567,7 +563,7 @@ class SGDRegressor(RegressorMixin, _SGD):
         y = column_or_1d(y, warn=True).astype(X.dtype, copy=False)
         data = Data(X, y, _check_weight(sample_weight, X))
         settings = self._settings(sign_targets=False, data=data)
-        lanes = self._lanes(data)
+        lanes = self._lanes(data, settings, np.ones(1))  # one lane; real targets have no label
         state = State(data, lanes, settings)
         _start_from(state, coef_init, intercept_init, lanes.k, data.d)
         stopping = Stopping(self.max_iter, self.tol, self.n_iter_no_change)

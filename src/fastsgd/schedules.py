@@ -4,7 +4,7 @@
     e   epochs done, with the fraction of the running one: epoch + batch / batches_per_epoch
 
     constant      eta0
-    inverse       eta0 / (1 + eta0 mu (t - 1))                                  1/t
+    inverse       eta0 / (1 + eta0 mu (t - 1))^power_t
     invscaling    eta0 / t^power_t
     step          eta0 decay^floor(e / step_epochs)
     exponential   eta0 decay^e
@@ -12,8 +12,9 @@
 
 Each is multiplied by min(1, t / warmup_steps), a linear warm-up, when warmup_steps > 0.
 
-scikit-learn's "optimal" (Bottou, "Stochastic Gradient Descent Tricks", 2012) is "inverse" with mu =
-alpha and the eta0 of :func:`optimal_eta0`; "auto" is "inverse" with the eta0 of the solver's rule.
+scikit-learn's "optimal" (Bottou, "Stochastic Gradient Descent Tricks", 2012), which falls as 1/t,
+is "inverse" with power_t = 1, mu = alpha and the eta0 of :func:`optimal_eta0`; "auto" is "inverse"
+with power_t = 1/2 and the constants of ``solver.auto_rate``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Schedule:
     kind : str
         One of ``SCHEDULES``.
     power_t : float
-        Exponent of "invscaling".
+        Exponent of "inverse" and "invscaling".
     decay : float
         Factor of "step" and "exponential", in (0, 1].
     step_epochs : float
@@ -89,7 +90,7 @@ class Schedule:
         if self.kind == "constant":
             rate = eta0
         elif self.kind == "inverse":
-            rate = eta0 / (1.0 + eta0 * mu * (t - 1.0))
+            rate = eta0 / (1.0 + eta0 * mu * (t - 1.0)) ** self.power_t
         elif self.kind == "invscaling":
             rate = eta0 * t**-self.power_t
         elif self.kind == "step":

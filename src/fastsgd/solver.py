@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ._core import Run, State
 from .exceptions import DivergenceError
+from .losses import LOSSES
 from .problem import Data, Lanes, Settings
 
 __all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
@@ -172,13 +173,10 @@ def fit(
     return result
 
 
-def auto_rate(
-    data: Data, smoothness: float, batch_size: int, momentum: float
-) -> tuple[float, float]:
-    """eta0 and mu of the schedule eta0 / (1 + eta0 mu (t - 1)), from the data.
+def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
+    """eta0 and mu of the schedule eta0 / sqrt(1 + eta0 mu (t - 1)), from the data.
 
     eta0 is 1 / (smoothness * the curvature that a batch of this size meets), times 1 - momentum.
-
     For m rows the second moment of the batch gradient is bounded by
 
         lambda_max + (mean |x|^2 - lambda_max) / m,
@@ -186,24 +184,39 @@ def auto_rate(
     with lambda_max the largest eigenvalue of X'X / n: mean |x|^2 at m = 1, the largest curvature of
     the objective at m = n. (Moulines & Bach 2011 for m = 1; Ma, Bassily & Belkin 2018 for batches.)
     The intercept counts as a feature of ones. mu is a fifth of the curvature in an average
-    direction, smoothness * mean |x|^2 / d. Estimated on at most 4,096 evenly spaced rows. A loss with a kink
-    counts as one of smoothness 1.
+    direction, smoothness * mean |x|^2 / d. Estimated on at most 4,096 evenly spaced rows. A loss
+    with a kink counts as one of smoothness 1.
     """
-    step = max(1, data.n // 4096)
-    rows = np.arange(0, data.n, step)[:4096]
+    rows = np.arange(0, data.n, max(1, data.n // 4096))[:4096]
     X = data.X[rows]
     squares = X.multiply(X).sum() if hasattr(X, "multiply") else np.einsum("ij,ij->", X, X)
-    mean_square = float(squares) / len(rows) + 1.0
-    largest = mean_square
-    if batch_size > 1:
+    mean_square = largest = float(squares) / len(rows) + 1.0
+    m = min(settings.batch_size, data.n)
+    if m > 1:
         vector = np.ones(data.d + 1) / math.sqrt(data.d + 1)
         for _ in range(10):  # power iteration on [X 1]'[X 1] / n
             scores = X @ vector[:-1] + vector[-1]
             image = np.append(X.T @ scores, scores.sum()) / len(rows)
             largest = float(np.linalg.norm(image))
-            vector = image / max(largest, np.finfo(np.float64).tiny)
+            vector = image / largest
         largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
-    m = min(batch_size, data.n)
+    smoothness = LOSSES[settings.loss].smoothness
     smoothness = smoothness if 0.0 < smoothness < np.inf else 1.0
-    eta0 = (1.0 - momentum) / (smoothness * (largest + (mean_square - largest) / m))
-    return eta0, 0.2 * smoothness * mean_square / (data.d + 1)
+    curvature = smoothness * (largest + (mean_square - largest) / m)
+    return (1.0 - settings.momentum) / curvature, 0.2 * smoothness * mean_square / (data.d + 1)
+
+
+def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
+    """sum s_ik^2 / sum s_ik, shape (K,): the weight by which a lane's rows scale its gradients."""
+    moments = np.empty((2, lanes.k))
+    weight = np.ones(data.n) if data.sample_weight is None else data.sample_weight.astype(float)
+    for power in (1, 2):
+        powers = weight**power
+        for k in range(lanes.k):
+            positive = total = powers.sum()
+            if settings.sign_targets:
+                positive = powers[data.y[:, lanes.target[k]] == lanes.label[k]].sum()
+            moments[power - 1, k] = lanes.weight_positive[
+                k
+            ] ** power * positive + lanes.weight_negative[k] ** power * (total - positive)
+    return np.divide(moments[1], moments[0], out=np.ones(lanes.k), where=moments[0] > 0.0)
