@@ -128,10 +128,25 @@ static inline void NAME(load_row)(const NAME(context) *ctx, int64_t i, REAL *res
     }
 }
 
-static inline void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i) {
-    const char *row = (const char *)((const REAL *)ctx->data->x + i * ctx->data->d);
-    for (int64_t b = 0; b < ctx->data->d * (int64_t)sizeof(REAL); b += 64)
-        __builtin_prefetch(row + b);
+/* Prefetching is always inlined: gcc takes a function that only prefetches for one without effect
+ * and drops its calls. */
+
+/* Ask for every cache line that `bytes` from `start` on touch. */
+static ALWAYS_INLINE void NAME(prefetch)(const void *start, int64_t bytes) {
+    const char *line = (const char *)((uintptr_t)start & ~(uintptr_t)63);
+    for (; line < (const char *)start + bytes; line += 64) __builtin_prefetch(line);
+}
+
+static ALWAYS_INLINE void NAME(prefetch_targets)(const NAME(context) *ctx, int64_t i) {
+    const fsgd_data *data = ctx->data;
+    __builtin_prefetch((const REAL *)data->y + i * data->n_targets);
+    if (data->sample_weight) __builtin_prefetch((const REAL *)data->sample_weight + i);
+}
+
+static ALWAYS_INLINE void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i) {
+    const int64_t d = ctx->data->d;
+    NAME(prefetch)((const REAL *)ctx->data->x + i * d, d * (int64_t)sizeof(REAL));
+    NAME(prefetch_targets)(ctx, i);
 }
 
 static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {

@@ -65,13 +65,17 @@ static ALWAYS_INLINE int64_t LNAME(feature)(const LNAME(row) *row, int64_t p,
     return layout == FSGD_DENSE ? p : LNAME(index)(row->indices, p, layout);
 }
 
-static inline void LNAME(prefetch_csr)(const NAME(context) *ctx, int64_t i) {
+static ALWAYS_INLINE void LNAME(prefetch_csr)(const NAME(context) *ctx, int64_t i) {
     const LNAME(row) row = LNAME(csr_row)(ctx->data, i);
+    NAME(prefetch)(row.x, row.count * (int64_t)sizeof(REAL));
+    NAME(prefetch)(row.indices, row.count * (ctx->data->layout == FSGD_CSR32 ? 4 : 8));
+}
+
+/* Where row i starts, and its targets: for a row whose values are asked for a little later. */
+static ALWAYS_INLINE void LNAME(prefetch_indptr)(const NAME(context) *ctx, int64_t i) {
     const int64_t size = ctx->data->layout == FSGD_CSR32 ? 4 : 8;
-    for (int64_t b = 0; b < row.count * (int64_t)sizeof(REAL); b += 64)
-        __builtin_prefetch((const char *)row.x + b);
-    for (int64_t b = 0; b < row.count * size; b += 64)
-        __builtin_prefetch((const char *)row.indices + b);
+    __builtin_prefetch((const char *)ctx->data->indptr + i * size);
+    NAME(prefetch_targets)(ctx, i);
 }
 
 /* Call a body with the layout as a constant. Dense rows of one lane are row.h's. */
@@ -210,29 +214,35 @@ static ALWAYS_INLINE void LNAME(dot_row)(const fsgd_state *state, const LNAME(ro
     }
 }
 
-/* z (padded) = x . W + b of one row */
-static void LNAME(score_row)(NAME(context) *ctx, const LNAME(row) *row, REAL *z) {
-    const fsgd_state *state = ctx->state;
-    const REAL *b = state->intercept;
+/* z (padded) = x . W of one row, its features brought to the present. */
+static void LNAME(dot)(NAME(context) *ctx, const LNAME(row) *row, REAL *z) {
 #define CALL(LAYOUT)                                                                               \
-    if (LAYOUT != FSGD_DENSE && state->width > 1)                                                  \
+    if (LAYOUT != FSGD_DENSE && ctx->state->width > 1)                                             \
         for (int64_t p = 0; p < row->count; ++p)                                                   \
-            LNAME(touch)(state, LNAME(feature)(row, p, LAYOUT));                                   \
-    LNAME(dot_row)(state, row, z, LAYOUT)
+            LNAME(touch)(ctx->state, LNAME(feature)(row, p, LAYOUT));                              \
+    LNAME(dot_row)(ctx->state, row, z, LAYOUT)
     BY_LAYOUT(CALL)
 #undef CALL
+}
+
+/* From x . W to the score: scale and intercept. */
+static void LNAME(finish_score)(NAME(context) *ctx, int64_t values, REAL *z) {
+    const fsgd_state *state = ctx->state;
+    const REAL *b = state->intercept;
     if (state->width == 1)
         for (int64_t k = 0; k < state->padded; ++k) z[k] = (REAL)state->scale[k] * z[k] + b[k];
     else
         for (int64_t k = 0; k < state->padded; ++k) z[k] += b[k];
-    ctx->report->work += (row->count * state->width + 16) * ((state->padded + 15) / 16);
+    ctx->report->work += (values * state->width + 16) * ((state->padded + 15) / 16);
 }
 
 /* ------------------------------------------------------------------ update */
 
-/* One lane tile of a feature: u += D u + p g; D is NULL where the history or the scale has it. */
+/* One lane tile of a feature: u += D u + p g; the new w goes into `new_w` too. D is NULL where the
+ * history or the scale has it. */
 static ALWAYS_INLINE void LNAME(update_tile)(REAL *u, int64_t vector_stride, const int width,
-                                             const VEC D[][NV], const VEC p[][NV], const VEC *g) {
+                                             const VEC D[][NV], const VEC p[][NV], const VEC *g,
+                                             VEC *new_w) {
     VEC old[NAME(max_width)][NV];
     for (int a = 0; a < width; ++a)
         for (int i = 0; i < NV; ++i) old[a][i] = *LNAME(at)(u + a * vector_stride, i);
@@ -240,7 +250,9 @@ static ALWAYS_INLINE void LNAME(update_tile)(REAL *u, int64_t vector_stride, con
         for (int i = 0; i < NV; ++i) {
             VEC change = p[a][i] * g[i];
             for (int b = 0; D && b < width; ++b) change += D[a * width + b][i] * old[b][i];
-            *LNAME(at)(u + a * vector_stride, i) = old[a][i] + change;
+            change += old[a][i];
+            *LNAME(at)(u + a * vector_stride, i) = change;
+            if (a == 0) new_w[i] = change;
         }
 }
 
@@ -257,24 +269,70 @@ static ALWAYS_INLINE void LNAME(load_plan)(const NAME(context) *ctx, int64_t til
         for (int i = 0; i < NV; ++i) D[ab][i] = *LNAME(at)(ctx->D + ab * padded + tile, i);
 }
 
-/* All lanes of a row's features, with g = c x_j: c (padded) */
+/* All lanes of a row's features, with g = c x_j: c (padded). What the loop reads is in locals: its
+ * stores may alias anything. */
 static ALWAYS_INLINE void LNAME(add_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c,
                                          const fsgd_layout layout, const int width) {
     fsgd_state *state = ctx->state;
+    const LNAME(row) r = *row;
+    const int64_t stride = state->feature_stride, vector_stride = state->vector_stride;
+    const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int direct = layout == FSGD_DENSE && width > 1;
     if (layout != FSGD_DENSE && width > 1)
-        for (int64_t k = 0; k < row->count; ++k)
-            LNAME(touch)(state, LNAME(feature)(row, k, layout));
-    for (int64_t tile = 0; tile < state->padded; tile += TILE) {
+        for (int64_t k = 0; k < r.count; ++k) LNAME(touch)(state, LNAME(feature)(&r, k, layout));
+    for (int64_t tile = 0; tile < padded; tile += TILE) {
         VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV];
         REAL *w = (REAL *)state->w + tile;
         LNAME(load_plan)(ctx, tile, width, c, direct ? D : NULL, p);
-        for (int64_t k = 0; k < row->count; ++k) {
-            VEC x[NV];
-            for (int i = 0; i < NV; ++i) x[i] = row->x[k] + (VEC){0};
-            REAL *u = w + LNAME(feature)(row, k, layout) * state->feature_stride;
-            LNAME(update_tile)(u, state->vector_stride, width, direct ? D : NULL, p, x);
+        for (int64_t k = 0; k < r.count; ++k) {
+            VEC x[NV], new_w[NV];
+            for (int i = 0; i < NV; ++i) x[i] = r.x[k] - (VEC){0};
+            REAL *u = w + LNAME(feature)(&r, k, layout) * stride;
+            LNAME(update_tile)(u, vector_stride, width, direct ? D : NULL, p, x, new_w);
         }
+    }
+}
+
+/* update_tile by x, and sum += next w of the new w */
+static ALWAYS_INLINE void LNAME(update_dot_tile)(REAL *u, int64_t vector_stride, const int width,
+                                                 const VEC D[][NV], const VEC p[][NV], REAL x,
+                                                 REAL next, VEC *sum) {
+    VEC g[NV], w[NV];
+    for (int i = 0; i < NV; ++i) g[i] = x - (VEC){0};
+    LNAME(update_tile)(u, vector_stride, width, width > 1 ? D : NULL, p, g, w);
+    for (int i = 0; i < NV; ++i) sum[i] += next * w[i];
+}
+
+/* add_row for one dense row and dot_row for the next, in one pass over W: the sums are those of
+ * dot_row, to the bit. */
+static ALWAYS_INLINE void LNAME(add_and_dot)(NAME(context) *ctx, const REAL *x, const REAL *c,
+                                             const REAL *next, REAL *z, const int width) {
+    fsgd_state *state = ctx->state;
+    const int64_t d = ctx->data->d, stride = state->feature_stride, vectors = state->vector_stride;
+    for (int64_t tile = 0; tile < state->padded; tile += TILE) {
+        VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV], sum[UNROLL][NV];
+        REAL *u = (REAL *)state->w + tile;
+        LNAME(load_plan)(ctx, tile, width, c, width > 1 ? D : NULL, p);
+        for (int s = 0; s < UNROLL; ++s)
+            for (int i = 0; i < NV; ++i) sum[s][i] = (VEC){0};
+        int64_t j = 0;
+        for (; j + UNROLL <= d; j += UNROLL)
+            for (int s = 0; s < UNROLL; ++s, u += stride)
+                LNAME(update_dot_tile)(u, vectors, width, D, p, x[j + s], next[j + s], sum[s]);
+        for (; j < d; ++j, u += stride)
+            LNAME(update_dot_tile)(u, vectors, width, D, p, x[j], next[j], sum[0]);
+        for (int i = 0; i < NV; ++i) {
+            for (int s = 1; s < UNROLL; ++s) sum[0][i] += sum[s][i];
+            *LNAME(at)(z + tile, i) = sum[0][i];
+        }
+    }
+}
+
+static void LNAME(update_and_dot)(NAME(context) *ctx, const REAL *x, const REAL *next) {
+    switch (ctx->state->width) {
+    case 1: LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 1); break;
+    case 2: LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 2); break;
+    default: LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 3);
     }
 }
 
@@ -295,13 +353,13 @@ static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) *ctx, int64_t first,
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     for (int64_t tile = 0; tile < padded; tile += TILE) {
-        VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV], g[NV];
+        VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV], g[NV], new_w[NV];
         LNAME(load_plan)(ctx, tile, width, NULL, direct ? D : NULL, p);
         for (int64_t j = first; j <= last; ++j) {
             REAL *grad = (REAL *)state->grad + j * padded + tile;
             for (int i = 0; i < NV; ++i) g[i] = *LNAME(at)(grad, i), *LNAME(at)(grad, i) = (VEC){0};
             REAL *u = (REAL *)state->w + tile + j * state->feature_stride;
-            LNAME(update_tile)(u, state->vector_stride, width, direct ? D : NULL, p, g);
+            LNAME(update_tile)(u, state->vector_stride, width, direct ? D : NULL, p, g, new_w);
         }
     }
 }
@@ -320,38 +378,51 @@ static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t la
 
 /* ------------------------------------------------------------------ single samples */
 
-/* Row r of the epoch; dense ones through the ring, the rows after it on their way. */
-static inline LNAME(row) LNAME(fetch)(NAME(context) *ctx, int64_t r) {
-    enum { AHEAD = NAME(ring) - 1 };
-    const int64_t n = ctx->data->n, stride = ctx->row_stride;
+/* Row i, read where it lies. */
+static inline LNAME(row) LNAME(row_of)(const NAME(context) *ctx, int64_t i) {
+    const int64_t d = ctx->data->d;
+    if (ctx->data->layout == FSGD_DENSE)
+        return (LNAME(row)){(const REAL *)ctx->data->x + i * d, NULL, d};
+    return LNAME(csr_row)(ctx->data, i);
+}
+
+/* Ask for rows to come: `far` ahead, and where a CSR row starts twice as far. */
+static ALWAYS_INLINE void LNAME(prefetch_ahead)(const NAME(context) *ctx, int64_t r, int64_t far) {
+    const int64_t n = ctx->data->n;
     if (ctx->data->layout == FSGD_DENSE) {
-        if (r + 2 * AHEAD < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + 2 * AHEAD));
-        if (r + AHEAD < n)
-            NAME(load_row)(ctx, NAME(row_at)(ctx, r + AHEAD),
-                           ctx->rows + ((r + AHEAD) % NAME(ring))*stride);
-        return (LNAME(row)){ctx->rows + (r % NAME(ring))*stride, NULL, ctx->data->d};
+        if (r + far < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
+    } else {
+        if (r + 2 * far < n) LNAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, r + 2 * far));
+        if (r + far < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + far));
     }
-    if (r + AHEAD < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + AHEAD));
-    return LNAME(csr_row)(ctx->data, NAME(row_at)(ctx, r));
 }
 
 static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
+    enum { CSR_AHEAD = 4, DENSE_BYTES = 8192 };
     fsgd_state *state = ctx->state;
-    const int64_t n = ctx->data->n;
-    const int lazy = LNAME(is_lazy)(ctx);
-    const int dense = ctx->data->layout == FSGD_DENSE;
-    for (int64_t r = state->row; dense && r < state->row + NAME(ring) - 1 && r < n; ++r)
-        NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring))*ctx->row_stride);
+    const int64_t n = ctx->data->n, row_bytes = ctx->data->d * (int64_t)sizeof(REAL);
+    const int lazy = LNAME(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
+    const int64_t far = dense ? DENSE_BYTES / row_bytes + 1 : CSR_AHEAD;
+    int dotted = 0; /* z holds x . W of this row already */
     for (; state->row < n && ctx->report->work < budget; ++state->row) {
-        const LNAME(row) row = LNAME(fetch)(ctx, state->row);
+        const int64_t i = NAME(row_at)(ctx, state->row);
+        const LNAME(row) row = LNAME(row_of)(ctx, i);
         int ticks;
-        LNAME(score_row)(ctx, &row, ctx->z);
-        if (NAME(slopes_single)(ctx, NAME(row_at)(ctx, state->row), &ticks) != FSGD_OK)
-            return FSGD_NONFINITE;
+        LNAME(prefetch_ahead)(ctx, state->row, far);
+        if (!dotted) LNAME(dot)(ctx, &row, ctx->z);
+        dotted = 0;
+        LNAME(finish_score)(ctx, row.count, ctx->z);
+        if (NAME(slopes_single)(ctx, i, &ticks) != FSGD_OK) return FSGD_NONFINITE;
         if (!ticks) continue;
         NAME(plan_lanes)(ctx, ctx->count);
         if (lazy) LNAME(push_step)(ctx);
-        LNAME(update_row)(ctx, &row, ctx->c);
+        if (dense && state->row + 1 < n && ctx->report->work < budget) {
+            const int64_t next = NAME(row_at)(ctx, state->row + 1);
+            LNAME(update_and_dot)(ctx, row.x, LNAME(row_of)(ctx, next).x);
+            dotted = 1;
+        } else {
+            LNAME(update_row)(ctx, &row, ctx->c);
+        }
         NAME(update_intercepts)(ctx, ctx->c);
     }
     return FSGD_OK;
@@ -366,7 +437,8 @@ static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
             NAME(load_row)(ctx, rows[r], ctx->rows + r * ctx->row_stride);
         else
             row = LNAME(csr_row)(ctx->data, rows[r]);
-        LNAME(score_row)(ctx, &row, ctx->z + r * ctx->state->padded);
+        LNAME(dot)(ctx, &row, ctx->z + r * ctx->state->padded);
+        LNAME(finish_score)(ctx, row.count, ctx->z + r * ctx->state->padded);
     }
 }
 

@@ -21,7 +21,7 @@ def expected_failures(_estimator):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [SGDClassifier(), SGDRegressor(), SGDClassifier(batch_size=16, momentum=0.9)],
+    [SGDClassifier(), SGDRegressor(), SGDRegressor(batch_size=8, momentum=0.9)],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_checks(estimator, check):
