@@ -39,6 +39,7 @@ typedef struct {
     REAL *D, *D0;  /* (width, width, padded) of this step: features, intercept */
     REAL *p, *p0;  /* (width, padded) */
     int64_t *iota; /* (chunk) row numbers when there is no order */
+    int backwards; /* dense rows are read from their end: lanes.h */
     void *block;
 } NAME(context);
 

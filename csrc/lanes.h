@@ -188,22 +188,24 @@ static inline int LNAME(is_lazy)(const NAME(context) *ctx) {
 
 /* ------------------------------------------------------------------ score */
 
-/* z (padded) = x . W of one row */
-static ALWAYS_INLINE void LNAME(dot_row)(const fsgd_state *state, const LNAME(row) *row, REAL *z,
+/* z (padded) = x . W of one row; a dense one from its end if ctx->backwards. */
+static ALWAYS_INLINE void LNAME(dot_row)(const NAME(context) *ctx, const LNAME(row) *row, REAL *z,
                                          const fsgd_layout layout) {
+    const fsgd_state *state = ctx->state;
     const int64_t stride = state->feature_stride;
+    const int64_t by = layout == FSGD_DENSE && ctx->backwards ? -1 : 1;
     for (int64_t tile = 0; tile < state->padded; tile += TILE) {
         const REAL *w = (const REAL *)state->w + tile;
         VEC sum[UNROLL][NV];
         for (int u = 0; u < UNROLL; ++u)
             for (int i = 0; i < NV; ++i) sum[u][i] = (VEC){0};
-        int64_t p = 0;
-        for (; p + UNROLL <= row->count; p += UNROLL)
-            for (int u = 0; u < UNROLL; ++u) {
-                const REAL *wj = w + LNAME(feature)(row, p + u, layout) * stride;
-                for (int i = 0; i < NV; ++i) sum[u][i] += row->x[p + u] * *LNAME(at)(wj, i);
+        int64_t done = 0, p = by < 0 ? row->count - 1 : 0;
+        for (; done + UNROLL <= row->count; done += UNROLL)
+            for (int u = 0; u < UNROLL; ++u, p += by) {
+                const REAL *wj = w + LNAME(feature)(row, p, layout) * stride;
+                for (int i = 0; i < NV; ++i) sum[u][i] += row->x[p] * *LNAME(at)(wj, i);
             }
-        for (; p < row->count; ++p) {
+        for (; done < row->count; ++done, p += by) {
             const REAL *wj = w + LNAME(feature)(row, p, layout) * stride;
             for (int i = 0; i < NV; ++i) sum[0][i] += row->x[p] * *LNAME(at)(wj, i);
         }
@@ -220,7 +222,7 @@ static void LNAME(dot)(NAME(context) *ctx, const LNAME(row) *row, REAL *z) {
     if (LAYOUT != FSGD_DENSE && ctx->state->width > 1)                                             \
         for (int64_t p = 0; p < row->count; ++p)                                                   \
             LNAME(touch)(ctx->state, LNAME(feature)(row, p, LAYOUT));                              \
-    LNAME(dot_row)(ctx->state, row, z, LAYOUT)
+    LNAME(dot_row)(ctx, row, z, LAYOUT)
     BY_LAYOUT(CALL)
 #undef CALL
 }
@@ -309,17 +311,18 @@ static ALWAYS_INLINE void LNAME(add_and_dot)(NAME(context) *ctx, const REAL *x, 
                                              const REAL *next, REAL *z, const int width) {
     fsgd_state *state = ctx->state;
     const int64_t d = ctx->data->d, stride = state->feature_stride, vectors = state->vector_stride;
+    const int64_t by = ctx->backwards ? -1 : 1;
     for (int64_t tile = 0; tile < state->padded; tile += TILE) {
         VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV], sum[UNROLL][NV];
-        REAL *u = (REAL *)state->w + tile;
         LNAME(load_plan)(ctx, tile, width, c, width > 1 ? D : NULL, p);
         for (int s = 0; s < UNROLL; ++s)
             for (int i = 0; i < NV; ++i) sum[s][i] = (VEC){0};
-        int64_t j = 0;
-        for (; j + UNROLL <= d; j += UNROLL)
-            for (int s = 0; s < UNROLL; ++s, u += stride)
-                LNAME(update_dot_tile)(u, vectors, width, D, p, x[j + s], next[j + s], sum[s]);
-        for (; j < d; ++j, u += stride)
+        int64_t done = 0, j = ctx->backwards ? d - 1 : 0;
+        REAL *u = (REAL *)state->w + tile + j * stride;
+        for (; done + UNROLL <= d; done += UNROLL)
+            for (int s = 0; s < UNROLL; ++s, j += by, u += by * stride)
+                LNAME(update_dot_tile)(u, vectors, width, D, p, x[j], next[j], sum[s]);
+        for (; done < d; ++done, j += by, u += by * stride)
             LNAME(update_dot_tile)(u, vectors, width, D, p, x[j], next[j], sum[0]);
         for (int i = 0; i < NV; ++i) {
             for (int s = 1; s < UNROLL; ++s) sum[0][i] += sum[s][i];
@@ -404,11 +407,14 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
     const int lazy = LNAME(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
     const int64_t far = dense ? DENSE_BYTES / row_bytes + 1 : CSR_AHEAD;
     int dotted = 0; /* z holds x . W of this row already */
+    /* Every other dense row is read from its end, while what the last one ended with is in the L1
+     * cache: 1.2 times faster where W is a little larger than that (784 features, 16 lanes). */
     for (; state->row < n && ctx->report->work < budget; ++state->row) {
         const int64_t i = NAME(row_at)(ctx, state->row);
         const LNAME(row) row = LNAME(row_of)(ctx, i);
         int ticks;
         LNAME(prefetch_ahead)(ctx, state->row, far);
+        ctx->backwards = dense && (state->row & 1);
         if (!dotted) LNAME(dot)(ctx, &row, ctx->z);
         dotted = 0;
         LNAME(finish_score)(ctx, row.count, ctx->z);
@@ -418,6 +424,7 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
         if (lazy) LNAME(push_step)(ctx);
         if (dense && state->row + 1 < n && ctx->report->work < budget) {
             const int64_t next = NAME(row_at)(ctx, state->row + 1);
+            ctx->backwards = (state->row + 1) & 1;
             LNAME(update_and_dot)(ctx, row.x, LNAME(row_of)(ctx, next).x);
             dotted = 1;
         } else {
