@@ -209,7 +209,7 @@ void fsgd_order(const fsgd_settings *settings, int64_t n, int64_t epoch, int64_t
                 int64_t count, int64_t *order);
 
 /* check.c: rows `start` to `stop` of a CSR structure: indptr starts at 0, never falls and ends at
- * nnz, indices lie in [0, d). *where is the offending row. */
+ * nnz, indices lie in [0, d). *where is a row near the fault. */
 fsgd_status fsgd_check_csr(const fsgd_data *data, int64_t nnz, int64_t start, int64_t stop,
                            int64_t *where);
 

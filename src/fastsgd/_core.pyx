@@ -2,6 +2,7 @@
 exception. ``_core.pyi`` documents the interface; nothing here computes.
 """
 
+import math
 import os
 
 import numpy as np
@@ -26,7 +27,7 @@ cdef fsgd_dtype dtype_code(dtype):
 
 def aligned_zeros(shape, dtype):
     """Zeros on a 64-byte boundary; vectors that straddle cache lines cost up to 35 %."""
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape) if isinstance(shape, (list, tuple)) else int(shape)
     itemsize = np.dtype(dtype).itemsize
     raw = np.zeros(count * itemsize + 64, dtype=np.uint8)
     start = -raw.ctypes.data % 64
@@ -308,6 +309,16 @@ cdef class State:
 
     def last_weights(self):
         return self._read(0)
+
+    def squared_norms(self):
+        """|w|^2 of the last weights, shape (K,); without a copy of them where nothing is pending."""
+        if self.c.pending > 0:
+            coef = self._read(0)[0]
+        else:
+            w = self.arrays["w"]
+            coef = w[:1] if self.c.k == 1 else w[:, 0, :self.c.k].T
+        norms = np.einsum("kd,kd->k", coef, coef)
+        return norms * self.arrays["scale"][:self.c.k] ** 2
 
     cdef _read(self, int64_t average):
         cdef fsgd_data data

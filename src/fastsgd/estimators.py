@@ -7,9 +7,10 @@ class of a one-vs-rest problem is a lane of one pass over X.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state, column_or_1d, compute_class_weight
+from sklearn.utils import assert_all_finite, check_random_state, column_or_1d, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metaestimators import available_if
@@ -57,6 +58,42 @@ def _all_or_nothing(method: _Method) -> _Method:
             raise
 
     return wrapped  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _progress(epochs: int, wanted: bool) -> Iterator[Callable[..., None] | None]:
+    """A progress bar on standard error, as a callback of the solver."""
+    if not wanted:
+        yield None
+        return
+    with tqdm(total=epochs, unit="epoch") as bar:
+
+        def on_epoch(done: int, loss: NDArray[np.float64]) -> None:
+            bar.set_postfix(loss=f"{loss.mean():.4g}", refresh=False)
+            bar.update(done - bar.n)
+
+        yield on_epoch
+
+
+@contextlib.contextmanager
+def _blame_input(estimator: Any, X: Any) -> Iterator[None]:
+    """Say that X holds NaN or infinity, where that is why training failed.
+
+    A bad value makes a score that is not finite (0 * infinity is NaN), so X is scanned only when a
+    score was.
+    """
+    try:
+        yield
+    except ValueError:
+        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+        raise
+
+
+def _seed(random_state: Any) -> int:
+    """The seed of a run: an integer itself, or a draw from a generator."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def _check_structure(X: Any) -> None:
@@ -106,6 +143,7 @@ class _SGD(BaseEstimator):
             accept_large_sparse=True,
             dtype=FLOATS,
             order="C",
+            ensure_all_finite=False,  # of X: the scores tell, see _blame_input
             y_numeric=isinstance(self, RegressorMixin),
         )
 
@@ -123,14 +161,15 @@ class _SGD(BaseEstimator):
             average=int(self.average),
             fit_intercept=self.fit_intercept,
             sampling=self.sampling if self.shuffle else "sequential",
-            seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            seed=_seed(self.random_state),
             schedule=Schedule(
                 kind, power, self.decay, self.step_epochs, horizon, self.warmup_steps
             ),
         )
 
-    def _rates(self, data: Data, settings: Settings, alpha: float, weight: Any) -> tuple[Any, Any]:
+    def _rates(self, data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, Any]:
         """eta0 and mu of the schedule, per lane; an explicit eta0 is used as given."""
+        alpha = float(lanes.alpha[0])
         if self.learning_rate == "optimal":
             if alpha <= 0:
                 raise ValueError(
@@ -138,6 +177,9 @@ class _SGD(BaseEstimator):
                     f"and penalty={self.penalty!r}"
                 )
             return optimal_eta0(LOSSES[self.loss], alpha), alpha
+        if self.eta0 is not None and self.learning_rate != "auto":
+            return self.eta0, 0.0
+        weight = typical_weight(data, lanes, settings)
         eta0, mu = auto_rate(data, settings)
         return eta0 / weight if self.eta0 is None else self.eta0, np.maximum(mu * weight, alpha)
 
@@ -146,26 +188,19 @@ class _SGD(BaseEstimator):
     ) -> Lanes:
         alpha = self.alpha if self.penalty is not None else 0.0
         lanes = Lanes(len(labels), alpha=alpha, eta0=1.0, label=labels, **class_weight)
-        eta0, mu = self._rates(data, settings, alpha, typical_weight(data, lanes, settings))
+        eta0, mu = self._rates(data, lanes, settings)
         return replace(lanes, eta0=eta0, mu=mu)
 
     def _train(
         self, data: Data, lanes: Lanes, settings: Settings, state: State, stopping: Stopping
     ) -> Fit:
         """Run the solver, publish the model, warn of what a user should know."""
-        with tqdm(
-            total=stopping.max_epochs, unit="epoch", disable=not self.verbose, leave=True
-        ) as progress:
-
-            def on_epoch(epochs: int, loss: NDArray[np.float64]) -> None:
-                progress.set_postfix(loss=f"{loss.mean():.4g}", refresh=False)
-                progress.update(epochs - progress.n)
-
-            try:
+        try:
+            with _progress(stopping.max_epochs, bool(self.verbose)) as on_epoch:
                 result = fit(data, lanes, settings, state, stopping, on_epoch)
-            except KeyboardInterrupt:
-                self._publish(state, settings, Fit())
-                raise
+        except KeyboardInterrupt:
+            self._publish(state, settings, Fit())
+            raise
         self._publish(state, settings, result)
         if result.clipped:
             warnings.warn(
@@ -363,12 +398,17 @@ class SGDClassifier(ClassifierMixin, _SGD):
 
     def _class_weights(self, y: NDArray[Any]) -> dict[str, Any]:
         """Weights of the positive and the negative rows of each lane."""
+        if self.class_weight is None:
+            return {}
         weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         if len(weights) == 2:
             return {"weight_negative": weights[0], "weight_positive": weights[1]}
         return {"weight_positive": weights}
 
     def _encode(self, y: NDArray[Any], dtype: Any) -> NDArray[np.floating]:
+        """Position of each label in ``classes_``, shape (n,)."""
+        if len(self.classes_) == 2:
+            return (y == self.classes_[1]).astype(dtype)
         return np.searchsorted(self.classes_, y).astype(dtype)
 
     @_all_or_nothing
@@ -408,8 +448,8 @@ class SGDClassifier(ClassifierMixin, _SGD):
         """
         X, y = self._validate(X, y, reset=True)
         y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
         self.classes_ = np.unique(y)
+        check_classification_targets(self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"The number of classes has to be greater than one; got {len(self.classes_)} class"
@@ -417,11 +457,12 @@ class SGDClassifier(ClassifierMixin, _SGD):
         weight = _check_weight(sample_weight, X)
         data = Data(X, self._encode(y, X.dtype), weight)
         settings = self._settings(sign_targets=True, data=data)
-        lanes = self._lanes(data, settings, self._lane_labels(), **self._class_weights(y))
-        state = State(data, lanes, settings)
-        _start_from(state, coef_init, intercept_init, lanes.k, data.d)
-        stopping = Stopping(self.max_iter, self.tol, self.n_iter_no_change)
-        self._train(data, lanes, settings, state, stopping)
+        with _blame_input(self, X):
+            lanes = self._lanes(data, settings, self._lane_labels(), **self._class_weights(y))
+            state = State(data, lanes, settings)
+            _start_from(state, coef_init, intercept_init, lanes.k, data.d)
+            stopping = Stopping(self.max_iter, self.tol, self.n_iter_no_change)
+            self._train(data, lanes, settings, state, stopping)
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:
@@ -563,11 +604,12 @@ class SGDRegressor(RegressorMixin, _SGD):
         y = column_or_1d(y, warn=True).astype(X.dtype, copy=False)
         data = Data(X, y, _check_weight(sample_weight, X))
         settings = self._settings(sign_targets=False, data=data)
-        lanes = self._lanes(data, settings, np.ones(1))  # one lane; real targets have no label
-        state = State(data, lanes, settings)
-        _start_from(state, coef_init, intercept_init, lanes.k, data.d)
-        stopping = Stopping(self.max_iter, self.tol, self.n_iter_no_change)
-        self._train(data, lanes, settings, state, stopping)
+        with _blame_input(self, X):
+            lanes = self._lanes(data, settings, np.ones(1))  # one lane; real targets have no label
+            state = State(data, lanes, settings)
+            _start_from(state, coef_init, intercept_init, lanes.k, data.d)
+            stopping = Stopping(self.max_iter, self.tol, self.n_iter_no_change)
+            self._train(data, lanes, settings, state, stopping)
         return self
 
     def _publish(self, state: State, settings: Settings, result: Fit) -> None:
@@ -582,7 +624,10 @@ class SGDRegressor(RegressorMixin, _SGD):
 def _check_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.floating] | None:
     if sample_weight is None:
         return None
-    return _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    if not weight.all():  # rows that no score of theirs will be looked at
+        assert_all_finite(X, input_name="X")
+    return weight
 
 
 def _start_from(

@@ -115,10 +115,7 @@ class Fit:
 
 def _epoch_loss(lanes: Lanes, state: State) -> NDArray[np.float64]:
     loss = state.loss_sum / np.maximum(1.0, state.row_count)
-    if not lanes.alpha.any():
-        return loss
-    coef = state.last_weights()[0].astype(np.float64, copy=False)
-    return loss + 0.5 * lanes.alpha * np.einsum("kd,kd->k", coef, coef)
+    return loss + 0.5 * lanes.alpha * state.squared_norms() if lanes.alpha.any() else loss
 
 
 def fit(
@@ -191,6 +188,8 @@ def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     X = data.X[rows]
     squares = X.multiply(X).sum() if hasattr(X, "multiply") else np.einsum("ij,ij->", X, X)
     mean_square = largest = float(squares) / len(rows) + 1.0
+    if not math.isfinite(mean_square):
+        raise ValueError(f"X has rows whose |x|^2 is not finite: mean {mean_square}")
     m = min(settings.batch_size, data.n)
     if m > 1:
         vector = np.ones(data.d + 1) / math.sqrt(data.d + 1)

@@ -1,0 +1,62 @@
+"""``python -m fastsgd COMMAND``: what fastsgd does from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be >= 1, got {value}")
+    return value
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from .bench import run  # scikit-learn is imported when a command needs it
+
+    return run(arguments.rows, repeats=arguments.repeats, as_json=arguments.json)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands; each sets ``run``, which takes the arguments and returns an exit status."""
+    main = argparse.ArgumentParser(prog="python -m fastsgd", description=__doc__)
+    commands = main.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    bench = commands.add_parser(
+        "bench",
+        help="time fastsgd, its NumPy twin and scikit-learn side by side",
+        description="Train linear and logistic regression with fastsgd, its NumPy twin and "
+        "scikit-learn, and print a table. Exit status 1 if fastsgd and the twin differ by more "
+        "than rounding. Takes about a minute.",
+    )
+    bench.add_argument("--json", action="store_true", help="print one JSON document instead")
+    bench.add_argument(
+        *("--rows", "-n"),
+        type=_positive,
+        default=1_000_000,
+        help="rows of the generated table (default: 1,000,000)",
+    )
+    bench.add_argument(
+        *("--repeats", "-r"),
+        type=_positive,
+        default=3,
+        help="timed fits on the generated table, three times as many on small data (default: 3)",
+    )
+    bench.set_defaults(run=_bench)
+    return main
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
