@@ -1,0 +1,129 @@
+"""The compiled core, as Python sees it: arrays in, one call without the GIL, exceptions out.
+
+``State`` and ``Run`` are the core's side of :mod:`fastsgd.problem`; :mod:`fastsgd.solver` is what to
+use. Lanes are numbered as in ``Lanes``; padding never shows.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .problem import Data, Lanes, Settings
+
+def isas() -> tuple[str, ...]:
+    """Names of the compiled instruction sets that this machine supports, best last."""
+
+def isa() -> str:
+    """The instruction set in use: FASTSGD_ISA, or the best of this machine.
+
+    Raises
+    ------
+    ValueError
+        If FASTSGD_ISA names none of ``isas()``.
+    """
+
+def loss_infos() -> tuple[tuple[str, float, float, frozenset[str]], ...]:
+    """What the core knows of its losses: (name, smoothness, infimum, targets) in its order."""
+
+def loss_at(
+    name: str, z: ArrayLike, y: ArrayLike, *, slope: bool = False, isa: str | None = None
+) -> NDArray[Any]:
+    """Value or slope of a loss, elementwise over two arrays of one dtype, by the core's kernels."""
+
+def aligned_zeros(shape: int | tuple[int, ...] | list[int], dtype: DTypeLike) -> NDArray[Any]:
+    """Zeros on a 64-byte boundary."""
+
+def check_structure(X: Any) -> None:
+    """Refuse a CSR, CSC or COO matrix whose index arrays are corrupt.
+
+    Raises
+    ------
+    ValueError
+        Naming the array and what was expected of it.
+    """
+
+def order(
+    settings: Settings, n: int, epoch: int, chunks: tuple[int, ...] = ()
+) -> NDArray[np.int64]:
+    """The order of an epoch as the core draws it, in calls that end at ``chunks``."""
+
+class State:
+    """All that training changes; copies and pickles bit by bit."""
+
+    dtype: np.dtype[Any]
+    def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None: ...
+    @property
+    def t(self) -> NDArray[np.int64]:
+        """Updates done, shape (K,)."""
+    @property
+    def active(self) -> NDArray[np.float64]:
+        """1, or 0 for a frozen lane, shape (K,); may be set."""
+    @property
+    def loss_sum(self) -> NDArray[np.float64]:
+        """sum_i s_ik loss(z_i, y_ik) over the epoch so far, each row before its step; (K,)."""
+    @property
+    def row_count(self) -> NDArray[np.float64]:
+        """Rows of positive weight in the epoch so far, shape (K,)."""
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+    @property
+    def row(self) -> int:
+        """Rows of the running epoch whose update is done."""
+    @property
+    def batch_row(self) -> int:
+        """Rows of the open batch that are accumulated."""
+    @property
+    def pending(self) -> int:
+        """Steps that features not seen since have still to catch up with (CSR, momentum)."""
+    def keep_history(self) -> None:
+        """Make room for pending steps."""
+    def copy(self) -> State:
+        """An independent state with the same bits."""
+    def begin_rows(self) -> None:
+        """Forget how far the running epoch got: the rows to come are other ones."""
+    def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
+        """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
+    def weights(self, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Weights (K, d) and intercepts (K,) of the model: the averages where there are any."""
+    def last_weights(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The last weights (K, d) and intercepts (K,), whether they are averaged or not."""
+    def squared_norms(self) -> NDArray[np.float64]:
+        """|w|^2 of the last weights, shape (K,)."""
+
+class Run:
+    """Data, lanes, settings and state, checked and bound once; a call then costs little.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not what ``fastsgd.problem`` says, or the state does not fit them.
+    """
+
+    def __init__(
+        self, data: Data, lanes: Lanes, settings: Settings, state: State, isa: str | None = None
+    ) -> None: ...
+    @property
+    def isa(self) -> str:
+        """The instruction set of this run."""
+    @property
+    def clipped(self) -> bool:
+        """Whether eta * alpha reached 1 in the last call."""
+    @property
+    def rate(self) -> float:
+        """The last learning rate of lane 0."""
+    def advance(self, budget: int) -> bool:
+        """Do about ``budget`` values' worth of work; whether that ended the epoch.
+
+        Raises
+        ------
+        DivergenceError
+            If a score is not finite.
+        """
+    def score(self, rows: ArrayLike) -> NDArray[Any]:
+        """Scores of rows, shape (m, K)."""
+    def gradient_sums(
+        self, rows: ArrayLike
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+        """sum_i c_i x_i (d, K), sum_i c_i (K,) and m_k (K,) over rows; State is left as it was."""
