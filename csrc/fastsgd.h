@@ -144,8 +144,9 @@ typedef struct {
     int64_t batch_row;    /* rows of the open batch that are accumulated */
     int64_t batch_nnz;    /* their values */
     double *batch_count;  /* (padded) m_k of the open batch */
-    void *grad;           /* batch_size > 1: (d, padded), K = 1: (d padded): sum of c_i x_i */
-    void *grad_intercept; /* (padded) */
+    void *grad;           /* batch_size > 1: (2, d, padded), K = 1: (2, d padded): sum of c_i x_i,
+                           * and what rounding left out of it (Kahan, CACM 8, 1965) */
+    void *grad_intercept; /* (2, padded) */
     double *loss_sum;     /* (padded) sum of s_i loss(z_i, y_i) over the epoch so far */
     double *row_count;    /* (padded) rows with s_i > 0 in the epoch so far */
     int64_t history_size; /* a power of two; 0 when there is no history */

@@ -180,6 +180,19 @@ static fsgd_status NAME(nonfinite)(NAME(context) *ctx, int64_t row) {
     return FSGD_NONFINITE;
 }
 
+/* Elements of a batch's gradient. */
+static inline int64_t NAME(grad_size)(const fsgd_state *state) {
+    return state->padded == 1 ? fsgd_padded_features(state->d) : state->d * state->padded;
+}
+
+/* Kahan's sum: a full batch of n float32 rows is as exact as one row. The part that rounding leaves
+ * out stands `rest` elements on. */
+static ALWAYS_INLINE void NAME(add)(REAL *sum, int64_t rest, REAL term) {
+    const REAL y = term - sum[rest], t = *sum + y;
+    sum[rest] = (t - *sum) - y;
+    *sum = t;
+}
+
 /* Whether z (m) is finite wherever s > 0: 0 * infinity and 0 * NaN are NaN. */
 static inline int NAME(all_finite)(const REAL *z, const REAL *s, int64_t m) {
     int finite = 1;
@@ -405,7 +418,7 @@ static const int64_t *NAME(rows_at)(NAME(context) *ctx, int64_t position, int64_
 static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t m) {
     fsgd_state *state = ctx->state;
     verbs->update(ctx, ctx->order ? ctx->order + state->row : NULL, m);
-    memset(state->grad_intercept, 0, (size_t)state->padded * sizeof(REAL));
+    memset(state->grad_intercept, 0, 2 * (size_t)state->padded * sizeof(REAL));
     memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
     state->row += m;
     state->batch_row = state->batch_nnz = 0;

@@ -354,13 +354,17 @@ static void LNAME(update_row)(NAME(context) *ctx, const LNAME(row) *row, const R
 static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) *ctx, int64_t first, int64_t last,
                                               const int width, const int direct) {
     fsgd_state *state = ctx->state;
+    const int64_t rest = NAME(grad_size)(state);
     const int64_t padded = state->padded;
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV], g[NV], new_w[NV];
         LNAME(load_plan)(ctx, tile, width, NULL, direct ? D : NULL, p);
         for (int64_t j = first; j <= last; ++j) {
             REAL *grad = (REAL *)state->grad + j * padded + tile;
-            for (int i = 0; i < NV; ++i) g[i] = *LNAME(at)(grad, i), *LNAME(at)(grad, i) = (VEC){0};
+            for (int i = 0; i < NV; ++i) {
+                g[i] = *LNAME(at)(grad, i);
+                *LNAME(at)(grad, i) = *LNAME(at)(grad + rest, i) = (VEC){0};
+            }
             REAL *u = (REAL *)state->w + tile + j * state->feature_stride;
             LNAME(update_tile)(u, state->vector_stride, width, direct ? D : NULL, p, g, new_w);
         }
@@ -449,19 +453,30 @@ static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     }
 }
 
+/* Kahan's sum, as NAME(add), of vector i of the lanes at `sum` */
+static ALWAYS_INLINE void LNAME(add)(REAL *sum, int64_t rest, int i, VEC term) {
+    VEC *s = LNAME(at)(sum, i), *lost = LNAME(at)(sum + rest, i);
+    const VEC y = term - *lost, t = *s + y;
+    *lost = (t - *s) - y;
+    *s = t;
+}
+
 /* grad += c x of one CSR row: c (padded) */
 static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAME(row) *row,
                                              const REAL *c, const fsgd_layout layout) {
+    const int64_t rest = NAME(grad_size)(state);
     for (int64_t tile = 0; tile < state->padded; tile += TILE)
         for (int64_t p = 0; p < row->count; ++p) {
             REAL *grad = (REAL *)state->grad + LNAME(feature)(row, p, layout) * state->padded +
                          tile;
-            for (int i = 0; i < NV; ++i) *LNAME(at)(grad, i) += row->x[p] * *LNAME(at)(c + tile, i);
+            for (int i = 0; i < NV; ++i)
+                LNAME(add)(grad, rest, i, row->x[p] * *LNAME(at)(c + tile, i));
         }
 }
 
 /* grad += sum_r c_r x_r of a chunk of dense rows, feature by feature */
 static void LNAME(accumulate_dense)(NAME(context) *ctx, int64_t m) {
+    const int64_t rest = NAME(grad_size)(ctx->state);
     const int64_t padded = ctx->state->padded;
     for (int64_t tile = 0; tile < padded; tile += TILE)
         for (int64_t j = 0; j < ctx->data->d; ++j) {
@@ -472,7 +487,7 @@ static void LNAME(accumulate_dense)(NAME(context) *ctx, int64_t m) {
                 for (int i = 0; i < NV; ++i)
                     sum[i] += ctx->rows[r * ctx->row_stride + j] *
                               *LNAME(at)(ctx->c + r * padded + tile, i);
-            for (int i = 0; i < NV; ++i) *LNAME(at)(grad, i) += sum[i];
+            for (int i = 0; i < NV; ++i) LNAME(add)(grad, rest, i, sum[i]);
         }
 }
 
@@ -493,7 +508,7 @@ static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m
     for (int64_t k = 0; k < padded; ++k) {
         REAL sum = 0;
         for (int64_t r = 0; r < m; ++r) sum += ctx->c[r * padded + k];
-        ((REAL *)state->grad_intercept)[k] += sum;
+        NAME(add)((REAL *)state->grad_intercept + k, padded, sum);
     }
 }
 
@@ -535,7 +550,7 @@ static void LNAME(read_weights)(NAME(context) *ctx, int average, REAL *out) {
         for (int a = 0; a < width; ++a)
             memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(REAL));
         if (width == 1)
-            for (int64_t k = 0; k < padded; ++k) u[k] = (REAL)state->scale[k] * u[k];
+            for (int64_t k = 0; k < padded; ++k) u[k] = (REAL)(state->scale[k] * (double)u[k]);
         else if (state->pending > 0)
             LNAME(catch_up)(state, u, padded, state->stamp[j], state->pending);
         for (int64_t k = 0; k < state->k; ++k)

@@ -141,6 +141,14 @@ static void NAME(row_score)(NAME(context) *ctx, const int64_t *rows, int64_t m) 
     ctx->report->work += m * (ctx->data->d + 16);
 }
 
+/* Kahan's sum of a vector of features; what rounding leaves out stands `rest` elements on. */
+static ALWAYS_INLINE void NAME(add_wide)(REAL *sum, int64_t rest, NAME(wide) term) {
+    NAME(wide) *s = (NAME(wide) *)sum, *lost = (NAME(wide) *)(sum + rest);
+    const NAME(wide) y = term - *lost, t = *s + y;
+    *lost = (t - *s) - y;
+    *s = t;
+}
+
 /* grad += sum_r c_r x_r of a chunk: four vectors of features at a time, over all rows */
 static void NAME(row_accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     enum { V = NAME(wide_count) };
@@ -157,18 +165,18 @@ static void NAME(row_accumulate)(NAME(context) *ctx, const int64_t *rows, int64_
             a2 += c * NAME(wide_at)(x + 2 * V);
             a3 += c * NAME(wide_at)(x + 3 * V);
         }
-        *(NAME(wide) *)(g + j) += a0;
-        *(NAME(wide) *)(g + j + V) += a1;
-        *(NAME(wide) *)(g + j + 2 * V) += a2;
-        *(NAME(wide) *)(g + j + 3 * V) += a3;
+        NAME(add_wide)(g + j, n, a0);
+        NAME(add_wide)(g + j + V, n, a1);
+        NAME(add_wide)(g + j + 2 * V, n, a2);
+        NAME(add_wide)(g + j + 3 * V, n, a3);
     }
     for (; j < n; j += V) {
         NAME(wide) a = {0};
         for (int64_t r = 0; r < m; ++r) a += ctx->c[r] * NAME(wide_at)(ctx->rows + r * n + j);
-        *(NAME(wide) *)(g + j) += a;
+        NAME(add_wide)(g + j, n, a);
     }
     for (int64_t r = 0; r < m; ++r) sum += ctx->c[r];
-    g_b[0] += sum;
+    NAME(add)(g_b, 1, sum);
 }
 
 static void NAME(row_update_batch)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
@@ -188,7 +196,7 @@ static void NAME(row_update_batch)(NAME(context) *ctx, const int64_t *rows, int6
         default: NAME(plan)(ctx, 1, 3, &count); NAME(row_update)(ctx, 3, state->grad, 1);
         }
         NAME(update_intercept)(ctx, 1, (int)state->width, state->grad_intercept);
-        memset(state->grad, 0, (size_t)ctx->row_stride * sizeof(REAL));
+        memset(state->grad, 0, 2 * (size_t)ctx->row_stride * sizeof(REAL));
     }
     ctx->report->work += state->d * state->width;
 }

@@ -35,7 +35,7 @@ def aligned_zeros(shape: int | tuple[int, ...] | list[int], dtype: DTypeLike) ->
     """Zeros on a 64-byte boundary."""
 
 def check_structure(X: Any) -> None:
-    """Refuse a CSR, CSC or COO matrix whose index arrays are corrupt.
+    """Refuse a CSR, CSC, BSR or COO matrix whose index arrays are corrupt.
 
     Raises
     ------
@@ -81,8 +81,8 @@ class State:
         """Make room for pending steps."""
     def copy(self) -> State:
         """An independent state with the same bits."""
-    def begin_rows(self) -> None:
-        """Forget how far the running epoch got: the rows to come are other ones."""
+    def clear_batch(self) -> None:
+        """Forget the open batch; make room for one where there is none."""
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
         """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
     def weights(self, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -112,18 +112,25 @@ def check_structure(X):
     cdef fsgd_data c
     cdef int64_t start = 0, stop, where = -1, nnz
     cdef fsgd_status status = FSGD_OK
+    if len(X.shape) != 2:
+        raise ValueError(f"X must have two dimensions, got shape {X.shape}")
     if X.format == "coo":
         return _check_coordinates(X)
     arrays = X.data, X.indices, X.indptr
     for name, array in zip(("data", "indices", "indptr"), arrays):
-        if not (isinstance(array, np.ndarray) and array.ndim == 1 and array.flags.c_contiguous):
+        flat = name == "data" and X.format == "bsr" or array.ndim == 1
+        if not (isinstance(array, np.ndarray) and flat and array.flags.c_contiguous):
             raise ValueError(f"X.{name} must be a contiguous one-dimensional array")
     if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
         raise ValueError(
             "X.indices and X.indptr must both be int32 or both int64, got "
             f"{X.indices.dtype} and {X.indptr.dtype}"
         )
-    c.n, c.d = X.shape if X.format == "csr" else X.shape[::-1]
+    c.n, c.d = X.shape[::-1] if X.format == "csc" else X.shape
+    if X.format == "bsr":
+        if X.data.ndim != 3 or 0 in X.data.shape[1:]:
+            raise ValueError(f"X.data must hold blocks, got shape {X.data.shape}")
+        c.n, c.d = c.n // X.data.shape[1], c.d // X.data.shape[2]
     if len(X.indptr) != c.n + 1:
         raise ValueError(f"X.indptr must have {c.n + 1} entries, got {len(X.indptr)}")
     nnz = len(X.data)
@@ -181,14 +188,14 @@ cdef class State:
             "active": aligned_zeros(padded, np.float64),
             "t": aligned_zeros(padded, np.int64),
             "batch_count": aligned_zeros(padded, np.float64),
-            "grad_intercept": aligned_zeros(padded, dtype),
+            "grad_intercept": aligned_zeros([2, padded], dtype),
             "loss_sum": aligned_zeros(padded, np.float64),
             "row_count": aligned_zeros(padded, np.float64),
         }
         self.arrays["scale"][:] = 1.0
         self.arrays["active"][:k] = 1.0
         if batched:
-            self.arrays["grad"] = aligned_zeros((rows, padded), dtype)
+            self.arrays["grad"] = aligned_zeros([2, rows, padded], dtype)
         self._bind()
 
     cdef _bind(self):
@@ -282,12 +289,15 @@ cdef class State:
     def pending(self):
         return self.c.pending
 
-    def begin_rows(self):
-        """Forget how far the running epoch got: the rows to come are other ones."""
-        self.c.row = self.c.batch_row = self.c.batch_nnz = 0
+    def clear_batch(self):
+        """Forget the open batch; make room for one where there is none."""
+        if "grad" not in self.arrays:
+            rows = fsgd_padded_features(self.c.d) if self.c.k == 1 else self.c.d
+            self.arrays["grad"] = aligned_zeros([2, rows, self.c.padded], self.dtype)
+            self._bind()
         for name in ("grad", "grad_intercept", "batch_count"):
-            if name in self.arrays:
-                self.arrays[name][...] = 0
+            self.arrays[name][...] = 0
+        self.c.batch_row = self.c.batch_nnz = 0
 
     def set_weights(self, coef, intercept):
         k, d = self.c.k, self.c.d
@@ -520,56 +530,41 @@ cdef class Run:
             raise ValueError(f"rows must be row numbers in [0, {self.data.n})")
         return rows
 
-    def score(self, rows):
-        rows = self._rows(rows)
-        z = np.empty((len(rows), self.lanes.padded), dtype=self.state.dtype)
-        self._check(self.kernels.score(&self.problem, <int64_t *>pointer(rows), len(rows), pointer(z)))
-        return z[:, :self.lanes.k]
-
-    def gradient_sums(self, rows):
-        """sum_i c_i x_i (d, K), sum_i c_i (K,) and m_k (K,) over rows; State is left as it was."""
-        rows = self._rows(rows)
-        cdef State state = self.state
-        held = {name: state.arrays[name].copy() for name in ("loss_sum", "row_count", "batch_count")}
-        gradient = {
-            "grad": aligned_zeros(
-                (fsgd_padded_features(state.c.d) if state.c.k == 1 else state.c.d, state.c.padded),
-                state.dtype,
-            ),
-            "grad_intercept": aligned_zeros(state.c.padded, state.dtype),
-        }
-        kept, nnz = dict(state.arrays), state.c.batch_nnz
-        state.arrays.update(gradient)
-        state.arrays["batch_count"][:] = 0
-        state._bind()
-        try:
-            z = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
-            m = len(rows)
-            self._check(self.kernels.score(&self.problem, <int64_t *>pointer(rows), m, pointer(z)))
-            self._check(
-                self.kernels.slope(&self.problem, <int64_t *>pointer(rows), m, pointer(z), pointer(z))
-            )
-            self._check(
-                self.kernels.accumulate(&self.problem, <int64_t *>pointer(rows), m, pointer(z))
-            )
-            counts = state.arrays["batch_count"][:state.c.k].copy()
-        finally:
-            state.arrays = kept
-            for name, array in held.items():
-                state.arrays[name][:] = array
-            state.c.batch_nnz = nnz
-            state._bind()
-        return (
-            gradient["grad"][:state.c.d, :state.c.k],
-            gradient["grad_intercept"][:state.c.k],
-            counts,
-        )
-
     cdef _check(self, fsgd_status status):
         if status == FSGD_NONFINITE:
             raise DivergenceError(int(max(self.state.t)), self.report.eta, float("nan"))
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
+
+    def score(self, rows):
+        cdef State state = self.state.copy()  # scoring brings features to the present
+        cdef fsgd_problem problem = self.problem
+        problem.state = &state.c
+        rows = self._rows(rows)
+        z = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
+        self._check(self.kernels.score(&problem, <int64_t *>pointer(rows), len(rows), pointer(z)))
+        return z[:, :self.lanes.k]
+
+    def gradient_sums(self, rows):
+        cdef State state = self.state.copy()
+        cdef fsgd_problem problem = self.problem
+        cdef const int64_t *where
+        cdef int64_t m
+        cdef void *z
+        problem.state = &state.c
+        rows = self._rows(rows)
+        scores = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
+        state.clear_batch()
+        where, m, z = <int64_t *>pointer(rows), len(rows), pointer(scores)
+        self._check(self.kernels.score(&problem, where, m, z))
+        self._check(self.kernels.slope(&problem, where, m, z, z))
+        self._check(self.kernels.accumulate(&problem, where, m, z))
+        k, d = state.c.k, state.c.d
+        return (
+            state.arrays["grad"][0, :d, :k],
+            state.arrays["grad_intercept"][0, :k],
+            state.arrays["batch_count"][:k],
+        )
 
 
 def order(settings, int64_t n, int64_t epoch, chunks=()):

@@ -98,7 +98,7 @@ def _seed(random_state: Any) -> int:
 
 def _check_structure(X: Any) -> None:
     """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
-    if sp.issparse(X) and X.format in ("csr", "csc", "coo"):
+    if sp.issparse(X) and X.format in ("csr", "csc", "bsr", "coo"):
         _core.check_structure(X)
 
 
@@ -151,7 +151,7 @@ class _SGD(BaseEstimator):
         kind, power = {"auto": ("inverse", 0.5), "optimal": ("inverse", 1.0)}.get(
             self.learning_rate, (self.learning_rate, self.power_t)
         )
-        horizon = self.max_iter if self.total_epochs is None else self.total_epochs
+        horizon = min(self.max_iter, 2**62) if self.total_epochs is None else self.total_epochs
         return Settings(
             loss=self.loss,
             sign_targets=sign_targets,

@@ -176,8 +176,8 @@ class Settings:
             raise ValueError(f"batch_size must be >= 1, got {self.batch_size!r}")
         if not 0.0 <= self.momentum < 1.0:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}")
-        if self.average < 0:
-            raise ValueError(f"average must be >= 0, got {self.average!r}")
+        if not 0 <= self.average < 2**62:
+            raise ValueError(f"average must be in [0, 2**62), got {self.average!r}")
         if self.sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {SAMPLINGS}, got {self.sampling!r}")
         if not 0 <= self.seed < 2**64:

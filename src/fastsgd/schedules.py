@@ -75,8 +75,8 @@ class Schedule:
             value = getattr(self, name)
             if not 0.0 < value < np.inf:
                 raise ValueError(f"{name} must be positive and finite, got {value!r}")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be >= 0, got {self.warmup_steps!r}")
+        if not 0 <= self.warmup_steps < 2**62:
+            raise ValueError(f"warmup_steps must be in [0, 2**62), got {self.warmup_steps!r}")
 
     def rate(
         self,
