@@ -1,7 +1,7 @@
 """The compiled core, as Python sees it: arrays in, one call without the GIL, exceptions out.
 
-``State`` and ``Run`` are the core's side of :mod:`fastsgd.problem`; :mod:`fastsgd.solver` is what to
-use. Lanes are numbered as in ``Lanes``; padding never shows.
+``State`` and ``Run`` are the core's side of :mod:`fastsgd.problem`; :mod:`fastsgd.solver` is what
+to use. Lanes are numbered as in ``Lanes``; padding never shows.
 """
 
 from typing import Any
