@@ -108,19 +108,36 @@ def _check_coordinates(X):
             raise ValueError(f"X.{name} holds an index that is not in [0, {size})")
 
 
+def _check_lists(X):
+    """The same for LIL: as many columns as values in every row, all in range."""
+    for row, (columns, values) in enumerate(zip(X.rows, X.data)):
+        if len(columns) != len(values):
+            raise ValueError(f"X.rows[{row}] must have {len(values)} entries, got {len(columns)}")
+        if columns and not (0 <= min(columns) and max(columns) < X.shape[1]):
+            raise ValueError(f"X.rows[{row}] holds an index that is not in [0, {X.shape[1]})")
+
+
+def _check_diagonals(X):
+    if X.data.ndim != 2 or X.offsets.shape != X.data.shape[:1]:
+        raise ValueError(f"X.offsets must have {len(X.data)} entries, got {X.offsets.shape}")
+
+
 def check_structure(X):
     cdef fsgd_data c
     cdef int64_t start = 0, stop, where = -1, nnz
     cdef fsgd_status status = FSGD_OK
     if len(X.shape) != 2:
         raise ValueError(f"X must have two dimensions, got shape {X.shape}")
-    if X.format == "coo":
-        return _check_coordinates(X)
+    checks = {"coo": _check_coordinates, "lil": _check_lists, "dia": _check_diagonals}
+    if X.format in checks:
+        return checks[X.format](X)
+    if X.format not in ("csr", "csc", "bsr"):
+        return None  # dok is a dictionary: nothing to follow out of bounds
     arrays = X.data, X.indices, X.indptr
     for name, array in zip(("data", "indices", "indptr"), arrays):
-        flat = name == "data" and X.format == "bsr" or array.ndim == 1
-        if not (isinstance(array, np.ndarray) and flat and array.flags.c_contiguous):
-            raise ValueError(f"X.{name} must be a contiguous one-dimensional array")
+        blocks = name == "data" and X.format == "bsr"
+        if not isinstance(array, np.ndarray) or (array.ndim != 1 and not blocks):
+            raise ValueError(f"X.{name} must be a one-dimensional array")
     if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
         raise ValueError(
             "X.indices and X.indptr must both be int32 or both int64, got "
@@ -137,7 +154,8 @@ def check_structure(X):
     if len(X.indices) != nnz:
         raise ValueError(f"X.indices must be as long as X.data, {nnz}, got {len(X.indices)}")
     c.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
-    c.indices, c.indptr = pointer(X.indices), pointer(X.indptr)
+    indices, indptr = np.ascontiguousarray(X.indices), np.ascontiguousarray(X.indptr)
+    c.indices, c.indptr = pointer(indices), pointer(indptr)
     while status == FSGD_OK and (start < c.n or c.n == 0):
         stop = min(start + CHECK_ROWS, c.n)
         with nogil:
@@ -331,6 +349,8 @@ cdef class State:
         return norms * self.arrays["scale"][:self.c.k] ** 2
 
     cdef _read(self, int64_t average):
+        if self.c.k < 1:
+            raise ValueError("state was never initialised")
         cdef fsgd_data data
         cdef fsgd_lanes lanes
         cdef fsgd_settings settings
@@ -389,6 +409,11 @@ cdef class Run:
             raise ValueError("state was made for batch_size=1")
         if state.c.row > self.data.n:
             raise ValueError(f"state is at row {state.c.row} of data with {self.data.n} rows")
+        if state.c.batch_row >= min(self.settings.batch_size, self.data.n - state.c.row) > 0:
+            raise ValueError(
+                f"state is at row {state.c.batch_row} of an open batch; batch_size={settings.batch_size} "
+                f"and {self.data.n} rows have no such batch"
+            )
         if self.data.layout != FSGD_DENSE and settings.width > 1:
             state.keep_history()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
@@ -470,10 +495,15 @@ cdef class Run:
         c.schedule.total_epochs = settings.schedule.total_epochs
         c.schedule.warmup_steps = settings.schedule.warmup_steps
 
+    cdef _require(self):
+        if self.kernels == NULL or self.state is None:
+            raise ValueError("run was never initialised")
+
     def advance(self, int64_t budget):
         """Do about ``budget`` values' worth of work; whether that ended the epoch."""
         cdef fsgd_status status
         cdef const fsgd_kernels *kernels = self.kernels
+        self._require()
         if self._order_pending():
             self._extend_order(budget)
             return False
@@ -512,6 +542,7 @@ cdef class Run:
 
     @property
     def isa(self):
+        self._require()
         return self.kernels.isa.decode()
 
     @property
@@ -525,6 +556,7 @@ cdef class Run:
     # The verbs of a step, for diagnostics and tests.
 
     cdef _rows(self, rows):
+        self._require()
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         if rows.ndim != 1 or (rows.size and not (0 <= rows.min() and rows.max() < self.data.n)):
             raise ValueError(f"rows must be row numbers in [0, {self.data.n})")
@@ -537,22 +569,22 @@ cdef class Run:
             raise MemoryError("no memory for the buffers of a training step")
 
     def score(self, rows):
+        rows = self._rows(rows)
         cdef State state = self.state.copy()  # scoring brings features to the present
         cdef fsgd_problem problem = self.problem
         problem.state = &state.c
-        rows = self._rows(rows)
         z = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
         self._check(self.kernels.score(&problem, <int64_t *>pointer(rows), len(rows), pointer(z)))
         return z[:, :self.lanes.k]
 
     def gradient_sums(self, rows):
+        rows = self._rows(rows)
         cdef State state = self.state.copy()
         cdef fsgd_problem problem = self.problem
         cdef const int64_t *where
         cdef int64_t m
         cdef void *z
         problem.state = &state.c
-        rows = self._rows(rows)
         scores = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
         state.clear_batch()
         where, m, z = <int64_t *>pointer(rows), len(rows), pointer(scores)

@@ -52,9 +52,10 @@ def _all_or_nothing(method: _Method) -> _Method:
         before = vars(self).copy()
         try:
             return method(self, *args, **kwargs)
-        except Exception:
-            vars(self).clear()
-            vars(self).update(before)
+        except BaseException:
+            if vars(self).get("coef_") is before.get("coef_"):  # no model was published
+                vars(self).clear()
+                vars(self).update(before)
             raise
 
     return wrapped  # type: ignore[return-value]
@@ -98,7 +99,7 @@ def _seed(random_state: Any) -> int:
 
 def _check_structure(X: Any) -> None:
     """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
-    if sp.issparse(X) and X.format in ("csr", "csc", "bsr", "coo"):
+    if sp.issparse(X):
         _core.check_structure(X)
 
 
@@ -134,7 +135,7 @@ class _SGD(BaseEstimator):
 
     def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         _check_structure(X)
-        return validate_data(
+        X, y = validate_data(
             self,
             X,
             y,
@@ -146,6 +147,7 @@ class _SGD(BaseEstimator):
             ensure_all_finite=False,  # of X: the scores tell, see _blame_input
             y_numeric=isinstance(self, RegressorMixin),
         )
+        return X if sp.issparse(X) else np.require(X, requirements=["C", "A"]), y
 
     def _settings(self, *, sign_targets: bool, data: Data) -> Settings:
         kind, power = {"auto": ("inverse", 0.5), "optimal": ("inverse", 1.0)}.get(
@@ -188,6 +190,10 @@ class _SGD(BaseEstimator):
     ) -> Lanes:
         alpha = self.alpha if self.penalty is not None else 0.0
         lanes = Lanes(len(labels), alpha=alpha, eta0=1.0, label=labels, **class_weight)
+        weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
+        unseen = any(weight is not None and not weight.all() for weight in weights)
+        if unseen or settings.sampling == "replacement":  # no score may tell of a bad value
+            assert_all_finite(data.X, estimator_name=type(self).__name__, input_name="X")
         eta0, mu = self._rates(data, lanes, settings)
         return replace(lanes, eta0=eta0, mu=mu)
 
@@ -624,10 +630,7 @@ class SGDRegressor(RegressorMixin, _SGD):
 def _check_weight(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.floating] | None:
     if sample_weight is None:
         return None
-    weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-    if not weight.all():  # rows that no score of theirs will be looked at
-        assert_all_finite(X, input_name="X")
-    return weight
+    return _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
 
 
 def _start_from(

@@ -26,6 +26,9 @@ CALL_SECONDS = 0.01
 
 _FIRST_BUDGET = 1 << 18
 
+BLOWN_UP = 1e6
+"""Growth of a loss over that of its first epoch at which a lane has diverged, not settled."""
+
 
 class _Clock:
     """Chooses the budget of the next call by the time of the last one; no bit depends on it."""
@@ -160,7 +163,10 @@ def fit(
         if stopping.tol is not None:
             without_gain = np.where(loss > best - stopping.tol, without_gain + 1, 0)
             best = np.minimum(best, loss)
-            result.stopped |= without_gain >= stopping.patience
+            stops = without_gain >= stopping.patience
+            if (stops & (loss > BLOWN_UP * result.losses[0])).any():
+                raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
+            result.stopped |= stops
             state.active[result.stopped] = 0.0
             if result.stopped.all():
                 break
