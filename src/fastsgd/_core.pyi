@@ -111,6 +111,11 @@ class Run:
     def clipped(self) -> bool:
         """Whether eta * alpha reached 1 in the last call."""
     @property
+    def draws_order(self) -> bool:
+        """Whether the next call draws a part of the epoch's order instead of training."""
+    def settle(self) -> None:
+        """Make the stored weights plain: nothing pending, scale 1. No weight changes its value."""
+    @property
     def rate(self) -> float:
         """The last learning rate of lane 0."""
     def advance(self, budget: int) -> bool:

@@ -15,6 +15,7 @@ from .sampling import SAMPLINGS
 from .schedules import SCHEDULES
 
 cdef int64_t CHECK_ROWS = 1 << 16  # rows of a CSR matrix checked between two looks at signals
+cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 2 ms
 
 
 cdef void *pointer(array) except? NULL:
@@ -392,6 +393,7 @@ cdef class Run:
     cdef object order
     cdef int64_t order_epoch
     cdef int64_t order_done  # draws of order_epoch that are made
+    cdef double last_rate    # of lane 0
 
     def __init__(self, data, lanes, settings, State state not None, isa=None):
         _problem.check(data, lanes, settings)
@@ -504,18 +506,21 @@ cdef class Run:
         cdef fsgd_status status
         cdef const fsgd_kernels *kernels = self.kernels
         self._require()
-        if self._order_pending():
-            self._extend_order(budget)
+        if self.draws_order:
+            self._extend_order()
             return False
         with nogil:
             status = kernels.run(&self.problem, budget, &self.report)
+        self.last_rate = self.report.eta or self.last_rate
         if status == FSGD_NONFINITE:
-            raise DivergenceError(self.report.step, self.report.eta, self._row_scale(self.report.row))
+            raise DivergenceError(self.report.step, self.last_rate, self._row_scale(self.report.row))
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
         return bool(self.report.epoch_done)
 
-    cdef bint _order_pending(self):
+    @property
+    def draws_order(self):
+        """Whether the next call draws a part of the epoch's order instead of training."""
         epoch = 0 if self.settings.sampling == <fsgd_sampling>1 else self.state.c.epoch  # "once"
         if self.order is None:
             return False
@@ -523,8 +528,8 @@ cdef class Run:
             self.order_epoch, self.order_done = epoch, 0
         return self.order_done < self.data.n
 
-    cdef _extend_order(self, int64_t budget):
-        cdef int64_t count = min(max(1024, budget // 8), self.data.n - self.order_done)
+    cdef _extend_order(self):
+        cdef int64_t count = min(ORDER_ROWS, self.data.n - self.order_done)
         cdef int64_t *order = <int64_t *>pointer(self.order)
         with nogil:
             fsgd_order(&self.settings, self.data.n, self.order_epoch, self.order_done, count, order)
@@ -551,7 +556,12 @@ cdef class Run:
 
     @property
     def rate(self):
-        return self.report.eta
+        return self.last_rate
+
+    def settle(self):
+        """Make the stored weights plain: nothing pending, scale 1. No weight changes its value."""
+        self._require()
+        self._check(self.kernels.settle(&self.problem))
 
     # The verbs of a step, for diagnostics and tests.
 

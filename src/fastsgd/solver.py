@@ -37,6 +37,8 @@ class _Clock:
         self.budget = _FIRST_BUDGET
 
     def advance(self, run: Run) -> bool:
+        if run.draws_order:
+            return run.advance(self.budget)
         start = time.perf_counter()
         done = run.advance(self.budget)
         seconds = time.perf_counter() - start
@@ -167,9 +169,11 @@ def fit(
             if (stops & (loss > BLOWN_UP * result.losses[0])).any():
                 raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
             result.stopped |= stops
-            state.active[result.stopped] = 0.0
             if result.stopped.all():
                 break
+            if (stops & (state.active > 0.0)).any():
+                run.settle()  # a frozen lane keeps its bits, however the others go on
+                state.active[result.stopped] = 0.0
     coef, intercept = state.weights(settings)
     if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
         raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))

@@ -1,0 +1,244 @@
+"""Same bits: where a run stops, is saved, copied or moved changes nothing of its result.
+
+State is complete and a call's end is no event: numbers are compared by their bytes.
+"""
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
+
+import numpy as np
+import pytest
+from problems import (
+    DTYPES,
+    ISAS,
+    LAYOUTS,
+    TOLERANCE,
+    difference,
+    grid,
+    lanes,
+    sign_targets,
+    table,
+    train_core,
+)
+
+from fastsgd import _core, reference, solver
+from fastsgd.losses import LOSSES
+from fastsgd.problem import Lanes, Settings
+from fastsgd.sampling import SAMPLINGS
+from fastsgd.schedules import SCHEDULES, Schedule
+
+N, D = 70, 19  # two chunks of a batch and a bit; steps beyond one history, d below it
+WIDTHS = {
+    "plain": {},
+    "momentum": {"momentum": 0.9},
+    "average": {"average": 5},
+    "both": {"momentum": 0.8, "nesterov": True, "average": 5},
+}
+CASES = [  # layout x K x width x batch size
+    (case["layout"], case["k"], case["width"], case["batch_size"])
+    for case in grid(layout=LAYOUTS, k=(1, 3, 19), width=WIDTHS, batch_size=(1, 5, N))
+]
+
+
+@cache
+def data_of(dtype, layout):
+    return table(N, D).data(dtype, layout, sign=False, weighted=True)
+
+
+def settings_of(width, batch_size, **other):
+    return Settings(batch_size=batch_size, seed=3, **WIDTHS[width], **other)
+
+
+def bits(state, settings):
+    """Everything of a run that can be seen, as bytes."""
+    numbers = (
+        *state.weights(settings),
+        *state.last_weights(),
+        state.loss_sum,
+        state.row_count,
+        state.t,
+    )
+    return state.epoch, state.row, *(np.ascontiguousarray(a).tobytes() for a in numbers)
+
+
+def place(state):
+    return state.epoch, state.row, state.batch_row
+
+
+def train_in_stretches(data, of, settings, *, isa=None, epochs=2, budget=1, copy=None):
+    """A run in calls of a budget, in a copy after each; also the rows of open batches it saw."""
+    state, seen = solver.State(data, of, settings), set()
+    run = _core.Run(data, of, settings, state, isa=isa)
+    while state.epoch < epochs:
+        before = place(state)
+        while place(state) == before:  # a call may also do no more than draw the order
+            run.advance(budget)
+        seen.add(state.batch_row)
+        if copy is not None:
+            state = copy(state)
+            run = _core.Run(data, of, settings, state, isa=isa)
+    return state, seen
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_stretches_make_no_difference(dtype, isa):
+    """Calls with a budget of 1 give the bits of one call, and do stop inside a batch."""
+    for layout, k, width, batch_size in CASES:
+        data, of = data_of(dtype, layout), lanes(k, "squared_error")
+        settings = settings_of(width, batch_size)
+        one = train_core(data, of, settings, isa, epochs=2)
+        many, seen = train_in_stretches(data, of, settings, isa=isa)
+        assert bits(many, settings) == bits(one, settings), (layout, k, width, batch_size)
+        assert (max(seen) > 0) == (batch_size == N), (layout, k, width, batch_size, seen)
+
+
+def pickled(state):
+    return pickle.loads(pickle.dumps(state))
+
+
+@pytest.mark.parametrize("copy", (pickled, solver.State.copy), ids=("pickled", "copied"))
+def test_copies_continue_the_run(copy):
+    """A State pickled or copied at every stop and continued in the copy; inside batches too."""
+    for layout, k, width, batch_size in CASES:
+        data, of = data_of(np.float32, layout), lanes(k, "squared_error")
+        settings = settings_of(width, batch_size)
+        one = train_core(data, of, settings, epochs=2)
+        many, _ = train_in_stretches(data, of, settings, budget=300, copy=copy)
+        assert bits(many, settings) == bits(one, settings), (layout, k, width, batch_size)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_copies_continue_every_loss_schedule_and_sampling(loss, kind, sampling):
+    """No schedule's horizon and no order of samples is left behind."""
+    for batch_size in (1, 5):
+        settings = settings_of(
+            "plain",
+            batch_size,
+            loss=loss,
+            sign_targets=sign_targets(loss),
+            fit_intercept=loss != "linear",
+            sampling=sampling,
+            schedule=Schedule(kind, step_epochs=0.5, total_epochs=1.5, warmup_steps=9),
+        )
+        data = table(N, D).data(np.float32, "dense", sign=settings.sign_targets)
+        one = train_core(data, lanes(3, loss), settings, epochs=2)
+        many, _ = train_in_stretches(
+            data, lanes(3, loss), settings, budget=300, copy=solver.State.copy
+        )
+        assert bits(many, settings) == bits(one, settings), batch_size
+
+
+def test_a_copy_is_on_its_own():
+    """Training the copy leaves the original where it was."""
+    data, of, settings = data_of(np.float64, "csr32"), lanes(3, "squared_error"), Settings()
+    state = train_core(data, of, settings, epochs=1)
+    before, copy = bits(state, settings), state.copy()
+    solver.run_epoch(data, of, settings, copy)
+    assert bits(copy, settings) != before == bits(state, settings)
+
+
+CONTINUE = """
+import pickle, sys
+from fastsgd import solver
+data, lanes, settings, state = pickle.load(sys.stdin.buffer)
+while state.epoch < 2:
+    solver.run_epoch(data, lanes, settings, state)
+pickle.dump(state, sys.stdout.buffer)
+"""
+
+
+@pytest.mark.parametrize("layout", ("dense", "csr32"))
+def test_another_process_continues_the_run(layout):
+    """A run saved in the middle of a batch goes on in a new process as if nothing had happened."""
+    data, of = data_of(np.float32, layout), lanes(3, "squared_error")
+    settings = settings_of("both", 33)
+    one = train_core(data, of, settings, epochs=2)
+    state = solver.State(data, of, settings)
+    run = _core.Run(data, of, settings, state)
+    while not (state.row > 0 and state.batch_row > 0):
+        run.advance(1)
+    saved = pickle.dumps((data, of, settings, state))
+    child = subprocess.run(
+        [sys.executable, "-c", CONTINUE], input=saved, capture_output=True, check=True
+    )
+    assert bits(pickle.loads(child.stdout), settings) == bits(one, settings)
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_epochs_at_once_or_one_by_one(kind):
+    """fit(max_epochs=4) and four fits of one epoch, a schedule with a horizon included."""
+    data, of = data_of(np.float64, "csr64"), lanes(3, "squared_error")
+    settings = settings_of("both", 5, schedule=Schedule(kind, step_epochs=2.0, total_epochs=4.0))
+    one, many = (solver.State(data, of, settings) for _ in range(2))
+    solver.fit(data, of, settings, one, solver.Stopping(max_epochs=4, tol=None))
+    for _ in range(4):
+        solver.fit(data, of, settings, many, solver.Stopping(max_epochs=1, tol=None))
+    assert bits(many, settings) == bits(one, settings)
+
+
+def test_threads_at_once_or_one_after_the_other():
+    """Fits of different problems in Python threads, which the core leaves the GIL to."""
+    jobs = []
+    for seed, case in enumerate(grid(layout=LAYOUTS, k=(1, 3, 19))):
+        data = table(3000, D, seed).data(np.float32, case["layout"], sign=False)
+        jobs.append((data, lanes(case["k"], "squared_error"), settings_of("both", 5)))
+    serial = [bits(train_core(*job, epochs=2), job[2]) for job in jobs]
+    together = Barrier(len(jobs))
+
+    def train(job):
+        together.wait()
+        return bits(train_core(*job, epochs=2, budget=5000), job[2])
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        assert list(pool.map(train, jobs)) == serial
+
+
+# ---------------------------------------------------------------- pending steps of CSR
+
+
+@pytest.mark.parametrize("d", (19, 1100))
+@pytest.mark.parametrize("k", (1, 3, 19))
+@pytest.mark.parametrize("width", ("momentum", "average", "both"))
+def test_history_is_flushed_in_time(width, k, d):
+    """More steps than a history holds (64, and 256 for d = 1100) still give the twin's numbers."""
+    data = table(N, d).data(np.float64, "csr32", sign=False)
+    of = Lanes(k, alpha=np.geomspace(0.001, 0.1, k), eta0=0.1 / d)
+    settings = settings_of(width, 1)
+    core, twin = solver.State(data, of, settings), reference.State(data, of, settings)
+    pending = []
+    for _ in range(5):
+        solver.run_epoch(data, of, settings, core)
+        reference.run_epoch(data, of, settings, twin)
+        pending.append(core.pending)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+    assert core.t[0] > max(pending) > 0
+    assert len(set(pending)) > 1  # flushed in between, at another step of each epoch
+
+
+@pytest.mark.parametrize("k", (1, 3, 19))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_layouts_take_turns(width, k):
+    """One State trained on CSR rows, then on the same rows dense, and back, as the twin trains."""
+    of = lanes(k, "squared_error")
+    for batch_size in (1, 5):
+        settings = settings_of(width, batch_size)
+        data = [data_of(np.float64, layout) for layout in ("csr32", "dense", "csr64")]
+        core, twin = (e.State(data[0], of, settings) for e in (solver, reference))
+        turns = [_core.Run(each, of, settings, core) for each in data]
+        stretch, pending = 0, []
+        while core.epoch < 3:
+            pending.append(core.pending)
+            turns[stretch % 3].advance(200)
+            stretch += 1
+        for _ in range(3):
+            reference.run_epoch(data[1], of, settings, twin)
+        assert stretch >= 30
+        assert (max(pending[1::3]) > 0) == (width != "plain")  # dense takes over pending steps
+        assert difference(core, twin, settings) < TOLERANCE[np.float64], batch_size

@@ -1,0 +1,505 @@
+"""The compiled core: weights of zero, frozen lanes, verbs, instruction sets, shapes, accuracy.
+
+The NumPy twin is the oracle; where two runs of the core must agree they agree to the last bit.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from problems import (
+    DTYPES,
+    ISAS,
+    LAYOUTS,
+    TOLERANCE,
+    difference,
+    grid,
+    lanes,
+    sign_targets,
+    table,
+    train_core,
+    train_twin,
+)
+
+from fastsgd import SGDRegressor, _core, reference, solver
+from fastsgd.losses import LOSSES
+from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.schedules import Schedule
+
+WIDTHS = ({}, {"momentum": 0.9}, {"average": 3}, {"momentum": 0.8, "nesterov": True, "average": 3})
+LANE_COUNTS = (1, 3, 19)
+
+
+def in_layout(X, dtype, layout):
+    """X in a dtype and a layout; sparse ones keep their structure."""
+    if layout == "dense":
+        return np.ascontiguousarray(X.toarray() if sp.issparse(X) else X, dtype=dtype)
+    X = sp.csr_array(X, dtype=dtype)
+    index = np.int32 if layout == "csr32" else np.int64
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    return X
+
+
+def bits(state, settings):
+    """Weights, intercepts and updates of each lane, as bytes."""
+    coef, intercept = state.weights(settings)
+    last, last_intercept = state.last_weights()
+    lanes = range(len(coef))
+    numbers = (coef, intercept, last, last_intercept, state.t)
+    return [b"".join(array[k].tobytes() for array in numbers) for k in lanes]
+
+
+# ---------------------------------------------------------------- weights of zero
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_weight_zero_are_as_good_as_absent(dtype, layout):
+    """Single samples in storage order: the run over the other rows alone.
+
+    To the last bit, but for K > 1 on dense rows, which are summed up from either end by turns, and
+    for steps pending (CSR, width > 1), which the score of a row asks for.
+    """
+    data = table(60).data(dtype, layout, sign=False)
+    weight = np.random.default_rng(1).choice([0.0, 0.5, 2.0], 60).astype(dtype)
+    kept = np.flatnonzero(weight)
+    for k, width in product(LANE_COUNTS, WIDTHS):
+        of = lanes(k, "squared_error")
+        settings = Settings(sampling="sequential", schedule=Schedule("inverse"), **width)
+        all_rows, some = (
+            train_core(Data(data.X[rows], data.y[rows], weight[rows]), of, settings)
+            for rows in (np.arange(60), kept)
+        )
+        assert all_rows.t[0] == 3 * len(kept) < 180
+        assert np.array_equal(all_rows.t, some.t)
+        assert np.array_equal(all_rows.row_count, some.row_count)
+        assert difference(all_rows, some, settings) < TOLERANCE[dtype]
+        if k == 1 if layout == "dense" else settings.width == 1:
+            assert bits(all_rows, settings) == bits(some, settings), (k, width)
+            assert np.array_equal(all_rows.loss_sum, some.loss_sum)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch_size", (1, 4))
+def test_a_lane_without_rows_is_left_alone(batch_size, layout):
+    """No decay, momentum, average or tick while the other lanes go on: the lane's bits stay.
+
+    Lane k learns class k and gives all other rows weight zero; classes come one after the other.
+    """
+    y = np.repeat(np.arange(5.0), 8)
+    X = in_layout(table(40).X, np.float64, layout)
+    data, k = Data(X, y), 5
+    of = Lanes(k, alpha=0.1, eta0=0.05, label=np.arange(k), weight_negative=0.0)
+    for width in WIDTHS:
+        settings = Settings("log_loss", True, batch_size, sampling="sequential", **width)
+        core, twin = (e.State(data, of, settings) for e in (solver, reference))
+        for step in range(2 * 40 // batch_size):
+            learns = step * batch_size % 40 // 8
+            before = bits(core, settings)
+            solver.run_epoch(data, of, settings, core, batches=1)
+            reference.run_epoch(data, of, settings, twin, batches=1)
+            after = bits(core, settings)
+            untouched = [a == b for a, b in zip(after, before, strict=True)]
+            if layout == "dense" or settings.width == 1:  # else the last bit, see frozen lanes
+                assert untouched == [lane != learns for lane in range(k)], (step, width)
+            assert np.array_equal(core.t, twin.t)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64], width
+
+
+@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if loss.smoothness > 0])
+def test_sample_and_class_weights(loss):
+    """s_ik = sample weight times class weight, on dtype x layout x K x batch size x width."""
+    signs = sign_targets(loss)
+    data = {
+        variant: table().data(*variant, sign=signs, weighted=True)
+        for variant in product(DTYPES, LAYOUTS)
+    }
+    for case in grid(k=LANE_COUNTS, batch_size=(1, 4, 23), width=WIDTHS):
+        settings = Settings(loss, signs, case["batch_size"], seed=5, **case["width"])
+        of = lanes(case["k"], loss)
+        twin = train_twin(data[np.float64, "dense"], of, settings)
+        for (dtype, layout), each in data.items():
+            core = train_core(each, of, settings)
+            assert difference(core, twin, settings) < TOLERANCE[dtype], (case, dtype, layout)
+            assert np.array_equal(core.t, twin.t)
+            assert np.array_equal(core.row_count, twin.row_count)
+
+
+# ---------------------------------------------------------------- frozen lanes
+
+
+def sparse_problem(dtype, layout):
+    """Rows of six values in 300 features, so that most features are behind by many steps."""
+    rng = np.random.default_rng(0)
+    X = sp.random_array((53, 300), density=0.02, format="csr", rng=rng)
+    return Data(in_layout(X, dtype, layout), rng.normal(size=53).astype(dtype))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_frozen_lanes_keep_their_bits(dtype, layout):
+    """A lane that is not active stays what it is, and the others do as if all were.
+
+    One of those that go on decays so fast (eta alpha = 1/2) that its scale is renormalised. Where
+    steps are pending (CSR, width > 1) a lane is read out through products of other lengths as time
+    goes on, which costs it the last bits.
+    """
+    data, eps = sparse_problem(dtype, layout), np.finfo(dtype).eps
+    for k, batch_size, width in product((3, 19), (1, 5, 53), WIDTHS):
+        alpha = np.geomspace(0.001, 0.1, k)
+        alpha[1] = 25.0
+        of, settings = Lanes(k, alpha=alpha, eta0=0.02), Settings(batch_size=batch_size, **width)
+        state = train_core(data, of, settings, epochs=2)
+        free = state.copy()
+        state.active[::2] = 0.0
+        before, coef = bits(state, settings), state.weights(settings)[0]
+        for _ in range(2 if batch_size < 53 else 40):
+            solver.run_epoch(data, of, settings, state)
+            solver.run_epoch(data, of, settings, free)
+        after, later = bits(state, settings), state.weights(settings)[0]
+        if layout == "dense" or settings.width == 1:
+            assert after[::2] == before[::2], (k, batch_size, width)
+        assert np.abs(later - coef)[::2].max() < 8 * eps * np.abs(coef).max()
+        assert (np.abs(free.weights(settings)[0] - coef).max(axis=1) > 100 * eps).all()
+        assert_allclose(later[1::2], free.weights(settings)[0][1::2], rtol=1e-4, atol=100 * eps)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_lane_that_stops_keeps_its_bits(dtype, layout):
+    """Lanes whose loss settles stop one by one: each ends with the bits of its own last epoch."""
+    data, k = sparse_problem(dtype, layout), 5
+    of = Lanes(k, alpha=0.0, eta0=np.geomspace(1e-4, 0.3, k))
+    stopping = solver.Stopping(max_epochs=40, tol=1e-3, patience=2)
+    for batch_size, width in product((1, 5), WIDTHS):
+        settings = Settings(batch_size=batch_size, seed=1, **width)
+        state, seen = solver.State(data, of, settings), []
+        fit = solver.fit(
+            *(data, of, settings, state, stopping),
+            on_epoch=lambda _, __, state=state, seen=seen: seen.append(state.copy()),
+        )
+        assert len(set(fit.epochs)) > 1
+        for lane, epoch in enumerate(fit.epochs):
+            last = bits(seen[epoch - 1], settings)
+            assert bits(state, settings)[lane] == last[lane], (batch_size, width, lane)
+
+
+# ---------------------------------------------------------------- verbs and weights
+
+
+@pytest.mark.parametrize("batch_size", (1, 4))
+@pytest.mark.parametrize("k", LANE_COUNTS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_verbs_equal_the_twins(width, k, batch_size):
+    """score, gradient_sums and gradient over some rows, one twice, at the state of a run."""
+    rows, settings = np.array([3, 0, 22, 3, 11, 7]), Settings("log_loss", True, batch_size, **width)
+    of, exact = lanes(k, "log_loss"), table().data(np.float64, "dense", sign=True, weighted=True)
+    twin = train_twin(exact, of, settings)
+    y = reference.targets(exact, of, settings, rows)
+    s = reference.sample_weights(exact, of, settings, y, rows)
+    c = reference.slope(settings, reference.score(exact, twin, rows), y, s)
+    expected = [
+        reference.score(exact, twin, rows),
+        *reference.accumulate(exact, c, rows),
+        (s > 0).sum(axis=0),
+        *reference.gradient(exact, of, settings, twin, rows),
+        *reference.gradient(exact, of, settings, twin),
+    ]
+    for dtype, layout, isa in product(DTYPES, LAYOUTS, ISAS):
+        data = table().data(dtype, layout, sign=True, weighted=True)
+        core = train_core(data, of, settings, isa)
+        run = _core.Run(data, of, settings, core, isa=isa)
+        got = [
+            run.score(rows),
+            *run.gradient_sums(rows),
+            *solver.gradient(data, of, settings, core, rows),
+            *solver.gradient(data, of, settings, core),
+        ]
+        for a, b in zip(got, expected, strict=True):
+            assert a.shape == b.shape
+            allowed = 5 * TOLERANCE[dtype] * max(1.0, np.linalg.norm(b))
+            assert np.linalg.norm(a - b) < allowed, (dtype, layout, isa)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("looked_at", LAYOUTS)
+def test_verbs_leave_a_run_as_it_was(looked_at, layout):
+    """A run that is looked at after every call, over the same rows or in another layout, ends in
+    the same bits; inside a batch too."""
+    rows = np.arange(70)
+    for k, batch_size, width in product(LANE_COUNTS, (1, 70), WIDTHS):
+        of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size, **width)
+        data, other = (table(70).data(np.float32, x, sign=False) for x in (layout, looked_at))
+        state = solver.State(data, of, settings)
+        run, look = (_core.Run(each, of, settings, state) for each in (data, other))
+        while state.epoch < 2:
+            run.advance(150)
+            look.score(rows)
+            look.gradient_sums(rows)
+            solver.gradient(other, of, settings, state)
+            state.weights(settings), state.last_weights()
+        undisturbed = train_core(data, of, settings, epochs=2)
+        assert bits(state, settings) == bits(undisturbed, settings), (k, batch_size, width)
+        assert np.array_equal(state.loss_sum, undisturbed.loss_sum)
+
+
+@pytest.mark.parametrize("k", (1, 3, 4, 6, 8, 16, 19))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_round_trip(dtype, k):
+    """What set_weights is given is what weights returns; momentum, average and scale start anew."""
+    rng = np.random.default_rng(0)
+    coef, intercept = rng.normal(size=(k, 19)).astype(dtype), rng.normal(size=k).astype(dtype)
+    for layout, width in product(LAYOUTS, WIDTHS):
+        data, of = table().data(dtype, layout, sign=False), lanes(k, "squared_error")
+        settings = Settings(**width)
+        state = train_core(data, of, settings, epochs=1)
+        state.set_weights(coef, intercept)
+        for got in (state.weights(settings), state.last_weights()):
+            assert np.array_equal(got[0], coef)
+            assert np.array_equal(got[1], intercept)
+            assert got[0].dtype == got[1].dtype == dtype
+
+
+# ---------------------------------------------------------------- instruction sets
+
+USED = """
+import numpy as np
+from fastsgd import _core, solver
+from fastsgd.problem import Data, Lanes, Settings
+problem = Data(np.eye(3), np.ones(3)), Lanes(1, alpha=0.0, eta0=0.1), Settings()
+print(_core.isa(), _core.Run(*problem, solver.State(*problem)).isa)
+"""
+
+
+@pytest.mark.parametrize("isa", [*ISAS, ""])
+def test_fastsgd_isa_is_used(isa):
+    """A supported name is what runs; none, or an empty one, means the best, listed last."""
+    environment = {**os.environ, "FASTSGD_ISA": isa}
+    command = [sys.executable, "-c", USED]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert child.stdout.split() == [isa or ISAS[-1]] * 2
+
+
+@pytest.mark.parametrize("name", sorted({"scalar", "avx2", "avx512", "neon", "x"} - set(ISAS)))
+def test_fastsgd_isa_that_is_not_here_is_refused(name, monkeypatch):
+    """Unknown, or known but not of this machine: the variable, its value and what there is."""
+    monkeypatch.setenv("FASTSGD_ISA", name)
+    problem = Data(np.eye(3), np.ones(3)), Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    state = solver.State(*problem)
+    for call in (_core.isa, lambda: _core.Run(*problem, state), state.last_weights):
+        with pytest.raises(ValueError, match=f"FASTSGD_ISA='{name}'.*{', '.join(ISAS)}"):
+            call()
+    with pytest.raises(ValueError, match=f"isa='{name}'"):
+        _core.Run(*problem, state, isa=name)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+@pytest.mark.parametrize("d", (1, 2, 15, 16, 17, 100, 1000, 9000))
+def test_any_number_of_features(d):
+    """Tails of vectors, chunks of few rows (one, for 9000 doubles), histories of any length."""
+    rng = np.random.default_rng(d)
+    n = 30 if d < 5000 else 5
+    X = rng.normal(size=(n, d)) * (rng.random((n, d)) < min(1.0, 0.2 + 2 / d)) / d**0.5
+    y = rng.normal(size=n)
+    data = {layout: Data(in_layout(X, np.float64, layout), y) for layout in LAYOUTS}
+    for k, batch_size, width in product((1, 3), (1, 7, n), WIDTHS):
+        of = Lanes(k, alpha=np.geomspace(0.01, 0.1, k), eta0=0.1)
+        settings = Settings(batch_size=batch_size, **width)
+        twin = train_twin(data["dense"], of, settings)
+        for layout, isa in product(LAYOUTS, ISAS):
+            core = train_core(data[layout], of, settings, isa)
+            gap = difference(core, twin, settings)
+            assert gap < TOLERANCE[np.float64], (k, batch_size, width, layout, isa)
+
+
+def test_one_row():
+    """n = 1: every step is on the same row, every batch the full one."""
+    X, y = np.array([[1.0, 0.0, -2.0]]), np.array([3.0])
+    data = {layout: Data(in_layout(X, np.float64, layout), y) for layout in LAYOUTS}
+    for k, batch_size, width in product(LANE_COUNTS, (1, 5), WIDTHS):
+        of, settings = Lanes(k, alpha=0.1, eta0=0.1), Settings(batch_size=batch_size, **width)
+        twin = train_twin(data["dense"], of, settings, epochs=100)
+        for layout, isa in product(LAYOUTS, ISAS):
+            core = train_core(data[layout], of, settings, isa, epochs=100)
+            gap = difference(core, twin, settings)
+            assert gap < TOLERANCE[np.float64], (k, batch_size, width, layout, isa)
+
+
+def awkward():
+    """CSR with duplicate and unsorted indices, stored zeros, and empty rows at both ends."""
+    rng = np.random.default_rng(4)
+    counts = np.array([0, 5, 0, 9, 1, 3, 12, 0, 7, 0])
+    indices = rng.integers(0, 8, counts.sum())
+    values = rng.normal(size=counts.sum()).round(1)
+    X = sp.csr_array((values, indices, np.append(0, counts.cumsum())), shape=(10, 8))
+    assert not X.has_canonical_format
+    assert (values == 0).any()
+    return X, rng.normal(size=(10, 2))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("layout", ("csr32", "csr64"))
+def test_duplicate_and_unsorted_indices(layout, isa):
+    """Duplicates add up, order does not matter, and the matrix is left as it is."""
+    X, y = awkward()
+    sparse, dense = (Data(in_layout(X, np.float64, each), y) for each in (layout, "dense"))
+    before = pickle.dumps(sparse)
+    for k, batch_size, width in product(LANE_COUNTS, (1, 3, 10), WIDTHS):
+        of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size, **width)
+        core, twin = train_core(sparse, of, settings, isa), train_twin(dense, of, settings)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64], (k, batch_size, width)
+    assert pickle.dumps(sparse) == before
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_without_any_value(layout):
+    """All zeros: only intercepts learn."""
+    data = Data(in_layout(np.zeros((6, 4)), np.float64, layout), np.arange(12.0).reshape(6, 2))
+    for k, batch_size, width in product(LANE_COUNTS, (1, 4), WIDTHS):
+        of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size, **width)
+        core = train_core(data, of, settings)
+        assert not core.weights(settings)[0].any()
+        assert difference(core, train_twin(data, of, settings), settings) < 1e-13
+
+
+# ---------------------------------------------------------------- strong penalties
+
+
+@pytest.mark.parametrize("strength", (0.5, 1.0, 3.0))
+def test_strong_l2(strength):
+    """eta alpha = 1/2 shrinks w by 2^-200 without losing a bit; from 1 on a step clips to zero."""
+    epochs = 40 if strength < 1.0 else 10
+    data = {v: table().data(*v, sign=False) for v in product(DTYPES, LAYOUTS)}
+    for k, batch_size, average in product(LANE_COUNTS, (1, 5), (0, 3)):
+        of = Lanes(k, alpha=10.0 * strength, eta0=0.1)
+        settings = Settings(batch_size=batch_size, average=average)
+        twin = train_twin(data[np.float64, "dense"], of, settings, epochs=epochs)
+        for (dtype, layout), each in data.items():
+            state = solver.State(each, of, settings)
+            run, clipped = _core.Run(each, of, settings, state), False
+            while state.epoch < epochs:
+                run.advance(10**9)
+                clipped |= run.clipped
+            assert clipped == (strength >= 1.0)
+            assert state.t[0] >= 5 * epochs
+            gap = difference(state, twin, settings)
+            assert gap < TOLERANCE[dtype], (k, batch_size, average, dtype, layout)
+
+
+def test_strong_l2_warns():
+    X, y = table().X, table().y[:, 0]
+    model = SGDRegressor(alpha=10.0, eta0=0.2, learning_rate="constant")
+    with pytest.warns(RuntimeWarning, match="alpha"):
+        model.fit(X, y)
+
+
+# ---------------------------------------------------------------- cost
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("k", LANE_COUNTS)
+def test_a_csr_step_touches_no_other_feature(k, width):
+    """O(non-zeros) with momentum and averaging too: after 60 steps on the first ten of 1,000
+    features, whose momentum all moves on, the others' stored numbers and stamps are untouched."""
+    rng = np.random.default_rng(0)
+    warm = sp.csr_array(rng.normal(size=(1, 1000)))
+    few = sp.csr_array((rng.normal(size=600), np.tile(np.arange(10), 60), np.arange(0, 601, 10)))
+    X = sp.vstack([warm, sp.csr_array((few.data, few.indices, few.indptr), shape=(60, 1000))])
+    data = Data(in_layout(X, np.float64, "csr32"), rng.normal(size=61))
+    of, settings = Lanes(k, alpha=0.01, eta0=1e-3), Settings(sampling="sequential", **width)
+
+    def stored(state):
+        arrays = state.__reduce__()[1][0]["arrays"]
+        features = arrays["w"][..., :1000].T if k == 1 else arrays["w"]
+        return features, arrays.get("stamp", np.zeros(1000))
+
+    state = solver.State(data, of, settings)
+    solver.run_epoch(data, of, settings, state, batches=1)
+    (w, stamp), model = stored(state), state.weights(settings)[0]
+    solver.run_epoch(data, of, settings, state, batches=60)
+    (later_w, later_stamp), later_model = stored(state), state.weights(settings)[0]
+    assert state.pending == (61 if settings.width > 1 else 0)
+    assert np.array_equal(later_w[10:], w[10:])
+    assert np.array_equal(later_stamp[10:], stamp[10:])
+    assert (later_w[:10] != w[:10]).any()
+    assert (later_model[:, 10:] != model[:, 10:]).all()  # they have moved all the same
+
+
+# ---------------------------------------------------------------- accuracy
+
+
+@st.composite
+def problems(draw):
+    """A small problem of any shape and settings, and its twin's arguments."""
+    n, d, k = draw(st.integers(1, 30)), draw(st.integers(1, 40)), draw(st.integers(1, 20))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    X = rng.normal(size=(n, d)) * (rng.random((n, d)) < draw(st.sampled_from((0.1, 0.5, 1.0))))
+    weight = rng.choice([0.0, 0.5, 1.0, 3.0], n) if draw(st.booleans()) else None
+    loss = draw(st.sampled_from(("squared_error", "log_loss")))
+    y = rng.normal(size=n) if loss == "squared_error" else rng.integers(0, 3, n).astype(float)
+    data = Data(in_layout(X / d**0.5, np.float64, draw(st.sampled_from(LAYOUTS))), y, weight)
+    settings = Settings(
+        loss,
+        loss == "log_loss",
+        batch_size=draw(st.integers(1, n + 3)),
+        momentum=draw(st.sampled_from((0.0, 0.5, 0.9))),
+        nesterov=draw(st.booleans()),
+        average=draw(st.integers(0, 20)),
+        fit_intercept=draw(st.booleans()),
+        sampling=draw(st.sampled_from(("reshuffle", "once", "replacement", "sequential"))),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        schedule=Schedule(
+            draw(st.sampled_from(("constant", "inverse", "cosine"))), total_epochs=4.0
+        ),
+    )
+    of = Lanes(
+        k,
+        alpha=rng.choice([0.0, 0.01, 1.0], k),
+        eta0=rng.uniform(0.01, 0.1, k),
+        label=rng.integers(0, 3, k),
+        weight_negative=rng.choice([0.0, 1.0], k),
+    )
+    return data, of, settings
+
+
+@hypothesis_settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(problems(), st.integers(1, 3000))
+def test_any_small_problem_matches_the_twin(problem, budget):
+    """In calls of any budget, within 1e-9 of the twin."""
+    core, twin = train_core(*problem, epochs=4, budget=budget), train_twin(*problem, epochs=4)
+    assert difference(core, twin, problem[2]) < 1e-9
+    assert np.array_equal(core.t, twin.t)
+
+
+@pytest.mark.parametrize("layout", ("dense", "csr32"))
+@pytest.mark.parametrize("k", (1, 3))
+@pytest.mark.parametrize("kind", ("normal", "binary"))
+def test_float32_gradient_of_many_rows(kind, k, layout):
+    """A full batch of 100,000 rows: float32 within 1e-5 of float64.
+
+    "binary" is the hard case: equal terms, whose rounding errors add up instead of cancelling.
+    """
+    rng = np.random.default_rng(0)
+    n, d = 100_000, 8
+    X = rng.normal(size=(n, d)) if kind == "normal" else rng.random((n, d)) < 0.3
+    y = rng.normal(size=n) + X[:, 0] if kind == "normal" else np.full(n, 0.1)
+    single, settings = y.astype(np.float32), Settings(batch_size=n)
+    of, gradients = Lanes(k, alpha=0.0, eta0=0.1), []
+    for dtype in DTYPES:
+        values = X.astype(np.float32).astype(dtype)
+        data = Data(in_layout(values, dtype, layout), single.astype(dtype))
+        state = solver.State(data, of, settings)
+        gradients.append(np.vstack(solver.gradient(data, of, settings, state)))
+    worst = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[1])
+    assert 0 < worst < 1e-5

@@ -1,0 +1,172 @@
+"""Ctrl-C: KeyboardInterrupt arrives within 100 ms in the middle of an epoch, and leaves a model.
+
+A child process, ``python test_interrupt.py``, fits the cases it is told and says when a fit is
+under way; the parent sends it SIGINT and takes the time, on the clock that both share. The slowest
+instruction set makes epochs long in little memory.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from fastsgd import SGDClassifier, SGDRegressor, estimators
+
+LATENCY = 0.1
+"""Seconds from the signal to the except clause: part of the specification."""
+
+CASES = {  # rows, lanes, full batch, layout
+    "single samples": (3_000_000, 1, False, "dense"),
+    "single samples, 20 lanes": (600_000, 20, False, "dense"),
+    "full batch": (6_000_000, 1, True, "dense"),
+    "full batch, 20 lanes": (600_000, 20, True, "dense"),
+    "CSR": (3_000_000, 1, False, "csr"),
+    "CSR, 20 lanes": (600_000, 20, False, "csr"),
+    "CSR, full batch": (4_000_000, 1, True, "csr"),
+    "CSR, full batch, 20 lanes": (600_000, 20, True, "csr"),
+}
+
+
+def announce_first_update():
+    """Say when the solver has made an update: from then on there is a model to leave behind."""
+    solve = estimators.fit
+
+    def fit(data, lanes, settings, state, stopping, on_epoch):
+        def watch():
+            while not state.t.any():
+                time.sleep(0.001)
+            print("started", flush=True)
+
+        threading.Thread(target=watch, daemon=True).start()
+        return solve(data, lanes, settings, state, stopping, on_epoch)
+
+    estimators.fit = fit
+
+
+def model_of(case):
+    """A fit that takes minutes, with momentum and averaging, and its data."""
+    n, lanes, full, layout = CASES[case]
+    X = np.resize(np.random.default_rng(0).normal(size=(9973, 2)), (n, 2)).astype(np.float32)
+    if layout == "csr":  # one value a row, in one of two columns
+        X = sp.csr_array((X[:, 0].copy(), np.arange(n) % 2, np.arange(n + 1)), shape=(n, 2))
+    options = {"max_iter": 10_000, "tol": None, "momentum": 0.5, "average": True}
+    model = SGDRegressor(**options) if lanes == 1 else SGDClassifier("log_loss", **options)
+    if full:  # the second epoch starts without an order to draw
+        model.set_params(batch_size=n, sampling="once")
+    return model, X, np.arange(n, dtype=np.int32) % 20
+
+
+def main():
+    """Fit each case that standard input names; report when and how that ended, as JSON."""
+    announce_first_update()
+    for line in sys.stdin:
+        model, X, y = model_of(line.strip())
+        try:
+            model.fit(X, y)
+        except KeyboardInterrupt:
+            now = time.monotonic()
+        report = {
+            "time": now,
+            "finite": bool(np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()),
+            "zero": not np.any(model.coef_),
+            "shape": list(np.shape(model.coef_)),
+            "scores": len(model.predict(X[:5])),
+            "epochs": model.n_iter_,
+            "updates": model.t_ - 1,
+        }
+        print(json.dumps(report), flush=True)
+
+
+@pytest.fixture(scope="module")
+def child():
+    process = subprocess.Popen(
+        [sys.executable, __file__],
+        env={**os.environ, "FASTSGD_ISA": "scalar"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.stdin.close()
+
+
+def interrupt_fit(child, case):
+    """Seconds from SIGINT to the exception, and the child's report."""
+    print(case, file=child.stdin, flush=True)
+    assert child.stdout.readline() == "started\n"
+    time.sleep(0.005)
+    sent = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    report = json.loads(child.stdout.readline())
+    return report["time"] - sent, report
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_keyboard_interrupt_arrives_in_time_and_leaves_a_model(case, child):
+    """Within an epoch, single samples or a full batch; finite weights, not zero, that predict."""
+    n, lanes, full, _ = CASES[case]
+    for _ in range(2):  # twice: the machine may be shared
+        seconds, report = interrupt_fit(child, case)
+        epochs, updates = report["epochs"], report["updates"]
+        # a full batch in its second epoch: the first update ends the first
+        inside = epochs == updates == 1 if full else epochs == 0 < updates < n
+        if seconds < LATENCY and inside:
+            break
+    assert seconds < LATENCY
+    assert inside
+    assert report["finite"]
+    assert not report["zero"]
+    assert report["shape"] == ([2] if lanes == 1 else [20, 2])
+    assert report["scores"] == 5
+
+
+@pytest.mark.parametrize("where", ("auto_rate", "Data", "State"))
+def test_interrupt_before_the_first_step_keeps_the_model(where, monkeypatch):
+    """There is no new model yet: the old one stays, with its classes and its features."""
+    rng = np.random.default_rng(0)
+    model = SGDClassifier(max_iter=2, tol=None).fit(rng.normal(size=(30, 3)), np.arange(30) % 2)
+    before = pickle.dumps(model)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(estimators, where, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rng.normal(size=(40, 5)), np.arange(40) % 4)
+    assert pickle.dumps(model) == before
+
+
+def test_interrupt_in_a_second_fit_leaves_the_second_model(monkeypatch):
+    """Ctrl-C publishes all of the model in the making: classes, features and weights agree."""
+    rng = np.random.default_rng(0)
+    model = SGDClassifier(max_iter=5, tol=None).fit(rng.normal(size=(30, 3)), np.arange(30) % 2)
+    solve = estimators.fit
+
+    def fit(*args):
+        def interrupt(epochs, loss):
+            if epochs == 3:
+                raise KeyboardInterrupt
+
+        solve(*args[:-1], interrupt)
+
+    monkeypatch.setattr(estimators, "fit", fit)
+    X = rng.normal(size=(40, 5))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, np.arange(40) % 4)
+    assert model.coef_.shape == (4, 5)
+    assert model.n_features_in_ == 5
+    assert model.n_iter_ == 3
+    assert set(model.predict(X)) <= set(range(4))
+
+
+if __name__ == "__main__":
+    main()
