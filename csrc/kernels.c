@@ -45,7 +45,7 @@ typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 #undef NAME
 
 /* Denormal numbers are 75 to 95 times slower and mean nothing here (momentum of a feature that is
- * gone decays into them for good): count them as zero while a call lasts. The mode is this thread's
+ * gone decays towards them): count them as zero while a call lasts. The mode is this thread's
  * and is put back. */
 #if defined(__x86_64__)
 static unsigned flush_denormals(void) {
