@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastsgd import DivergenceError, SGDClassifier, SGDRegressor, _core, solver
@@ -403,6 +404,26 @@ def test_bad_fit_is_refused_and_changes_nothing(name, estimator):
         with pytest.raises(ValueError, match=match):
             model.fit(*arguments)
         assert snapshot(model) == before
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    (
+        ({"tol": 1e-12}, ConvergenceWarning),
+        ({"alpha": 10.0, "eta0": 0.2, "learning_rate": "constant"}, RuntimeWarning),
+    ),
+)
+def test_a_warning_made_an_error_changes_nothing(options, warning, estimator):
+    """Under ``warnings.simplefilter("error")`` a fit that would warn is a fit that failed."""
+    X, y = examples()
+    model = estimator(max_iter=2, tol=None, random_state=0).fit(X, y).set_params(**options)
+    before = snapshot(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(warning):
+            model.fit(X, 1 - y)
+    assert snapshot(model) == before
 
 
 @pytest.mark.parametrize("weight", (None, np.ones(N)))

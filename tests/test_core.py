@@ -503,3 +503,15 @@ def test_float32_gradient_of_many_rows(kind, k, layout):
         gradients.append(np.vstack(solver.gradient(data, of, settings, state)))
     worst = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[1])
     assert 0 < worst < 1e-5
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("k", (1, 3))
+@pytest.mark.parametrize("optimiser", ({}, {"momentum": 0.9, "average": 3}))
+def test_many_features(layout, k, optimiser):
+    """Rows far wider than any scratch buffer a mistake could land in unnoticed."""
+    settings = Settings(schedule=Schedule("constant"), **optimiser)
+    data = table(n=9, d=3001).data(np.float64, layout, sign=False)
+    of = Lanes(k, alpha=0.01, eta0=1e-4, target=np.arange(k) % 2)
+    core, twin = train_core(data, of, settings), train_twin(data, of, settings)
+    assert difference(core, twin, settings) < 1e-12

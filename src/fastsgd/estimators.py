@@ -52,8 +52,9 @@ def _all_or_nothing(method: _Method) -> _Method:
         before = vars(self).copy()
         try:
             return method(self, *args, **kwargs)
-        except BaseException:
-            if vars(self).get("coef_") is before.get("coef_"):  # no model was published
+        except BaseException as error:
+            published = vars(self).get("coef_") is not before.get("coef_")
+            if not (published and isinstance(error, KeyboardInterrupt)):
                 vars(self).clear()
                 vars(self).update(before)
             raise
