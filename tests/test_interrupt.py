@@ -66,8 +66,10 @@ def model_of(case):
 
 def main():
     """Fit each case that standard input names; report when and how that ended, as JSON."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     announce_first_update()
     for line in sys.stdin:
+        signal.alarm(60)  # ends a fit that nothing interrupts
         model, X, y = model_of(line.strip())
         try:
             model.fit(X, y)
