@@ -1,14 +1,19 @@
 """The losses, as one list: it drives the twin, the kernels' tests and the estimators' validation.
 
 A loss is a pure function of one score ``z`` and one target ``y`` and its derivative in ``z``, each
-under its formula. ``csrc/loss.h`` holds the same list in the same order for the compiled core;
-``tests/test_losses.py`` compares the two. CONTRIBUTING.md says how to add one.
+under its formula; ``e`` is the loss's parameter, where it has one. The softmax alone couples the
+lanes: its functions take whole rows. ``csrc/loss.h`` holds the same list in the same order for the
+compiled core; ``tests/test_losses.py`` compares the two. CONTRIBUTING.md says how to add one, and
+:class:`CompiledLoss` takes a user's own.
 """
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,69 +30,175 @@ class Loss:
     name : str
         The field's standard name; what ``loss=`` takes.
     value : callable
-        ``value(z, y)``, elementwise.
+        ``value(z, y, e)``, elementwise; of a coupled loss on rows (m, K), giving (m, K) with the
+        row's loss in every column.
     slope : callable
         Derivative of ``value`` in ``z``; at a kink, the one-sided value scikit-learn takes.
     smoothness : float
-        Upper bound of the second derivative in ``z``; infinity where there is a kink.
+        Upper bound of the second derivative in ``z``; infinity where there is a kink or no bound.
     infimum : float
         Greatest lower bound; minus infinity for a loss unbounded below, which is refused without
-        an L2 term.
-    targets : frozenset of {"real", "sign"}
-        "sign": y in {-1, +1} (classification); "real": any finite y (regression).
+        an L2 term; NaN where it depends on y.
+    targets : frozenset of {"real", "sign", "count"}
+        "sign": y in {-1, +1} (classification); "real": any finite y (regression); "count": y >= 0.
+    parameter : str or None
+        What e is called as an estimator's parameter.
+    coupled : bool
+        Lanes share a row's loss: lane k is class k.
     """
 
     name: str
-    value: Callable[[Array, Array], Array]
-    slope: Callable[[Array, Array], Array]
+    value: Callable[..., Array]
+    slope: Callable[..., Array]
     smoothness: float
     infimum: float
     targets: frozenset[str]
+    parameter: str | None = None
+    coupled: bool = False
 
 
-def _squared_error_value(z: Array, y: Array) -> Array:
+def _squared_error_value(z: Array, y: Array, e: float = 0.0) -> Array:
     """(z - y)^2 / 2"""
     return 0.5 * (z - y) ** 2
 
 
-def _squared_error_slope(z: Array, y: Array) -> Array:
+def _squared_error_slope(z: Array, y: Array, e: float = 0.0) -> Array:
     """z - y"""
     return z - y
 
 
-def _log_loss_value(z: Array, y: Array) -> Array:
+def _log_loss_value(z: Array, y: Array, e: float = 0.0) -> Array:
     """log(1 + exp(-y z))"""
     return np.logaddexp(0.0, -y * z)
 
 
-def _log_loss_slope(z: Array, y: Array) -> Array:
+def _log_loss_slope(z: Array, y: Array, e: float = 0.0) -> Array:
     """-y / (1 + exp(y z)), which is p - y for labels 0 and 1"""
     with np.errstate(over="ignore"):
         return -y / (1.0 + np.exp(y * z))
 
 
-def _hinge_value(z: Array, y: Array) -> Array:
+def _hinge_value(z: Array, y: Array, e: float = 0.0) -> Array:
     """max(0, 1 - y z)"""
     return np.maximum(0.0, 1.0 - y * z)
 
 
-def _hinge_slope(z: Array, y: Array) -> Array:
+def _hinge_slope(z: Array, y: Array, e: float = 0.0) -> Array:
     """-y where y z <= 1, else 0"""
     return np.where(y * z <= 1.0, -y, 0.0)
 
 
-def _linear_value(z: Array, y: Array) -> Array:
+def _linear_value(z: Array, y: Array, e: float = 0.0) -> Array:
     """y - z"""
     return y - z
 
 
-def _linear_slope(z: Array, y: Array) -> Array:
+def _linear_slope(z: Array, y: Array, e: float = 0.0) -> Array:
     """-1"""
     return np.full(np.broadcast(z, y).shape, -1.0)
 
 
+def _squared_hinge_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """max(0, 1 - y z)^2"""
+    return np.maximum(0.0, 1.0 - y * z) ** 2
+
+
+def _squared_hinge_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """-2 y max(0, 1 - y z)"""
+    return -2.0 * y * np.maximum(0.0, 1.0 - y * z)
+
+
+def _perceptron_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """max(0, -y z)"""
+    return np.maximum(0.0, -y * z)
+
+
+def _perceptron_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """-y where y z <= 0, else 0"""
+    return np.where(y * z <= 0.0, -y, 0.0)
+
+
+def _modified_huber_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """max(0, 1 - y z)^2 where y z >= -1, else -4 y z (Zhang 2004)"""
+    return np.where(y * z >= -1.0, np.maximum(0.0, 1.0 - y * z) ** 2, -4.0 * y * z)
+
+
+def _modified_huber_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """-2 y max(0, 1 - y z), at most 4 in size"""
+    return -2.0 * y * np.clip(1.0 - y * z, 0.0, 2.0)
+
+
+def _huber_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """r^2 / 2 where |r| <= e, else e |r| - e^2 / 2, with r = z - y (Huber 1964)"""
+    r = np.abs(z - y)
+    return np.where(r <= e, 0.5 * r**2, e * r - 0.5 * e**2)
+
+
+def _huber_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """z - y, at most e in size"""
+    return np.clip(z - y, -e, e)
+
+
+def _epsilon_insensitive_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """max(0, |z - y| - e)"""
+    return np.maximum(0.0, np.abs(z - y) - e)
+
+
+def _epsilon_insensitive_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """sign(z - y) where |z - y| > e, else 0"""
+    return np.where(np.abs(z - y) > e, np.sign(z - y), 0.0)
+
+
+def _squared_epsilon_insensitive_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """max(0, |z - y| - e)^2"""
+    return np.maximum(0.0, np.abs(z - y) - e) ** 2
+
+
+def _squared_epsilon_insensitive_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """2 sign(z - y) max(0, |z - y| - e)"""
+    return 2.0 * np.sign(z - y) * np.maximum(0.0, np.abs(z - y) - e)
+
+
+def _quantile_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """e (y - z) where y > z, else (1 - e) (z - y): the pinball loss of quantile e"""
+    return np.where(y > z, e * (y - z), (1.0 - e) * (z - y))
+
+
+def _quantile_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """-e where y > z, 1 - e where y < z, else 0"""
+    return np.where(y > z, -e, np.where(y < z, 1.0 - e, 0.0))
+
+
+def _poisson_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """exp(z) - y z: minus the log-likelihood of y at mean exp(z), without log(y!)"""
+    with np.errstate(over="ignore"):
+        return np.exp(z) - y * z
+
+
+def _poisson_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """exp(z) - y"""
+    with np.errstate(over="ignore"):
+        return np.exp(z) - y
+
+
+def _softmax_value(z: Array, y: Array, e: float = 0.0) -> Array:
+    """log(sum_k exp(z_k)) - z_c with c the lane where y is +1"""
+    top = z.max(axis=1, keepdims=True)
+    total = top + np.log(np.exp(z - top).sum(axis=1, keepdims=True))
+    own = np.where(y > 0, z, 0.0).sum(axis=1, keepdims=True)
+    return np.broadcast_to(total - own, z.shape)
+
+
+def _softmax_slope(z: Array, y: Array, e: float = 0.0) -> Array:
+    """exp(z_k) / sum_j exp(z_j) - (1 in lane c)"""
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True) - (y > 0)
+
+
 _BOTH = frozenset({"real", "sign"})
 _SIGN = frozenset({"sign"})
+_REAL = frozenset({"real"})
+_COUNT = frozenset({"count"})
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -95,6 +206,199 @@ LOSSES: dict[str, Loss] = {
         Loss("squared_error", _squared_error_value, _squared_error_slope, 1.0, 0.0, _BOTH),
         Loss("log_loss", _log_loss_value, _log_loss_slope, 0.25, 0.0, _SIGN),
         Loss("hinge", _hinge_value, _hinge_slope, np.inf, 0.0, _SIGN),
-        Loss("linear", _linear_value, _linear_slope, 0.0, -np.inf, frozenset({"real"})),
+        Loss("linear", _linear_value, _linear_slope, 0.0, -np.inf, _REAL),
+        Loss("squared_hinge", _squared_hinge_value, _squared_hinge_slope, 2.0, 0.0, _SIGN),
+        Loss("perceptron", _perceptron_value, _perceptron_slope, np.inf, 0.0, _SIGN),
+        Loss("modified_huber", _modified_huber_value, _modified_huber_slope, 2.0, 0.0, _SIGN),
+        Loss("huber", _huber_value, _huber_slope, 1.0, 0.0, _BOTH, "epsilon"),
+        Loss(
+            "epsilon_insensitive",
+            _epsilon_insensitive_value,
+            _epsilon_insensitive_slope,
+            np.inf,
+            0.0,
+            _BOTH,
+            "epsilon",
+        ),
+        Loss(
+            "squared_epsilon_insensitive",
+            _squared_epsilon_insensitive_value,
+            _squared_epsilon_insensitive_slope,
+            2.0,
+            0.0,
+            _BOTH,
+            "epsilon",
+        ),
+        Loss("quantile", _quantile_value, _quantile_slope, np.inf, 0.0, _REAL, "quantile"),
+        Loss("poisson", _poisson_value, _poisson_slope, np.inf, np.nan, _COUNT),
+        Loss("softmax", _softmax_value, _softmax_slope, 0.5, 0.0, _SIGN, coupled=True),
     )
 }
+
+
+# ------------------------------------------------------------------ a user's own loss
+
+SIGNATURE = "void (const double *z, const double *y, double *out, int64_t n)"
+"""What a compiled loss's functions look like in C: out[i] = f(z[i], y[i]) for i < n."""
+
+_POINTER = ctypes.POINTER(ctypes.c_double)
+_PROTOTYPE = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, ctypes.c_int64)
+
+
+def _address(name: str, function: Any) -> int:
+    """Where a C function lives, once its signature is known to be the one wanted."""
+    wanted = f"{name} must be a C function {SIGNATURE}"
+    if hasattr(function, "address") and hasattr(function, "_sig"):  # numba.cfunc
+        got = str(function._sig)
+        if got.replace(" ", "") != "(float64*,float64*,float64*,int64)->none":
+            raise ValueError(f"{wanted}, got a numba cfunc {got}")
+        return int(function.address)
+    inner = getattr(function, "function", function)  # scipy.LowLevelCallable has .function
+    if isinstance(inner, ctypes._CFuncPtr):
+        types = tuple(inner.argtypes or ())
+        right = (
+            len(types) == 4
+            and all(
+                t is _POINTER or (isinstance(t, type) and issubclass(t, _POINTER))
+                for t in types[:3]
+            )
+            and types[3] in (ctypes.c_int64, ctypes.c_ssize_t)
+            and inner.restype is None
+        )
+        if not right:
+            names = [getattr(t, "__name__", str(t)) for t in types]
+            raise ValueError(
+                f"{wanted}, got a ctypes function with argtypes {names} and restype "
+                f"{getattr(inner.restype, '__name__', inner.restype)}"
+            )
+        return int(ctypes.cast(inner, ctypes.c_void_p).value or 0)
+    if type(inner).__name__ == "PyCapsule":
+        return _capsule_address(inner, wanted)
+    raise ValueError(
+        f"{wanted}, as a scipy.LowLevelCallable, a numba cfunc or a ctypes function; "
+        f"got {type(function).__name__}"
+    )
+
+
+def _capsule_address(capsule: Any, wanted: str) -> int:
+    """The function of a capsule, whose name is its signature (scipy.LowLevelCallable)."""
+    api = ctypes.pythonapi
+    api.PyCapsule_GetName.restype = ctypes.c_char_p
+    api.PyCapsule_GetName.argtypes = [ctypes.py_object]
+    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    raw = api.PyCapsule_GetName(capsule)
+    name = (raw or b"").decode()
+    plain = name.replace("const", "").replace(" ", "").replace("_t)", ")")
+    if plain not in {
+        f"void(double*,double*,double*,{integer})"
+        for integer in ("int64", "npy_intp", "Py_ssize", "Py_ssize_t", "long")
+    }:
+        raise ValueError(f"{wanted}, got a capsule {name!r}")
+    return int(api.PyCapsule_GetPointer(capsule, raw))
+
+
+class CompiledLoss:
+    """A user's own loss: two C functions over arrays of scores and targets.
+
+    Parameters
+    ----------
+    value, slope : scipy.LowLevelCallable, numba cfunc or ctypes function
+        ``void f(const double *z, const double *y, double *out, int64_t n)``: out[i] is the loss, or
+        its derivative in z, at (z[i], y[i]). Called without the interpreter's lock, from any
+        thread; float32 data are converted.
+    name : str
+        The name this object is assigned to in its module: it pickles by import name, as a function
+        does, and so works in ``clone``, grid searches and other processes.
+    smoothness : float, default=1.0
+        Upper bound of the second derivative in z; ``learning_rate="auto"`` builds on it.
+    infimum : float, default=0.0
+        Greatest lower bound; minus infinity asks for an L2 term.
+    targets : iterable of {"real", "sign", "count"}, default=("real", "sign")
+        "sign": y in {-1, +1} (classification); "real": any finite y (regression); "count": y >= 0.
+
+    Raises
+    ------
+    ValueError
+        If a function is none of the three, or has another signature.
+
+    Examples
+    --------
+    >>> import ctypes
+    >>> from fastsgd.losses import CompiledLoss, _PROTOTYPE
+    >>> @_PROTOTYPE
+    ... def value(z, y, out, n):
+    ...     for i in range(n):
+    ...         out[i] = 0.5 * (z[i] - y[i]) ** 2
+    >>> @_PROTOTYPE
+    ... def slope(z, y, out, n):
+    ...     for i in range(n):
+    ...         out[i] = z[i] - y[i]
+    >>> half_square = CompiledLoss(value, slope, name="half_square")
+    """
+
+    parameter = None
+    coupled = False
+
+    def __init__(
+        self,
+        value: Any,
+        slope: Any,
+        *,
+        name: str,
+        smoothness: float = 1.0,
+        infimum: float = 0.0,
+        targets: Any = ("real", "sign"),
+    ) -> None:
+        self.value_address = _address("value", value)
+        self.slope_address = _address("slope", slope)
+        self._functions = value, slope  # keeps the code alive
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"name must be the name of a module's attribute, got {name!r}")
+        self.name = name
+        self.smoothness = float(smoothness)
+        self.infimum = float(infimum)
+        self.targets = frozenset((targets,) if isinstance(targets, str) else targets)
+        if not self.smoothness > 0.0:
+            raise ValueError(f"smoothness must be > 0, got {smoothness!r}")
+        if not self.targets <= {"real", "sign", "count"} or not self.targets:
+            raise ValueError(f"targets must be of 'real', 'sign' and 'count', got {targets!r}")
+        self.__module__ = sys._getframe(1).f_globals.get("__name__", "__main__")
+
+    def _call(self, address: int, z: Array, y: Array) -> Array:
+        z, y = np.broadcast_arrays(z, y)
+        z = np.ascontiguousarray(z, dtype=np.float64)
+        y = np.ascontiguousarray(y, dtype=np.float64)
+        out = np.empty_like(z)
+        arrays = (array.ctypes.data_as(_POINTER) for array in (z, y, out))
+        _PROTOTYPE(address)(*arrays, z.size)
+        return out
+
+    def value(self, z: Array, y: Array, e: float = 0.0) -> Array:
+        """The loss, elementwise, in float64."""
+        return self._call(self.value_address, z, y)
+
+    def slope(self, z: Array, y: Array, e: float = 0.0) -> Array:
+        """Its derivative in z, elementwise, in float64."""
+        return self._call(self.slope_address, z, y)
+
+    def __repr__(self) -> str:
+        return f"CompiledLoss({self.__module__}.{self.name})"
+
+    def __reduce__(self) -> str:
+        return self.name  # as a function: by import name
+
+
+def find(loss: str | CompiledLoss) -> Loss | CompiledLoss:
+    """The loss of a name; a compiled one is its own.
+
+    Raises
+    ------
+    ValueError
+        If there is no such loss.
+    """
+    if isinstance(loss, CompiledLoss):
+        return loss
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {tuple(LOSSES)}, got {loss!r}")
+    return LOSSES[loss]

@@ -2,9 +2,10 @@
 
 n samples, d features, K lanes (models trained at once over the same rows). Lane k minimises
 
-    L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)  +  alpha_k / 2 * |w|^2
+    L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)
+                + alpha_k / 2 * |w|^2  +  l1_k * |w|_1  +  pull_k * b
 
-with n_k the rows of positive weight s_ik. The fourth noun, State, is what training changes: the
+with n_k the rows of positive weight s_ik; pull is 0 but for the one-class SVM. The fourth noun, State, is what training changes: the
 twin (:mod:`fastsgd.reference`) and the core (``fastsgd._core``) each have their own.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .losses import LOSSES
+from .losses import CompiledLoss, Loss, find
 from .sampling import SAMPLINGS
 from .schedules import Schedule
 
@@ -74,6 +75,27 @@ class Data:
         """Number of features."""
         return int(self.X.shape[1])
 
+    @property
+    def sparse(self) -> bool:
+        """Whether X is CSR."""
+        return hasattr(self.X, "indptr")
+
+
+LANE_NUMBERS = (
+    "alpha",
+    "l1",
+    "pull",
+    "eta0",
+    "mu",
+    "label",
+    "weight_positive",
+    "weight_negative",
+)
+"""The real numbers of a lane."""
+
+STEPS = ("gradient", "pa1", "pa2")
+"""Step rules, in the order of ``fsgd_step`` in csrc/fastsgd.h."""
+
 
 def _per_lane(value: ArrayLike, k: int, dtype: Any) -> NDArray[Any]:
     return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=dtype), (k,)))
@@ -89,6 +111,11 @@ class Lanes:
         Number of lanes.
     alpha : ndarray of shape (K,)
         Strength of the L2 penalty, >= 0.
+    l1 : ndarray of shape (K,)
+        Strength of the L1 penalty, >= 0; by truncated cumulative gradients (Tsuruoka, Tsujii &
+        Ananiadou, ACL 2009), which give real zeros.
+    pull : ndarray of shape (K,)
+        Slope of the objective in b itself: nu in a one-class SVM.
     eta0 : ndarray of shape (K,)
         Base learning rate, > 0.
     mu : ndarray of shape (K,)
@@ -109,12 +136,14 @@ class Lanes:
     label: NDArray[np.float64] = 1.0  # type: ignore[assignment]
     weight_positive: NDArray[np.float64] = 1.0  # type: ignore[assignment]
     weight_negative: NDArray[np.float64] = 1.0  # type: ignore[assignment]
+    l1: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    pull: NDArray[np.float64] = 0.0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be >= 1, got {self.k!r}")
-        lowest = {"alpha": 0.0, "mu": 0.0, "weight_positive": 0.0, "weight_negative": 0.0}
-        for name in ("alpha", "eta0", "mu", "label", "weight_positive", "weight_negative"):
+        lowest = dict.fromkeys(("alpha", "l1", "mu", "weight_positive", "weight_negative"), 0.0)
+        for name in LANE_NUMBERS:
             values = _per_lane(getattr(self, name), self.k, np.float64)
             if not np.isfinite(values).all() or (values < lowest.get(name, -np.inf)).any():
                 wanted = "finite" + (" and >= 0" if name in lowest else "")
@@ -133,8 +162,10 @@ class Settings:
 
     Attributes
     ----------
-    loss : str
-        A key of ``fastsgd.losses.LOSSES``.
+    loss : str or CompiledLoss
+        A key of ``fastsgd.losses.LOSSES``, or a user's own.
+    loss_parameter : float
+        The loss's parameter e: epsilon >= 0, or the quantile in [0, 1].
     sign_targets : bool
         Turn y into -1 and +1 by ``Lanes.label`` (classification) or take it as it is.
     batch_size : int
@@ -145,6 +176,12 @@ class Settings:
         Nesterov's form of the momentum update.
     average : int
         0, or the number of the update from which the weights are averaged (Polyak & Juditsky 1992).
+    step : str
+        "gradient"; or a passive-aggressive step (Crammer et al., JMLR 2006), of single samples at a
+        constant rate C = eta0, without momentum: a row's slope is then
+        sign(c) min(1, loss / (C |x|^2)) ("pa1") or sign(c) loss / (C |x|^2 + 1/2) ("pa2").
+    clip_norm : float
+        Longest batch gradient (of the loss, in w and b together); a longer one is scaled down.
     fit_intercept : bool
         Learn b; it is never penalised.
     sampling : str
@@ -155,7 +192,7 @@ class Settings:
         Of the learning rate.
     """
 
-    loss: str = "squared_error"
+    loss: str | CompiledLoss = "squared_error"
     sign_targets: bool = False
     batch_size: int = 1
     momentum: float = 0.0
@@ -165,13 +202,35 @@ class Settings:
     sampling: str = "reshuffle"
     seed: int = 0
     schedule: Schedule = field(default_factory=Schedule)
+    loss_parameter: float = 0.1
+    step: str = "gradient"
+    clip_norm: float = np.inf
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {tuple(LOSSES)}, got {self.loss!r}")
-        kind = "sign" if self.sign_targets else "real"
-        if kind not in LOSSES[self.loss].targets:
+        loss = find(self.loss)
+        kinds = {"sign"} if self.sign_targets else {"real", "count"}
+        if not kinds & loss.targets:
+            kind = "sign" if self.sign_targets else "real"
             raise ValueError(f"loss {self.loss!r} does not take {kind} targets")
+        highest = 1.0 if loss.parameter == "quantile" else np.inf
+        if loss.parameter and not 0.0 <= self.loss_parameter <= highest:
+            raise ValueError(
+                f"{loss.parameter} must be in [0, {highest}], got {self.loss_parameter!r}"
+            )
+        if self.step not in STEPS:
+            raise ValueError(f"step must be one of {STEPS}, got {self.step!r}")
+        if self.step != "gradient" and (
+            self.batch_size > 1 or self.momentum > 0.0 or self.schedule.kind != "constant"
+        ):
+            raise ValueError(
+                f"{self.step!r} steps are of single samples at a constant rate without momentum, "
+                f"got batch_size={self.batch_size}, momentum={self.momentum}, "
+                f"schedule {self.schedule.kind!r}"
+            )
+        if self.step != "gradient" and loss.coupled:
+            raise ValueError(f"{self.step!r} steps do not couple lanes, as {self.loss!r} does")
+        if not self.clip_norm > 0.0:
+            raise ValueError(f"clip_norm must be > 0, got {self.clip_norm!r}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {self.batch_size!r}")
         if not 0.0 <= self.momentum < 1.0:
@@ -182,6 +241,11 @@ class Settings:
             raise ValueError(f"sampling must be one of {SAMPLINGS}, got {self.sampling!r}")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed must be in [0, 2**64), got {self.seed!r}")
+
+    @property
+    def terms(self) -> Loss | CompiledLoss:
+        """The loss's functions and facts."""
+        return find(self.loss)
 
     @property
     def width(self) -> int:
@@ -199,7 +263,12 @@ def check(data: Data, lanes: Lanes, settings: Settings) -> None:
     """
     if lanes.target.max() >= data.y.shape[1]:
         raise ValueError(f"target {lanes.target.max()} is no column of y {data.y.shape}")
-    if LOSSES[settings.loss].infimum == -np.inf:
+    loss = settings.terms
+    if loss.targets == {"count"} and (data.y < 0.0).any():
+        raise ValueError(f"y must be >= 0 with loss {settings.loss!r}, got {data.y.min()}")
+    if loss.coupled and (lanes.k < 2 or len(np.unique(lanes.label)) < lanes.k):
+        raise ValueError(f"loss {settings.loss!r} needs a lane for each class, got {lanes.label}")
+    if loss.infimum == -np.inf:
         if (lanes.alpha <= 0).any():
             raise ValueError(
                 f"loss {settings.loss!r} is unbounded below: without an L2 term it has no minimum. "

@@ -5,14 +5,17 @@ is in float64. One step draws a batch B_t of m rows and does, for every lane k,
 
     z_i     = x_i . w + b                                        score
     c_i     = s_i * dloss(z_i, y_i)                              slope
-    g_t     = (1/m_k) * sum_{i in B_t} c_i x_i  + alpha_k w      accumulate
+    g_t     = (1/m_k) * sum_{i in B_t} c_i x_i  + alpha_k w      accumulate  (g_b: + pull_k)
     v_{t+1} = beta v_t + g_t                                     update
     w_{t+1} = w_t - eta_t v_{t+1}         (Nesterov: w_t - eta_t (g_t + beta v_{t+1}))
 
 with m_k the rows of the batch that have s_ik > 0.
 A lane whose batch has no row of positive weight is left untouched. Without momentum the penalty is
 applied as a factor max(0, 1 - eta_t alpha_k) on w, which is the same step while eta_t alpha_k <= 1.
-With averaging, a_t is the mean of w over the updates from number ``average`` on.
+An L1 penalty truncates after that step, towards zero and not beyond: with u the sum of eta_t l1_k
+so far and q what a weight has received of it, w > 0 becomes max(0, w - (u + q)) and w < 0 becomes
+min(0, w + (u - q)), for every feature (Tsuruoka, Tsujii & Ananiadou 2009). With averaging, a_t is
+the mean of w, so truncated, over the updates from number ``average`` on.
 
 Examples
 --------
@@ -38,7 +41,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import sampling
 from .exceptions import DivergenceError
-from .losses import LOSSES
 from .problem import Data, Lanes, Settings, check
 
 Float = NDArray[np.float64]
@@ -53,8 +55,14 @@ class State:
         Weights, momentum and average.
     b, vb, ab : ndarray of shape (K,)
         The same of the intercept.
+    Q : ndarray of shape (d, K)
+        What each weight has received of the L1 penalty.
+    u : ndarray of shape (K,)
+        The L1 penalty a weight may have received, sum of eta_t l1_k.
     t : ndarray of shape (K,), int64
         Updates done.
+    rate_factor : ndarray of shape (K,)
+        Multiplies the schedule: "adaptive" and a backoff lower it.
     active : ndarray of shape (K,), bool
         A lane that is not active is frozen: all its sample weights count as zero.
     epoch, row : int
@@ -63,6 +71,9 @@ class State:
         sum_i s_ik * loss(z_i, y_ik) over the rows of the epoch so far, each before its own step.
     row_count : ndarray of shape (K,)
         Rows with s_ik > 0 in the epoch so far.
+    norm_sum, norm_count : ndarray of shape (K,)
+        Sum of |g|^2, the squared norms of batch gradients of the loss in w and b, over the epoch's
+        measured batches (see :func:`is_measured`), and their number.
     """
 
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
@@ -70,16 +81,17 @@ class State:
         k = lanes.k
         self.W, self.V, self.A = (np.zeros((data.d, k)) for _ in range(3))
         self.b, self.vb, self.ab = (np.zeros(k) for _ in range(3))
+        self.Q, self.u, self.rate_factor = np.zeros((data.d, k)), np.zeros(k), np.ones(k)
         self.t = np.zeros(k, dtype=np.int64)
         self.active = np.ones(k, dtype=bool)
         self.epoch = self.row = 0
-        self.loss_sum, self.row_count = np.zeros(k), np.zeros(k)
+        self.loss_sum, self.row_count, self.norm_sum, self.norm_count = np.zeros((4, k))
 
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
         """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
         self.W[:] = self.A[:] = np.asarray(coef, dtype=np.float64).T
         self.b[:] = self.ab[:] = intercept
-        self.V[:] = self.vb[:] = 0.0
+        self.V[:] = self.vb[:] = self.Q[:] = self.u[:] = 0.0
 
     def weights(self, settings: Settings) -> tuple[Float, Float]:
         """Weights (K, d) and intercepts (K,) of the model: the averages where there are any."""
@@ -102,6 +114,9 @@ def sample_weights(
 ) -> Float:
     """s_ik of the rows, shape (m, K): sample weight times, for sign targets, class weight."""
     signs = settings.sign_targets
+    if settings.terms.coupled:  # the weight of the row's class, in every lane
+        s = np.repeat((lanes.weight_positive * (y > 0)).sum(axis=1, keepdims=True), lanes.k, 1)
+        return s if data.sample_weight is None else s * data.sample_weight[rows, None]
     s = np.where(y > 0, lanes.weight_positive, lanes.weight_negative) if signs else np.ones_like(y)
     return s if data.sample_weight is None else s * data.sample_weight[rows, None]
 
@@ -111,9 +126,25 @@ def score(data: Data, state: State, rows: NDArray[np.int64]) -> Float:
     return data.X[rows] @ state.W + state.b
 
 
-def slope(settings: Settings, z: Float, y: Float, s: Float) -> Float:
-    """c = s * dloss(z, y), shape (m, K)."""
-    return np.where(s > 0, s * LOSSES[settings.loss].slope(z, y), 0.0)
+def slope(
+    settings: Settings, z: Float, y: Float, s: Float, eta: Any = 1.0, squares: Any = 0.0
+) -> Float:
+    """c = s * dloss(z, y), shape (m, K); |x|^2 in ``squares`` (m, 1) matters to "pa1" and "pa2"."""
+    c = settings.terms.slope(z, y, settings.loss_parameter)
+    if settings.step != "gradient":
+        rest = 0.0 if settings.step == "pa1" else 0.5
+        loss = settings.terms.value(z, y, settings.loss_parameter)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = loss / (eta * squares + rest)
+        part = np.minimum(1.0, part) if settings.step == "pa1" else part
+        c = np.sign(c) * np.where((squares > 0.0) & (loss > 0.0), part, 0.0)
+    return np.where(s > 0, s * c, 0.0)
+
+
+def is_measured(settings: Settings, n: int, row: int) -> bool:
+    """Whether the batch that starts at a row of the epoch counts in ``norm_sum``."""
+    size = min(settings.batch_size, n)
+    return (row // size) % max(1, 64 // size) == 0
 
 
 def accumulate(data: Data, c: Float, rows: NDArray[np.int64]) -> tuple[Float, Float]:
@@ -142,6 +173,13 @@ def update(
     else:
         W = state.W * np.maximum(0.0, 1.0 - eta * lanes.alpha) - eta * g
         b = state.b - eta * g_b
+    if lanes.l1.any():
+        state.u += np.where(ticks, eta * lanes.l1, 0.0)
+        low, high = state.u + state.Q, state.u - state.Q
+        after = np.where(W > 0, np.maximum(0.0, W - low), W)
+        after = np.where(W < 0, np.minimum(0.0, W + high), after)
+        state.Q[:, ticks] += (after - W)[:, ticks]
+        W = after
     state.W[:, ticks] = W[:, ticks]
     if settings.fit_intercept:
         state.b[ticks] = b[ticks]
@@ -163,15 +201,24 @@ def step(
     count = (s > 0).sum(axis=0)
     batches = math.ceil(data.n / min(settings.batch_size, data.n))
     e = state.epoch + (state.row // min(settings.batch_size, data.n)) / batches
-    eta = settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e)
+    eta = settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e) * state.rate_factor
     if not np.isfinite(z[s > 0]).all():
         scale = float(np.abs(data.X[rows]).max())
         raise DivergenceError(int(state.t.max()), float(eta.max()), scale)
-    c = slope(settings, z, y, s)
+    X = data.X[rows]
+    squares = np.asarray(X.multiply(X).sum(axis=1) if data.sparse else (X * X).sum(axis=1))
+    c = slope(settings, z, y, s, eta, squares.reshape(-1, 1))
     g, g_b = (part / np.maximum(1, count) for part in accumulate(data, c, rows))
-    state.loss_sum += np.where(s > 0, s * LOSSES[settings.loss].value(z, y), 0.0).sum(axis=0)
+    value = settings.terms.value(z, y, settings.loss_parameter)
+    state.loss_sum += np.where(s > 0, s * value, 0.0).sum(axis=0)
     state.row_count += count
-    update(state, lanes, settings, (g, g_b), eta, count > 0)
+    square = (g**2).sum(axis=0) + settings.fit_intercept * g_b**2
+    if is_measured(settings, data.n, state.row):
+        state.norm_sum += np.where(count > 0, square, 0.0)
+        state.norm_count += count > 0
+    with np.errstate(divide="ignore"):
+        clip = np.minimum(1.0, settings.clip_norm / np.sqrt(square))
+    update(state, lanes, settings, (g * clip, g_b * clip + lanes.pull), eta, count > 0)
 
 
 def run_epoch(
@@ -188,6 +235,7 @@ def run_epoch(
     order = sampling.order(settings.sampling, data.n, settings.seed, state.epoch)
     if state.row == 0:
         state.loss_sum[:] = state.row_count[:] = 0.0
+        state.norm_sum[:] = state.norm_count[:] = 0.0
     size = min(settings.batch_size, data.n)
     while state.row < data.n and batches != 0:
         rows = order[state.row : state.row + size]
@@ -203,8 +251,9 @@ def objective(data: Data, lanes: Lanes, settings: Settings, W: Any, b: Any) -> F
     rows = np.arange(data.n)
     y = targets(data, lanes, settings, rows)
     s = sample_weights(data, lanes, settings, y, rows)
-    value = LOSSES[settings.loss].value(data.X @ W + b, y)
-    penalty = 0.5 * lanes.alpha * (np.asarray(W) ** 2).sum(axis=0)
+    value = settings.terms.value(data.X @ W + b, y, settings.loss_parameter)
+    penalty = 0.5 * lanes.alpha * (np.asarray(W) ** 2).sum(axis=0) + lanes.pull * b
+    penalty = penalty + lanes.l1 * np.abs(W).sum(axis=0)
     return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0)) + penalty
 
 
@@ -215,11 +264,14 @@ def gradient(
     state: State,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[Float, Float]:
-    """Gradient (d, K) and (K,) of the objective at the state, over ``rows`` (default: all)."""
+    """Gradient (d, K) and (K,) of the objective at the state, over ``rows`` (default: all).
+
+    Of the smooth part: the loss, L2 and pull, without the L1 term.
+    """
     rows = np.arange(data.n) if rows is None else rows
     y = targets(data, lanes, settings, rows)
     s = sample_weights(data, lanes, settings, y, rows)
     c = slope(settings, score(data, state, rows), y, s)
     count = np.maximum(1, (s > 0).sum(axis=0))
     g, g_b = accumulate(data, c, rows)
-    return g / count + lanes.alpha * state.W, g_b / count
+    return g / count + lanes.alpha * state.W, g_b / count + lanes.pull

@@ -8,9 +8,14 @@
     invscaling    eta0 / t^power_t
     step          eta0 decay^floor(e / step_epochs)
     exponential   eta0 decay^e
-    cosine        eta0 (1 + cos(pi min(1, e / total_epochs))) / 2   (Loshchilov & Hutter 2017)
+    cosine        eta0 (f + (1 - f) (1 + cos(pi x)) / 2)             (Loshchilov & Hutter 2017)
+    polynomial    eta0 (f + (1 - f) (1 - x)^power)                   "linear" is power 1
+    one_cycle     from eta0/25 up to eta0 at x = rise, then down to eta0/250,000, by half cosines
+                  (Smith & Topin 2018; the constants are PyTorch's)
+    callable      function(t, e), the rate itself
 
-Each is multiplied by min(1, t / warmup_steps), a linear warm-up, when warmup_steps > 0.
+with x = min(1, e / total_epochs) the part of the horizon that is done and f = ``final``. Each is
+multiplied by min(1, t / warmup_steps), a linear warm-up, when warmup_steps > 0.
 
 scikit-learn's "optimal" (Bottou, "Stochastic Gradient Descent Tricks", 2012), which falls as 1/t,
 is "inverse" with power_t = 1, mu = alpha and the eta0 of :func:`optimal_eta0`; "auto" is "inverse"
@@ -19,6 +24,8 @@ with power_t = 1/2 and the constants of ``solver.auto_rate``.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +40,9 @@ SCHEDULES: tuple[str, ...] = (
     "step",
     "exponential",
     "cosine",
+    "polynomial",
+    "one_cycle",
+    "callable",
 )
 """Schedule names, in the order of ``fsgd_schedule_kind`` in csrc/fastsgd.h."""
 
@@ -51,18 +61,32 @@ class Schedule:
         Factor of "step" and "exponential", in (0, 1].
     step_epochs : float
         Epochs between the drops of "step", above 0.
-    total_epochs : float
-        Horizon of "cosine", above 0; the rate is zero beyond it.
+    total_epochs : float or None
+        Horizon of "cosine", "polynomial" and "one_cycle", above 0; the rate stays at its last value
+        beyond it. None is ``max_iter`` of the first fit.
     warmup_steps : int
         Updates of linear warm-up; 0 for none.
+    power : float
+        Exponent of "polynomial", above 0.
+    final : float
+        Last rate of "cosine" and "polynomial" as a part of eta0, in [0, 1].
+    rise : float
+        Part of the horizon in which "one_cycle" rises, in (0, 1).
+    function : callable or None
+        ``function(step, epoch)`` of "callable": the rate at a lane's update number ``step`` (from
+        1), ``epoch`` epochs (with fraction) into the run. Finite and >= 0.
     """
 
     kind: str = "constant"
     power_t: float = 0.25
     decay: float = 0.1
     step_epochs: float = 10.0
-    total_epochs: float = 100.0
+    total_epochs: float | None = None
     warmup_steps: int = 0
+    power: float = 2.0
+    final: float = 0.0
+    rise: float = 0.3
+    function: Callable[[int, float], float] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in SCHEDULES:
@@ -71,12 +95,46 @@ class Schedule:
             raise ValueError(f"power_t must be finite, got {self.power_t!r}")
         if not 0.0 < self.decay <= 1.0:
             raise ValueError(f"decay must be in (0, 1], got {self.decay!r}")
-        for name in ("step_epochs", "total_epochs"):
+        for name in ("step_epochs", "total_epochs", "power"):
             value = getattr(self, name)
-            if not 0.0 < value < np.inf:
+            if value is not None and not 0.0 < value < np.inf:
                 raise ValueError(f"{name} must be positive and finite, got {value!r}")
         if not 0 <= self.warmup_steps < 2**62:
             raise ValueError(f"warmup_steps must be in [0, 2**62), got {self.warmup_steps!r}")
+
+        if not 0.0 <= self.final <= 1.0:
+            raise ValueError(f"final must be in [0, 1], got {self.final!r}")
+        if not 0.0 < self.rise < 1.0:
+            raise ValueError(f"rise must be in (0, 1), got {self.rise!r}")
+        if (self.kind == "callable") != callable(self.function):
+            raise ValueError(
+                f"function must be callable with kind 'callable' alone, got {self.function!r}"
+            )
+
+    @property
+    def horizon(self) -> float:
+        """total_epochs, or 100 while nobody set it."""
+        return 100.0 if self.total_epochs is None else self.total_epochs
+
+    def at(self, t: int, e: float) -> float:
+        """The user's rate at update t and epoch e.
+
+        Raises
+        ------
+        ValueError
+            If it is not a finite number >= 0.
+        """
+        assert self.function is not None
+        rate = self.function(int(t), float(e))
+        try:
+            value = float(rate)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0.0 <= value < math.inf:
+            raise ValueError(
+                f"learning_rate({t}, {e:g}) must be a finite number >= 0, got {rate!r}"
+            )
+        return value
 
     def rate(
         self,
@@ -97,11 +155,87 @@ class Schedule:
             rate = eta0 * self.decay ** np.floor(e / self.step_epochs)
         elif self.kind == "exponential":
             rate = eta0 * self.decay**e
+        elif self.kind == "callable":
+            rate = np.array([self.at(step, e) for step in t.ravel()]).reshape(t.shape)
         else:
-            rate = eta0 * 0.5 * (1.0 + np.cos(np.pi * min(1.0, e / self.total_epochs)))
+            rate = eta0 * self._annealed(min(1.0, e / self.horizon))
         if self.warmup_steps > 0:
             rate = rate * np.minimum(1.0, t / self.warmup_steps)
         return np.broadcast_to(rate, t.shape)
+
+    def _annealed(self, x: float) -> float:
+        """The factor of a schedule with a horizon, x of which is done."""
+        if self.kind == "polynomial":
+            return self.final + (1.0 - self.final) * (1.0 - x) ** self.power
+        if self.kind == "cosine":
+            return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * x))
+        if x < self.rise:
+            return 1.0 + (1.0 / 25.0 - 1.0) * 0.5 * (1.0 + math.cos(math.pi * x / self.rise))
+        x = (x - self.rise) / (1.0 - self.rise)
+        return 4e-6 + (1.0 - 4e-6) * 0.5 * (1.0 + math.cos(math.pi * x))
+
+
+def constant(*, warmup_steps: int = 0) -> Schedule:
+    """eta0"""
+    return Schedule("constant", warmup_steps=warmup_steps)
+
+
+def inverse(power_t: float = 1.0, *, warmup_steps: int = 0) -> Schedule:
+    """eta0 / (1 + eta0 mu (t - 1))^power_t, mu found from the data (at least alpha)"""
+    return Schedule("inverse", power_t, warmup_steps=warmup_steps)
+
+
+def invscaling(power_t: float = 0.25, *, warmup_steps: int = 0) -> Schedule:
+    """eta0 / t^power_t"""
+    return Schedule("invscaling", power_t, warmup_steps=warmup_steps)
+
+
+def step(step_epochs: float = 10.0, decay: float = 0.1, *, warmup_steps: int = 0) -> Schedule:
+    """eta0 decay^floor(e / step_epochs)"""
+    return Schedule("step", decay=decay, step_epochs=step_epochs, warmup_steps=warmup_steps)
+
+
+def exponential(decay: float = 0.1, *, warmup_steps: int = 0) -> Schedule:
+    """eta0 decay^e"""
+    return Schedule("exponential", decay=decay, warmup_steps=warmup_steps)
+
+
+def linear(
+    total_epochs: float | None = None, *, final: float = 0.0, warmup_steps: int = 0
+) -> Schedule:
+    """eta0 (final + (1 - final) (1 - x)), x = min(1, e / total_epochs)"""
+    return polynomial(1.0, total_epochs, final=final, warmup_steps=warmup_steps)
+
+
+def polynomial(
+    power: float = 2.0,
+    total_epochs: float | None = None,
+    *,
+    final: float = 0.0,
+    warmup_steps: int = 0,
+) -> Schedule:
+    """eta0 (final + (1 - final) (1 - x)^power), x = min(1, e / total_epochs)"""
+    return Schedule(
+        "polynomial",
+        total_epochs=total_epochs,
+        warmup_steps=warmup_steps,
+        power=power,
+        final=final,
+    )
+
+
+def cosine(
+    total_epochs: float | None = None, *, final: float = 0.0, warmup_steps: int = 0
+) -> Schedule:
+    """eta0 (final + (1 - final) (1 + cos(pi x)) / 2), x = min(1, e / total_epochs)"""
+    return Schedule("cosine", total_epochs=total_epochs, warmup_steps=warmup_steps, final=final)
+
+
+def one_cycle(
+    total_epochs: float | None = None, *, rise: float = 0.3, warmup_steps: int = 0
+) -> Schedule:
+    """eta0/25 up to eta0 at x = rise, then down to eta0/250,000, by half cosines"""
+    return Schedule("one_cycle", total_epochs=total_epochs, warmup_steps=warmup_steps, rise=rise)
 
 
 def optimal_eta0(loss: Loss, alpha: float) -> float:
