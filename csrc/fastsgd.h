@@ -2,7 +2,8 @@
  *
  * n samples, d features, K lanes. Lane k minimises
  *
- *     L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)  +  alpha_k / 2 * |w|^2
+ *     L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)
+ *                 + alpha_k / 2 * |w|^2  +  l1_k * |w|_1  +  pull_k * b
  *
  * One step draws a batch B of m rows and does, for every lane with m_k rows of weight s_ik > 0,
  *
@@ -10,6 +11,8 @@
  *     c_i = s_i * dloss(z_i, y_i)                     slope
  *     g   = (1 / m_k) * sum_i c_i x_i  + alpha_k w    accumulate
  *     v   = beta v + g;   w = w - eta v               update   (Nesterov: w - eta (g + beta v))
+ *
+ * and then truncates w by the L1 penalty. g of b has pull_k instead of alpha_k w.
  *
  * Data, Lanes and Settings say what is trained, State is all that training changes, Report is what
  * a call did. The core takes arrays and returns a status: no Python, no printing, no globals that
@@ -23,7 +26,7 @@
 
 typedef enum {
     FSGD_OK = 0,
-    FSGD_NONFINITE = 1, /* a score is not finite; Report says where */
+    FSGD_NONFINITE = 1, /* a score, or a user's loss, is not finite; Report says where */
     FSGD_NO_MEMORY = 2, /* scratch memory could not be had; nothing was changed */
     FSGD_BAD_CSR = 3,   /* the structure of a CSR matrix is broken; the position is reported */
 } fsgd_status;
@@ -42,8 +45,33 @@ typedef enum {
     FSGD_LOG_LOSS,
     FSGD_HINGE,
     FSGD_LINEAR,
-    FSGD_N_LOSSES
+    FSGD_SQUARED_HINGE,
+    FSGD_PERCEPTRON,
+    FSGD_MODIFIED_HUBER,
+    FSGD_HUBER,
+    FSGD_EPSILON_INSENSITIVE,
+    FSGD_SQUARED_EPSILON_INSENSITIVE,
+    FSGD_QUANTILE,
+    FSGD_POISSON,
+    FSGD_SOFTMAX,
+    FSGD_N_LOSSES,
+    FSGD_COMPILED = FSGD_N_LOSSES, /* a user's own, no member of the list */
 } fsgd_loss;
+
+/* A user's loss or its slope: out[i] = f(z[i], y[i]) for i < n. */
+typedef void (*fsgd_loss_function)(const double *z, const double *y, double *out, int64_t n);
+
+/* A loss with all that its functions need. */
+typedef struct {
+    fsgd_loss kind;
+    double parameter; /* e: epsilon, or the quantile */
+    fsgd_loss_function value, slope; /* FSGD_COMPILED */
+} fsgd_loss_spec;
+
+/* What a row's slope c becomes before it multiplies x: itself, or a passive-aggressive step
+ * (Crammer et al., JMLR 2006): sign(c) min(1, loss / (eta |x|^2)), sign(c) loss / (eta |x|^2 + 1/2).
+ */
+typedef enum { FSGD_GRADIENT, FSGD_PA1, FSGD_PA2 } fsgd_step;
 
 typedef enum { FSGD_RESHUFFLE, FSGD_ONCE, FSGD_REPLACEMENT, FSGD_SEQUENTIAL } fsgd_sampling;
 
@@ -53,15 +81,19 @@ typedef enum {
     FSGD_INVSCALING,
     FSGD_STEP,
     FSGD_EXPONENTIAL,
-    FSGD_COSINE
+    FSGD_COSINE,
+    FSGD_POLYNOMIAL,
+    FSGD_ONE_CYCLE,
+    FSGD_CALLABLE, /* the rates are the problem's */
 } fsgd_schedule_kind;
 
 /* What is known of a loss. */
 typedef struct {
     const char *name;
     double smoothness;          /* upper bound of the second derivative in z; infinite at a kink */
-    double infimum;             /* minus infinity: refused without an L2 term */
-    int takes_real, takes_sign; /* targets: any finite y; y in {-1, +1} */
+    double infimum;             /* minus infinity: refused without an L2 term; NaN: depends on y */
+    int takes_real, takes_sign, takes_count; /* targets: any finite y; -1 and +1; y >= 0 */
+    int coupled;                /* lanes are classes and share a row's loss */
 } fsgd_loss_info;
 
 /* Examples, read in place. A real is a float or a double, by dtype. */
@@ -83,6 +115,8 @@ typedef struct {
     int64_t k;                     /* lanes */
     int64_t padded;                /* fsgd_padded_lanes(k) */
     const double *alpha;           /* L2 strength */
+    const double *l1;              /* L1 strength */
+    const double *pull;            /* slope of the objective in b itself */
     const double *eta0;            /* base learning rate */
     const double *mu;              /* curvature of the "inverse" schedule */
     const double *label;           /* sign targets: y equal to it is +1, else -1 */
@@ -97,19 +131,24 @@ typedef struct {
     double power_t;      /* inverse, invscaling: exponent */
     double decay;        /* step, exponential: factor */
     double step_epochs;  /* step: epochs between drops */
-    double total_epochs; /* cosine: horizon */
+    double total_epochs; /* cosine, polynomial, one_cycle: horizon */
     double warmup_steps; /* updates of linear warm-up */
+    double power;        /* polynomial: exponent */
+    double final;        /* cosine, polynomial: last factor */
+    double rise;         /* one_cycle: part of the horizon in which it rises */
 } fsgd_schedule;
 
 /* What all lanes share. */
 typedef struct {
-    fsgd_loss loss;
+    fsgd_loss_spec loss;
+    fsgd_step step;
     int sign_targets; /* compare y with the lane's label */
     int fit_intercept;
     int nesterov;
     double momentum;    /* beta */
     int64_t average;    /* 0, or the number of the update from which weights are averaged */
     int64_t batch_size; /* 1 to n */
+    double clip_norm;   /* longest gradient of a batch; infinity for none */
     fsgd_sampling sampling;
     uint64_t seed;
     fsgd_schedule schedule;
@@ -123,7 +162,13 @@ typedef struct {
  * running mean does. A step is linear in them: u <- u + D u + p g, with D (width, width) and p
  * (width) a lane's coefficients of that step and g the gradient of the loss.
  *
- * width 1:           w = scale * stored, so that L2 costs nothing a feature.
+ * With an L1 penalty one more vector, `paid`, follows: what the weight has received of the l1_total
+ * that it may have received. After each update, for every feature and w > 0, w becomes
+ * max(0, w - (l1_total + paid)), for w < 0 min(0, w + (l1_total - paid)), and paid grows by what w
+ * grew (Tsuruoka, Tsujii & Ananiadou, ACL 2009). Doing that once for many steps in which w had no
+ * other change gives the same w: on CSR with L1 alone it waits until the feature is seen again.
+ *
+ * width 1, no L1:    w = scale * stored, so that L2 costs nothing a feature.
  * width > 1 on CSR:  a feature's vector u holds at its `stamp`, a number of pending steps. history
  * is a binary tree of the products of their D: node i of level l turns u at step i 2^l into u at
  * step (i + 1) 2^l. A feature that comes back catches up in O(log steps). After history_size steps
@@ -132,11 +177,14 @@ typedef struct {
 typedef struct {
     fsgd_dtype dtype;
     int64_t d, k, padded, width;
+    int64_t vectors;        /* width, plus one with an L1 penalty */
     int64_t feature_stride; /* w[j * feature_stride + q * vector_stride + lane] */
     int64_t vector_stride;
-    void *w;              /* K = 1: (width, d padded); K > 1: (d, width, padded) */
+    void *w;              /* K = 1: (vectors, d padded); K > 1: (d, vectors, padded) */
     void *intercept;      /* (width, padded) */
     double *scale;        /* (padded) */
+    double *l1_total;     /* (padded) sum of eta l1 */
+    double *rate_factor;  /* (padded) multiplies the schedule */
     double *active;       /* (padded) 1, or 0 for a frozen lane */
     int64_t *t;           /* (padded) updates done */
     int64_t epoch;        /* epochs done */
@@ -149,6 +197,9 @@ typedef struct {
     void *grad_intercept; /* (2, padded) */
     double *loss_sum;     /* (padded) sum of s_i loss(z_i, y_i) over the epoch so far */
     double *row_count;    /* (padded) rows with s_i > 0 in the epoch so far */
+    double *norm_sum;     /* (padded) sum of |g|^2 over the epoch's measured batches: g of the loss,
+                           * in w and b; a batch is measured once in 64 rows */
+    double *norm_count;   /* (padded) their number */
     int64_t history_size; /* a power of two; 0 when there is no history */
     int64_t pending;      /* steps in the history */
     void *history;        /* (2 history_size, width, width, padded) D, as differences from I */
@@ -171,6 +222,10 @@ typedef struct {
     const fsgd_settings *settings;
     fsgd_state *state;
     const int64_t *order; /* the rows in the order of this epoch, n; NULL for storage order */
+    /* FSGD_CALLABLE: rates (batches, padded) of the batches from row rates_row on; the run ends
+     * at row stop_row. Otherwise stop_row is n. */
+    const double *rates;
+    int64_t rates_row, stop_row;
 } fsgd_problem;
 
 /* Kernels of one instruction set. Structure and ranges are checked by the caller. */
@@ -189,7 +244,7 @@ typedef struct {
     /* Make stored weights plain: scale 1, nothing pending. */
     fsgd_status (*settle)(const fsgd_problem *problem);
     /* out[i] = value or slope of a loss at z[i], y[i], for tests. */
-    void (*loss)(fsgd_dtype dtype, fsgd_loss loss, int slope, int64_t n, const void *z,
+    void (*loss)(fsgd_dtype dtype, const fsgd_loss_spec *loss, int slope, int64_t n, const void *z,
                  const void *y, void *out);
 } fsgd_kernels;
 

@@ -29,11 +29,18 @@ typedef struct {
     const fsgd_settings *settings;
     fsgd_state *state;
     const int64_t *order;
+    const fsgd_problem *problem;
     fsgd_report *report;
+    int64_t stop;        /* the row at which the run ends */
+    int l1;              /* there is an L1 penalty */
+    int late_l1;         /* its truncation waits until a feature is seen again */
+    int coupled;         /* lanes share a row's loss */
     int64_t row_stride;  /* padded features */
     int64_t chunk;       /* rows of a chunk; a function of d and the type alone */
     REAL *rows;          /* (max(ring, chunk), row_stride) dense rows, padded with zeros */
-    REAL *z, *c, *y, *s; /* (chunk, padded) scores, slopes, targets, weights */
+    REAL *z, *c, *y, *s, *v; /* (chunk, padded) scores, slopes, targets, weights, losses */
+    REAL *u;             /* (padded) State's l1_total */
+    REAL *spread;        /* (d, padded) a CSR row's gradient over all features; NULL when not needed */
     REAL *label, *weight_positive, *weight_negative; /* (padded); weights are 0 in a frozen lane */
     double *eta, *count;                             /* (padded) */
     REAL *D, *D0;  /* (width, width, padded) of this step: features, intercept */
@@ -47,6 +54,7 @@ typedef struct {
 typedef struct {
     void (*score)(NAME(context) *, const int64_t *rows, int64_t m);
     void (*accumulate)(NAME(context) *, const int64_t *rows, int64_t m);
+    void (*norms)(NAME(context) *, const int64_t *rows, int64_t m, double *squares);
     void (*update)(NAME(context) *, const int64_t *rows, int64_t m);
     fsgd_status (*run_single)(NAME(context) *, int64_t budget);
     void (*catch_up_all)(NAME(context) *);
@@ -71,6 +79,8 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     ctx->c = NAME(take)(&at, chunk * padded, sizeof(REAL));
     ctx->y = NAME(take)(&at, chunk * padded, sizeof(REAL));
     ctx->s = NAME(take)(&at, chunk * padded, sizeof(REAL));
+    ctx->v = NAME(take)(&at, chunk * padded, sizeof(REAL));
+    ctx->u = NAME(take)(&at, padded, sizeof(REAL));
     ctx->label = NAME(take)(&at, padded, sizeof(REAL));
     ctx->weight_positive = NAME(take)(&at, padded, sizeof(REAL));
     ctx->weight_negative = NAME(take)(&at, padded, sizeof(REAL));
@@ -81,6 +91,9 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     ctx->p = NAME(take)(&at, width * padded, sizeof(REAL));
     ctx->p0 = NAME(take)(&at, width * padded, sizeof(REAL));
     ctx->iota = NAME(take)(&at, chunk, sizeof(int64_t));
+    int spreads = ctx->l1 && !ctx->late_l1 && ctx->data->layout != FSGD_DENSE &&
+                  ctx->settings->batch_size == 1;
+    ctx->spread = spreads ? NAME(take)(&at, ctx->data->d * padded, sizeof(REAL)) : NULL;
     return (size_t)(at - base);
 }
 
@@ -92,8 +105,16 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                            .settings = problem->settings,
                            .state = problem->state,
                            .order = problem->order,
+                           .problem = problem,
                            .report = report,
+                           .stop = problem->data->n,
+                           .l1 = problem->state->vectors > problem->state->width,
+                           .coupled = problem->settings->loss.kind == FSGD_SOFTMAX,
                            .row_stride = fsgd_padded_features(problem->data->d)};
+    if (problem->settings->schedule.kind == FSGD_CALLABLE && problem->stop_row < ctx->stop)
+        ctx->stop = problem->stop_row;
+    ctx->late_l1 = ctx->l1 && problem->data->layout != FSGD_DENSE && problem->state->width == 1;
+    for (int64_t k = 0; ctx->late_l1 && k < lanes->k; ++k) ctx->late_l1 &= !(lanes->alpha[k] > 0);
     int64_t fit = NAME(chunk_bytes) / (ctx->row_stride * (int64_t)sizeof(REAL));
     ctx->chunk = fit < 1 ? 1 : fit > NAME(max_chunk) ? NAME(max_chunk) : fit;
     size_t bytes = NAME(lay_out)(ctx, NULL);
@@ -106,7 +127,9 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
         const double active = ctx->state->active[k];
         ctx->label[k] = (REAL)lanes->label[k];
         ctx->weight_positive[k] = (REAL)(signs ? active * lanes->weight_positive[k] : active);
-        ctx->weight_negative[k] = (REAL)(signs ? active * lanes->weight_negative[k] : active);
+        ctx->weight_negative[k] =
+            (REAL)(signs && !ctx->coupled ? active * lanes->weight_negative[k] : active);
+        ctx->u[k] = (REAL)ctx->state->l1_total[k];
     }
     return FSGD_OK;
 }
@@ -168,6 +191,12 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
         for (int64_t k = 0; k < padded; ++k) y[k] = yi[ctx->lanes->target[k]];
     if (ctx->settings->sign_targets)
         for (int64_t k = 0; k < padded; ++k) y[k] = y[k] == ctx->label[k] ? 1 : -1;
+    if (ctx->coupled) { /* the weight of the row's class, in every active lane */
+        REAL own = 0;
+        for (int64_t k = 0; k < padded; ++k) own += y[k] > 0 ? ctx->weight_positive[k] : 0;
+        for (int64_t k = 0; k < padded; ++k) s[k] = weight * own * ctx->weight_negative[k];
+        return;
+    }
     for (int64_t k = 0; k < padded; ++k)
         s[k] = weight * (y[k] > 0 ? ctx->weight_positive[k] : ctx->weight_negative[k]);
 }
@@ -204,22 +233,90 @@ static inline int NAME(all_finite)(const REAL *z, const REAL *s, int64_t m) {
 static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     const int64_t padded = ctx->lanes->padded;
-    const fsgd_loss loss = ctx->settings->loss;
+    const fsgd_loss_spec *loss = &ctx->settings->loss;
     for (int64_t r = 0; r < m; ++r) {
         REAL *s = ctx->s + r * padded;
         NAME(load_targets)(ctx, rows[r], padded, ctx->y + r * padded, s);
         if (!NAME(all_finite)(ctx->z + r * padded, s, padded)) return NAME(nonfinite)(ctx, rows[r]);
     }
-    NAME(loss_values)(loss, m * padded, ctx->z, ctx->y, ctx->s, ctx->c);
+    if (ctx->coupled) {
+        NAME(softmax)(m, padded, ctx->z, ctx->y, ctx->s, ctx->v, ctx->c);
+    } else {
+        NAME(loss_values)(loss, m * padded, ctx->z, ctx->y, ctx->s, ctx->v);
+        NAME(loss_slopes)(loss, m * padded, ctx->z, ctx->y, ctx->s, ctx->c);
+    }
+    for (int64_t r = 0; loss->kind == FSGD_COMPILED && r < m; ++r)
+        if (!NAME(all_finite)(ctx->c + r * padded, ctx->s + r * padded, padded) ||
+            !NAME(all_finite)(ctx->v + r * padded, ctx->s + r * padded, padded))
+            return NAME(nonfinite)(ctx, rows[r]);
     for (int64_t r = 0; r < m; ++r)
         for (int64_t k = 0; k < padded; ++k) {
             double counts = ctx->s[r * padded + k] > 0 ? 1.0 : 0.0;
-            state->loss_sum[k] += (double)ctx->c[r * padded + k];
+            state->loss_sum[k] += (double)ctx->v[r * padded + k];
             state->row_count[k] += counts;
             state->batch_count[k] += counts;
         }
-    NAME(loss_slopes)(loss, m * padded, ctx->z, ctx->y, ctx->s, ctx->c);
     return FSGD_OK;
+}
+
+/* |x|^2 of row i */
+static double NAME(row_square)(const fsgd_data *data, int64_t i) {
+    int64_t begin = i * data->d, end = begin + data->d;
+    double sum = 0;
+    if (data->layout == FSGD_CSR32)
+        begin = ((const int32_t *)data->indptr)[i], end = ((const int32_t *)data->indptr)[i + 1];
+    else if (data->layout == FSGD_CSR64)
+        begin = ((const int64_t *)data->indptr)[i], end = ((const int64_t *)data->indptr)[i + 1];
+    const REAL *x = (const REAL *)data->x;
+    _Pragma("omp simd reduction(+ : sum)") for (int64_t p = begin; p < end; ++p)
+        sum += (double)x[p] * (double)x[p];
+    return sum;
+}
+
+/* Whether the batch at the current row counts in norm_sum: once in 64 rows. */
+static inline int NAME(is_measured)(const NAME(context) *ctx) {
+    const int64_t size = ctx->settings->batch_size, every = size < 64 ? 64 / size : 1;
+    return ctx->state->row / size % every == 0;
+}
+
+/* Measure and clip the batch gradient of lane k, whose norm is given: a clipped lane counts more
+ * rows, so that its mean is shorter. */
+static inline double NAME(clip)(NAME(context) *ctx, int64_t k, int measured, double norm,
+                                double count) {
+    if (measured) {
+        ctx->state->norm_sum[k] += norm * norm;
+        ctx->state->norm_count[k] += 1;
+    }
+    return norm > ctx->settings->clip_norm ? count * (norm / ctx->settings->clip_norm) : count;
+}
+
+/* What one row as a step of its own may need beside its slopes: |x|^2, for a passive-aggressive
+ * step, the norm of its gradient, and to clip it. Changes c and count. */
+static void NAME(examine)(NAME(context) *ctx, int64_t row) {
+    const fsgd_settings *settings = ctx->settings;
+    const double square = NAME(row_square)(ctx->data, row);
+    const double length = sqrt(square + (settings->fit_intercept ? 1 : 0));
+    const int measured = NAME(is_measured)(ctx);
+    for (int64_t k = 0; k < ctx->lanes->padded; ++k) {
+        const double s = (double)ctx->s[k];
+        if (!(ctx->count[k] > 0)) continue;
+        if (settings->step != FSGD_GRADIENT) {
+            const double eta = ctx->lanes->eta0[k] * ctx->state->rate_factor[k];
+            const double loss = (double)ctx->v[k] / s;
+            double part = loss / (eta * square + (settings->step == FSGD_PA2 ? 0.5 : 0));
+            if (settings->step == FSGD_PA1 && part > 1) part = 1;
+            if (!(square > 0) || !(loss > 0)) part = 0;
+            ctx->c[k] = (REAL)(s * part * (double)((ctx->c[k] > 0) - (ctx->c[k] < 0)));
+        }
+        ctx->count[k] =
+            NAME(clip)(ctx, k, measured, fabs((double)ctx->c[k]) * length, ctx->count[k]);
+    }
+}
+
+/* Whether a row as a step of its own must be examined. */
+static ALWAYS_INLINE int NAME(to_examine)(const NAME(context) *ctx) {
+    return (ctx->state->row & 63) == 0 || ctx->settings->step != FSGD_GRADIENT ||
+           ctx->settings->clip_norm < INFINITY;
 }
 
 /* The same for one row as a step of its own: count (padded) says which lanes tick, *ticks if any.
@@ -233,6 +330,7 @@ static fsgd_status NAME(slopes_single)(NAME(context) *ctx, int64_t row, int *tic
         *ticks |= counted[k] > 0;
         counted[k] = 0;
     }
+    if (status == FSGD_OK && *ticks && NAME(to_examine)(ctx)) NAME(examine)(ctx, row);
     return status;
 }
 
@@ -244,10 +342,13 @@ static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     const fsgd_lanes *lanes = ctx->lanes;
     fsgd_state *state = ctx->state;
+    const double *rates = ctx->problem->rates;
     double e = 0, factor = 1, factor_t = -1;
     if (schedule->kind >= FSGD_STEP) {
         int64_t size = ctx->settings->batch_size, n = ctx->data->n;
         e = (double)state->epoch + (double)(state->row / size) / (double)((n + size - 1) / size);
+        if (schedule->kind == FSGD_CALLABLE)
+            rates += (state->row - ctx->problem->rates_row) / size * padded;
     }
     for (int64_t k = 0; k < padded; ++k) {
         if (!(count[k] > 0)) {
@@ -260,7 +361,9 @@ static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
         if (schedule->kind == FSGD_INVERSE)
             eta *= fsgd_inverse_power(1 + lanes->eta0[k] * lanes->mu[k] * (t - 1),
                                       schedule->power_t);
-        ctx->eta[k] = eta;
+        else if (schedule->kind == FSGD_CALLABLE)
+            eta = factor * rates[k];
+        ctx->eta[k] = eta * state->rate_factor[k];
     }
     ctx->report->eta = ctx->eta[0];
 }
@@ -296,7 +399,7 @@ static ALWAYS_INLINE void NAME(plan_scaled)(NAME(context) *ctx, const int64_t pa
     }
 }
 
-/* width 2 and 3: u += D u + p g with u = (w, [v], [q]); D0 is D without the penalty. */
+/* width 2 and 3, and with L1: u += D u + p g with u = (w, [v], [q]); D0 is D without the penalty. */
 static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) *ctx, const int64_t padded,
                                             const int width, const double *count) {
     const fsgd_settings *settings = ctx->settings;
@@ -339,25 +442,31 @@ static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) *ctx, const int64_t pa
 static ALWAYS_INLINE void NAME(plan)(NAME(context) *ctx, const int64_t padded, const int width,
                                      const double *count) {
     NAME(tick)(ctx, padded, count);
-    if (width == 1)
+    if (width == 1 && !ctx->l1)
         NAME(plan_scaled)(ctx, padded, count);
     else
         NAME(plan_linear)(ctx, padded, width, count);
+    for (int64_t k = 0; ctx->l1 && k < padded; ++k) {
+        ctx->state->l1_total[k] += ctx->eta[k] * ctx->lanes->l1[k];
+        ctx->u[k] = (REAL)ctx->state->l1_total[k];
+    }
 }
 
 static void NAME(plan_lanes)(NAME(context) *ctx, const double *count) {
     NAME(plan)(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
 }
 
-/* Intercepts: u += D0 u + p0 g with g (padded) the sum of slopes. */
+/* Intercepts: u += D0 u + p0 g with g (padded) the sum of slopes, and pull for each of `count`. */
 static ALWAYS_INLINE void NAME(update_intercept)(NAME(context) *ctx, const int64_t padded,
-                                                 const int width, const REAL *g) {
+                                                 const int width, const REAL *g,
+                                                 const double *count) {
     REAL *u = ctx->state->intercept;
     if (!ctx->settings->fit_intercept) return;
     for (int64_t k = 0; k < padded; ++k) {
         REAL change[NAME(max_width)];
+        const REAL sum = g[k] + (REAL)(count[k] * ctx->lanes->pull[k]);
         for (int a = 0; a < width; ++a) {
-            change[a] = ctx->p0[a * padded + k] * g[k];
+            change[a] = ctx->p0[a * padded + k] * sum;
             for (int b = 0; width > 1 && b < width; ++b)
                 change[a] += ctx->D0[(a * width + b) * padded + k] * u[b * padded + k];
         }
@@ -365,8 +474,74 @@ static ALWAYS_INLINE void NAME(update_intercept)(NAME(context) *ctx, const int64
     }
 }
 
-static void NAME(update_intercepts)(NAME(context) *ctx, const REAL *g) {
-    NAME(update_intercept)(ctx, ctx->lanes->padded, (int)ctx->state->width, g);
+static void NAME(update_intercepts)(NAME(context) *ctx, const REAL *g, const double *count) {
+    NAME(update_intercept)(ctx, ctx->lanes->padded, (int)ctx->state->width, g, count);
+}
+
+/* ------------------------------------------------------------------ the L1 penalty */
+
+/* Truncate a weight that has received `paid` of the penalty u; what it has received then. Twice
+ * changes nothing more than once, to the bit. */
+static ALWAYS_INLINE REAL NAME(truncated)(REAL w, REAL paid, REAL u) {
+    const REAL down = w - (u + paid), up = w + (u - paid);
+    return w > 0 ? (down > 0 ? down : 0) : w < 0 ? (up < 0 ? up : 0) : w;
+}
+static ALWAYS_INLINE REAL NAME(paid_then)(REAL before, REAL after, REAL paid, REAL u) {
+    return after > 0 ? -u : after < 0 ? u : paid - before;
+}
+
+/* Truncate a feature of all lanes, w (padded) with its other vectors `stride` on; w is no part of
+ * an average. */
+static ALWAYS_INLINE void NAME(truncate_late)(const REAL *u, int64_t padded, REAL *w, REAL *paid) {
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+        const REAL after = NAME(truncated)(w[k], paid[k], u[k]);
+        paid[k] = NAME(paid_then)(w[k], after, paid[k], u[k]);
+        w[k] = after;
+    }
+}
+
+/* The whole step of one feature of all lanes: u += D u + p x g, then truncation; g (padded). */
+static ALWAYS_INLINE void NAME(l1_step)(NAME(context) *ctx, const int width, REAL *u, REAL x,
+                                        const REAL *g) {
+    const fsgd_state *state = ctx->state;
+    const int64_t padded = state->padded, stride = state->vector_stride;
+    const int64_t start = ctx->settings->average;
+    REAL *paid = u + width * stride;
+    for (int64_t k = 0; k < padded; ++k) {
+        REAL old[NAME(max_width)], now[NAME(max_width)];
+        for (int a = 0; a < width; ++a) old[a] = u[a * stride + k];
+        for (int a = 0; a < width; ++a) {
+            now[a] = ctx->p[a * padded + k] * (x * g[k]);
+            for (int b = 0; b < width; ++b) now[a] += ctx->D[(a * width + b) * padded + k] * old[b];
+            now[a] += old[a];
+        }
+        const REAL after = NAME(truncated)(now[0], paid[k], ctx->u[k]);
+        paid[k] = NAME(paid_then)(now[0], after, paid[k], ctx->u[k]);
+        if (start > 0 && state->t[k] > start) /* q = N (a - w): what w gains, q loses N times */
+            now[width - 1] -= (REAL)(state->t[k] - start) * (after - now[0]);
+        now[0] = after;
+        for (int a = 0; a < width; ++a) u[a * stride + k] = now[a];
+    }
+}
+
+static void NAME(l1_feature)(NAME(context) *ctx, int64_t j, REAL x, const REAL *g) {
+    REAL *u = (REAL *)ctx->state->w + j * ctx->state->feature_stride;
+    switch (ctx->state->width) {
+    case 1: NAME(l1_step)(ctx, 1, u, x, g); break;
+    case 2: NAME(l1_step)(ctx, 2, u, x, g); break;
+    default: NAME(l1_step)(ctx, 3, u, x, g);
+    }
+}
+
+/* All truncations that wait. */
+static void NAME(truncate_all)(NAME(context) *ctx) {
+    fsgd_state *state = ctx->state;
+    for (int64_t j = 0; j < state->d; ++j) {
+        REAL *w = (REAL *)state->w + j * state->feature_stride;
+        NAME(truncate_late)(ctx->u, state->padded, w, w + state->width * state->vector_stride);
+    }
+    state->pending = 0;
+    ctx->report->work += state->d;
 }
 
 /* ------------------------------------------------------------------ the model */
@@ -399,9 +574,11 @@ static const NAME(verbs) *NAME(verbs_for)(const NAME(context) *ctx) {
     }
 }
 
-/* A dense kernel works on plain vectors: what an earlier CSR run left pending is done first. */
+/* Do what an earlier run left pending: before a kernel that works on plain vectors. */
 static void NAME(settle_pending)(NAME(context) *ctx, const NAME(verbs) *verbs) {
-    if (ctx->state->pending > 0) {
+    if (ctx->state->pending > 0 && ctx->l1) {
+        NAME(truncate_all)(ctx);
+    } else if (ctx->state->pending > 0) {
         verbs = ctx->lanes->padded == 1 ? &TILE_NAME(lanes_verbs, 1) : verbs;
         verbs->catch_up_all(ctx);
     }
@@ -417,7 +594,24 @@ static const int64_t *NAME(rows_at)(NAME(context) *ctx, int64_t position, int64_
 
 static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t m) {
     fsgd_state *state = ctx->state;
-    verbs->update(ctx, ctx->order ? ctx->order + state->row : NULL, m);
+    const int64_t *rows = ctx->order ? ctx->order + state->row : NULL;
+    const int measured = NAME(is_measured)(ctx);
+    int ticks = 0;
+    for (int64_t k = 0; k < state->padded; ++k) ticks |= state->batch_count[k] > 0;
+    if (ticks && (measured || ctx->settings->clip_norm < INFINITY)) {
+        const REAL *g_b = state->grad_intercept;
+        double *squares = ctx->eta; /* (padded), free until the update */
+        for (int64_t k = 0; k < state->padded; ++k)
+            squares[k] = ctx->settings->fit_intercept ? (double)g_b[k] * (double)g_b[k] : 0;
+        verbs->norms(ctx, rows, m, squares);
+        for (int64_t k = 0; k < state->padded; ++k) {
+            const double count = state->batch_count[k];
+            if (count > 0)
+                state->batch_count[k] =
+                    NAME(clip)(ctx, k, measured, sqrt(squares[k]) / count, count);
+        }
+    }
+    if (ticks) verbs->update(ctx, rows, m);
     memset(state->grad_intercept, 0, 2 * (size_t)state->padded * sizeof(REAL));
     memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
     state->row += m;
@@ -428,7 +622,7 @@ static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int6
 static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t budget) {
     fsgd_state *state = ctx->state;
     const int64_t n = ctx->data->n;
-    while (state->row < n && ctx->report->work < budget) {
+    while (state->row < ctx->stop && ctx->report->work < budget) {
         int64_t left = n - state->row;
         int64_t m = ctx->settings->batch_size < left ? ctx->settings->batch_size : left;
         int64_t count = m - state->batch_row < ctx->chunk ? m - state->batch_row : ctx->chunk;
@@ -450,9 +644,13 @@ static fsgd_status NAME(run)(const fsgd_problem *problem, int64_t budget, fsgd_r
     fsgd_status status = NAME(open)(&ctx, problem, report);
     if (status != FSGD_OK) return status;
     const NAME(verbs) *verbs = NAME(verbs_for)(&ctx);
-    if (problem->data->layout == FSGD_DENSE) NAME(settle_pending)(&ctx, verbs);
+    if (problem->data->layout == FSGD_DENSE || (ctx.l1 && !ctx.late_l1))
+        NAME(settle_pending)(&ctx, verbs);
     if (state->row == 0 && state->batch_row == 0)
-        for (int64_t k = 0; k < state->padded; ++k) state->loss_sum[k] = state->row_count[k] = 0;
+        for (int64_t k = 0; k < state->padded; ++k) {
+            state->loss_sum[k] = state->row_count[k] = 0;
+            state->norm_sum[k] = state->norm_count[k] = 0;
+        }
     status = problem->settings->batch_size == 1 ? verbs->run_single(&ctx, budget)
                                                 : NAME(run_batches)(&ctx, verbs, budget);
     if (status == FSGD_OK && state->row == problem->data->n) {
@@ -474,7 +672,8 @@ static fsgd_status NAME(do_verb)(verb_name verb, const fsgd_problem *problem, co
     if (status != FSGD_OK) return status;
     const int64_t padded = problem->lanes->padded;
     const NAME(verbs) *verbs = NAME(verbs_for)(&ctx);
-    if (problem->data->layout == FSGD_DENSE) NAME(settle_pending)(&ctx, verbs);
+    if (problem->data->layout == FSGD_DENSE || (ctx.l1 && !ctx.late_l1))
+        NAME(settle_pending)(&ctx, verbs);
     for (int64_t r = 0; r < m && status == FSGD_OK; r += ctx.chunk) {
         int64_t count = m - r < ctx.chunk ? m - r : ctx.chunk;
         size_t bytes = (size_t)(count * padded) * sizeof(REAL);
@@ -517,7 +716,7 @@ static fsgd_status NAME(settle)(const fsgd_problem *problem) {
     fsgd_report report = {0};
     if (NAME(open)(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     NAME(settle_pending)(&ctx, NAME(verbs_for)(&ctx));
-    if (ctx.state->width == 1) NAME(unscale)(&ctx);
+    if (ctx.state->width == 1 && !ctx.l1) NAME(unscale)(&ctx);
     NAME(close)(&ctx);
     return FSGD_OK;
 }
@@ -540,7 +739,7 @@ static fsgd_status NAME(weights)(const fsgd_problem *problem, int average, void 
     return FSGD_OK;
 }
 
-static void NAME(loss_at)(fsgd_loss loss, int slope, int64_t n, const void *z, const void *y,
+static void NAME(loss_at)(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
                           void *out) {
     REAL one[64];
     for (int i = 0; i < 64; ++i) one[i] = 1;

@@ -183,7 +183,21 @@ static void LNAME(push_step)(NAME(context) *ctx) {
 
 /* Features of a row are brought to the present when State keeps a history: CSR, width > 1. */
 static inline int LNAME(is_lazy)(const NAME(context) *ctx) {
-    return ctx->data->layout != FSGD_DENSE && ctx->state->width > 1;
+    return ctx->data->layout != FSGD_DENSE && ctx->state->width > 1 && !ctx->l1;
+}
+
+/* Bring the features of a CSR row to the present: pending steps, or a truncation that waits. */
+static ALWAYS_INLINE void LNAME(touch_row)(NAME(context) *ctx, const LNAME(row) *row,
+                                           const fsgd_layout layout) {
+    fsgd_state *state = ctx->state;
+    if (LNAME(is_lazy)(ctx)) {
+        for (int64_t p = 0; p < row->count; ++p) LNAME(touch)(state, LNAME(feature)(row, p, layout));
+    } else if (ctx->late_l1) {
+        for (int64_t p = 0; p < row->count; ++p) {
+            REAL *w = (REAL *)state->w + LNAME(feature)(row, p, layout) * state->feature_stride;
+            NAME(truncate_late)(ctx->u, state->padded, w, w + state->vector_stride);
+        }
+    }
 }
 
 /* ------------------------------------------------------------------ score */
@@ -219,9 +233,7 @@ static ALWAYS_INLINE void LNAME(dot_row)(const NAME(context) *ctx, const LNAME(r
 /* z (padded) = x . W of one row, its features brought to the present. */
 static void LNAME(dot)(NAME(context) *ctx, const LNAME(row) *row, REAL *z) {
 #define CALL(LAYOUT)                                                                               \
-    if (LAYOUT != FSGD_DENSE && ctx->state->width > 1)                                             \
-        for (int64_t p = 0; p < row->count; ++p)                                                   \
-            LNAME(touch)(ctx->state, LNAME(feature)(row, p, LAYOUT));                              \
+    if (LAYOUT != FSGD_DENSE) LNAME(touch_row)(ctx, row, LAYOUT);                                  \
     LNAME(dot_row)(ctx, row, z, LAYOUT)
     BY_LAYOUT(CALL)
 #undef CALL
@@ -280,8 +292,7 @@ static ALWAYS_INLINE void LNAME(add_row)(NAME(context) *ctx, const LNAME(row) *r
     const int64_t stride = state->feature_stride, vector_stride = state->vector_stride;
     const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int direct = layout == FSGD_DENSE && width > 1;
-    if (layout != FSGD_DENSE && width > 1)
-        for (int64_t k = 0; k < r.count; ++k) LNAME(touch)(state, LNAME(feature)(&r, k, layout));
+    if (layout != FSGD_DENSE && width > 1) LNAME(touch_row)(ctx, &r, layout);
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         VEC D[NAME(max_width) *NAME(max_width)][NV], p[NAME(max_width)][NV];
         REAL *w = (REAL *)state->w + tile;
@@ -339,7 +350,38 @@ static void LNAME(update_and_dot)(NAME(context) *ctx, const REAL *x, const REAL 
     }
 }
 
+/* A step with an L1 penalty of one row: over all features, or, where the others may wait, over the
+ * row's. */
+static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
+    const int64_t padded = ctx->state->padded, d = ctx->data->d;
+    if (ctx->data->layout == FSGD_DENSE) {
+        for (int64_t j = 0; j < d; ++j) NAME(l1_feature)(ctx, j, row->x[j], c);
+    } else if (ctx->late_l1) {
+#define CALL(LAYOUT)                                                                               \
+    LNAME(add_row)(ctx, row, c, LAYOUT, 1);                                                        \
+    LNAME(touch_row)(ctx, row, LAYOUT)
+        BY_LAYOUT(CALL)
+#undef CALL
+        ctx->state->pending = 1;
+    } else {
+        REAL *g = ctx->spread;
+        for (int64_t p = 0; p < row->count; ++p) {
+            const int64_t j = LNAME(index)(row->indices, p, ctx->data->layout);
+            for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
+        }
+        for (int64_t j = 0; j < d; ++j) NAME(l1_feature)(ctx, j, 1, g + j * padded);
+        for (int64_t p = 0; p < row->count; ++p)
+            memset(g + LNAME(index)(row->indices, p, ctx->data->layout) * padded, 0,
+                   (size_t)padded * sizeof(REAL));
+        ctx->report->work += d * ctx->state->width * ((padded + 15) / 16);
+    }
+}
+
 static void LNAME(update_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
+    if (ctx->l1) {
+        LNAME(update_row_l1)(ctx, row, c);
+        return;
+    }
 #define CALL(LAYOUT)                                                                               \
     switch (ctx->state->width) {                                                                   \
     case 1: LNAME(add_row)(ctx, row, c, LAYOUT, 1); break;                                         \
@@ -371,8 +413,31 @@ static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) *ctx, int64_t first,
     }
 }
 
+/* The same with an L1 penalty. */
+static void LNAME(add_gradient_l1)(NAME(context) *ctx, int64_t first, int64_t last) {
+    fsgd_state *state = ctx->state;
+    const int64_t padded = state->padded, rest = NAME(grad_size)(state);
+    for (int64_t j = first; j <= last; ++j) {
+        REAL *grad = (REAL *)state->grad + j * padded;
+        REAL *w = (REAL *)state->w + j * state->feature_stride;
+        if (ctx->late_l1) {
+            for (int64_t k = 0; k < padded; ++k) w[k] += ctx->p[k] * grad[k];
+            NAME(truncate_late)(ctx->u, padded, w, w + state->vector_stride);
+        } else {
+            NAME(l1_feature)(ctx, j, 1, grad);
+        }
+        memset(grad, 0, (size_t)padded * sizeof(REAL));
+        memset(grad + rest, 0, (size_t)padded * sizeof(REAL));
+    }
+    if (ctx->late_l1) state->pending = 1;
+}
+
 static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t last) {
     const int lazy = LNAME(is_lazy)(ctx);
+    if (ctx->l1) {
+        LNAME(add_gradient_l1)(ctx, first, last);
+        return;
+    }
     for (int64_t j = first; lazy && j <= last; ++j) LNAME(touch)(ctx->state, j);
     switch (ctx->state->width + (lazy ? 2 : 0)) {
     case 1: LNAME(add_gradient)(ctx, first, last, 1, 0); break;
@@ -407,13 +472,13 @@ static ALWAYS_INLINE void LNAME(prefetch_ahead)(const NAME(context) *ctx, int64_
 static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
     enum { CSR_AHEAD = 4, DENSE_BYTES = 8192 };
     fsgd_state *state = ctx->state;
-    const int64_t n = ctx->data->n, row_bytes = ctx->data->d * (int64_t)sizeof(REAL);
+    const int64_t row_bytes = ctx->data->d * (int64_t)sizeof(REAL);
     const int lazy = LNAME(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
     const int64_t far = dense ? DENSE_BYTES / row_bytes + 1 : CSR_AHEAD;
     int dotted = 0; /* z holds x . W of this row already */
     /* Every other dense row is read from its end, while what the last one ended with is in the L1
      * cache: 1.2 times faster where W is a little larger than that (784 features, 16 lanes). */
-    for (; state->row < n && ctx->report->work < budget; ++state->row) {
+    for (; state->row < ctx->stop && ctx->report->work < budget; ++state->row) {
         const int64_t i = NAME(row_at)(ctx, state->row);
         const LNAME(row) row = LNAME(row_of)(ctx, i);
         int ticks;
@@ -426,7 +491,7 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
         if (!ticks) continue;
         NAME(plan_lanes)(ctx, ctx->count);
         if (lazy) LNAME(push_step)(ctx);
-        if (dense && state->row + 1 < n && ctx->report->work < budget) {
+        if (dense && !ctx->l1 && state->row + 1 < ctx->stop && ctx->report->work < budget) {
             const int64_t next = NAME(row_at)(ctx, state->row + 1);
             ctx->backwards = (state->row + 1) & 1;
             LNAME(update_and_dot)(ctx, row.x, LNAME(row_of)(ctx, next).x);
@@ -434,7 +499,7 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
         } else {
             LNAME(update_row)(ctx, &row, ctx->c);
         }
-        NAME(update_intercepts)(ctx, ctx->c);
+        NAME(update_intercepts)(ctx, ctx->c, ctx->count);
     }
     return FSGD_OK;
 }
@@ -512,16 +577,43 @@ static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m
     }
 }
 
+/* Whether a batch's update goes over all features, not over those of its rows. */
+static int LNAME(takes_all)(const NAME(context) *ctx) {
+    return ctx->data->layout == FSGD_DENSE || ctx->state->batch_nnz >= ctx->state->d ||
+           (ctx->l1 && !ctx->late_l1);
+}
+
+/* squares += |grad|^2. A feature that is counted is marked by an infinite rest, which the update
+ * clears: rows may share features. */
+static void LNAME(norms)(NAME(context) *ctx, const int64_t *rows, int64_t m, double *squares) {
+    fsgd_state *state = ctx->state;
+    const int64_t padded = state->padded, rest = NAME(grad_size)(state);
+    if (LNAME(takes_all)(ctx)) {
+        for (int64_t j = 0; j < state->d; ++j) {
+            const REAL *grad = (const REAL *)state->grad + j * padded;
+            for (int64_t k = 0; k < padded; ++k) squares[k] += (double)grad[k] * (double)grad[k];
+        }
+        return;
+    }
+    for (int64_t r = 0; r < m; ++r) {
+        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r);
+        for (int64_t p = 0; p < row.count; ++p) {
+            REAL *grad = (REAL *)state->grad +
+                         LNAME(index)(row.indices, p, ctx->data->layout) * padded;
+            if (grad[rest] == (REAL)INFINITY) continue;
+            grad[rest] = (REAL)INFINITY;
+            for (int64_t k = 0; k < padded; ++k) squares[k] += (double)grad[k] * (double)grad[k];
+        }
+    }
+}
+
 /* Apply the gradient: to every feature, or, on CSR with few values, to those of the batch's rows.
  */
 static void LNAME(update)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
-    int ticks = 0;
-    for (int64_t k = 0; k < state->padded; ++k) ticks |= state->batch_count[k] > 0;
-    if (!ticks) return;
     NAME(plan_lanes)(ctx, state->batch_count);
     if (LNAME(is_lazy)(ctx)) LNAME(push_step)(ctx);
-    if (ctx->data->layout == FSGD_DENSE || state->batch_nnz >= state->d) {
+    if (LNAME(takes_all)(ctx)) {
         LNAME(update_features)(ctx, 0, state->d - 1);
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
@@ -534,7 +626,7 @@ static void LNAME(update)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
         }
         ctx->report->work += state->batch_nnz * state->width * ((state->padded + 15) / 16);
     }
-    NAME(update_intercepts)(ctx, state->grad_intercept);
+    NAME(update_intercepts)(ctx, state->grad_intercept, state->batch_count);
 }
 
 /* ------------------------------------------------------------------ read-out */
@@ -549,7 +641,10 @@ static void LNAME(read_weights)(NAME(context) *ctx, int average, REAL *out) {
         const REAL *w = (const REAL *)state->w + j * state->feature_stride;
         for (int a = 0; a < width; ++a)
             memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(REAL));
-        if (width == 1)
+        if (ctx->l1)
+            for (int64_t k = 0; k < padded; ++k)
+                u[k] = NAME(truncated)(u[k], w[width * state->vector_stride + k], ctx->u[k]);
+        else if (width == 1)
             for (int64_t k = 0; k < padded; ++k) u[k] = (REAL)(state->scale[k] * (double)u[k]);
         else if (state->pending > 0)
             LNAME(catch_up)(state, u, padded, state->stamp[j], state->pending);
@@ -561,6 +656,7 @@ static void LNAME(read_weights)(NAME(context) *ctx, int average, REAL *out) {
 static const NAME(verbs) LNAME(lanes_verbs) = {
     .score = LNAME(score),
     .accumulate = LNAME(accumulate),
+    .norms = LNAME(norms),
     .update = LNAME(update),
     .run_single = LNAME(run_single),
     .catch_up_all = LNAME(catch_up_all),

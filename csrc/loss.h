@@ -1,70 +1,221 @@
 /* loss.h: the losses, each a value and a derivative in the score z under its formula.
  *
- * Template parameters as in vmath.h. The list is that of fsgd_loss and src/fastsgd/losses.py.
- * To add one: a value, a slope, a line in each switch, a line in loss.c, and its twin.
+ * Template parameters as in vmath.h. The list is that of fsgd_loss and src/fastsgd/losses.py; e is
+ * the loss's parameter. To add one: a value, a slope, a line in FSGD_EACH_LOSS, a line in loss.c,
+ * and its twin. The softmax couples the lanes of a row and a user's loss is called over arrays: they
+ * stand below the others.
  */
 
+#ifndef FSGD_EACH_LOSS
+/* A row's loss from its score alone: F(KIND, name). Squared error is the default of the switches. */
+#define FSGD_EACH_LOSS(F)                                                                          \
+    F(FSGD_LOG_LOSS, log_loss)                                                                     \
+    F(FSGD_HINGE, hinge)                                                                           \
+    F(FSGD_LINEAR, linear)                                                                         \
+    F(FSGD_SQUARED_HINGE, squared_hinge)                                                           \
+    F(FSGD_PERCEPTRON, perceptron)                                                                 \
+    F(FSGD_MODIFIED_HUBER, modified_huber)                                                         \
+    F(FSGD_HUBER, huber)                                                                           \
+    F(FSGD_EPSILON_INSENSITIVE, epsilon_insensitive)                                               \
+    F(FSGD_SQUARED_EPSILON_INSENSITIVE, squared_epsilon_insensitive)                               \
+    F(FSGD_QUANTILE, quantile)                                                                     \
+    F(FSGD_POISSON, poisson)
+#endif
+
+static inline REAL NAME(abs)(REAL x) { return x < 0 ? -x : x; }
+
 /* (z - y)^2 / 2 */
-static inline REAL NAME(squared_error_value)(REAL z, REAL y) {
-    return (REAL)0.5 * (z - y) * (z - y);
+static inline REAL NAME(squared_error_value)(REAL z, REAL y, REAL e) {
+    return (void)e, (REAL)0.5 * (z - y) * (z - y);
 }
-static inline REAL NAME(squared_error_slope)(REAL z, REAL y) { return z - y; }
+static inline REAL NAME(squared_error_slope)(REAL z, REAL y, REAL e) { return (void)e, z - y; }
 
 /* log(1 + exp(-y z)), as max(0, -y z) + log1p(exp(-|y z|)), which does not overflow */
-static inline REAL NAME(log_loss_value)(REAL z, REAL y) {
-    REAL margin = y * z, size = margin < 0 ? -margin : margin;
-    return (margin < 0 ? -margin : 0) + NAME(log1p)(NAME(exp)(-size));
+static inline REAL NAME(log_loss_value)(REAL z, REAL y, REAL e) {
+    REAL margin = y * z;
+    return (void)e, (margin < 0 ? -margin : 0) + NAME(log1p)(NAME(exp)(-NAME(abs)(margin)));
 }
 /* -y / (1 + exp(y z)) */
-static inline REAL NAME(log_loss_slope)(REAL z, REAL y) { return -y / (1 + NAME(exp)(y * z)); }
+static inline REAL NAME(log_loss_slope)(REAL z, REAL y, REAL e) {
+    return (void)e, -y / (1 + NAME(exp)(y * z));
+}
 
 /* max(0, 1 - y z); slope -y where y z <= 1 */
-static inline REAL NAME(hinge_value)(REAL z, REAL y) {
+static inline REAL NAME(hinge_value)(REAL z, REAL y, REAL e) {
     REAL gap = 1 - y * z;
-    return gap > 0 ? gap : 0;
+    return (void)e, gap > 0 ? gap : 0;
 }
-static inline REAL NAME(hinge_slope)(REAL z, REAL y) { return y * z <= 1 ? -y : 0; }
+static inline REAL NAME(hinge_slope)(REAL z, REAL y, REAL e) {
+    return (void)e, y * z <= 1 ? -y : 0;
+}
 
 /* y - z */
-static inline REAL NAME(linear_value)(REAL z, REAL y) { return y - z; }
-static inline REAL NAME(linear_slope)(REAL z, REAL y) { return (void)z, (void)y, (REAL)-1; }
+static inline REAL NAME(linear_value)(REAL z, REAL y, REAL e) { return (void)e, y - z; }
+static inline REAL NAME(linear_slope)(REAL z, REAL y, REAL e) {
+    return (void)z, (void)y, (void)e, (REAL)-1;
+}
 
-/* The slope at one score. */
-static inline REAL NAME(loss_slope)(fsgd_loss loss, REAL z, REAL y) {
-    switch (loss) {
-    case FSGD_LOG_LOSS: return NAME(log_loss_slope)(z, y);
-    case FSGD_HINGE: return NAME(hinge_slope)(z, y);
-    case FSGD_LINEAR: return NAME(linear_slope)(z, y);
-    default: return NAME(squared_error_slope)(z, y);
+/* max(0, 1 - y z)^2; slope -2 y max(0, 1 - y z) */
+static inline REAL NAME(squared_hinge_value)(REAL z, REAL y, REAL e) {
+    REAL gap = NAME(hinge_value)(z, y, e);
+    return gap * gap;
+}
+static inline REAL NAME(squared_hinge_slope)(REAL z, REAL y, REAL e) {
+    return -2 * y * NAME(hinge_value)(z, y, e);
+}
+
+/* max(0, -y z); slope -y where y z <= 0 */
+static inline REAL NAME(perceptron_value)(REAL z, REAL y, REAL e) {
+    return (void)e, y * z < 0 ? -y * z : 0;
+}
+static inline REAL NAME(perceptron_slope)(REAL z, REAL y, REAL e) {
+    return (void)e, y * z <= 0 ? -y : 0;
+}
+
+/* max(0, 1 - y z)^2 where y z >= -1, else -4 y z; slope -2 y max(0, 1 - y z), at most 4 in size */
+static inline REAL NAME(modified_huber_value)(REAL z, REAL y, REAL e) {
+    REAL gap = NAME(hinge_value)(z, y, e);
+    return y * z >= -1 ? gap * gap : -4 * y * z;
+}
+static inline REAL NAME(modified_huber_slope)(REAL z, REAL y, REAL e) {
+    REAL gap = NAME(hinge_value)(z, y, e);
+    return -2 * y * (gap < 2 ? gap : 2);
+}
+
+/* r^2 / 2 where |r| <= e, else e |r| - e^2 / 2, r = z - y; slope r, at most e in size */
+static inline REAL NAME(huber_value)(REAL z, REAL y, REAL e) {
+    REAL size = NAME(abs)(z - y);
+    return size <= e ? (REAL)0.5 * size * size : e * size - (REAL)0.5 * e * e;
+}
+static inline REAL NAME(huber_slope)(REAL z, REAL y, REAL e) {
+    REAL r = z - y;
+    r = r > e ? e : r;
+    return r < -e ? -e : r;
+}
+
+/* max(0, |z - y| - e); slope sign(z - y) where |z - y| > e */
+static inline REAL NAME(epsilon_insensitive_value)(REAL z, REAL y, REAL e) {
+    REAL excess = NAME(abs)(z - y) - e;
+    return excess > 0 ? excess : 0;
+}
+static inline REAL NAME(epsilon_insensitive_slope)(REAL z, REAL y, REAL e) {
+    REAL r = z - y;
+    return NAME(abs)(r) > e ? (REAL)(r > 0) - (REAL)(r < 0) : 0;
+}
+
+/* max(0, |z - y| - e)^2; slope 2 sign(z - y) max(0, |z - y| - e) */
+static inline REAL NAME(squared_epsilon_insensitive_value)(REAL z, REAL y, REAL e) {
+    REAL excess = NAME(epsilon_insensitive_value)(z, y, e);
+    return excess * excess;
+}
+static inline REAL NAME(squared_epsilon_insensitive_slope)(REAL z, REAL y, REAL e) {
+    REAL excess = NAME(epsilon_insensitive_value)(z, y, e);
+    return z > y ? 2 * excess : -2 * excess;
+}
+
+/* e (y - z) where y > z, else (1 - e) (z - y); slope -e, 1 - e, and 0 where they meet */
+static inline REAL NAME(quantile_value)(REAL z, REAL y, REAL e) {
+    return y > z ? e * (y - z) : (1 - e) * (z - y);
+}
+static inline REAL NAME(quantile_slope)(REAL z, REAL y, REAL e) {
+    return y > z ? -e : y < z ? 1 - e : 0;
+}
+
+/* exp(z) - y z; slope exp(z) - y */
+static inline REAL NAME(poisson_value)(REAL z, REAL y, REAL e) {
+    return (void)e, NAME(exp)(z) - y * z;
+}
+static inline REAL NAME(poisson_slope)(REAL z, REAL y, REAL e) { return (void)e, NAME(exp)(z) - y; }
+
+/* ------------------------------------------------------------------ over arrays */
+
+/* A user's function over (m) elements, in double, 64 at a time. */
+static void NAME(compiled)(fsgd_loss_function f, int64_t m, const REAL *z, const REAL *y,
+                           const REAL *s, REAL *out) {
+    double z64[64], y64[64], out64[64];
+    for (int64_t i = 0; i < m; i += 64) {
+        const int64_t count = m - i < 64 ? m - i : 64;
+        for (int64_t j = 0; j < count; ++j) z64[j] = (double)z[i + j], y64[j] = (double)y[i + j];
+        f(z64, y64, out64, count);
+        for (int64_t j = 0; j < count; ++j)
+            out[i + j] = s[i + j] > 0 ? s[i + j] * (REAL)out64[j] : 0;
     }
 }
 
-/* out_i = s_i f(z_i, y_i), zero where s_i = 0; all arrays (m) */
+/* The slope at one score, of an uncoupled loss. */
+static inline REAL NAME(loss_slope)(const fsgd_loss_spec *loss, REAL z, REAL y) {
+    const REAL e = (REAL)loss->parameter;
+    switch (loss->kind) {
+#define CASE(KIND, F)                                                                              \
+    case KIND: return NAME(F##_slope)(z, y, e);
+        FSGD_EACH_LOSS(CASE)
+#undef CASE
+    case FSGD_COMPILED: {
+        const double z64 = (double)z, y64 = (double)y;
+        double out;
+        loss->slope(&z64, &y64, &out, 1);
+        return (REAL)out;
+    }
+    default: return NAME(squared_error_slope)(z, y, e);
+    }
+}
+
+/* out_i = s_i f(z_i, y_i), zero where s_i = 0; all arrays (m). Of an uncoupled loss. */
 #define EACH(F)                                                                                    \
     do {                                                                                           \
         _Pragma("omp simd") for (int64_t i = 0; i < m; ++i) {                                      \
-            REAL f = NAME(F)(z[i], y[i]);                                                          \
+            REAL f = NAME(F)(z[i], y[i], e);                                                       \
             out[i] = s[i] > 0 ? s[i] * f : 0;                                                      \
         }                                                                                          \
     } while (0)
 
-static void NAME(loss_slopes)(fsgd_loss loss, int64_t m, const REAL *z, const REAL *y,
+static void NAME(loss_slopes)(const fsgd_loss_spec *loss, int64_t m, const REAL *z, const REAL *y,
                               const REAL *s, REAL *restrict out) {
-    switch (loss) {
-    case FSGD_LOG_LOSS: EACH(log_loss_slope); break;
-    case FSGD_HINGE: EACH(hinge_slope); break;
-    case FSGD_LINEAR: EACH(linear_slope); break;
+    const REAL e = (REAL)loss->parameter;
+    switch (loss->kind) {
+#define CASE(KIND, F)                                                                              \
+    case KIND: EACH(F##_slope); break;
+        FSGD_EACH_LOSS(CASE)
+#undef CASE
+    case FSGD_COMPILED: NAME(compiled)(loss->slope, m, z, y, s, out); break;
     default: EACH(squared_error_slope); break;
     }
 }
 
-static void NAME(loss_values)(fsgd_loss loss, int64_t m, const REAL *z, const REAL *y,
+static void NAME(loss_values)(const fsgd_loss_spec *loss, int64_t m, const REAL *z, const REAL *y,
                               const REAL *s, REAL *restrict out) {
-    switch (loss) {
-    case FSGD_LOG_LOSS: EACH(log_loss_value); break;
-    case FSGD_HINGE: EACH(hinge_value); break;
-    case FSGD_LINEAR: EACH(linear_value); break;
+    const REAL e = (REAL)loss->parameter;
+    switch (loss->kind) {
+#define CASE(KIND, F)                                                                              \
+    case KIND: EACH(F##_value); break;
+        FSGD_EACH_LOSS(CASE)
+#undef CASE
+    case FSGD_COMPILED: NAME(compiled)(loss->value, m, z, y, s, out); break;
     default: EACH(squared_error_value); break;
     }
 }
 #undef EACH
+
+/* The softmax of m rows of lanes (m, padded): values s log(sum_k exp(z_k) / exp(z_c)), c the lane
+ * where y is +1, the same in every lane; slopes s (exp(z_k) / sum_j exp(z_j) - (1 in lane c)). Lanes
+ * of weight zero take no part. Either output may be NULL; `values` may be z. */
+static void NAME(softmax)(int64_t m, int64_t padded, const REAL *z, const REAL *y, const REAL *s,
+                          REAL *values, REAL *slopes) {
+    for (int64_t r = 0; r < m; ++r, z += padded, y += padded, s += padded) {
+        REAL top = -INFINITY, own = 0, sum = 0;
+        for (int64_t k = 0; k < padded; ++k) top = s[k] > 0 && z[k] > top ? z[k] : top;
+        for (int64_t k = 0; k < padded; ++k) {
+            const REAL part = s[k] > 0 ? NAME(exp)(z[k] - top) : 0;
+            own += s[k] > 0 && y[k] > 0 ? z[k] : 0;
+            sum += part;
+            if (slopes) slopes[k] = part;
+        }
+        const REAL value = top + (REAL)log((double)sum) - own, by = 1 / sum;
+        for (int64_t k = 0; k < padded; ++k) {
+            if (slopes) slopes[k] = s[k] > 0 ? s[k] * (slopes[k] * by - (REAL)(y[k] > 0)) : 0;
+            if (values) values[k] = s[k] > 0 ? s[k] * value : 0;
+        }
+        values = values ? values + padded : NULL;
+        slopes = slopes ? slopes + padded : NULL;
+    }
+}

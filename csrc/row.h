@@ -33,7 +33,24 @@ static ALWAYS_INLINE REAL NAME(dot)(const REAL *x, const REAL *w, int64_t n) {
     return NAME(wide_sum)((a0 + a1) + (a2 + a3));
 }
 
-/* One update of all features: u += D u + p g, where g_j = factor * x_j. width 1 has no D. */
+/* Truncate all weights, q following them. */
+static void NAME(row_truncate)(NAME(context) *ctx) {
+    const fsgd_state *state = ctx->state;
+    const int64_t n = ctx->row_stride, start = ctx->settings->average, N = state->t[0] - start;
+    REAL *w = state->w, *paid = w + state->width * n, *q = w + (state->width - 1) * n;
+    const REAL u = ctx->u[0];
+    if (start > 0 && N > 0)
+        _Pragma("omp simd") for (int64_t j = 0; j < n; ++j)
+            q[j] -= (REAL)N * (NAME(truncated)(w[j], paid[j], u) - w[j]);
+    _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) {
+        const REAL after = NAME(truncated)(w[j], paid[j], u);
+        paid[j] = NAME(paid_then)(w[j], after, paid[j], u);
+        w[j] = after;
+    }
+}
+
+/* One update of all features: u += D u + p g, where g_j = factor * x_j. width 1 has no D, but with
+ * L1 a decay of w. */
 static ALWAYS_INLINE void NAME(row_update)(NAME(context) *ctx, const int width, const REAL *x,
                                            REAL factor) {
     const int64_t n = ctx->row_stride;
@@ -44,6 +61,8 @@ static ALWAYS_INLINE void NAME(row_update)(NAME(context) *ctx, const int width, 
         p[a] = ctx->p[a] * factor;
         for (int b = 0; width > 1 && b < width; ++b) D[a][b] = ctx->D[a * width + b];
     }
+    if (width == 1 && ctx->l1 && ctx->D[0] != 0)
+        _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) w[j] += ctx->D[0] * w[j];
     for (int64_t j = 0; j < n; j += NAME(wide_count)) {
         NAME(wide) old[NAME(max_width)], g = NAME(wide_at)(x + j);
         for (int a = 0; a < width; ++a) u[a] = (NAME(wide) *)(w + a * n + j), old[a] = *u[a];
@@ -53,6 +72,7 @@ static ALWAYS_INLINE void NAME(row_update)(NAME(context) *ctx, const int width, 
             *u[a] = old[a] + change;
         }
     }
+    if (ctx->l1) NAME(row_truncate)(ctx);
 }
 
 /* ------------------------------------------------------------------ single samples */
@@ -69,7 +89,7 @@ static void NAME(add_losses)(NAME(context) *ctx, NAME(loss_buffer) *buffer) {
     double sum = ctx->state->loss_sum[0];
     for (int i = buffer->count; i < NAME(loss_block); ++i)
         buffer->z[i] = 0, buffer->y[i] = 1, buffer->s[i] = 0;
-    NAME(loss_values)(ctx->settings->loss, NAME(loss_block), buffer->z, buffer->y, buffer->s,
+    NAME(loss_values)(&ctx->settings->loss, NAME(loss_block), buffer->z, buffer->y, buffer->s,
                       values);
     for (int i = 0; i < buffer->count; ++i) sum += (double)values[i];
     ctx->state->loss_sum[0] = sum;
@@ -84,14 +104,13 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t bu
     const int64_t n = ctx->data->n, stride = ctx->row_stride, cost = ctx->data->d * width + 16;
     const int64_t far = 8192 / (stride * (int64_t)sizeof(REAL)) + AHEAD +
                         1; /* rows to prefetch ahead */
-    const fsgd_loss loss = ctx->settings->loss;
-    const double one = 1;
+    const fsgd_loss_spec *loss = &ctx->settings->loss;
     REAL *w = state->w, *b = state->intercept;
     NAME(loss_buffer) buffer = {0};
     fsgd_status status = FSGD_OK;
     for (int64_t r = state->row; r < state->row + AHEAD && r < n; ++r)
         NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring))*stride);
-    for (; state->row < n && ctx->report->work < budget; ++state->row) {
+    for (; state->row < ctx->stop && ctx->report->work < budget; ++state->row) {
         const int64_t r = state->row, i = NAME(row_at)(ctx, r);
         const REAL *x = ctx->rows + (r % NAME(ring))*stride;
         REAL y, s;
@@ -113,9 +132,20 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t bu
         if (++buffer.count == NAME(loss_block)) NAME(add_losses)(ctx, &buffer);
 
         REAL c = s * NAME(loss_slope)(loss, z, y);
-        NAME(plan)(ctx, 1, width, &one);
-        if (width > 1 || c != 0) NAME(row_update)(ctx, width, x, c);
-        NAME(update_intercept)(ctx, 1, width, &c);
+        double count = 1;
+        if (!(c - c == 0)) {
+            status = NAME(nonfinite)(ctx, i);
+            break;
+        }
+        if (__builtin_expect(NAME(to_examine)(ctx), 0)) {
+            ctx->c[0] = c, ctx->s[0] = s, ctx->count[0] = count;
+            NAME(loss_values)(loss, 1, &z, &y, &s, ctx->v);
+            NAME(examine)(ctx, i);
+            c = ctx->c[0], count = ctx->count[0];
+        }
+        NAME(plan)(ctx, 1, width, &count);
+        if (width > 1 || ctx->l1 || c != 0) NAME(row_update)(ctx, width, x, c);
+        NAME(update_intercept)(ctx, 1, width, &c, &count);
     }
     NAME(add_losses)(ctx, &buffer);
     return status;
@@ -179,6 +209,16 @@ static void NAME(row_accumulate)(NAME(context) *ctx, const int64_t *rows, int64_
     NAME(add)(g_b, 1, sum);
 }
 
+/* squares += |grad|^2 */
+static void NAME(row_norms)(NAME(context) *ctx, const int64_t *rows, int64_t m, double *squares) {
+    const REAL *g = ctx->state->grad;
+    double sum = 0;
+    (void)rows, (void)m;
+    _Pragma("omp simd reduction(+ : sum)") for (int64_t j = 0; j < ctx->row_stride; ++j)
+        sum += (double)g[j] * (double)g[j];
+    squares[0] += sum;
+}
+
 static void NAME(row_update_batch)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     const double count = state->batch_count[0];
@@ -195,7 +235,7 @@ static void NAME(row_update_batch)(NAME(context) *ctx, const int64_t *rows, int6
             break;
         default: NAME(plan)(ctx, 1, 3, &count); NAME(row_update)(ctx, 3, state->grad, 1);
         }
-        NAME(update_intercept)(ctx, 1, (int)state->width, state->grad_intercept);
+        NAME(update_intercept)(ctx, 1, (int)state->width, state->grad_intercept, &count);
         memset(state->grad, 0, 2 * (size_t)ctx->row_stride * sizeof(REAL));
     }
     ctx->report->work += state->d * state->width;
@@ -204,6 +244,7 @@ static void NAME(row_update_batch)(NAME(context) *ctx, const int64_t *rows, int6
 static const NAME(verbs) NAME(row_verbs) = {
     .score = NAME(row_score),
     .accumulate = NAME(row_accumulate),
+    .norms = NAME(row_norms),
     .update = NAME(row_update_batch),
     .run_single = NAME(row_run_single),
 };

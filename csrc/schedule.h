@@ -8,9 +8,13 @@
  *     invscaling    eta0 / t^power_t
  *     step          eta0 decay^floor(e / step_epochs)
  *     exponential   eta0 decay^e
- *     cosine        eta0 (1 + cos(pi min(1, e / total_epochs))) / 2
+ *     cosine        eta0 (f + (1 - f) (1 + cos(pi x)) / 2)
+ *     polynomial    eta0 (f + (1 - f) (1 - x)^power)
+ *     one_cycle     from eta0 / 25 up to eta0 at x = rise, then down to eta0 / 250,000, by half
+ *                   cosines
+ *     callable      given
  *
- * each times min(1, t / warmup_steps) while warming up.
+ * with x = min(1, e / total_epochs) and f = final, each times min(1, t / warmup_steps) while warming up.
  */
 #ifndef FASTSGD_SCHEDULE_H
 #define FASTSGD_SCHEDULE_H
@@ -25,18 +29,32 @@ static inline double fsgd_inverse_power(double x, double power) {
     return power == 1.0 ? 1.0 / x : power == 0.5 ? 1.0 / sqrt(x) : pow(x, -power);
 }
 
+/* From 1 at x = 0 to 0 at x = 1 */
+static inline double fsgd_half_cosine(double x) { return 0.5 * (1.0 + cos(3.141592653589793 * x)); }
+
+static inline double fsgd_one_cycle(double x, double rise) {
+    if (x < rise) return 1.0 + (1.0 / 25.0 - 1.0) * fsgd_half_cosine(x / rise);
+    return 4e-6 + (1.0 - 4e-6) * fsgd_half_cosine((x - rise) / (1.0 - rise));
+}
+
 /* The part of a rate that all lanes at update t share: eta = eta0 * factor, but for "inverse". */
 static inline double fsgd_schedule_factor(const fsgd_schedule *s, double t, double e) {
     double factor = 1.0;
     switch (s->kind) {
     case FSGD_CONSTANT:
+    case FSGD_CALLABLE:
     case FSGD_INVERSE: break;
     case FSGD_INVSCALING: factor = fsgd_inverse_power(t, s->power_t); break;
     case FSGD_STEP: factor = pow(s->decay, floor(e / s->step_epochs)); break;
     case FSGD_EXPONENTIAL: factor = pow(s->decay, e); break;
     case FSGD_COSINE:
-        factor = 0.5 * (1.0 + cos(3.141592653589793 * fmin(1.0, e / s->total_epochs)));
+        factor = s->final + (1.0 - s->final) * fsgd_half_cosine(fmin(1.0, e / s->total_epochs));
         break;
+    case FSGD_POLYNOMIAL:
+        factor = s->final +
+                 (1.0 - s->final) * pow(1.0 - fmin(1.0, e / s->total_epochs), s->power);
+        break;
+    case FSGD_ONE_CYCLE: factor = fsgd_one_cycle(fmin(1.0, e / s->total_epochs), s->rise); break;
     }
     return t < s->warmup_steps ? factor * (t / s->warmup_steps) : factor;
 }

@@ -12,11 +12,14 @@ import scipy.sparse as sp
 from fastsgd import _core, reference, solver
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.schedules import Schedule
 
 ISAS = _core.isas()
 DTYPES = (np.float32, np.float64)
 LAYOUTS = ("dense", "csr32", "csr64")
 MOMENTA = ((0.0, False), (0.9, False), (0.8, True))
+PENALTIES = ("l2", "l1", "elasticnet", None)
+ELEMENTWISE = tuple(name for name, loss in LOSSES.items() if not loss.coupled)
 LANE_COUNTS = (1, 3, 6, 16, 19)  # one; padded to 4, 8, 16; more than a tile
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 """Norm-wise relative difference allowed between core and twin."""
@@ -30,13 +33,15 @@ class Table:
     y: np.ndarray  # (n, 2): a real target, and a class label from 0 to 3
     weight: np.ndarray  # (n,), three of them zero
 
-    def data(self, dtype, layout: str, *, sign: bool, weighted: bool = False) -> Data:
+    def data(
+        self, dtype, layout: str, *, sign: bool, weighted: bool = False, count: bool = False
+    ) -> Data:
         X = self.X.astype(dtype)
         if layout != "dense":
             X = sp.csr_array(X)
             index = np.int32 if layout == "csr32" else np.int64
             X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
-        y = self.y[:, 1] if sign else self.y[:, :2]
+        y = self.y[:, 1] if sign else 0.25 * np.abs(self.y) if count else self.y
         return Data(X, y.astype(dtype), self.weight.astype(dtype) if weighted else None)
 
 
@@ -56,35 +61,79 @@ def table(n: int = 23, d: int = 19, seed: int = 0) -> Table:
 
 
 def sign_targets(loss: str) -> bool:
-    return "real" not in LOSSES[loss].targets
+    return LOSSES[loss].targets == {"sign"}
 
 
-def lanes(k: int, loss: str) -> Lanes:
-    """K lanes that differ in all they can."""
-    sign = sign_targets(loss)
+def targets_of(loss: str) -> dict[str, bool]:
+    """What Table.data needs to know of a loss."""
+    return {"sign": sign_targets(loss), "count": LOSSES[loss].targets == {"count"}}
+
+
+def penalties_of(loss: str) -> tuple[str | None, ...]:
+    """The penalties a loss can do with."""
+    return ("l2", "elasticnet") if LOSSES[loss].infimum == -np.inf else PENALTIES
+
+
+def schedule_of(kind: str, **constants) -> Schedule:
+    """A schedule of the kind; a user's function that depends on step and epoch."""
+    function = (
+        (lambda step, epoch: 0.02 / (1.0 + 0.05 * step + 0.1 * epoch))
+        if (kind == "callable")
+        else None
+    )
+    return Schedule(kind, function=function, **constants)
+
+
+def lanes(k: int, loss: str, penalty: str | None = "l2") -> Lanes:
+    """K lanes that differ in all they can; those of a softmax differ in their classes."""
+    sign, coupled, smoothness = sign_targets(loss), LOSSES[loss].coupled, LOSSES[loss].smoothness
+    strength = np.geomspace(0.001, 0.1, k)
     return Lanes(
         k,
-        alpha=np.geomspace(0.001, 0.1, k),
-        eta0=np.linspace(0.01, 0.02, k),
+        alpha=strength if penalty in ("l2", "elasticnet") else 0.0,
+        l1=0.3 * strength if penalty in ("l1", "elasticnet") else 0.0,
+        pull=0.05 * (np.arange(k) % 2),
+        eta0=np.linspace(0.01, 0.02, k) / (smoothness if 1.0 < smoothness < np.inf else 1.0),
         mu=np.linspace(0.0, 0.5, k),
         target=0 if sign else np.arange(k) % 2,
-        label=np.arange(k) % 4,
+        label=np.arange(k) if coupled else np.arange(k) % 4,
         weight_positive=np.linspace(1.0, 2.0, k),
         weight_negative=np.linspace(1.0, 0.5, k),
     )
 
 
-def train_twin(data: Data, of: Lanes, settings: Settings, epochs: int = 3) -> reference.State:
+def prepare(state: reference.State | solver.State, data: Data) -> None:
+    """Give the lanes different rate factors, and weights to start from: sums of equal steps would
+    come back to the kink of a perceptron at 0."""
+    k = len(state.rate_factor)
+    rng = np.random.default_rng(1)
+    state.rate_factor[:] = np.linspace(1.0, 0.6, k)
+    state.set_weights(*(rng.normal(scale=0.1, size=s).astype(np.float32) for s in ((k, data.d), k)))
+
+
+def train_twin(
+    data: Data, of: Lanes, settings: Settings, epochs: int = 3, prepared: bool = False
+) -> reference.State:
     state = reference.State(data, of, settings)
+    if prepared:
+        prepare(state, data)
     for _ in range(epochs):
         reference.run_epoch(data, of, settings, state)
     return state
 
 
 def train_core(
-    data: Data, of: Lanes, settings: Settings, isa: str | None = None, epochs: int = 3, budget=10**9
+    data: Data,
+    of: Lanes,
+    settings: Settings,
+    isa: str | None = None,
+    epochs: int = 3,
+    budget: int = 10**9,
+    prepared: bool = False,
 ) -> solver.State:
     state = solver.State(data, of, settings)
+    if prepared:
+        prepare(state, data)
     run = _core.Run(data, of, settings, state, isa=isa)
     while state.epoch < epochs:
         run.advance(budget)
@@ -92,13 +141,14 @@ def train_core(
 
 
 def difference(core: solver.State, twin: reference.State, settings: Settings) -> float:
-    """Norm-wise relative difference of weights, intercepts and losses, the largest of them."""
+    """Norm-wise relative difference of weights, intercepts, losses and gradient norms: the largest."""
     pairs = zip(
-        (*core.weights(settings), core.loss_sum),
-        (*twin.weights(settings), twin.loss_sum),
+        (*core.weights(settings), core.loss_sum, np.sqrt(core.norm_sum)),
+        (*twin.weights(settings), twin.loss_sum, np.sqrt(twin.norm_sum)),
+        (1e-3, 1e-3, 1e-3, 1.0),  # the gradient norm of a single row may be a small difference
         strict=True,
     )
-    return max(float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-3)) for a, b in pairs)
+    return max(float(np.linalg.norm(a - b) / max(np.linalg.norm(b), s)) for a, b, s in pairs)
 
 
 def grid(**axes):

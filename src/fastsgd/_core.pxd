@@ -19,12 +19,25 @@ cdef extern from "fastsgd.h" nogil:
 
     ctypedef enum fsgd_loss:
         FSGD_N_LOSSES
+        FSGD_COMPILED
+        FSGD_SOFTMAX
+
+    ctypedef void (*fsgd_loss_function)(const double *, const double *, double *, int64_t) noexcept
+
+    ctypedef struct fsgd_loss_spec:
+        fsgd_loss kind
+        double parameter
+        fsgd_loss_function value
+        fsgd_loss_function slope
+
+    ctypedef enum fsgd_step:
+        pass
 
     ctypedef enum fsgd_sampling:
         pass
 
     ctypedef enum fsgd_schedule_kind:
-        pass
+        FSGD_CALLABLE
 
     ctypedef struct fsgd_loss_info:
         const char *name
@@ -32,6 +45,8 @@ cdef extern from "fastsgd.h" nogil:
         double infimum
         int takes_real
         int takes_sign
+        int takes_count
+        int coupled
 
     ctypedef struct fsgd_data:
         int64_t n
@@ -49,6 +64,8 @@ cdef extern from "fastsgd.h" nogil:
         int64_t k
         int64_t padded
         const double *alpha
+        const double *l1
+        const double *pull
         const double *eta0
         const double *mu
         const double *label
@@ -63,15 +80,20 @@ cdef extern from "fastsgd.h" nogil:
         double step_epochs
         double total_epochs
         double warmup_steps
+        double power
+        double final
+        double rise
 
     ctypedef struct fsgd_settings:
-        fsgd_loss loss
+        fsgd_loss_spec loss
+        fsgd_step step
         int sign_targets
         int fit_intercept
         int nesterov
         double momentum
         int64_t average
         int64_t batch_size
+        double clip_norm
         fsgd_sampling sampling
         uint64_t seed
         fsgd_schedule schedule
@@ -82,11 +104,14 @@ cdef extern from "fastsgd.h" nogil:
         int64_t k
         int64_t padded
         int64_t width
+        int64_t vectors
         int64_t feature_stride
         int64_t vector_stride
         void *w
         void *intercept
         double *scale
+        double *l1_total
+        double *rate_factor
         double *active
         int64_t *t
         int64_t epoch
@@ -98,6 +123,8 @@ cdef extern from "fastsgd.h" nogil:
         void *grad_intercept
         double *loss_sum
         double *row_count
+        double *norm_sum
+        double *norm_count
         int64_t history_size
         int64_t pending
         void *history
@@ -117,6 +144,9 @@ cdef extern from "fastsgd.h" nogil:
         const fsgd_settings *settings
         fsgd_state *state
         const int64_t *order
+        const double *rates
+        int64_t rates_row
+        int64_t stop_row
 
     ctypedef struct fsgd_kernels:
         const char *isa
@@ -126,7 +156,7 @@ cdef extern from "fastsgd.h" nogil:
         fsgd_status (*accumulate)(const fsgd_problem *, const int64_t *, int64_t, const void *) noexcept nogil
         fsgd_status (*weights)(const fsgd_problem *, int, void *, void *) noexcept nogil
         fsgd_status (*settle)(const fsgd_problem *) noexcept nogil
-        void (*loss)(fsgd_dtype, fsgd_loss, int, int64_t, const void *, const void *, void *) noexcept nogil
+        void (*loss)(fsgd_dtype, const fsgd_loss_spec *, int, int64_t, const void *, const void *, void *) noexcept nogil
 
     const fsgd_kernels *fsgd_kernels_for(const char *isa)
     const char *const *fsgd_isas()

@@ -7,15 +7,22 @@ import os
 
 import numpy as np
 from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.string cimport memset
 
 from . import problem as _problem
 from .exceptions import DivergenceError
-from .losses import LOSSES
+from .losses import LOSSES, CompiledLoss
+from .problem import LANE_NUMBERS, STEPS
 from .sampling import SAMPLINGS
 from .schedules import SCHEDULES
 
 cdef int64_t CHECK_ROWS = 1 << 16  # rows of a CSR matrix checked between two looks at signals
 cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 2 ms
+cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is asked for at a time
+PER_LANE = (  # arrays of a state with one number for each lane, and what they start from
+    ("scale", 1.0), ("l1_total", 0.0), ("rate_factor", 1.0), ("active", 1.0), ("batch_count", 0.0),
+    ("loss_sum", 0.0), ("row_count", 0.0), ("norm_sum", 0.0), ("norm_count", 0.0),
+)
 
 
 cdef void *pointer(array) except? NULL:
@@ -71,7 +78,7 @@ def isa():
 
 
 def loss_infos():
-    """What the core knows of its losses: (name, smoothness, infimum, targets) in its order."""
+    """What the core knows of its losses, in its order: (name, smoothness, infimum, targets, coupled)."""
     cdef fsgd_loss_info info
     cdef int i
     infos = []
@@ -79,19 +86,38 @@ def loss_infos():
         info = fsgd_losses[i]
         targets = {"real"} if info.takes_real else set()
         targets |= {"sign"} if info.takes_sign else set()
-        infos.append((info.name.decode(), info.smoothness, info.infimum, frozenset(targets)))
+        targets |= {"count"} if info.takes_count else set()
+        infos.append((
+            info.name.decode(), info.smoothness, info.infimum, frozenset(targets), bool(info.coupled)
+        ))
     return tuple(infos)
 
 
-def loss_at(name, z, y, *, slope=False, isa=None):
-    """Value or slope of a loss, elementwise over two arrays of one dtype, by the core's kernels."""
+cdef fsgd_loss_spec loss_spec(loss, double parameter):
+    """The loss of a name, or a user's own, for the core."""
+    cdef fsgd_loss_spec spec
+    spec.kind, spec.parameter = FSGD_COMPILED, parameter
+    spec.value = spec.slope = NULL
+    if isinstance(loss, CompiledLoss):
+        spec.value = <fsgd_loss_function><uintptr_t>loss.value_address
+        spec.slope = <fsgd_loss_function><uintptr_t>loss.slope_address
+    else:
+        spec.kind = <fsgd_loss><int>list(LOSSES).index(loss)
+    return spec
+
+
+def loss_at(loss, z, y, *, parameter=0.1, slope=False, isa=None):
+    """Value or slope of an uncoupled loss, elementwise over two arrays of one dtype, by the core."""
+    cdef fsgd_loss_spec spec = loss_spec(loss, parameter)
+    if spec.kind == FSGD_SOFTMAX:
+        raise ValueError("the softmax is a loss of whole rows")
     z = np.ascontiguousarray(z)
     y = np.ascontiguousarray(y, dtype=z.dtype)
     if z.shape != y.shape or z.dtype not in (np.float32, np.float64):
         raise ValueError(f"z and y must be float32 or float64 of one shape, got {z.shape}, {y.shape}")
     out = np.empty_like(z)
     kernels_for(isa).loss(
-        dtype_code(z.dtype), <fsgd_loss><int>list(LOSSES).index(name), slope, z.size,
+        dtype_code(z.dtype), &spec, slope, z.size,
         pointer(z), pointer(y), pointer(out),
     )
     return out
@@ -187,32 +213,35 @@ cdef class State:
 
     def __init__(self, data, lanes, settings):
         _problem.check(data, lanes, settings)
-        self._allocate(data.X.dtype, data.d, lanes.k, settings.width, settings.batch_size > 1)
-        if hasattr(data.X, "indptr") and settings.width > 1:
+        vectors = settings.width + bool(lanes.l1.any())
+        self._allocate(
+            data.X.dtype, (data.d, lanes.k, settings.width, vectors), settings.batch_size > 1
+        )
+        if data.sparse and vectors == settings.width > 1:
             self.keep_history()
 
-    cdef _allocate(self, dtype, int64_t d, int64_t k, int64_t width, batched):
+    cdef _allocate(self, dtype, sizes, batched):
+        cdef int64_t d, k, width, vectors
+        d, k, width, vectors = sizes
         cdef int64_t padded = fsgd_padded_lanes(k)
         cdef int64_t rows = fsgd_padded_features(d) if k == 1 else d
-        cdef object shape = [width, rows] if k == 1 else [d, width, padded]
+        cdef object shape = [vectors, rows] if k == 1 else [d, vectors, padded]
         self.dtype = np.dtype(dtype)
         self.c.dtype = dtype_code(dtype)
         self.c.d, self.c.k, self.c.padded, self.c.width = d, k, padded, width
-        self.c.feature_stride = 1 if k == 1 else width * padded
+        self.c.vectors = vectors
+        self.c.feature_stride = 1 if k == 1 else vectors * padded
         self.c.vector_stride = rows if k == 1 else padded
         self.arrays = {
             "w": aligned_zeros(shape, dtype),
             "intercept": aligned_zeros((width, padded), dtype),
-            "scale": aligned_zeros(padded, np.float64),
-            "active": aligned_zeros(padded, np.float64),
             "t": aligned_zeros(padded, np.int64),
-            "batch_count": aligned_zeros(padded, np.float64),
             "grad_intercept": aligned_zeros([2, padded], dtype),
-            "loss_sum": aligned_zeros(padded, np.float64),
-            "row_count": aligned_zeros(padded, np.float64),
         }
-        self.arrays["scale"][:] = 1.0
-        self.arrays["active"][:k] = 1.0
+        for name, start in PER_LANE:
+            self.arrays[name] = aligned_zeros(padded, np.float64)
+            self.arrays[name][:] = start
+        self.arrays["active"][k:] = 0.0
         if batched:
             self.arrays["grad"] = aligned_zeros([2, rows, padded], dtype)
         self._bind()
@@ -221,6 +250,10 @@ cdef class State:
         self.c.w = pointer(self.arrays["w"])
         self.c.intercept = pointer(self.arrays["intercept"])
         self.c.scale = <double *>pointer(self.arrays["scale"])
+        self.c.l1_total = <double *>pointer(self.arrays["l1_total"])
+        self.c.rate_factor = <double *>pointer(self.arrays["rate_factor"])
+        self.c.norm_sum = <double *>pointer(self.arrays["norm_sum"])
+        self.c.norm_count = <double *>pointer(self.arrays["norm_count"])
         self.c.active = <double *>pointer(self.arrays["active"])
         self.c.t = <int64_t *>pointer(self.arrays["t"])
         self.c.batch_count = <double *>pointer(self.arrays["batch_count"])
@@ -249,7 +282,7 @@ cdef class State:
 
     def __reduce__(self):
         counters = {
-            "d": self.c.d, "k": self.c.k, "width": self.c.width,
+            "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
             "epoch": self.c.epoch, "row": self.c.row, "batch_row": self.c.batch_row,
             "batch_nnz": self.c.batch_nnz, "pending": self.c.pending,
         }
@@ -258,9 +291,7 @@ cdef class State:
 
     cdef _restore(self, fields):
         arrays = fields["arrays"]
-        self._allocate(
-            np.dtype(fields["dtype"]), fields["d"], fields["k"], fields["width"], "grad" in arrays
-        )
+        self._allocate(np.dtype(fields["dtype"]), fields["sizes"], "grad" in arrays)
         if "history" in arrays:
             self.keep_history()
         for name, array in arrays.items():
@@ -291,6 +322,18 @@ cdef class State:
     @property
     def row_count(self):
         return self.arrays["row_count"][:self.c.k]
+
+    @property
+    def rate_factor(self):
+        return self.arrays["rate_factor"][:self.c.k]
+
+    @property
+    def norm_sum(self):
+        return self.arrays["norm_sum"][:self.c.k]
+
+    @property
+    def norm_count(self):
+        return self.arrays["norm_count"][:self.c.k]
 
     @property
     def epoch(self):
@@ -324,6 +367,7 @@ cdef class State:
         for name in ("w", "intercept"):
             self.arrays[name][...] = 0
         self.arrays["scale"][:] = 1.0
+        self.arrays["l1_total"][:] = 0.0
         self.c.pending = 0
         if "stamp" in self.arrays:
             self.arrays["stamp"][:] = 0
@@ -356,12 +400,16 @@ cdef class State:
         cdef fsgd_lanes lanes
         cdef fsgd_settings settings
         cdef fsgd_problem problem
+        memset(&data, 0, sizeof(data))
+        memset(&lanes, 0, sizeof(lanes))
+        memset(&settings, 0, sizeof(settings))
+        memset(&problem, 0, sizeof(problem))
         nothing = np.zeros(self.c.padded)
         coef = np.empty((self.c.k, self.c.d), dtype=self.dtype)
         intercept = np.empty(self.c.k, dtype=self.dtype)
         data.d, data.dtype, data.layout = self.c.d, self.c.dtype, FSGD_CSR32
         lanes.k, lanes.padded = self.c.k, self.c.padded
-        lanes.label = lanes.weight_positive = lanes.weight_negative = <double *>pointer(nothing)
+        lanes.alpha = lanes.label = lanes.weight_positive = lanes.weight_negative = <double *>pointer(nothing)
         settings.average, settings.sign_targets = average, 0
         problem.data, problem.lanes, problem.settings = &data, &lanes, &settings
         problem.state, problem.order = &self.c, NULL
@@ -394,6 +442,10 @@ cdef class Run:
     cdef int64_t order_epoch
     cdef int64_t order_done  # draws of order_epoch that are made
     cdef double last_rate    # of lane 0
+    cdef object schedule     # a user's, or None
+    cdef object rates        # (RATE_BATCHES, padded) its rates
+    cdef int64_t rates_epoch # of the epoch they are for
+    cdef bint in_step        # all lanes tick at every batch
 
     def __init__(self, data, lanes, settings, State state not None, isa=None):
         _problem.check(data, lanes, settings)
@@ -403,8 +455,9 @@ cdef class Run:
         self._bind_data(data)
         self._bind_lanes(lanes, data.y.shape[1])
         self._bind_settings(settings)
-        if (state.dtype, state.c.d, state.c.k, state.c.width) != (
-            data.X.dtype, data.d, lanes.k, settings.width
+        vectors = settings.width + bool(lanes.l1.any())
+        if (state.dtype, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
+            data.X.dtype, data.d, lanes.k, settings.width, vectors
         ):
             raise ValueError("state does not fit data, lanes and settings")
         if self.settings.batch_size > 1 and state.c.grad == NULL:
@@ -416,11 +469,13 @@ cdef class Run:
                 f"state is at row {state.c.batch_row} of an open batch; batch_size={settings.batch_size} "
                 f"and {self.data.n} rows have no such batch"
             )
-        if self.data.layout != FSGD_DENSE and settings.width > 1:
+        if self.data.layout != FSGD_DENSE and vectors == settings.width > 1:
             state.keep_history()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
         self.problem.settings, self.problem.state = &self.settings, &state.c
-        self.problem.order = NULL
+        self.problem.order, self.problem.rates = NULL, NULL
+        self.problem.rates_row, self.problem.stop_row = 0, self.data.n
+        self._bind_schedule(data, lanes, settings)
         self.order, self.order_epoch, self.order_done = None, -1, 0
         if settings.sampling != "sequential":
             self.order = np.empty(self.data.n, dtype=np.int64)
@@ -464,7 +519,7 @@ cdef class Run:
     cdef _bind_lanes(self, lanes, n_targets):
         cdef int64_t padded = fsgd_padded_lanes(lanes.k)
         held = {}
-        for name in ("alpha", "eta0", "mu", "label", "weight_positive", "weight_negative"):
+        for name in LANE_NUMBERS:
             held[name] = np.zeros(padded)
             held[name][:lanes.k] = getattr(lanes, name)
         target = np.zeros(padded, dtype=np.int64)
@@ -472,6 +527,8 @@ cdef class Run:
         self.held.extend([*held.values(), target])
         self.lanes.k, self.lanes.padded = lanes.k, padded
         self.lanes.alpha = <double *>pointer(held["alpha"])
+        self.lanes.l1 = <double *>pointer(held["l1"])
+        self.lanes.pull = <double *>pointer(held["pull"])
         self.lanes.eta0 = <double *>pointer(held["eta0"])
         self.lanes.mu = <double *>pointer(held["mu"])
         self.lanes.label = <double *>pointer(held["label"])
@@ -481,7 +538,10 @@ cdef class Run:
 
     cdef _bind_settings(self, settings):
         cdef fsgd_settings *c = &self.settings
-        c.loss = <fsgd_loss><int>list(LOSSES).index(settings.loss)
+        c.loss = loss_spec(settings.loss, settings.loss_parameter)
+        c.step = <fsgd_step><int>STEPS.index(settings.step)
+        c.clip_norm = settings.clip_norm
+        self.held.append(settings.loss)  # a user's code
         c.sign_targets = settings.sign_targets
         c.fit_intercept = settings.fit_intercept
         c.nesterov = settings.nesterov
@@ -494,8 +554,45 @@ cdef class Run:
         c.schedule.power_t = settings.schedule.power_t
         c.schedule.decay = settings.schedule.decay
         c.schedule.step_epochs = settings.schedule.step_epochs
-        c.schedule.total_epochs = settings.schedule.total_epochs
+        c.schedule.total_epochs = settings.schedule.horizon
         c.schedule.warmup_steps = settings.schedule.warmup_steps
+        c.schedule.power = settings.schedule.power
+        c.schedule.final = settings.schedule.final
+        c.schedule.rise = settings.schedule.rise
+
+    cdef _bind_schedule(self, data, lanes, settings):
+        self.rates_epoch = -1
+        self.schedule = settings.schedule if settings.schedule.kind == "callable" else None
+        if self.schedule is None:
+            return
+        self.rates = np.zeros((RATE_BATCHES, self.lanes.padded))
+        self.problem.rates = <double *>pointer(self.rates)
+        weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
+        self.in_step = all(weight is None or weight.all() for weight in weights) and (
+            self.settings.loss.kind != FSGD_SOFTMAX or np.isin(data.y[:, lanes.target[0]], lanes.label).all()
+        )
+
+    cdef _extend_rates(self):
+        """Ask the user's schedule for the rates of the batches to come: of the next one alone where
+        lanes may skip batches, since their update numbers are not known ahead."""
+        cdef fsgd_state *c = &self.state.c
+        cdef int64_t size = self.settings.batch_size, row = c.row, start = c.row, lane
+        batches = -(-self.data.n // size)
+        t = self.state.t
+        active = np.flatnonzero(self.state.active > 0)
+        together = self.in_step and len(active) > 0 and (t[active] == t[active[0]]).all()
+        for i in range(RATE_BATCHES if together else 1):
+            e = c.epoch + (row // size) / batches
+            if together:
+                self.rates[i] = self.schedule.at(t[active[0]] + 1 + i, e)
+            else:
+                for lane in active:
+                    self.rates[i, lane] = self.schedule.at(t[lane] + 1, e)
+            row = min(row + size, self.data.n)
+            if row == self.data.n:
+                break
+        self.rates_epoch = c.epoch
+        self.problem.rates_row, self.problem.stop_row = start, row
 
     cdef _require(self):
         if self.kernels == NULL or self.state is None:
@@ -509,6 +606,11 @@ cdef class Run:
         if self.draws_order:
             self._extend_order()
             return False
+        if self.schedule is not None and not (
+            self.rates_epoch == self.state.c.epoch
+            and self.problem.rates_row <= self.state.c.row < self.problem.stop_row
+        ):
+            self._extend_rates()
         with nogil:
             status = kernels.run(&self.problem, budget, &self.report)
         self.last_rate = self.report.eta or self.last_rate
@@ -553,6 +655,11 @@ cdef class Run:
     @property
     def clipped(self):
         return bool(self.report.clipped)
+
+    @property
+    def bad_row(self):
+        """The row at which a DivergenceError was met."""
+        return self.report.row
 
     @property
     def rate(self):

@@ -1,0 +1,295 @@
+"""400 corrupt CSR matrices, each in a process of its own: a ValueError, no crash and no model.
+
+``python test_corrupt_csr.py`` is a server: it imports and fits once, then forks for every case that
+it reads from its standard input, so that a case costs milliseconds and one that crashes takes only
+its own fork along. It runs no thread, so that forking it is safe.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import warnings
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, is_classifier
+
+import fastsgd
+
+METHODS = ("fit", "partial_fit", "predict", "decision_function", "score")
+INDICES = {"int32": np.int32, "int64": np.int64}
+VALUES = {"float32": np.float32, "float64": np.float64}
+CONTAINERS = {"csr_matrix": sp.csr_matrix, "csr_array": sp.csr_array}
+ESTIMATORS = tuple(
+    public
+    for public in (getattr(fastsgd, name) for name in fastsgd.__all__)
+    if isinstance(public, type) and issubclass(public, BaseEstimator)
+)
+N, D = 30, 7
+SECONDS = 60  # a case that takes longer hangs
+
+
+# ---------------------------------------------------------------- the matrices
+
+
+def examples(container=sp.csr_array, index=np.int32, dtype=np.float64):
+    """X (30, 7), half of it zero, and labels 0 and 1, which do as real targets too."""
+    rng = np.random.default_rng(0)
+    X = container((rng.normal(size=(N, D)) * (rng.random((N, D)) < 0.5)).astype(dtype))
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    assert {X.indices.dtype, X.indptr.dtype} == {np.dtype(index)}
+    assert type(X) is container
+    assert X.data.dtype == dtype
+    assert (np.diff(X.indptr) > 1).sum() > N // 2
+    return X, np.tile([0, 1], N // 2)
+
+
+def is_sound(X):
+    """Whether X is CSR: the definition, in NumPy."""
+    indices, indptr = (array.astype(object) for array in (X.indices, X.indptr))  # no overflow
+    return (
+        len(X.data) == len(indices)
+        and len(indptr) == X.shape[0] + 1
+        and indptr[0] == 0
+        and bool((np.diff(indptr) >= 0).all())
+        and indptr[-1] == len(indices)
+        and bool(((indices >= 0) & (indices < X.shape[1])).all())
+    )
+
+
+def negative_index(X):
+    X.indices[5] = -1
+    assert X.indices.min() == -1
+
+
+def index_of_one_column_too_many(X):
+    X.indices[-1] = D
+    assert X.indices.max() == D
+
+
+def huge_index(X):
+    X.indices[5] = np.iinfo(X.indices.dtype).max
+    assert X.indices.max() >= 2**31 - 1
+
+
+def indptr_starting_behind_0(X):
+    X.indptr[0] = 1
+    assert X.indptr[0] <= X.indptr[1]
+
+
+def decreasing_indptr(X):
+    X.indptr[3] = X.indptr[2] - 1
+    assert X.indptr.min() == 0
+    assert (np.diff(X.indptr) < 0).sum() == 1
+
+
+def indptr_ending_behind_nnz(X):
+    X.indptr[-1] += 1000
+    assert X.indptr[-1] == len(X.data) + 1000
+
+
+def indptr_ending_before_nnz(X):
+    X.indptr[-1] -= 1
+    assert X.indptr[-2] <= X.indptr[-1] == len(X.data) - 1
+
+
+def indptr_too_short(X):
+    X.indptr = X.indptr[:-1].copy()
+    assert len(X.indptr) == N
+
+
+def indices_shorter_than_data(X):
+    X.indices = X.indices[:-1].copy()
+    assert len(X.indices) == len(X.data) - 1
+
+
+def negative_indptr(X):
+    X.indptr[3] = -5
+    assert X.indptr.min() == -5
+
+
+CORRUPTIONS = {
+    corrupt.__name__: corrupt
+    for corrupt in (
+        negative_index,
+        index_of_one_column_too_many,
+        huge_index,
+        indptr_starting_behind_0,
+        decreasing_indptr,
+        indptr_ending_behind_nnz,
+        indptr_ending_before_nnz,
+        indptr_too_short,
+        indices_shorter_than_data,
+        negative_indptr,
+    )
+}
+PATHS = list(product(METHODS, INDICES, VALUES, CONTAINERS))
+CASES = [(kind, *path) for kind, path in product(CORRUPTIONS, PATHS)]
+
+
+def no_corruption(X):
+    assert is_sound(X)
+
+
+def crash(X):
+    """What a kernel that follows a bad index does."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def make(kind, index, dtype, container):
+    """The matrix of a case and its targets."""
+    X, y = examples(CONTAINERS[container], INDICES[index], VALUES[dtype])
+    corrupt = CORRUPTIONS.get(kind) or {"none": no_corruption, "crash": crash}[kind]
+    corrupt(X)
+    assert is_sound(X) == (kind not in CORRUPTIONS)
+    return X, y
+
+
+# ---------------------------------------------------------------- the server
+
+
+@cache
+def trained(estimator, dtype):
+    """Fitted before, on a row less than the cases have."""
+    X, y = examples(dtype=dtype)
+    return estimator(max_iter=2, tol=None, random_state=0).fit(X[1:], y[1:])
+
+
+def subjects(method, dtype):
+    """Every estimator that has the method, as (name, model); fresh too if the method trains."""
+    for estimator in ESTIMATORS:
+        if not hasattr(estimator, method) and estimator is not fastsgd.SGDClassifier:
+            continue
+        if method in ("fit", "partial_fit"):
+            yield f"fresh {estimator.__name__}", estimator(max_iter=2, tol=None, random_state=0)
+        yield f"fitted {estimator.__name__}", trained(estimator, dtype)
+
+
+def call(model, method, X, y):
+    arguments = (X,) if method in ("predict", "decision_function") else (X, y)
+    if method == "partial_fit" and is_classifier(model):
+        arguments += (np.unique(y),)
+    getattr(model, method)(*arguments)
+
+
+def portrait(model, X):
+    """All that estimator and matrix are, as bytes."""
+    return pickle.dumps((vars(model), X.data, X.indices, X.indptr))
+
+
+def attempt(kind, method, *path):
+    """What becomes of each subject, one after the other: memory may be damaged after the first."""
+    index, dtype, container = path
+    for name, model in subjects(method, VALUES[dtype]):
+        X, y = make(kind, index, dtype, container)
+        before, result = portrait(model, X), {"who": name, "error": None}
+        try:
+            call(model, method, X, y)
+        except Exception as error:
+            result["error"] = f"{type(error).__name__}: {error}"
+            result["is_value_error"] = isinstance(error, ValueError)
+        result["changed"] = portrait(model, X) != before
+        result["has_coef"] = hasattr(model, "coef_")
+        yield result
+
+
+def in_fork(case):
+    """The results of a case as far as it got, and how its process ended: 0, exit or signal."""
+    end, pipe = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(SECONDS)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # malloc's last words
+        try:
+            for result in attempt(*case):
+                os.write(pipe, f"{json.dumps(result)}\n".encode())
+        except BaseException as error:  # of this file, not of a call
+            os.write(pipe, f"{json.dumps(repr(error))}\n".encode())
+            os._exit(1)
+        os._exit(0)
+    os.close(pipe)
+    with os.fdopen(end) as lines:
+        results = [json.loads(line) for line in lines]
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return {"results": results, "ended": f"signal {-code}" if code < 0 else code}
+
+
+def serve():
+    """Answer every case, a line of JSON on standard input, with a line on standard output."""
+    warnings.simplefilter("ignore")
+    for estimator, dtype in product(ESTIMATORS, VALUES.values()):
+        trained(estimator, dtype)
+    for line in sys.stdin:
+        print(json.dumps(in_fork(json.loads(line))), flush=True)
+
+
+# ---------------------------------------------------------------- the tests
+
+
+@pytest.fixture(scope="module")
+def ask():
+    """A function that runs a case in a process of its own and gives its results."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        [sys.executable, __file__],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def ask(*case):
+        server.stdin.write(f"{json.dumps(case)}\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline())
+
+    with server:
+        yield ask
+        server.stdin.close()
+    assert server.returncode == 0
+
+
+def test_there_are_400_cases():
+    assert len(set(CASES)) == 400
+    assert len(CORRUPTIONS) == 10
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_corrupt_matrix_is_a_value_error(case, ask):
+    """Of all estimators; it speaks of X, leaves no model and changes neither model nor matrix."""
+    answer = ask(*case)
+    assert answer["ended"] == 0, answer
+    assert any("SGDClassifier" in result["who"] for result in answer["results"])
+    for result in answer["results"]:
+        assert result["error"], f"no error: {result}"
+        assert result["is_value_error"], result
+        assert result["error"].startswith("ValueError: X"), result
+        assert not result["changed"], result
+        assert result["has_coef"] == result["who"].startswith("fitted"), result
+
+
+@pytest.mark.parametrize("path", PATHS, ids="-".join)
+def test_sound_matrix_is_none(path, ask):
+    """Without a corruption every call returns, and what trains is seen to change its estimator."""
+    answer = ask("none", *path)
+    assert answer["ended"] == 0, answer
+    for result in answer["results"]:
+        assert result["error"] is None, result
+        assert result["changed"] == ("fit" in path[0]), result
+
+
+def test_a_crash_is_told(ask):
+    """The harness can tell: the process of a case that crashes is a signal, and the next runs."""
+    rest = ("fit", "int32", "float64", "csr_array")
+    assert ask("crash", *rest) == {"results": [], "ended": f"signal {signal.SIGSEGV.value}"}
+    assert ask("none", *rest)["ended"] == 0
+
+
+if __name__ == "__main__":
+    serve()
