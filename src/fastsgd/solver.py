@@ -76,11 +76,14 @@ def gradient(
     state: State,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all)."""
+    """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all).
+
+    Of the smooth part: the loss, L2 and pull, without the L1 term.
+    """
     rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
     g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
     count = np.maximum(1, count)
-    return g / count + lanes.alpha * state.last_weights()[0].T, g_b / count
+    return g / count + lanes.alpha * state.last_weights()[0].T, g_b / count + lanes.pull
 
 
 @dataclass(frozen=True)
