@@ -46,6 +46,9 @@ _HELD = 1 << 20
 _NEAR = (0.1, 0.003, 1e-4)
 """Weights of the term that first keeps a dual improvement near w, in natural units."""
 
+_TURNS = 250
+"""Most steps of the dual improvement for each of these weights."""
+
 _KINKED = (512, 2048)
 """Rows near a kink whose dual variables are improved: 2 d + 2, but within these bounds and n."""
 
@@ -344,7 +347,8 @@ class _Lane:
         distance = float(np.abs(z[rows] - place).mean()) or 1.0
         place = place if self.learns_b else place - self.b
         width = _width(data)
-        turns = int(min(500, max(4e7, 2.0 * data.n * width) / (size * width)))  # few passes' work
+        work = max(4e7, 2.0 * data.n * width)  # of a pass or two
+        turns = int(min(_TURNS, work / (size * width)))
         best = -np.inf
         for share in (*_NEAR, 0.0) if self.alpha > 0.0 else _NEAR:
             near = share * curvature * float(unit.mean()) / distance
@@ -438,7 +442,7 @@ def _minimise(
     a, point, momentum = start, start, 1.0
     for _ in range(turns):
         after = project(point - rate * slope(point))
-        if np.abs(after - point).max() <= 1e-13 * np.abs(after).max():
+        if np.abs(after - point).max() <= 1e-12 * np.abs(after).max():
             return after
         moved = after - a
         if (point - after) @ moved > 0.0:
