@@ -40,8 +40,8 @@ Float = NDArray[np.float64]
 _BLOCK = 1 << 18
 """Numbers of X converted to float64 at once."""
 
-TERMS=(.1,.001,0.)
-TERMS1=(.1,.001)
+TERMS = (0.1, 0.001, 0.0)
+TERMS1 = (0.1, 0.001)
 _HELD = 1 << 20
 """Scores held at once: lanes are taken in groups of this many over n, at least one."""
 
