@@ -179,6 +179,20 @@ static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {
 
 /* ------------------------------------------------------------------ targets and slopes */
 
+/* |x|^2 of row i */
+static double NAME(row_square)(const fsgd_data *data, int64_t i) {
+    int64_t begin = i * data->d, end = begin + data->d;
+    double sum = 0;
+    if (data->layout == FSGD_CSR32)
+        begin = ((const int32_t *)data->indptr)[i], end = ((const int32_t *)data->indptr)[i + 1];
+    else if (data->layout == FSGD_CSR64)
+        begin = ((const int64_t *)data->indptr)[i], end = ((const int64_t *)data->indptr)[i + 1];
+    const REAL *x = (const REAL *)data->x;
+    _Pragma("omp simd reduction(+ : sum)") for (int64_t p = begin; p < end; ++p)
+        sum += (double)x[p] * (double)x[p];
+    return sum;
+}
+
 /* y_ik and s_ik of row i for all lanes, into y and s (padded). */
 static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const int64_t padded,
                                       REAL *restrict y, REAL *restrict s) {
@@ -199,6 +213,8 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
     }
     for (int64_t k = 0; k < padded; ++k)
         s[k] = weight * (y[k] > 0 ? ctx->weight_positive[k] : ctx->weight_negative[k]);
+    if (ctx->settings->step == FSGD_PA1 && !(NAME(row_square)(data, i) > 0))
+        for (int64_t k = 0; k < padded; ++k) s[k] = 0; /* no step could make it passive */
 }
 
 static fsgd_status NAME(nonfinite)(NAME(context) *ctx, int64_t row) {
@@ -259,20 +275,6 @@ static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t
     return FSGD_OK;
 }
 
-/* |x|^2 of row i */
-static double NAME(row_square)(const fsgd_data *data, int64_t i) {
-    int64_t begin = i * data->d, end = begin + data->d;
-    double sum = 0;
-    if (data->layout == FSGD_CSR32)
-        begin = ((const int32_t *)data->indptr)[i], end = ((const int32_t *)data->indptr)[i + 1];
-    else if (data->layout == FSGD_CSR64)
-        begin = ((const int64_t *)data->indptr)[i], end = ((const int64_t *)data->indptr)[i + 1];
-    const REAL *x = (const REAL *)data->x;
-    _Pragma("omp simd reduction(+ : sum)") for (int64_t p = begin; p < end; ++p)
-        sum += (double)x[p] * (double)x[p];
-    return sum;
-}
-
 /* Whether the batch at the current row counts in norm_sum: once in 64 rows. */
 static inline int NAME(is_measured)(const NAME(context) *ctx) {
     const int64_t size = ctx->settings->batch_size, every = size < 64 ? 64 / size : 1;
@@ -305,7 +307,7 @@ static void NAME(examine)(NAME(context) *ctx, int64_t row) {
             const double loss = (double)ctx->v[k] / s;
             double part = loss / (eta * square + (settings->step == FSGD_PA2 ? 0.5 : 0));
             if (settings->step == FSGD_PA1 && part > 1) part = 1;
-            if (!(square > 0) || !(loss > 0)) part = 0;
+            if (!(loss > 0)) part = 0;
             ctx->c[k] = (REAL)(s * part * (double)((ctx->c[k] > 0) - (ctx->c[k] < 0)));
         }
         ctx->count[k] =

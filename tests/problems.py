@@ -141,7 +141,7 @@ def train_core(
 
 
 def difference(core: solver.State, twin: reference.State, settings: Settings) -> float:
-    """Norm-wise relative difference of weights, intercepts, losses and gradient norms: the largest."""
+    """Largest norm-wise relative difference of weights, intercepts, losses and gradient norms."""
     pairs = zip(
         (*core.weights(settings), core.loss_sum, np.sqrt(core.norm_sum)),
         (*twin.weights(settings), twin.loss_sum, np.sqrt(twin.norm_sum)),

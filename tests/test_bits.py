@@ -20,8 +20,10 @@ from problems import (
     difference,
     grid,
     lanes,
+    schedule_of,
     sign_targets,
     table,
+    targets_of,
     train_core,
 )
 
@@ -29,7 +31,7 @@ from fastsgd import _core, reference, solver
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
-from fastsgd.schedules import SCHEDULES, Schedule
+from fastsgd.schedules import SCHEDULES
 
 N, D = 70, 19  # two chunks of a batch and a bit; steps beyond one history, d below it
 WIDTHS = {
@@ -38,9 +40,15 @@ WIDTHS = {
     "average": {"average": 5},
     "both": {"momentum": 0.8, "nesterov": True, "average": 5},
 }
-CASES = [  # layout x K x width x batch size
-    (case["layout"], case["k"], case["width"], case["batch_size"])
-    for case in grid(layout=LAYOUTS, k=(1, 3, 19), width=WIDTHS, batch_size=(1, 5, N))
+CASES = [
+    tuple(case.values())
+    for case in grid(
+        layout=LAYOUTS,
+        k=(1, 3, 19),
+        width=WIDTHS,
+        batch_size=(1, 5, N),
+        penalty=("l2", "l1", "elasticnet"),
+    )
 ]
 
 
@@ -60,6 +68,7 @@ def bits(state, settings):
         *state.last_weights(),
         state.loss_sum,
         state.row_count,
+        state.norm_sum,
         state.t,
     )
     return state.epoch, state.row, *(np.ascontiguousarray(a).tobytes() for a in numbers)
@@ -88,13 +97,13 @@ def train_in_stretches(data, of, settings, *, isa=None, epochs=2, budget=1, copy
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_stretches_make_no_difference(dtype, isa):
     """Calls with a budget of 1 give the bits of one call, and do stop inside a batch."""
-    for layout, k, width, batch_size in CASES:
-        data, of = data_of(dtype, layout), lanes(k, "squared_error")
+    for layout, k, width, batch_size, penalty in CASES:
+        data, of = data_of(dtype, layout), lanes(k, "squared_error", penalty)
         settings = settings_of(width, batch_size)
         one = train_core(data, of, settings, isa, epochs=2)
         many, seen = train_in_stretches(data, of, settings, isa=isa)
-        assert bits(many, settings) == bits(one, settings), (layout, k, width, batch_size)
-        assert (max(seen) > 0) == (batch_size == N), (layout, k, width, batch_size, seen)
+        assert bits(many, settings) == bits(one, settings), (layout, k, width, batch_size, penalty)
+        assert (max(seen) > 0) == (batch_size == N), (layout, k, width, batch_size, penalty, seen)
 
 
 def pickled(state):
@@ -104,12 +113,12 @@ def pickled(state):
 @pytest.mark.parametrize("copy", (pickled, solver.State.copy), ids=("pickled", "copied"))
 def test_copies_continue_the_run(copy):
     """A State pickled or copied at every stop and continued in the copy; inside batches too."""
-    for layout, k, width, batch_size in CASES:
-        data, of = data_of(np.float32, layout), lanes(k, "squared_error")
+    for layout, k, width, batch_size, penalty in CASES:
+        data, of = data_of(np.float32, layout), lanes(k, "squared_error", penalty)
         settings = settings_of(width, batch_size)
         one = train_core(data, of, settings, epochs=2)
         many, _ = train_in_stretches(data, of, settings, budget=300, copy=copy)
-        assert bits(many, settings) == bits(one, settings), (layout, k, width, batch_size)
+        assert bits(many, settings) == bits(one, settings), (layout, k, width, batch_size, penalty)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -125,9 +134,9 @@ def test_copies_continue_every_loss_schedule_and_sampling(loss, kind, sampling):
             sign_targets=sign_targets(loss),
             fit_intercept=loss != "linear",
             sampling=sampling,
-            schedule=Schedule(kind, step_epochs=0.5, total_epochs=1.5, warmup_steps=9),
+            schedule=schedule_of(kind, step_epochs=0.5, total_epochs=1.5, warmup_steps=9),
         )
-        data = table(N, D).data(np.float32, "dense", sign=settings.sign_targets)
+        data = table(N, D).data(np.float32, "dense", **targets_of(loss))
         one = train_core(data, lanes(3, loss), settings, epochs=2)
         many, _ = train_in_stretches(
             data, lanes(3, loss), settings, budget=300, copy=solver.State.copy
@@ -175,7 +184,7 @@ def test_another_process_continues_the_run(layout):
 def test_epochs_at_once_or_one_by_one(kind):
     """fit(max_epochs=4) and four fits of one epoch, a schedule with a horizon included."""
     data, of = data_of(np.float64, "csr64"), lanes(3, "squared_error")
-    settings = settings_of("both", 5, schedule=Schedule(kind, step_epochs=2.0, total_epochs=4.0))
+    settings = settings_of("both", 5, schedule=schedule_of(kind, step_epochs=2.0, total_epochs=4.0))
     one, many = (solver.State(data, of, settings) for _ in range(2))
     solver.fit(data, of, settings, one, solver.Stopping(max_epochs=4, tol=None))
     for _ in range(4):

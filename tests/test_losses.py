@@ -27,7 +27,7 @@ def targets(loss):
     return (-1.0, 1.0, 0.0, 3.7, -1e4) if "real" in loss.targets else (-1.0, 1.0)
 
 
-def scores(dtype):
+def scores(dtype, loss):
     """Scores of both signs: zeros, denormals, 1e-8 to 1e4, around the kink, to a large 1e18."""
     tiny = np.finfo(dtype).tiny
     sizes = np.concatenate(
@@ -40,7 +40,8 @@ def scores(dtype):
     ).astype(dtype)
     assert (sizes == 0).any()
     assert ((sizes > 0) & (sizes < tiny)).any()
-    return np.concatenate([sizes, -sizes])
+    both = np.concatenate([sizes, -sizes])
+    return both[both < 80.0] if loss == "poisson" else both  # exp is clamped beyond 88
 
 
 def test_core_has_the_losses_of_python():
@@ -58,15 +59,18 @@ def test_core_is_within_ulps_of_the_twin(name, part, dtype, isa):
 
     exp is clamped to the normal range, so a log_loss below it ends at the smallest normal number.
     """
-    z, tiny = scores(dtype), float(np.finfo(dtype).tiny)
+    z, tiny = scores(dtype, name), float(np.finfo(dtype).tiny)
     for target in targets(LOSSES[name]):
         y = np.full_like(z, target)
-        core = _core.loss_at(name, z, y, slope=part == "slope", isa=isa)
+        core = _core.loss_at(name, z, y, parameter=E, slope=part == "slope", isa=isa)
         assert core.dtype == dtype
         with np.errstate(over="ignore"):
             e = dtype(E).astype(np.longdouble)
             twin = getattr(LOSSES[name], part)(z.astype(np.longdouble), y.astype(np.longdouble), e)
-        allowed = ULP[part] * np.spacing(np.abs(twin).astype(dtype)) + 2.0 * tiny
+        size = np.abs(twin)
+        if name == "poisson":  # a difference of terms that may be much larger
+            size = np.exp(z.astype(np.longdouble)) + np.abs(y) * (1.0 + np.abs(z))
+        allowed = ULP[part] * np.spacing(size.astype(dtype)) + 2.0 * tiny
         wrong = np.abs(core - twin) > allowed
         assert not wrong.any(), (target, z[wrong][:3], core[wrong][:3], twin[wrong][:3])
 
@@ -85,17 +89,20 @@ def test_arrays_of_any_length_agree(name, isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_slope_is_the_derivative_of_value(name, isa):
-    """(f(z + h) - f(z - h)) / 2h in float64, clear of a kink; error O(h^2) + eps |f| / h."""
+    """(f(z + h) - f(z - h)) / 2h in float64, clear of bends; error O(h^2) + eps |f| / h."""
     z, h = np.linspace(-20.0, 20.0, 2002), 1e-5
+    z = z[z < 3.0] if name == "poisson" else z
     for target in targets(LOSSES[name]):
         if abs(target) > 100.0:
             continue  # |f| is so large that the difference is all rounding
         y = np.full_like(z, target)
         above, below = (_core.loss_at(name, z + s * h, y, isa=isa) for s in (1, -1))
         slope = _core.loss_at(name, z, y, slope=True, isa=isa)
-        clear = (np.abs(1.0 - y * z) > 2 * h) | (name in SMOOTH)
-        np.testing.assert_allclose(((above - below) / (2 * h))[clear], slope[clear], atol=1e-8)
-        assert np.ptp(slope) > 0.5 or name == "linear"
+        steps = [LOSSES[name].slope(z + s * h, y, E) for s in (1, 0, -1)]
+        clear = np.abs(steps[0] - 2 * steps[1] + steps[2]) < 1e-7
+        assert clear.mean() > 0.99
+        np.testing.assert_allclose(((above - below) / (2 * h))[clear], slope[clear], atol=2e-7)
+        assert np.ptp(slope) > (0.15 if name == "huber" else 0.5) or name == "linear"
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -104,7 +111,7 @@ def test_slope_at_the_kink_and_at_zero(name):
     y = np.array([-1.0, 1.0])
     for z in (y, np.zeros(2), -np.zeros(2)):
         core = _core.loss_at(name, z, y, slope=True)
-        np.testing.assert_allclose(core, LOSSES[name].slope(z, y), rtol=1e-15)
+        np.testing.assert_allclose(core, LOSSES[name].slope(z, y, E), rtol=1e-15)
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -118,10 +125,10 @@ def test_smoothness_is_the_least_bound_of_the_second_derivative(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", [x for x in ELEMENTWISE if x != "poisson"])
 def test_infimum_is_the_greatest_lower_bound(name, dtype):
     """No value is below it, and some come as near as one likes (or fall without end)."""
-    z = scores(dtype)
+    z = scores(dtype, name)
     value = _core.loss_at(name, z, np.ones_like(z))
     infimum = LOSSES[name].infimum
     assert value.min() >= infimum

@@ -28,6 +28,7 @@ from fastsgd.schedules import Schedule, optimal_eta0
 
 pytest.importorskip("sklearn", minversion="1.9")  # "pa1" and "pa2", and the one-class objective
 
+LIBRARIES = (fastsgd, linear_model)
 CLASSIFIER, REGRESSOR, ONE_CLASS = "SGDClassifier", "SGDRegressor", "SGDOneClassSVM"
 LOSSES_OF = {
     name: tuple(getattr(linear_model, name).loss_functions)
@@ -247,7 +248,6 @@ def test_a_step_beyond_one_over_alpha_leaves_no_weight():
 
 # ------------------------------------------------------------------ where scikit-learn is wrong
 
-LIBRARIES = (fastsgd, linear_model)
 APART = 1e-3
 """A defect of scikit-learn's changes its model by more than this."""
 
@@ -260,10 +260,11 @@ class Twin:
 
     def __init__(self, name: str, parameters: dict, X, y, sample_weight=None) -> None:
         of = {"penalty": "l2", "average": False, "loss": "squared_error"} | parameters
-        rate, alpha = of["learning_rate"], of["alpha"]
+        schedule, alpha = of["learning_rate"], of["alpha"]
         l1_ratio = {"l2": 0.0, "l1": 1.0, "elasticnet": of["l1_ratio"], None: 0.0}[of["penalty"]]
         strength = 0.0 if of["penalty"] is None else alpha
-        optimal, kind = rate == "optimal", {"optimal": "inverse", "invscaling": "invscaling"}
+        optimal = schedule == "optimal"
+        kind = {"optimal": "inverse", "invscaling": "invscaling"}.get(schedule, "constant")
         self.data = Data(X, np.asarray(y, dtype=np.float64), sample_weight)
         self.lanes = Lanes(
             1,
@@ -278,8 +279,8 @@ class Twin:
             sign_targets=name == CLASSIFIER,
             average=int(of["average"]),
             sampling="sequential",
-            schedule=Schedule(kind.get(rate, "constant"), 1.0 if optimal else of["power_t"]),
-            step=rate if rate.startswith("pa") else "gradient",
+            schedule=Schedule(kind, 1.0 if optimal else of["power_t"]),
+            step=schedule if schedule.startswith("pa") else "gradient",
         )
         self.epochs = of["max_iter"]
         self.state = reference.State(self.data, self.lanes, self.settings)

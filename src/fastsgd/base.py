@@ -41,6 +41,8 @@ from .validation import LaneScore, ModelScore, hold_out, split
 
 FLOATS = (np.float64, np.float32)
 
+NO_TARGETS = object()
+
 SCALES = 1e4
 """Ratio of feature scales above which a fit warns."""
 
@@ -95,6 +97,23 @@ def check_structure(X: Any) -> None:
         _core.check_structure(X)
 
 
+def check_numbers(name: str, array: Any) -> None:
+    """Refuse what NumPy would turn into numbers that mean something else: masks, times."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"{name} is a masked array with masked values: fill them or drop the rows")
+    if getattr(getattr(array, "dtype", None), "kind", "") in ("M", "m"):
+        raise ValueError(f"{name} holds times (datetime64 or timedelta64), not numbers")
+
+
+def has_columns(y: Any) -> bool:
+    """Whether targets have two dimensions and more than one column."""
+    try:
+        shape = y.shape if hasattr(y, "shape") else np.shape(y)
+    except ValueError:  # ragged: scikit-learn says so
+        return False
+    return isinstance(shape, tuple) and len(shape) == 2 and shape[0] > 1 and shape[1] > 1
+
+
 class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     """What the estimators share. See :class:`fastsgd.SGDClassifier` for the parameters."""
 
@@ -146,9 +165,11 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
 
     # Input.
 
-    def _validate(self, X: Any, y: Any = "no_validation", *, reset: bool) -> Any:
+    def _validate(self, X: Any, y: Any = NO_TARGETS, *, reset: bool) -> Any:
         """X, or X and y, as arrays the core can read; finiteness of X is left to the scores."""
         check_structure(X)
+        check_numbers("X", X)
+        check_numbers("y", y)
         options: dict[str, Any] = {
             "reset": reset,
             "accept_sparse": "csr",
@@ -157,10 +178,14 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             "order": "C",
             "ensure_all_finite": False,  # of X: the scores tell, see blame_input
         }
-        if isinstance(y, str):
-            return self._plain(validate_data(self, X, **options))
-        numeric = isinstance(self, RegressorMixin)
-        X, y = validate_data(self, X, y, y_numeric=numeric, multi_output=True, **options)
+        try:
+            if y is NO_TARGETS:
+                return self._plain(validate_data(self, X, **options))
+            options["y_numeric"] = isinstance(self, RegressorMixin)
+            options["multi_output"] = has_columns(y)
+            X, y = validate_data(self, X, y, **options)
+        except OverflowError as error:  # Python integers beyond float64
+            raise ValueError(f"X or y: {error}") from None
         return self._plain(X), y.toarray() if sp.issparse(y) else y
 
     def _plain(self, X: Any) -> Any:
@@ -177,7 +202,22 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     def _weight(self, sample_weight: ArrayLike | None, X: Any) -> NDArray[np.floating] | None:
         if sample_weight is None:
             return None
-        return _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        check_numbers("sample_weight", sample_weight)
+        if np.iscomplexobj(sample_weight):
+            raise ValueError("Complex data not supported: sample_weight must be real")
+        try:
+            weight = _check_sample_weight(
+                sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+            )
+        except OverflowError as error:
+            raise ValueError(f"sample_weight: {error}: too large a number") from None
+        lowest, highest = np.finfo(X.dtype).tiny, np.sqrt(np.finfo(X.dtype).max)
+        if not lowest <= weight.max() <= highest:
+            raise ValueError(
+                f"sample_weight must have its largest value in [{lowest:.3g}, {highest:.3g}], got "
+                f"{weight.max():.3g}"
+            )
+        return weight
 
     def _start(
         self, kept: Kept | None, coef: ArrayLike | None, intercept: ArrayLike | None, k: int, d: int

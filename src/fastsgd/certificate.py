@@ -40,10 +40,14 @@ Float = NDArray[np.float64]
 _BLOCK = 1 << 18
 """Numbers of X converted to float64 at once."""
 
-TERMS = (0.1, 0.001, 0.0)
-TERMS1 = (0.1, 0.001)
 _HELD = 1 << 20
 """Scores held at once: lanes are taken in groups of this many over n, at least one."""
+
+_NEAR = (0.1, 0.003, 1e-4)
+"""Weights of the term that first keeps a dual improvement near w, in natural units."""
+
+_TURNS = 250
+"""Most steps of the dual improvement for each of these weights."""
 
 _KINKED = (512, 2048)
 """Rows near a kink whose dual variables are improved: 2 d + 2, but within these bounds and n."""
@@ -327,9 +331,9 @@ class _Lane:
 
         On theta_i between the slopes at a kink, f* is linear and its slope the kink's place. With
         a_i = s_i theta_i / n_k, D then grows by x_i . W(-v) - place_i a unit of a_i, W the gradient
-        of R*. At first R gets the term near / 2 |W - w|^2, which at the optimal w changes neither
-        the minimum nor the dual solution, but brings rows off their kink to the right bound soon;
-        under L1 alone it stays, for W has to be unique.
+        of R*. R first gets a term near / 2 |W - w|^2, and ever less of it. At the optimal w that
+        changes neither the minimum nor the dual solution; it brings rows off their kink to the
+        right bound soon, and under L1 alone makes W unique.
         """
         place, low, high = _KINKS[self.loss.name](z, self.y, self.e)
         size = int(min(len(z), np.clip(2 * len(self.w) + 2, *_KINKED)))
@@ -343,9 +347,10 @@ class _Lane:
         distance = float(np.abs(z[rows] - place).mean()) or 1.0
         place = place if self.learns_b else place - self.b
         width = _width(data)
-        turns = int(min(1000, max(1e8, 8.0 * data.n * width) / (size * width)))  # few passes' work
+        work = max(4e7, 2.0 * data.n * width)  # of a pass or two
+        turns = int(min(_TURNS, work / (size * width)))
         best = -np.inf
-        for share in TERMS if self.alpha > 0.0 else TERMS1:
+        for share in (*_NEAR, 0.0) if self.alpha > 0.0 else _NEAR:
             near = share * curvature * float(unit.mean()) / distance
 
             def slope(a: Float, near: float = near) -> Float:
@@ -437,7 +442,7 @@ def _minimise(
     a, point, momentum = start, start, 1.0
     for _ in range(turns):
         after = project(point - rate * slope(point))
-        if np.abs(after - point).max() <= 1e-13 * np.abs(after).max():
+        if np.abs(after - point).max() <= 1e-12 * np.abs(after).max():
             return after
         moved = after - a
         if (point - after) @ moved > 0.0:

@@ -241,7 +241,9 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
     def _labels(self, y: Any) -> NDArray[Any]:
         """Labels (n,), or an indicator matrix (n, n_labels)."""
         if y.ndim == 1 or y.shape[1] == 1:
-            return column_or_1d(y, warn=True)
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+            return y
         if type_of_target(y) != "multilabel-indicator":
             raise ValueError(
                 f"y should be a 1d array, got an array of shape {y.shape} instead; of two dimensions "
@@ -399,7 +401,6 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         if self._multilabel:
             self.classes_ = np.arange(y.shape[1])
         else:
-            check_classification_targets(y)
             self.classes_ = np.unique(y)
         self._check_classes()
         if resume and not np.array_equal(before, self.classes_):

@@ -5,8 +5,9 @@ n samples, d features, K lanes (models trained at once over the same rows). Lane
     L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)
                 + alpha_k / 2 * |w|^2  +  l1_k * |w|_1  +  pull_k * b
 
-with n_k the rows of positive weight s_ik; pull is 0 but for the one-class SVM. The fourth noun, State, is what training changes: the
-twin (:mod:`fastsgd.reference`) and the core (``fastsgd._core``) each have their own.
+with n_k the rows of positive weight s_ik; pull is 0 but for the one-class SVM. The fourth noun,
+State, is what training changes: the twin (:mod:`fastsgd.reference`) and the core
+(``fastsgd._core``) each have their own.
 """
 
 from __future__ import annotations

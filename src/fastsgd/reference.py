@@ -137,7 +137,7 @@ def slope(
         with np.errstate(divide="ignore", invalid="ignore"):
             part = loss / (eta * squares + rest)
         part = np.minimum(1.0, part) if settings.step == "pa1" else part
-        c = np.sign(c) * np.where((squares > 0.0) & (loss > 0.0), part, 0.0)
+        c = np.sign(c) * np.where(loss > 0.0, part, 0.0)
     return np.where(s > 0, s * c, 0.0)
 
 
@@ -195,8 +195,14 @@ def step(
     data: Data, lanes: Lanes, settings: Settings, state: State, rows: NDArray[np.int64]
 ) -> None:
     """One training step on the batch ``rows``: score, slope, accumulate, update."""
+    X = data.X[rows]
     y = targets(data, lanes, settings, rows)
     s = sample_weights(data, lanes, settings, y, rows) * state.active
+    squares = np.asarray(
+        X.multiply(X).sum(axis=1) if data.sparse else (X * X).sum(axis=1), dtype=np.float64
+    ).reshape(-1, 1)
+    if settings.step == "pa1":  # which no step along an empty row could make passive
+        s = s * (squares > 0.0)
     z = score(data, state, rows)
     count = (s > 0).sum(axis=0)
     batches = math.ceil(data.n / min(settings.batch_size, data.n))
@@ -205,9 +211,7 @@ def step(
     if not np.isfinite(z[s > 0]).all():
         scale = float(np.abs(data.X[rows]).max())
         raise DivergenceError(int(state.t.max()), float(eta.max()), scale)
-    X = data.X[rows]
-    squares = np.asarray(X.multiply(X).sum(axis=1) if data.sparse else (X * X).sum(axis=1))
-    c = slope(settings, z, y, s, eta, squares.reshape(-1, 1))
+    c = slope(settings, z, y, s, eta, squares)
     g, g_b = (part / np.maximum(1, count) for part in accumulate(data, c, rows))
     value = settings.terms.value(z, y, settings.loss_parameter)
     state.loss_sum += np.where(s > 0, s * value, 0.0).sum(axis=0)

@@ -219,7 +219,7 @@ clip_norm, linear_scaling, scoring, on_divergence, certificate
         Shape (n,), or (n, n_outputs).
         """
         means = self._means(self._scores(X))
-        return means.ravel() if means.shape[1] == 1 else means
+        return means if means.ndim == 1 else means.ravel() if means.shape[1] == 1 else means
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -239,11 +239,9 @@ def one_cycle(
 
 
 def optimal_eta0(loss: Loss, alpha: float) -> float:
-    """First rate of scikit-learn's "optimal": typical weight over the slope there.
+    """First rate of scikit-learn's "optimal", alpha^(-1/4), the size of weights to be expected.
 
-    With w = alpha^(-1/4), eta0 = w / max(1, |slope(-w, 1)|), so that the first update has the size
-    of the weights to be expected (Bottou's heuristic).
+    Bottou's heuristic divides that by the size of the slope at minus it, where that is above 1;
+    scikit-learn takes the slope with its sign, which is never above 1, and so do we.
     """
-    typical = alpha**-0.25
-    slope = loss.slope(np.array([-typical]), np.array([1.0]))
-    return typical / max(1.0, float(abs(slope[0])))
+    return alpha**-0.25

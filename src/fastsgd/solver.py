@@ -83,7 +83,10 @@ def gradient(
     state: State,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all)."""
+    """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all).
+
+    Of the smooth part: the loss, L2 and pull, without the L1 term.
+    """
     rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
     g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
     count = np.maximum(1, count)
@@ -339,11 +342,14 @@ class _Training:
         return DivergenceError(int(self.state.t.max()), self.run.rate, scale)
 
     def _with_weights(self, error: DivergenceError) -> DivergenceError:
-        """The error with a safe rate and the last finite weights."""
-        try:
-            safe = safe_rate(self.data, self.lanes, self.settings)
-        except ValueError:  # |x|^2 overflows
-            safe = math.nan
+        """The error with a safe rate and the last finite weights.
+
+        Raises
+        ------
+        ValueError
+            If |x|^2 overflows: the features are at fault, not a rate.
+        """
+        safe = safe_rate(self.data, self.lanes, self.settings)
         numbers = error.step, error.learning_rate, error.feature_scale
         return DivergenceError(*numbers, safe, self.seen.coef, self.seen.intercept)
 
