@@ -1,8 +1,8 @@
 """fastsgd: stochastic gradient descent on a CPU, as fast as its memory, with scikit-learn's API.
 
-Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`. The solver behind them, lane by lane:
-:mod:`fastsgd.solver`; the same in plain NumPy: :mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar,
-avx2, avx512, neon) forces an instruction set.
+Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`. The solver
+behind them, lane by lane: :mod:`fastsgd.solver`; the same in plain NumPy:
+:mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar, avx2, avx512, neon) forces an instruction set.
 """
 
 from __future__ import annotations

@@ -97,21 +97,32 @@ def check_structure(X: Any) -> None:
         _core.check_structure(X)
 
 
-def check_numbers(name: str, array: Any) -> None:
+def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
     """Refuse what NumPy would turn into numbers that mean something else: masks, times."""
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ValueError(f"{name} is a masked array with masked values: fill them or drop the rows")
-    if getattr(getattr(array, "dtype", None), "kind", "") in ("M", "m"):
+    if getattr(getattr(array, "dtype", None), "kind", "") not in ("M", "m"):
+        return
+    if not labels:
         raise ValueError(f"{name} holds times (datetime64 or timedelta64), not numbers")
+    if np.isnat(np.asarray(array)).any():
+        raise ValueError(f"{name} contains NaT")
 
 
 def has_columns(y: Any) -> bool:
     """Whether targets have two dimensions and more than one column."""
     try:
-        shape = y.shape if hasattr(y, "shape") else np.shape(y)
+        if hasattr(y, "shape"):
+            shape = y.shape
+        else:
+            shape = (
+                np.asarray(y).shape
+                if isinstance(y, (list, tuple)) or hasattr(y, "__array__")
+                else ()
+            )
     except ValueError:  # ragged: scikit-learn says so
         return False
-    return isinstance(shape, tuple) and len(shape) == 2 and shape[0] > 1 and shape[1] > 1
+    return len(shape) == 2 and shape[0] > 1 and shape[1] > 1
 
 
 class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
@@ -169,7 +180,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         """X, or X and y, as arrays the core can read; finiteness of X is left to the scores."""
         check_structure(X)
         check_numbers("X", X)
-        check_numbers("y", y)
+        check_numbers("y", y, labels=not isinstance(self, RegressorMixin))
         options: dict[str, Any] = {
             "reset": reset,
             "accept_sparse": "csr",
@@ -203,12 +214,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         if sample_weight is None:
             return None
         check_numbers("sample_weight", sample_weight)
-        if np.iscomplexobj(sample_weight):
+        if getattr(np.asarray(sample_weight).dtype, "kind", "") == "c":
             raise ValueError("Complex data not supported: sample_weight must be real")
         try:
-            weight = _check_sample_weight(
-                sample_weight, X, dtype=X.dtype, ensure_non_negative=True
-            )
+            weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         except OverflowError as error:
             raise ValueError(f"sample_weight: {error}: too large a number") from None
         lowest, highest = np.finfo(X.dtype).tiny, np.sqrt(np.finfo(X.dtype).max)
@@ -448,10 +457,17 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         """X coef_', shape (n, K)."""
         check_is_fitted(self)
         check_structure(X)
-        X = validate_data(
-            self, X, reset=False, accept_sparse="csr", accept_large_sparse=True, dtype=FLOATS
-        )
-        coef = self.coef_ if sp.issparse(self.coef_) else np.atleast_2d(self.coef_)
+        check_numbers("X", X)
+        try:
+            X = validate_data(
+                self, X, reset=False, accept_sparse="csr", accept_large_sparse=True, dtype=FLOATS
+            )
+        except OverflowError as error:
+            raise ValueError(f"X: {error}") from None
+        coef = self.coef_
+        if sp.issparse(coef) and coef.ndim == 1:  # some SciPys transpose and reshape no such array
+            coef = sp.csr_array(coef.toarray()[None])
+        coef = coef if sp.issparse(coef) else np.atleast_2d(coef)
         return safe_sparse_dot(X, coef.T, dense_output=True)
 
     def __sklearn_tags__(self) -> Any:

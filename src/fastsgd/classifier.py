@@ -46,13 +46,13 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
     Parameters
     ----------
     loss : str or CompiledLoss, default="hinge"
-        "hinge" is a linear SVM, "log_loss" logistic regression, "modified_huber" a smooth hinge that
-        bears outliers (these two have ``predict_proba``), "squared_hinge", "perceptron"; or a loss of
-        regression: "squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive";
-        or a :class:`fastsgd.losses.CompiledLoss`.
+        "hinge" is a linear SVM, "log_loss" logistic regression, "modified_huber" a smooth hinge
+        that bears outliers (these two have ``predict_proba``), "squared_hinge", "perceptron"; or a
+        loss of regression: "squared_error", "huber", "epsilon_insensitive",
+        "squared_epsilon_insensitive"; or a :class:`fastsgd.losses.CompiledLoss`.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
-        alpha/2 |w|^2; alpha |w|_1; or alpha ((1 - l1_ratio)/2 |w|^2 + l1_ratio |w|_1). L1 gives real
-        zeros, see ``sparsify``. The intercept is never penalised.
+        alpha/2 |w|^2; alpha |w|_1; or alpha ((1 - l1_ratio)/2 |w|^2 + l1_ratio |w|_1). L1 gives
+        real zeros, see ``sparsify``. The intercept is never penalised.
     alpha : float, default=1e-4
         Strength of the penalty; >= 0.
     l1_ratio : float, default=0.15
@@ -62,9 +62,9 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
     max_iter : int, default=1000
         Epochs at most.
     tol : float or None, default=1e-3
-        Stop after ``n_iter_no_change`` epochs whose loss is above the best one minus ``tol`` (or whose
-        validation score is below the best plus ``tol``); each class on its own, a softmax as a whole.
-        None trains exactly ``max_iter`` epochs.
+        Stop after ``n_iter_no_change`` epochs whose loss is above the best one minus ``tol`` (or
+        whose validation score is below the best plus ``tol``); each class on its own, a softmax as
+        a whole. None trains exactly ``max_iter`` epochs.
     shuffle : bool, default=True
         False means ``sampling="sequential"``.
     verbose : int, default=0
@@ -95,8 +95,8 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
     power_t : float, default=0.5
         Exponent of "invscaling".
     early_stopping : bool, default=False
-        Hold out ``validation_fraction`` of the rows, of each class alike, watch the score on them and
-        keep the best weights.
+        Hold out ``validation_fraction`` of the rows, of each class alike, watch the score on them
+        and keep the best weights.
     validation_fraction : float, default=0.1
         Share of the rows to hold out.
     n_iter_no_change : int, default=5
@@ -131,13 +131,13 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         Updates over which the rate rises linearly to its schedule.
     multi_class : {"ovr", "multinomial"}, default="ovr"
         Each class against the rest, or a joint softmax (with loss="log_loss"). Two classes are one
-        lane of log loss either way: a softmax of two is the same model, at half the alpha. Labels of
-        a multilabel problem are independent.
+        lane of log loss either way: a softmax of two is the same model, at half the alpha. Labels
+        of a multilabel problem are independent.
     clip_norm : float or None, default=None
         Longest batch gradient; a longer one is scaled down.
     linear_scaling : bool, default=False
-        Multiply an eta0 that is given by ``batch_size`` (Goyal et al. 2017); one found from the data
-        fits the batch already.
+        Multiply an eta0 that is given by ``batch_size`` (Goyal et al. 2017); one found from the
+        data fits the batch already.
     scoring : str, callable or None, default=None
         Scorer of the validation set, as scikit-learn takes them: classes then stop together. None:
         accuracy, each class on its own.
@@ -171,8 +171,8 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
 
     Notes
     -----
-    After Ctrl-C the model is what it was at that moment. A later ``partial_fit`` or warm ``fit`` goes
-    on from it at a new epoch; the rest of the interrupted one is skipped.
+    After Ctrl-C the model is what it was at that moment. A later ``partial_fit`` or warm ``fit``
+    goes on from it at a new epoch; the rest of the interrupted one is skipped.
 
     Examples
     --------
@@ -246,8 +246,8 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
             return y
         if type_of_target(y) != "multilabel-indicator":
             raise ValueError(
-                f"y should be a 1d array, got an array of shape {y.shape} instead; of two dimensions "
-                "only an indicator matrix of zeros and ones will do."
+                f"y should be a 1d array, got an array of shape {y.shape} instead; of two "
+                "dimensions only an indicator matrix of zeros and ones will do."
             )
         return y
 
@@ -268,8 +268,8 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         wrong = self.classes_[positions] != y
         if wrong.any():
             raise ValueError(
-                f"`{name}` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"'{name}' has {np.unique(y[wrong])} besides."
+                f"`{name}` has classes not in `self.classes_`. `self.classes_` has "
+                f"{self.classes_}. '{name}' has {np.unique(y[wrong])} besides."
             )
         return positions.astype(dtype)
 
@@ -310,7 +310,7 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         )
 
     def _class_weights(self, encoded: NDArray[np.floating], *, add: bool) -> dict[str, Any]:
-        """Weights of the positive and the negative rows of each lane; ``add`` to the counts so far."""
+        """Weights of the positive and negative rows of each lane; ``add`` to the counts so far."""
         k = len(self.classes_)
         if self._multilabel:
             counts = np.stack([len(encoded) - encoded.sum(axis=0), encoded.sum(axis=0)])
@@ -329,9 +329,7 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
             weights = compute_class_weight(
                 self.class_weight, classes=self.classes_, y=self.classes_
             )
-        if weights.ndim == 2:
-            return {"weight_negative": weights[0], "weight_positive": weights[1]}
-        if k == 2 and not self._multilabel:
+        if weights.ndim == 2 or (k == 2 and not self._multilabel):
             return {"weight_negative": weights[0], "weight_positive": weights[1]}
         return {"weight_positive": weights}
 
@@ -377,8 +375,8 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative; a row of weight zero is left out entirely.
         X_val, y_val : optional
-            A validation set of the user's own: it is watched, and the best weights are kept, whatever
-            ``early_stopping`` says.
+            A validation set of the user's own: it is watched, and the best weights are kept,
+            whatever ``early_stopping`` says.
 
         Returns
         -------
@@ -428,10 +426,10 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
     ) -> SGDClassifier:
         """One epoch over these rows, on top of what was learned before.
 
-        k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and ``tol=None``
-        does, wherever the model was pickled in between. Rates found from the data, and the horizon of
-        a schedule, are those of the first call. A ``coef_`` or ``intercept_`` that was changed by hand
-        is gone on from, without momentum and averages.
+        k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and
+        ``tol=None`` does, wherever the model was pickled in between. Rates found from the data, and
+        the horizon of a schedule, are those of the first call. A ``coef_`` or ``intercept_`` that
+        was changed by hand is gone on from, without momentum and averages.
 
         Parameters
         ----------
@@ -489,10 +487,10 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
         """Probabilities of the classes, shape (n, n_classes); log_loss and modified_huber.
 
-        Of a score z: 1 / (1 + exp(-z)) for "log_loss", (clip(z, -1, 1) + 1) / 2 for "modified_huber";
-        with more than two classes, each against the rest and normalised (Zadrozny & Elkan 2002). A
-        "multinomial" model has the softmax of its scores; labels of a multilabel problem are not
-        normalised.
+        Of a score z: 1 / (1 + exp(-z)) for "log_loss", (clip(z, -1, 1) + 1) / 2 for
+        "modified_huber"; with more than two classes, each against the rest and normalised (Zadrozny
+        & Elkan 2002). A "multinomial" model has the softmax of its scores; labels of a multilabel
+        problem are not normalised.
         """
         scores = self._scores(X)
         if self._softmax:

@@ -14,7 +14,7 @@ __all__ = ["FIELDS", "History"]
 FIELDS = {
     "epoch": "epochs done since the run began, from 1",
     "loss": "mean over lanes of `losses`",
-    "losses": "per lane (K,): mean loss of the rows, each before its step, plus the penalty at the end",
+    "losses": "of the lanes (K,): mean loss of the rows, each before its step, plus the penalty",
     "validation_score": "mean over lanes of the validation score; NaN without validation",
     "learning_rate": "of the last update, of lane 0",
     "gradient_norm": "root mean square of batch-gradient norms, mean over the lanes that trained",

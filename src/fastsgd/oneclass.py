@@ -33,8 +33,9 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
     fit_intercept : bool, default=True
         Learn rho; else it is 0.
     max_iter, tol, shuffle, verbose, random_state, learning_rate, eta0, power_t, early_stopping, \
-validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, nesterov, sampling, \
-decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, on_divergence, certificate
+validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, nesterov, \
+sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
+on_divergence, certificate
         As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2". The
         validation score is minus the objective on the rows held out.
 

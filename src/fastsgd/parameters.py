@@ -1,4 +1,4 @@
-"""From an estimator's parameters to the solver's nouns: Settings, Lanes and where the run stands."""
+"""From an estimator's parameters to the solver's nouns: Settings, Lanes, State."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def horizon_of(estimator: Any, kept: Kept | None) -> float:
 
 
 def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed: int) -> Settings:
-    """What all lanes share; the horizon and the start of the averages are those of the run so far."""
+    """What all lanes share; horizon and start of the averages are those of the run so far."""
     horizon = horizon_of(estimator, kept)
     if estimator.total_epochs is not None:
         horizon = float(estimator.total_epochs)

@@ -1,6 +1,6 @@
 """What the data say of the learning rate: curvature, typical weights, scales of the features.
 
-Everything is estimated on at most 4,096 evenly spaced rows, so that it costs little beside an epoch.
+All is estimated on at most 4,096 evenly spaced rows, so that it costs little beside an epoch.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
         for _ in range(10):  # power iteration on [X 1]'[X 1] / n
             scores = X @ vector[:-1] + vector[-1]
             image = np.append(X.T @ scores, scores.sum()) / len(rows)
-            largest = float(np.linalg.norm(image))
+            size = float(np.abs(image).max())  # its square may overflow
+            largest = size * float(np.linalg.norm(image / size))
             vector = image / largest
         largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
     smoothness = _smoothness(data, settings)

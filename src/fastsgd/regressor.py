@@ -38,10 +38,10 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         :class:`fastsgd.losses.CompiledLoss`.
     quantile : float, default=0.5
         Of the "quantile" loss, in [0, 1].
-    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, random_state, \
-learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, warm_start, \
-average, batch_size, momentum, nesterov, sampling, decay, step_epochs, total_epochs, warmup_steps, \
-clip_norm, linear_scaling, scoring, on_divergence, certificate
+    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, \
+random_state, learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, \
+warm_start, average, batch_size, momentum, nesterov, sampling, decay, step_epochs, total_epochs, \
+warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
         As in :class:`SGDClassifier`. ``learning_rate`` "pa1" and "pa2" go with the
         "epsilon_insensitive" loss, and the default ``scoring`` is R^2 of each output on its own.
 
@@ -219,7 +219,7 @@ clip_norm, linear_scaling, scoring, on_divergence, certificate
         Shape (n,), or (n, n_outputs).
         """
         means = self._means(self._scores(X))
-        return means if means.ndim == 1 else means.ravel() if means.shape[1] == 1 else means
+        return means.ravel() if means.shape[1] == 1 else means
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

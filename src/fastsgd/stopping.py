@@ -30,10 +30,8 @@ class Stopping:
     patience : int
     validate : callable or None
         ``validate(coef, intercept)``: a score of the model, the greater the better; one for each
-        lane (K,), which then stops on its own, or one for all. It is watched instead of the training
-        loss, and the best weights are restored at the end.
-    joint : bool
-        Lanes stop together, also by their training loss (softmax).
+        lane (K,), which then stops on its own, or one for all. It is watched instead of the
+        training loss, and the best weights are restored at the end.
     adaptive : bool
         Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
     backoff : bool
@@ -44,7 +42,6 @@ class Stopping:
     tol: float | None = 1e-3
     patience: int = 5
     validate: Callable[[Array, Array], Array | float] | None = None
-    joint: bool = False
     adaptive: bool = False
     backoff: bool = False
 

@@ -1,4 +1,4 @@
-"""Validation sets: held out by zero weights or given by the user, and how a model is scored on them."""
+"""Validation sets, held out by zero weights or the user's own, and how a model is scored there."""
 
 from __future__ import annotations
 
