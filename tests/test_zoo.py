@@ -857,6 +857,8 @@ def test_bad_array_is_refused(name, tmp_path):
     before = portrait(value)
     for estimator in entry.estimators:
         for verb in verbs(estimator):
+            if name == "y one class" and verb == "partial_fit":
+                continue  # a chunk may hold one of the classes announced
             fresh, fitted = (new(estimator, options) for options in OPTIONS)
             fitted.fit(sound["X"], sound["y"])
             calls = [partial(trained, m, verb, given, np.arange(3.0)) for m in (fresh, fitted)]

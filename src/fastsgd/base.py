@@ -234,11 +234,6 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         """Weights to start from: those given, those a user put into the attributes, or None."""
         if kept is not None:
             model = self._model(vars(self))
-            if model[0].shape != (k, d):
-                raise ValueError(
-                    f"Provided coef_ does not match dataset: the model to go on from has "
-                    f"{model[0].shape[0]} outputs of {model[0].shape[1]} features, not {k} of {d}."
-                )
         else:
             model = np.zeros((k, d)), self._initial(k)
         if coef is not None or intercept is not None:
@@ -253,6 +248,14 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         ours = self._model(self._attributes(*kept.weights()))
         same = all(map(np.array_equal, model, ours))
         return None if same else model
+
+    def _check_going_on(self, k: int, d: int) -> None:
+        shape = self._model(vars(self))[0].shape
+        if shape != (k, d):
+            raise ValueError(
+                f"Provided coef_ does not match dataset: the model to go on from has {shape[0]} "
+                f"outputs of {shape[1]} features, not {k} of {d}."
+            )
 
     # One call of the solver.
 
@@ -279,6 +282,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             The user's own X_val, with y_val as the lanes and as the user see it.
         """
         kept = vars(self).get("_kept") if resume else None
+        if kept is not None:
+            self._check_going_on(len(task.labels), task.X.shape[1])
         seed = seed_of(self.random_state) if kept is None else kept.seed
         with blame_input(self, task.X):
             weight, validate = self._validation(task, seed, validation, partial)

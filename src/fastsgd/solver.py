@@ -210,7 +210,8 @@ class _Training:
         self.watch = Watch(k, stopping)
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
-        self.first_loss: NDArray[np.float64] | None = None
+        first = seen.losses[0] if len(seen.history) else None
+        self.first_loss = None if first is None else np.abs(first)
         self.loss = np.zeros(k)
         self.score: Any = math.nan
         self.penalised = bool(
