@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import reference
 from .problem import Data, Lanes, Settings
 
-__all__ = ["auto_rate", "feature_scales", "safe_rate", "typical_weight"]
+__all__ = ["auto_rate", "feature_scales", "loss_at", "safe_rate", "typical_weight"]
 
 SAMPLE_ROWS = 4096
 
@@ -105,6 +106,19 @@ def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.f
     if settings.terms.coupled:  # a row has the weight of its own class in every lane
         moments[:] = moments.sum(axis=1, keepdims=True)
     return np.divide(moments[1], moments[0], out=np.ones(lanes.k), where=moments[0] > 0.0)
+
+
+def loss_at(
+    data: Data, lanes: Lanes, settings: Settings, coef: Any, intercept: Any
+) -> NDArray[np.float64]:
+    """Mean loss of a sample of rows at weights (K, d) and (K,), without penalties; shape (K,)."""
+    rows = sample_rows(data)
+    y = reference.targets(data, lanes, settings, rows)
+    s = reference.sample_weights(data, lanes, settings, y, rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = np.asarray(data.X[rows] @ coef.T, dtype=np.float64) + intercept
+        value = settings.terms.value(z, y, settings.loss_parameter)
+        return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
 
 
 def feature_scales(data: Data) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from ._core import Run, State
 from .exceptions import DivergenceError
 from .history import History, mean
 from .problem import Data, Lanes, Settings
-from .rates import safe_rate
+from .rates import loss_at, safe_rate
 from .stopping import ADAPTIVE_FLOOR, Stopping, Watch
 
 __all__ = ["Fit", "State", "Stopping", "at_epoch", "fit", "gradient", "run_epoch"]
@@ -210,8 +210,11 @@ class _Training:
         self.watch = Watch(k, stopping)
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
-        first = seen.losses[0] if len(seen.history) else None
-        self.first_loss = None if first is None else np.abs(first)
+        self.first_loss: NDArray[np.float64] | None = None
+        if len(seen.history):
+            self.first_loss = np.abs(seen.losses[0])
+        elif stopping.backoff:  # the first epoch too is measured by something
+            self.first_loss = np.abs(loss_at(*problem, seen.coef, seen.intercept))
         self.loss = np.zeros(k)
         self.score: Any = math.nan
         self.penalised = bool(
@@ -234,8 +237,8 @@ class _Training:
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
         state, seen, settings = self.state, self.seen, self.settings
-        self.last_coef, last_intercept = state.last_weights()
-        self.coef, self.intercept = self.last_coef, last_intercept
+        self.last_coef, self.last_intercept = state.last_weights()
+        self.coef, self.intercept = self.last_coef, self.last_intercept
         if settings.average:
             self.coef, self.intercept = state.weights(settings)
         self.squares = np.einsum("kd,kd->k", self.last_coef, self.last_coef, dtype=np.float64)
@@ -245,7 +248,7 @@ class _Training:
             if self.lanes.l1.any():
                 penalty += self.lanes.l1 * np.abs(self.last_coef).sum(axis=1, dtype=np.float64)
             if self.lanes.pull.any():
-                penalty += self.lanes.pull * last_intercept
+                penalty += self.lanes.pull * self.last_intercept
             loss += penalty.sum() if settings.terms.coupled else penalty
         self.loss = np.where(seen.stopped, self.loss, loss) if seen.stopped.any() else loss
 
@@ -254,16 +257,19 @@ class _Training:
         finite = np.isfinite(self.loss).all() and np.isfinite(self.squares).all()
         if not (finite and np.isfinite(self.coef).all() and np.isfinite(self.intercept).all()):
             raise self._diverged()
-        if self.stopping.backoff and self._blown_up().any():
+        if not self.stopping.backoff:
+            return
+        # Weights to go back to must not be such that no rate could mend them.
+        at_end = loss_at(self.data, self.lanes, self.settings, self.last_coef, self.last_intercept)
+        if (self._blown_up(self.loss) | self._blown_up(10.0 * at_end)).any():
             raise self._diverged()
-        if self.stopping.backoff:
-            self.good = self.state.copy()
+        self.good = self.state.copy()
 
     def record(self, seconds: float) -> None:
         """Publish the epoch's model and add the epoch to the history."""
         seen, state = self.seen, self.state
         seen.coef, seen.intercept = self.coef, self.intercept
-        if self.first_loss is None:
+        if not len(seen.history):
             self.first_loss = np.abs(self.loss)
         if self.stopping.validate is not None:
             self.score = self.stopping.validate(self.coef, self.intercept)
@@ -297,7 +303,7 @@ class _Training:
         if not stops.any():
             return False
         stops &= ~seen.stopped
-        if (stops & self._blown_up()).any():
+        if (stops & self._blown_up(self.loss)).any():
             raise self._with_weights(self._diverged())
         if stopping.adaptive:
             rate = self.lanes.eta0 * self.state.rate_factor
@@ -332,10 +338,10 @@ class _Training:
 
     # Divergence.
 
-    def _blown_up(self) -> NDArray[np.bool_]:
+    def _blown_up(self, loss: NDArray[np.float64]) -> NDArray[np.bool_]:
         if self.first_loss is None:
             return np.zeros(self.lanes.k, dtype=bool)
-        return (self.loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
+        return (loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
 
     def _diverged(self) -> DivergenceError:
         values = getattr(self.data.X, "data", None) if self.data.sparse else self.data.X
@@ -367,8 +373,11 @@ class _Training:
     def _at_fault(self) -> NDArray[np.bool_]:
         """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""
         coef, intercept = self.state.last_weights()
-        fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept) | self._blown_up()
+        fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
         fault |= ~np.isfinite(coef).all(axis=1)
+        fault |= self._blown_up(
+            10.0 * loss_at(self.data, self.lanes, self.settings, coef, intercept)
+        )
         row = self.run.bad_row
         if row is not None and 0 <= row < self.data.n:
             with np.errstate(all="ignore"):
