@@ -185,10 +185,8 @@ def test_a_lane_that_stops_keeps_its_bits(dtype, layout):
     for batch_size, width in product((1, 5), WIDTHS):
         settings = Settings(batch_size=batch_size, seed=1, **width)
         state, seen = solver.State(data, of, settings), []
-        fit = solver.fit(
-            *(data, of, settings, state, stopping),
-            on_epoch=lambda _, __, state=state, seen=seen: seen.append(state.copy()),
-        )
+        keep = solver.Fit(on_epoch=lambda fit, seen=seen: seen.append(fit.state.copy()))
+        fit = solver.fit(data, of, settings, state, stopping, keep)
         assert len(set(fit.epochs)) > 1
         for lane, epoch in enumerate(fit.epochs):
             last = bits(seen[epoch - 1], settings)

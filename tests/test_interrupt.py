@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastsgd import SGDClassifier, SGDRegressor, estimators
+from fastsgd import SGDClassifier, SGDRegressor, base
 
 LATENCY = 0.1
 """Seconds from the signal to the except clause: part of the specification."""
@@ -37,18 +37,18 @@ CASES = {  # rows, lanes, full batch, layout
 
 def announce_first_update():
     """Say when the solver has made an update: from then on there is a model to leave behind."""
-    solve = estimators.fit
+    solve = base.fit
 
-    def fit(data, lanes, settings, state, stopping, on_epoch):
+    def fit(data, lanes, settings, state, stopping, seen):
         def watch():
             while not state.t.any():
                 time.sleep(0.001)
             print("started", flush=True)
 
         threading.Thread(target=watch, daemon=True).start()
-        return solve(data, lanes, settings, state, stopping, on_epoch)
+        return solve(data, lanes, settings, state, stopping, seen)
 
-    estimators.fit = fit
+    base.fit = fit
 
 
 def model_of(case):
@@ -131,7 +131,7 @@ def test_keyboard_interrupt_arrives_in_time_and_leaves_a_model(case, child):
     assert report["scores"] == 5
 
 
-@pytest.mark.parametrize("where", ("auto_rate", "Data", "State"))
+@pytest.mark.parametrize("where", ("lanes_of", "Data", "state_of"))
 def test_interrupt_before_the_first_step_keeps_the_model(where, monkeypatch):
     """There is no new model yet: the old one stays, with its classes and its features."""
     rng = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def test_interrupt_before_the_first_step_keeps_the_model(where, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(estimators, where, interrupt)
+    monkeypatch.setattr(base, where, interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.fit(rng.normal(size=(40, 5)), np.arange(40) % 4)
     assert pickle.dumps(model) == before
@@ -151,16 +151,17 @@ def test_interrupt_in_a_second_fit_leaves_the_second_model(monkeypatch):
     """Ctrl-C publishes all of the model in the making: classes, features and weights agree."""
     rng = np.random.default_rng(0)
     model = SGDClassifier(max_iter=5, tol=None).fit(rng.normal(size=(30, 3)), np.arange(30) % 2)
-    solve = estimators.fit
+    solve = base.fit
 
     def fit(*args):
-        def interrupt(epochs, loss):
-            if epochs == 3:
+        def interrupt(seen):
+            if seen.state.epoch == 3:
                 raise KeyboardInterrupt
 
-        solve(*args[:-1], interrupt)
+        args[-1].on_epoch = interrupt
+        solve(*args)
 
-    monkeypatch.setattr(estimators, "fit", fit)
+    monkeypatch.setattr(base, "fit", fit)
     X = rng.normal(size=(40, 5))
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, np.arange(40) % 4)

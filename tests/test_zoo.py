@@ -554,7 +554,7 @@ for _part, _says in (
         for _dtype in ("float64", "float32", "float16", "longdouble", "object"):
             _match = "contains NaN|contains inf|Unknown label" if _dtype == "object" else _says
             bad(_part, f"with {_value}, {_dtype}", with_value(_value, _dtype), _match)
-    bad(_part, "with None", with_value(None, object), "contains NaN|not supported between|NoneType")
+    bad(_part, "with None", with_value(None, object), "contains NaN|Unknown label|NoneType")
     _large = np.longdouble("1e400")
     bad(_part, "beyond float64", with_value(_large, np.longdouble), _says, overflows=True)
     _match = "too large|contains inf|Unknown label"
@@ -857,6 +857,8 @@ def test_bad_array_is_refused(name, tmp_path):
     before = portrait(value)
     for estimator in entry.estimators:
         for verb in verbs(estimator):
+            if name == "y one class" and verb == "partial_fit":
+                continue  # a chunk may hold one of the classes announced
             fresh, fitted = (new(estimator, options) for options in OPTIONS)
             fitted.fit(sound["X"], sound["y"])
             calls = [partial(trained, m, verb, given, np.arange(3.0)) for m in (fresh, fitted)]

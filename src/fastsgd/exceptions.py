@@ -1,6 +1,18 @@
-"""The errors a user can meet that are not plain ``ValueError`` or ``MemoryError``."""
+"""The errors and warnings a user can meet that are not Python's or scikit-learn's own."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["DivergenceError", "FeatureScaleWarning"]
+
+
+class FeatureScaleWarning(UserWarning):
+    """Columns of X differ so much in scale that no learning rate suits them all."""
 
 
 class DivergenceError(ValueError):
@@ -14,17 +26,51 @@ class DivergenceError(ValueError):
         Learning rate of the last update.
     feature_scale : float
         Largest absolute value in the row at which it was noticed.
+    safe_rate : float, optional
+        1 / L, the rate that theory allows: L bounds the curvature that a batch meets. NaN if it was
+        not worked out.
+    coef, intercept : array-like, optional
+        The last finite weights.
+
+    Attributes
+    ----------
+    step, learning_rate, feature_scale, safe_rate
+        As given.
+    coef_, intercept_ : ndarray or None
+        The last finite weights: those of the end of the last epoch (or of the start), in the shapes
+        of the estimator's attributes.
     """
 
-    def __init__(self, step: int, learning_rate: float, feature_scale: float) -> None:
+    def __init__(
+        self,
+        step: int,
+        learning_rate: float,
+        feature_scale: float,
+        safe_rate: float = math.nan,
+        coef: ArrayLike | None = None,
+        intercept: ArrayLike | None = None,
+    ) -> None:
         self.step = step
         self.learning_rate = learning_rate
         self.feature_scale = feature_scale
-        super().__init__(
-            f"SGD diverged after {step} updates: the learning rate was {learning_rate:.3g} and the "
-            f"largest feature of the row {feature_scale:.3g}. Scale the features (for example with "
-            "StandardScaler) or lower eta0; learning_rate='auto' chooses a rate from the data."
+        self.safe_rate = safe_rate
+        self.coef_ = None if coef is None else np.asarray(coef)
+        self.intercept_ = None if intercept is None else np.asarray(intercept)
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        safe = f" A rate that theory allows is {self.safe_rate:.3g}."
+        weights = " The last finite weights are in this error's coef_ and intercept_."
+        return (
+            f"SGD diverged after {self.step} updates: the learning rate was "
+            f"{self.learning_rate:.3g} and the largest feature of the row {self.feature_scale:.3g}."
+            f"{'' if math.isnan(self.safe_rate) else safe}"
+            " Scale the features (for example with StandardScaler), and y if it is large, or lower "
+            "eta0; "
+            "learning_rate='auto' chooses a rate from the data, and on_divergence='backoff' halves "
+            f"it until it fits.{'' if self.coef_ is None else weights}"
         )
 
-    def __reduce__(self) -> tuple[type, tuple[int, float, float]]:
-        return type(self), (self.step, self.learning_rate, self.feature_scale)
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
+        return type(self), (*numbers, self.coef_, self.intercept_)

@@ -1,7 +1,8 @@
 """The solver: epochs, stopping and Ctrl-C, in the gaps between bounded calls into the core.
 
 ``State``, ``run_epoch`` and ``gradient`` have the names and arguments of their twins in
-:mod:`fastsgd.reference`; :func:`fit` adds what a user waits for: many epochs, stopping, progress.
+:mod:`fastsgd.reference`; :func:`fit` adds what a user waits for: many epochs, stopping, validation,
+history, and what to do about a divergence.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._core import Run, State
 from .exceptions import DivergenceError
-from .losses import LOSSES
+from .history import History, mean
 from .problem import Data, Lanes, Settings
+from .rates import loss_at, safe_rate
+from .stopping import ADAPTIVE_FLOOR, Stopping, Watch
 
-__all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
+__all__ = ["Fit", "State", "Stopping", "at_epoch", "fit", "gradient", "run_epoch"]
 
 CALL_SECONDS = 0.01
 """Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
@@ -28,6 +32,9 @@ _FIRST_BUDGET = 1 << 18
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged, not settled."""
+
+BACKOFFS = 60
+"""Halvings of the rate after which a run that still diverges is given up."""
 
 
 class _Clock:
@@ -86,44 +93,58 @@ def gradient(
     return g / count + lanes.alpha * state.last_weights()[0].T, g_b / count + lanes.pull
 
 
-@dataclass(frozen=True)
-class Stopping:
-    """When to stop: after ``max_epochs``, or when the training loss no longer falls.
-
-    A lane stops after ``patience`` epochs in a row whose loss is above its best minus ``tol``;
-    ``tol`` None never stops early.
-    """
-
-    max_epochs: int = 1000
-    tol: float | None = 1e-3
-    patience: int = 5
+def at_epoch(state: State, epoch: int) -> State:
+    """A copy of the state at the start of an epoch, without what was done of another."""
+    rebuild, (fields,) = state.__reduce__()  # type: ignore[misc]
+    moved: State = rebuild({**fields, "epoch": epoch, "row": 0})
+    if state.batch_row > 0:
+        moved.clear_batch()
+    return moved
 
 
 @dataclass
 class Fit:
-    """What a fit saw.
+    """A fit under way, and what it saw.
 
     Attributes
     ----------
-    losses : list of ndarray of shape (K,)
-        Per epoch: mean loss of the rows, each before its step, plus the penalty at the end.
+    history : History
+        Grows by one entry an epoch.
+    before_epoch, on_epoch : callable or None
+        Called before every epoch, and with this object after it; True from ``on_epoch`` ends the
+        fit.
+    state : State
+        The state that is trained; another object than the one given after a backoff.
+    coef, intercept : ndarray of shape (K, d) and (K,)
+        The model: averages if there are any; with validation, at the end, the best.
     epochs : ndarray of shape (K,), int64
         Epochs each lane was trained.
     clipped : bool
         eta * alpha reached 1 and set weights to zero.
     stopped : ndarray of shape (K,), bool
         Lanes that stopped by the tolerance.
+    ended : bool
+        ``on_epoch`` ended the fit.
+    backoffs : int
+        How often the rate was halved after a divergence.
     """
 
-    losses: list[NDArray[np.float64]] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    before_epoch: Callable[[], None] | None = None
+    on_epoch: Callable[[Fit], bool | None] | None = None
+    state: State | None = None
+    coef: Any = None
+    intercept: Any = None
     epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     clipped: bool = False
     stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    ended: bool = False
+    backoffs: int = 0
 
-
-def _epoch_loss(lanes: Lanes, state: State) -> NDArray[np.float64]:
-    loss = state.loss_sum / np.maximum(1.0, state.row_count)
-    return loss + 0.5 * lanes.alpha * state.squared_norms() if lanes.alpha.any() else loss
+    @property
+    def losses(self) -> list[NDArray[np.float64]]:
+        """Per epoch, of lanes (K,): mean loss of the rows, each before its step, plus penalty."""
+        return self.history.columns["losses"]
 
 
 def fit(
@@ -132,103 +153,237 @@ def fit(
     settings: Settings,
     state: State,
     stopping: Stopping,
-    on_epoch: Callable[[int, NDArray[np.float64]], None] | None = None,
+    seen: Fit | None = None,
 ) -> Fit:
     """Train until every lane has stopped or ``max_epochs`` are done.
 
     Parameters
     ----------
-    on_epoch : callable, optional
-        Called with the number of epochs done and their last losses (K,).
+    seen : Fit, optional
+        To be filled: the caller has it when an exception ends the fit. Its history goes on.
 
     Raises
     ------
     DivergenceError
-        If the run overflows. ``state`` is then of no use.
+        If the run overflows. ``state`` is then of no use; the error has the last finite weights.
     KeyboardInterrupt
-        Within about 20 ms of Ctrl-C; ``state`` holds the model as it stands.
+        Within about 20 ms of Ctrl-C; ``seen.state`` holds the model as it stands.
     """
-    run, clock = Run(data, lanes, settings, state), _Clock()
-    result = Fit(epochs=np.zeros(lanes.k, dtype=np.int64), stopped=np.zeros(lanes.k, dtype=bool))
-    best, without_gain = np.full(lanes.k, np.inf), np.zeros(lanes.k, dtype=np.int64)
-    loss = np.zeros(lanes.k)
-    for epoch in range(1, stopping.max_epochs + 1):
-        done = False
+    seen = Fit() if seen is None else seen
+    training = _Training((data, lanes, settings), state, stopping, seen)
+    done, retries = 0, 0
+    while done < stopping.max_epochs:
+        if seen.before_epoch is not None and retries == seen.backoffs:
+            seen.before_epoch()
+        retries = seen.backoffs
+        try:
+            seconds = training.epoch()
+            training.measure()
+            training.check()
+        except DivergenceError as error:
+            training.recover(error)
+            continue
+        done += 1
+        training.record(seconds)
+        if seen.on_epoch is not None and seen.on_epoch(seen):
+            seen.ended = True
+            break
+        if training.decide():
+            break
+    training.restore_best()
+    return seen
+
+
+class _Training:
+    """One call of :func:`fit`: the verbs of its loop, and what they share."""
+
+    def __init__(
+        self, problem: tuple[Data, Lanes, Settings], state: State, stopping: Stopping, seen: Fit
+    ) -> None:
+        self.data, self.lanes, self.settings = problem
+        self.stopping, self.seen, self.clock = stopping, seen, _Clock()
+        k = self.lanes.k
+        seen.epochs, seen.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
+        self._bind(state)
+        seen.coef, seen.intercept = state.weights(self.settings)
+        self.good = state.copy() if stopping.backoff else None
+        self.watch = Watch(k, stopping)
+        self.best: tuple[Any, Any] | None = None
+        self.is_best = np.ones(k, dtype=bool)
+        self.first_loss: NDArray[np.float64] | None = None
+        if len(seen.history):
+            self.first_loss = np.abs(seen.losses[0])
+        elif stopping.backoff:  # the first epoch too is measured by something
+            self.first_loss = np.abs(loss_at(*problem, seen.coef, seen.intercept))
+        self.loss = np.zeros(k)
+        self.score: Any = math.nan
+        self.penalised = bool(
+            self.lanes.alpha.any() or self.lanes.l1.any() or self.lanes.pull.any()
+        )
+
+    def _bind(self, state: State) -> None:
+        self.state = self.seen.state = state
+        self.run = Run(self.data, self.lanes, self.settings, state)
+
+    def epoch(self) -> float:
+        """Train to the end of the epoch; the seconds that took."""
+        start, done = time.perf_counter(), False
         while not done:
-            done = clock.advance(run)
-            result.clipped |= run.clipped
-        active = ~result.stopped
-        loss = np.where(active, _epoch_loss(lanes, state), loss)
-        if not np.isfinite(loss).all():
-            raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
-        result.losses.append(loss)
-        result.epochs[active] = epoch
-        if on_epoch is not None:
-            on_epoch(epoch, loss)
-        if stopping.tol is not None:
-            without_gain = np.where(loss > best - stopping.tol, without_gain + 1, 0)
-            best = np.minimum(best, loss)
-            stops = without_gain >= stopping.patience
-            if (stops & (loss > BLOWN_UP * result.losses[0])).any():
-                raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
-            result.stopped |= stops
-            if result.stopped.all():
-                break
-            if (stops & (state.active > 0.0)).any():
-                run.settle()  # a frozen lane keeps its bits, however the others go on
-                state.active[result.stopped] = 0.0
-    coef, intercept = state.weights(settings)
-    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
-        raise DivergenceError(int(max(state.t)), run.rate, float(np.abs(data.X).max()))
-    return result
+            done = self.clock.advance(self.run)
+            if self.run.clipped:
+                self.seen.clipped = True
+        return time.perf_counter() - start
 
+    def measure(self) -> None:
+        """The model and its losses at the end of the epoch."""
+        state, seen, settings = self.state, self.seen, self.settings
+        self.last_coef, self.last_intercept = state.last_weights()
+        self.coef, self.intercept = self.last_coef, self.last_intercept
+        if settings.average:
+            self.coef, self.intercept = state.weights(settings)
+        self.squares = np.einsum("kd,kd->k", self.last_coef, self.last_coef, dtype=np.float64)
+        loss = state.loss_sum / np.maximum(1.0, state.row_count)
+        if self.penalised:
+            penalty = 0.5 * self.lanes.alpha * self.squares
+            if self.lanes.l1.any():
+                penalty += self.lanes.l1 * np.abs(self.last_coef).sum(axis=1, dtype=np.float64)
+            if self.lanes.pull.any():
+                penalty += self.lanes.pull * self.last_intercept
+            loss += penalty.sum() if settings.terms.coupled else penalty
+        self.loss = np.where(seen.stopped, self.loss, loss) if seen.stopped.any() else loss
 
-def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
-    """eta0 and mu of the schedule eta0 / sqrt(1 + eta0 mu (t - 1)), from the data.
+    def check(self) -> None:
+        """Whether loss and weights are finite, and in a backoff not blown up either."""
+        finite = np.isfinite(self.loss).all() and np.isfinite(self.squares).all()
+        if not (finite and np.isfinite(self.coef).all() and np.isfinite(self.intercept).all()):
+            raise self._diverged()
+        if not self.stopping.backoff:
+            return
+        # Weights to go back to must not be such that no rate could mend them.
+        at_end = loss_at(self.data, self.lanes, self.settings, self.last_coef, self.last_intercept)
+        if (self._blown_up(self.loss) | self._blown_up(10.0 * at_end)).any():
+            raise self._diverged()
+        self.good = self.state.copy()
 
-    eta0 is 1 / (smoothness * the curvature that a batch of this size meets), times 1 - momentum.
-    For m rows the second moment of the batch gradient is bounded by
+    def record(self, seconds: float) -> None:
+        """Publish the epoch's model and add the epoch to the history."""
+        seen, state = self.seen, self.state
+        seen.coef, seen.intercept = self.coef, self.intercept
+        if not len(seen.history):
+            self.first_loss = np.abs(self.loss)
+        if self.stopping.validate is not None:
+            self.score = self.stopping.validate(self.coef, self.intercept)
+        counted = state.norm_count > 0
+        norms = state.norm_sum if counted.all() else state.norm_sum[counted]
+        counts = state.norm_count if counted.all() else state.norm_count[counted]
+        seen.epochs += ~seen.stopped
+        seen.history.add(
+            state.epoch,
+            mean(self.loss),
+            self.loss,
+            self.score if isinstance(self.score, float) else mean(self.score),
+            self.run.rate,
+            mean(np.sqrt(norms / counts)) if len(norms) else 0.0,
+            mean(np.sqrt(self.squares)),
+            seconds,
+            self.data.n / max(seconds, 1e-9),
+        )
 
-        lambda_max + (mean |x|^2 - lambda_max) / m,
+    def decide(self) -> bool:
+        """Stop the lanes that no longer gain; whether all have stopped."""
+        stopping, seen = self.stopping, self.seen
+        if stopping.tol is None and stopping.validate is None:
+            return False
+        value = self.loss
+        if stopping.validate is not None:
+            value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.loss.shape)
+        stops, better = self.watch.see(value)
+        if stopping.validate is not None:
+            self._keep_best(better & ~seen.stopped)
+        if not stops.any():
+            return False
+        stops &= ~seen.stopped
+        if (stops & self._blown_up(self.loss)).any():
+            raise self._with_weights(self._diverged())
+        if stopping.adaptive:
+            rate = self.lanes.eta0 * self.state.rate_factor
+            slower = stops & (rate > ADAPTIVE_FLOOR)
+            self.state.rate_factor[slower] /= 5.0
+            self.watch.without_gain[slower] = 0
+            stops &= ~slower
+        seen.stopped |= stops
+        if seen.stopped.all():
+            return True
+        if stops.any():
+            self.run.settle()  # a frozen lane keeps its bits, however the others go on
+            self.state.active[seen.stopped] = 0.0
+        return False
 
-    with lambda_max the largest eigenvalue of X'X / n: mean |x|^2 at m = 1, the largest curvature of
-    the objective at m = n. (Moulines & Bach 2011 for m = 1; Ma, Bassily & Belkin 2018 for batches.)
-    The intercept counts as a feature of ones. mu is a fifth of the curvature in an average
-    direction, smoothness * mean |x|^2 / d. Estimated on at most 4,096 evenly spaced rows. A loss
-    with a kink counts as one of smoothness 1.
-    """
-    rows = np.arange(0, data.n, max(1, data.n // 4096))[:4096]
-    X = data.X[rows]
-    squares = X.multiply(X).sum() if hasattr(X, "multiply") else np.einsum("ij,ij->", X, X)
-    mean_square = largest = float(squares) / len(rows) + 1.0
-    if not math.isfinite(mean_square):
-        raise ValueError(f"X has rows whose |x|^2 is not finite: mean {mean_square}")
-    m = min(settings.batch_size, data.n)
-    if m > 1:
-        vector = np.ones(data.d + 1) / math.sqrt(data.d + 1)
-        for _ in range(10):  # power iteration on [X 1]'[X 1] / n
-            scores = X @ vector[:-1] + vector[-1]
-            image = np.append(X.T @ scores, scores.sum()) / len(rows)
-            largest = float(np.linalg.norm(image))
-            vector = image / largest
-        largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
-    smoothness = LOSSES[settings.loss].smoothness
-    smoothness = smoothness if 0.0 < smoothness < np.inf else 1.0
-    curvature = smoothness * (largest + (mean_square - largest) / m)
-    return (1.0 - settings.momentum) / curvature, 0.2 * smoothness * mean_square / (data.d + 1)
+    def _keep_best(self, better: NDArray[np.bool_]) -> None:
+        if self.best is None or better.all():
+            self.best = self.coef, self.intercept
+        elif better.any():
+            self.best = (
+                np.where(better[:, None], self.coef, self.best[0]),
+                np.where(better, self.intercept, self.best[1]),
+            )
+        self.is_best = np.where(self.seen.stopped, self.is_best, better)
 
+    def restore_best(self) -> None:
+        """With validation, make the best weights those of the model and of the state."""
+        if self.best is None or self.is_best.all():
+            return
+        self.seen.coef, self.seen.intercept = self.best
+        self.state.set_weights(*self.best)
 
-def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
-    """sum s_ik^2 / sum s_ik, shape (K,): the weight by which a lane's rows scale its gradients."""
-    moments = np.empty((2, lanes.k))
-    weight = np.ones(data.n) if data.sample_weight is None else data.sample_weight.astype(float)
-    for power in (1, 2):
-        powers = weight**power
-        for k in range(lanes.k):
-            positive = total = powers.sum()
-            if settings.sign_targets:
-                positive = powers[data.y[:, lanes.target[k]] == lanes.label[k]].sum()
-            moments[power - 1, k] = lanes.weight_positive[
-                k
-            ] ** power * positive + lanes.weight_negative[k] ** power * (total - positive)
-    return np.divide(moments[1], moments[0], out=np.ones(lanes.k), where=moments[0] > 0.0)
+    # Divergence.
+
+    def _blown_up(self, loss: NDArray[np.float64]) -> NDArray[np.bool_]:
+        if self.first_loss is None:
+            return np.zeros(self.lanes.k, dtype=bool)
+        return (loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
+
+    def _diverged(self) -> DivergenceError:
+        values = getattr(self.data.X, "data", None) if self.data.sparse else self.data.X
+        scale = float(np.max(np.abs(values), initial=0.0))
+        return DivergenceError(int(self.state.t.max()), self.run.rate, scale)
+
+    def _with_weights(self, error: DivergenceError) -> DivergenceError:
+        """The error with a safe rate and the last finite weights.
+
+        Raises
+        ------
+        ValueError
+            If |x|^2 overflows: the features are at fault, not a rate.
+        """
+        safe = safe_rate(self.data, self.lanes, self.settings)
+        numbers = error.step, error.learning_rate, error.feature_scale
+        return DivergenceError(*numbers, safe, self.seen.coef, self.seen.intercept)
+
+    def recover(self, error: DivergenceError) -> None:
+        """Go back to the last good state at half the rate, or raise."""
+        values = self.data.X.data if self.data.sparse else self.data.X
+        hopeless = self.seen.backoffs >= BACKOFFS or not np.isfinite(values).all()
+        if self.good is None or hopeless:
+            raise self._with_weights(error) from None
+        self.seen.backoffs += 1
+        self.good.rate_factor[self._at_fault()] *= 0.5
+        self._bind(self.good.copy())
+
+    def _at_fault(self) -> NDArray[np.bool_]:
+        """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""
+        coef, intercept = self.state.last_weights()
+        fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
+        fault |= ~np.isfinite(coef).all(axis=1)
+        fault |= self._blown_up(
+            10.0 * loss_at(self.data, self.lanes, self.settings, coef, intercept)
+        )
+        row = self.run.bad_row
+        if row is not None and 0 <= row < self.data.n:
+            with np.errstate(all="ignore"):
+                scores = np.asarray(self.data.X[[row]] @ coef.T)[0] + intercept
+            fault |= ~np.isfinite(scores)
+        fault &= ~self.seen.stopped
+        if self.settings.terms.coupled or not fault.any():
+            return ~self.seen.stopped
+        return fault

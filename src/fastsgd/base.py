@@ -1,0 +1,491 @@
+"""What the three estimators share: checking input, one call of the solver, publishing, scores."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils import assert_all_finite
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from . import _core
+from .exceptions import FeatureScaleWarning
+from .history import History
+from .parameters import (
+    PASSIVE_AGGRESSIVE,
+    Kept,
+    Task,
+    horizon_of,
+    lanes_of,
+    recipe_of,
+    seed_of,
+    settings_of,
+    state_key,
+    state_of,
+)
+from .problem import Data, Lanes, Settings
+from .rates import feature_scales
+from .report import CallbackSupportMixin, listening
+from .solver import Fit, Stopping, fit
+from .validation import LaneScore, ModelScore, hold_out, split
+
+FLOATS = (np.float64, np.float32)
+
+NO_TARGETS = object()
+
+SCALES = 1e4
+"""Ratio of feature scales above which a fit warns."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def all_or_nothing(method: _Method) -> _Method:
+    """After an exception the estimator is as it was; Ctrl-C alone leaves a model in the making."""
+
+    @functools.wraps(method)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self).copy()
+        epochs = len(before["history_"]["epoch"]) if "history_" in before else 0
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException as error:
+            published = vars(self).get("_kept") is not before.get("_kept")
+            if not (published and isinstance(error, KeyboardInterrupt)):
+                vars(self).clear()
+                vars(self).update(before)
+                if "history_" in before:
+                    History(before["history_"]).truncate(epochs)
+            raise
+
+    return wrapped  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def blame_input(estimator: Any, X: Any) -> Iterator[None]:
+    """Say that X holds NaN or infinity, where that is why training failed.
+
+    A bad value makes a score that is not finite (0 * infinity is NaN), so X is scanned only when a
+    score was.
+    """
+    try:
+        yield
+    except ValueError:
+        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+        raise
+
+
+def keep_parameters(estimator: Any, arguments: dict[str, Any]) -> None:
+    """Make the arguments of ``__init__`` attributes, as scikit-learn wants them: untouched."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+def check_structure(X: Any) -> None:
+    """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
+    if sp.issparse(X):
+        _core.check_structure(X)
+
+
+def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
+    """Refuse what NumPy would turn into numbers that mean something else: masks, times."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"{name} is a masked array with masked values: fill them or drop the rows")
+    if getattr(getattr(array, "dtype", None), "kind", "") not in ("M", "m"):
+        return
+    if not labels:
+        raise ValueError(f"{name} holds times (datetime64 or timedelta64), not numbers")
+    if np.isnat(np.asarray(array)).any():
+        raise ValueError(f"{name} contains NaT")
+
+
+def has_columns(y: Any) -> bool:
+    """Whether targets have two dimensions and more than one column."""
+    try:
+        if hasattr(y, "shape"):
+            shape = y.shape
+        else:
+            shape = (
+                np.asarray(y).shape
+                if isinstance(y, (list, tuple)) or hasattr(y, "__array__")
+                else ()
+            )
+    except ValueError:  # ragged: scikit-learn says so
+        return False
+    return len(shape) == 2 and shape[0] > 1 and shape[1] > 1
+
+
+class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
+    """What the estimators share. See :class:`fastsgd.SGDClassifier` for the parameters."""
+
+    penalty: str | None = "l2"
+    l1_ratio: float | None = 0.15
+    epsilon: float = 0.1
+    quantile: float = 0.5
+    scoring: Any = None
+
+    _passive_aggressive_loss = "hinge"
+    _pull = 0.0
+
+    loss: Any
+    alpha: float
+    max_iter: int
+    tol: float | None
+    n_iter_no_change: int
+    early_stopping: bool
+    validation_fraction: float
+    clip_norm: float | None
+    learning_rate: Any
+    on_divergence: str
+    certificate: bool
+
+    @property
+    def _strength(self) -> float:
+        """Strength of the whole penalty."""
+        return self.alpha
+
+    # What an estimator adds.
+
+    def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
+        """The attributes that publish a model (K, d) and (K,)."""
+        return {"coef_": coef, "intercept_": intercept}
+
+    def _model(self, attributes: dict[str, Any]) -> tuple[Any, Any]:
+        """The model (K, d) and (K,) of such attributes."""
+        coef = attributes["coef_"]
+        coef = coef.toarray() if sp.issparse(coef) else coef
+        return np.atleast_2d(coef), np.atleast_1d(attributes["intercept_"])
+
+    def _initial(self, k: int) -> NDArray[np.float64]:
+        """Intercepts (K,) that a fit from scratch starts from."""
+        return np.zeros(k)
+
+    def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
+        """The default validation score of raw scores (n, K): per lane, or one for all."""
+        raise NotImplementedError
+
+    # Input.
+
+    def _validate(self, X: Any, y: Any = NO_TARGETS, *, reset: bool) -> Any:
+        """X, or X and y, as arrays the core can read; finiteness of X is left to the scores."""
+        check_structure(X)
+        check_numbers("X", X)
+        check_numbers("y", y, labels=not isinstance(self, RegressorMixin))
+        options: dict[str, Any] = {
+            "reset": reset,
+            "accept_sparse": "csr",
+            "accept_large_sparse": True,
+            "dtype": FLOATS,
+            "order": "C",
+            "ensure_all_finite": False,  # of X: the scores tell, see blame_input
+        }
+        try:
+            if y is NO_TARGETS:
+                return self._plain(validate_data(self, X, **options))
+            options["y_numeric"] = isinstance(self, RegressorMixin)
+            options["multi_output"] = has_columns(y)
+            X, y = validate_data(self, X, y, **options)
+        except OverflowError as error:  # Python integers beyond float64
+            raise ValueError(f"X or y: {error}") from None
+        return self._plain(X), y.toarray() if sp.issparse(y) else y
+
+    def _plain(self, X: Any) -> Any:
+        """Aligned, and without duplicates where a step depends on the norm of a row."""
+        if not sp.issparse(X):
+            return np.require(X, requirements=["C", "A"])
+        rate = self.learning_rate
+        norms = self.clip_norm is not None or (isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE)
+        if norms and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        return X
+
+    def _weight(self, sample_weight: ArrayLike | None, X: Any) -> NDArray[np.floating] | None:
+        if sample_weight is None:
+            return None
+        check_numbers("sample_weight", sample_weight)
+        if getattr(np.asarray(sample_weight).dtype, "kind", "") == "c":
+            raise ValueError("Complex data not supported: sample_weight must be real")
+        try:
+            weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        except OverflowError as error:
+            raise ValueError(f"sample_weight: {error}: too large a number") from None
+        lowest, highest = np.finfo(X.dtype).tiny, np.sqrt(np.finfo(X.dtype).max)
+        if not lowest <= weight.max() <= highest:
+            raise ValueError(
+                f"sample_weight must have its largest value in [{lowest:.3g}, {highest:.3g}], got "
+                f"{weight.max():.3g}"
+            )
+        return weight
+
+    def _start(
+        self, kept: Kept | None, coef: ArrayLike | None, intercept: ArrayLike | None, k: int, d: int
+    ) -> tuple[Any, Any] | None:
+        """Weights to start from: those given, those a user put into the attributes, or None."""
+        if kept is not None:
+            model = self._model(vars(self))
+        else:
+            model = np.zeros((k, d)), self._initial(k)
+        if coef is not None or intercept is not None:
+            return (
+                model[0] if coef is None else _initial_array("coef_init", coef, (k, d)),
+                model[1]
+                if intercept is None
+                else _initial_array("intercept_init", intercept, (k,)),
+            )
+        if kept is None:
+            return model if model[1].any() else None
+        ours = self._model(self._attributes(*kept.weights()))
+        same = all(map(np.array_equal, model, ours))
+        return None if same else model
+
+    def _check_going_on(self, k: int, d: int) -> None:
+        shape = self._model(vars(self))[0].shape
+        if shape != (k, d):
+            raise ValueError(
+                f"Provided coef_ does not match dataset: the model to go on from has {shape[0]} "
+                f"outputs of {shape[1]} features, not {k} of {d}."
+            )
+
+    # One call of the solver.
+
+    def _solve(
+        self,
+        task: Task,
+        start: tuple[Any, Any] = (None, None),
+        *,
+        resume: bool = False,
+        partial: bool = False,
+        validation: tuple[Any, Any, Any] | None = None,
+    ) -> None:
+        """Train, publish the model, warn of what a user should know.
+
+        Parameters
+        ----------
+        start : tuple of array-like or None
+            Weights and intercepts to start from.
+        resume : bool
+            Go on from the state that is kept.
+        partial : bool
+            One epoch, without stopping.
+        validation : tuple or None
+            The user's own X_val, with y_val as the lanes and as the user see it.
+        """
+        kept = vars(self).get("_kept") if resume else None
+        if kept is not None:
+            self._check_going_on(len(task.labels), task.X.shape[1])
+        seed = seed_of(self.random_state) if kept is None else kept.seed
+        with blame_input(self, task.X):
+            weight, validate = self._validation(task, seed, validation, partial)
+            data = Data(task.X, task.y, weight)
+            settings = settings_of(self, task, data, kept, seed)
+            lanes = lanes_of(self, task, data, settings, kept)
+            self._check_unseen(data, lanes, settings)
+            if not partial:
+                self._warn_of_scales(data)
+            weights = self._start(kept, *start, lanes.k, data.d)
+            state, settings = state_of(data, lanes, settings, kept, weights)
+            history = History() if kept is None else History(self.history_)
+            seen, epochs = Fit(history), 1 if partial else self.max_iter
+            stopping = Stopping(
+                max_epochs=epochs,
+                tol=None if partial else self.tol,
+                patience=self.n_iter_no_change,
+                validate=validate,
+                adaptive=self.learning_rate == "adaptive",
+                backoff=self.on_divergence == "backoff",
+            )
+            problem = data, lanes, settings
+            try:
+                with listening(self, task, epochs, seen) as end:
+                    fit(*problem, state, stopping, seen)
+                    self._publish(problem, seen, kept)
+                    end()
+            except KeyboardInterrupt:
+                if seen.state is not None:
+                    self._take_what_there_is(settings, seen)
+                    self._publish(problem, seen, kept)
+                raise
+        self._warn(settings, stopping, seen)
+        if self.certificate and not partial:
+            from .certificate import certificate
+
+            self.certificate_ = certificate(*problem, seen.coef, seen.intercept)
+
+    def _validation(
+        self,
+        task: Task,
+        seed: int,
+        given: tuple[Any, Any, Any] | None,
+        partial: bool,
+    ) -> tuple[NDArray[np.floating] | None, Callable[..., Any] | None]:
+        """Weights of the training rows, and the score of a model on the others."""
+        if given is not None:
+            return task.weight, self._validator(task, *given, None)
+        if partial or not self.early_stopping:
+            return task.weight, None
+        rows = split(
+            task.user_y,
+            task.weight,
+            self.validation_fraction,
+            seed,
+            stratify=task.sign_targets and task.user_y.ndim == 1,
+        )
+        weight = None if task.weight is None else task.weight[rows]
+        validate = self._validator(task, task.X[rows], task.y[rows], task.user_y[rows], weight)
+        return hold_out(task.weight, rows, task.X.shape[0], task.X.dtype), validate
+
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+        """The score of a model (K, d) and (K,) on validation rows."""
+        assert_all_finite(X, estimator_name=type(self).__name__, input_name="X_val")
+        if self.scoring is not None:
+            return ModelScore(self, X, user_y, weight)
+        return LaneScore(self._measure, X, task.lane_targets(y), weight)
+
+    def _check_unseen(self, data: Data, lanes: Lanes, settings: Settings) -> None:
+        """Scan X where no score may tell of a bad value: in rows that are left out or not drawn."""
+        weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
+        unseen = any(weight is not None and not weight.all() for weight in weights)
+        if unseen or settings.sampling == "replacement":
+            assert_all_finite(data.X, estimator_name=type(self).__name__, input_name="X")
+
+    def _warn_of_scales(self, data: Data) -> None:
+        """Warn when columns differ in scale by more than any one learning rate can bridge."""
+        with np.errstate(all="ignore"):
+            scales = feature_scales(data)
+        used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
+        if len(used) < 2 or scales[used].max() <= SCALES * scales[used].min():
+            return
+        used = used[np.argsort(scales[used], kind="stable")]
+        names = vars(self).get("feature_names_in_")
+
+        def describe(columns: Any) -> str:
+            labels = [int(j) if names is None else repr(str(names[j])) for j in columns]
+            parts = zip(labels, scales[columns], strict=True)
+            return ", ".join(f"{label} ({scale:.2g})" for label, scale in parts)
+
+        count = min(3, len(used) // 2)
+        warnings.warn(
+            f"Feature scales differ by a factor of {scales[used[-1]] / scales[used[0]]:.2g}: the "
+            f"largest columns are {describe(used[::-1][:count])}, the smallest "
+            f"{describe(used[:count])}. SGD learns the small ones slowly; scale the features, for "
+            "example with StandardScaler.",
+            FeatureScaleWarning,
+            stacklevel=6,
+        )
+
+    def _warn(self, settings: Settings, stopping: Stopping, seen: Fit) -> None:
+        if seen.clipped:
+            warnings.warn(
+                f"eta * alpha reached 1 (alpha={self._strength}): the L2 step set weights to zero. "
+                "Lower eta0 or alpha.",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+        if seen.backoffs:
+            factors = ", ".join(f"{factor:.3g}" for factor in np.unique(seen.state.rate_factor))
+            warnings.warn(
+                f"SGD diverged {seen.backoffs} times and went on at a lower rate: the learning "
+                f"rate was multiplied by {factors} and ended at "
+                f"{seen.history.columns['learning_rate'][-1]:.3g}. Scale the features or lower "
+                "eta0.",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+        if stopping.tol is not None and not (seen.stopped.all() or seen.ended):
+            what = "training loss" if stopping.validate is None else "validation score"
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing "
+                f"max_iter to improve the fit: after {stopping.max_epochs} epochs the {what} still "
+                f"gained more than tol={stopping.tol}.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+
+    # Publishing.
+
+    def _take_what_there_is(self, settings: Settings, seen: Fit) -> None:
+        """After Ctrl-C: the model as it stands, or as it was when it was last finite."""
+        assert seen.state is not None
+        coef, intercept = seen.state.weights(settings)
+        if np.isfinite(coef).all() and np.isfinite(intercept).all():
+            seen.coef, seen.intercept = coef, intercept
+        else:
+            seen.state.set_weights(seen.coef, seen.intercept)
+
+    def _publish(self, problem: tuple[Data, Lanes, Settings], seen: Fit, kept: Kept | None) -> None:
+        data, lanes, settings = problem
+        assert seen.state is not None
+        vars(self).update(self._attributes(seen.coef, seen.intercept))
+        self.n_iter_ = int(seen.epochs.max())
+        self.t_ = 1 + int(seen.state.t.max())
+        self.history_ = seen.history.columns
+        self.loss_curve_ = self.history_["loss"]
+        vars(self).pop("certificate_", None)
+        self._kept = Kept(
+            state=seen.state,
+            seed=settings.seed,
+            horizon=horizon_of(self, kept),
+            average=(self.average, settings.average),
+            fits=state_key(data, lanes, settings),
+            recipe=recipe_of(self),
+            rates=(lanes.eta0, lanes.mu),
+        )
+
+    def _check_partial(self) -> None:
+        if self.early_stopping:
+            raise ValueError("early_stopping should be False with partial_fit")
+
+    def _has_validation_set(self, X_val: Any, y_val: Any) -> bool:
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together")
+        return X_val is not None
+
+    # Scores.
+
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        """X coef_' + intercept_, shape (n, K)."""
+        products = self._products(X)
+        return products + self.intercept_
+
+    def _products(self, X: Any) -> NDArray[np.floating]:
+        """X coef_', shape (n, K)."""
+        check_is_fitted(self)
+        check_structure(X)
+        check_numbers("X", X)
+        try:
+            X = validate_data(
+                self, X, reset=False, accept_sparse="csr", accept_large_sparse=True, dtype=FLOATS
+            )
+        except OverflowError as error:
+            raise ValueError(f"X: {error}") from None
+        coef = self.coef_
+        if sp.issparse(coef) and coef.ndim == 1:  # some SciPys transpose and reshape no such array
+            coef = sp.csr_array(coef.toarray()[None])
+        coef = coef if sp.issparse(coef) else np.atleast_2d(coef)
+        return safe_sparse_dot(X, coef.T, dense_output=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _initial_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = np.asarray(value, dtype=np.float64)
+    if array.size != np.prod(shape) or not np.isfinite(array).all():
+        raise ValueError(
+            f"Provided {name} does not match dataset: it must be finite and of shape {shape}, got "
+            f"{array.shape}"
+        )
+    return array.reshape(shape)

@@ -1,0 +1,516 @@
+"""Linear classification: support vector machines, logistic regression, softmax, multilabel."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils import column_or_1d, compute_class_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+)
+
+from .base import BaseSGD, all_or_nothing, keep_parameters
+from .losses import LOSSES, CompiledLoss
+from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .validation import accuracies
+
+CLASSIFICATION_LOSSES = [
+    name for name, loss in LOSSES.items() if "sign" in loss.targets and not loss.coupled
+]
+
+
+def _may_predict_proba(estimator: Any) -> bool:
+    if estimator.loss not in ("log_loss", "modified_huber"):
+        raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
+    return True
+
+
+class SGDClassifier(ClassifierMixin, BaseSGD):
+    """Linear classifiers by stochastic gradient descent: SVM, logistic regression, softmax.
+
+    Minimises, for the one lane of a binary problem or for each class against the rest,
+
+        (1/n) sum_i s_i loss(x_i . w + b, y_i)  +  penalty(w),        y_i in {-1, +1}
+
+    all classes in one pass over X. An indicator matrix y is a multilabel problem: a lane a label.
+
+    Parameters
+    ----------
+    loss : str or CompiledLoss, default="hinge"
+        "hinge" is a linear SVM, "log_loss" logistic regression, "modified_huber" a smooth hinge
+        that bears outliers (these two have ``predict_proba``), "squared_hinge", "perceptron"; or a
+        loss of regression: "squared_error", "huber", "epsilon_insensitive",
+        "squared_epsilon_insensitive"; or a :class:`fastsgd.losses.CompiledLoss`.
+    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
+        alpha/2 |w|^2; alpha |w|_1; or alpha ((1 - l1_ratio)/2 |w|^2 + l1_ratio |w|_1). L1 gives
+        real zeros, see ``sparsify``. The intercept is never penalised.
+    alpha : float, default=1e-4
+        Strength of the penalty; >= 0.
+    l1_ratio : float, default=0.15
+        Share of L1 in "elasticnet".
+    fit_intercept : bool, default=True
+        Learn b.
+    max_iter : int, default=1000
+        Epochs at most.
+    tol : float or None, default=1e-3
+        Stop after ``n_iter_no_change`` epochs whose loss is above the best one minus ``tol`` (or
+        whose validation score is below the best plus ``tol``); each class on its own, a softmax as
+        a whole. None trains exactly ``max_iter`` epochs.
+    shuffle : bool, default=True
+        False means ``sampling="sequential"``.
+    verbose : int, default=0
+        Above 0, a line an epoch on standard output, and a progress bar on standard error for a fit
+        of more than two seconds.
+    epsilon : float, default=0.1
+        Of the losses "huber", "epsilon_insensitive" and "squared_epsilon_insensitive".
+    n_jobs : int or None, default=None
+        Accepted for scikit-learn's sake; has no effect: all classes train in one pass.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the order of samples and of the validation split; drawn once a run, and kept by
+        ``partial_fit`` and ``warm_start``.
+    learning_rate : str, Schedule or callable, default="auto"
+        With t the number of the update from 1 and e the epochs done, with their fraction:
+
+        - "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data;
+        - "optimal": scikit-learn's, eta0 / (1 + eta0 alpha (t-1)) with Bottou's eta0;
+        - "constant": eta0;
+        - "adaptive": eta0, divided by 5 where training would stop, while it is above 1e-6;
+        - "invscaling": eta0 / t^power_t;
+        - "pa1", "pa2": passive-aggressive steps, C = eta0; with loss="hinge" and batch_size=1;
+        - "step": eta0 decay^floor(e / step_epochs); "exponential": eta0 decay^e;
+        - "linear", "polynomial" (of power 2), "cosine": from eta0 to 0 at e = total_epochs;
+        - "one_cycle": up to eta0 at 30 % of total_epochs, then down;
+        - a :class:`fastsgd.schedules.Schedule`, or any callable ``rate(t, e)``.
+    eta0 : float or None, default=None
+        First learning rate, used as given; None finds one from the data (1.0 for "pa1", "pa2").
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    early_stopping : bool, default=False
+        Hold out ``validation_fraction`` of the rows, of each class alike, watch the score on them
+        and keep the best weights.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out.
+    n_iter_no_change : int, default=5
+        Epochs without gain before stopping.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes; multiply the sample weights. "balanced": n_samples / (n_classes *
+        count of the class); under ``partial_fit`` from the counts of all rows so far, where a class
+        not yet seen has weight 1.
+    warm_start : bool, default=False
+        ``fit`` goes on where the last one ended: momentum, averages, counts and learning rate
+        included (scikit-learn's starts them afresh).
+    average : bool, int or float, default=False
+        Average the weights over all updates (True), from that update on (an int), or over the last
+        fraction of ``total_epochs`` (a float between 0 and 1): Polyak and Juditsky, SIAM J. Control
+        Optim. 30 (1992).
+    batch_size : int, default=1
+        Rows an update; n or more is full-batch gradient descent.
+    momentum : float, default=0.0
+        beta in [0, 1): v = beta v + g, w = w - eta v. Exact and O(non-zeros) on CSR too.
+    nesterov : bool, default=False
+        w = w - eta (g + beta v) instead.
+    sampling : {"reshuffle", "once", "replacement", "sequential"}, default="reshuffle"
+        A new permutation every epoch; one permutation; independent draws; storage order.
+    decay : float, default=0.1
+        Factor of "step" and "exponential".
+    step_epochs : float, default=10.0
+        Epochs between the drops of "step".
+    total_epochs : float or None, default=None
+        Horizon of "linear", "polynomial", "cosine", "one_cycle" and of tail averaging; None is
+        ``max_iter`` at the first call, kept by ``partial_fit`` and ``warm_start``.
+    warmup_steps : int, default=0
+        Updates over which the rate rises linearly to its schedule.
+    multi_class : {"ovr", "multinomial"}, default="ovr"
+        Each class against the rest, or a joint softmax (with loss="log_loss"). Two classes are one
+        lane of log loss either way: a softmax of two is the same model, at half the alpha. Labels
+        of a multilabel problem are independent.
+    clip_norm : float or None, default=None
+        Longest batch gradient; a longer one is scaled down.
+    linear_scaling : bool, default=False
+        Multiply an eta0 that is given by ``batch_size`` (Goyal et al. 2017); one found from the
+        data fits the batch already.
+    scoring : str, callable or None, default=None
+        Scorer of the validation set, as scikit-learn takes them: classes then stop together. None:
+        accuracy, each class on its own.
+    on_divergence : {"raise", "backoff"}, default="raise"
+        "backoff": go back to the end of the last epoch, halve the rate of the classes that
+        diverged, and go on.
+    certificate : bool, default=False
+        One more pass at the end of ``fit`` for ``certificate_``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
+        Of the dtype of X.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    n_iter_ : int
+        Epochs of the last call, of the class that took longest.
+    t_ : int
+        1 + number of updates since the run began.
+    loss_curve_ : list of float
+        Per epoch: mean loss of the rows, each before its own step, plus the penalty at the end; the
+        mean of the classes.
+    history_ : dict of str to list
+        Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses" (of each
+        class), "validation_score", "learning_rate", "gradient_norm" (root mean square over a sample
+        of the batches), "weight_norm", "seconds", "rows_per_second".
+    certificate_ : Certificate
+        Gradient norm and duality gap of each class, with ``certificate=True``.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Notes
+    -----
+    After Ctrl-C the model is what it was at that moment. A later ``partial_fit`` or warm ``fit``
+    goes on from it at a new epoch; the rest of the interrupted one is skipped.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from fastsgd import SGDClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=0))
+    >>> model.fit(X, y).score(X, y) > 0.97
+    True
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **CONSTRAINTS,
+        **PENALTY_CONSTRAINTS,
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), CompiledLoss],
+        "n_jobs": [None, Integral],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "multi_class": [StrOptions({"ovr", "multinomial"})],
+    }
+
+    def __init__(
+        self,
+        loss: str | CompiledLoss = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 1e-4,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: Any = "auto",
+        eta0: float | None = None,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int | float = False,
+        batch_size: int = 1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        sampling: str = "reshuffle",
+        decay: float = 0.1,
+        step_epochs: float = 10.0,
+        total_epochs: float | None = None,
+        warmup_steps: int = 0,
+        multi_class: str = "ovr",
+        clip_norm: float | None = None,
+        linear_scaling: bool = False,
+        scoring: Any = None,
+        on_divergence: str = "raise",
+        certificate: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    # From labels to lanes.
+
+    def _labels(self, y: Any) -> NDArray[Any]:
+        """Labels (n,), or an indicator matrix (n, n_labels)."""
+        if y.ndim == 1 or y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+            return y
+        if type_of_target(y) != "multilabel-indicator":
+            raise ValueError(
+                f"y should be a 1d array, got an array of shape {y.shape} instead; of two "
+                "dimensions only an indicator matrix of zeros and ones will do."
+            )
+        return y
+
+    def _encode(self, y: NDArray[Any], dtype: Any, name: str = "y") -> NDArray[np.floating]:
+        """Position of each label in ``classes_``, (n,), or zeros and ones (n, n_labels).
+
+        Raises
+        ------
+        ValueError
+            If a label is not in ``classes_``.
+        """
+        if (y.ndim == 2) != self._multilabel or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
+            raise ValueError(f"{name} has shape {y.shape}: not what the model was fitted on")
+        if y.ndim == 2:
+            return (y != 0).astype(dtype)
+        positions = np.searchsorted(self.classes_, y)
+        np.minimum(positions, len(self.classes_) - 1, out=positions)
+        wrong = self.classes_[positions] != y
+        if wrong.any():
+            raise ValueError(
+                f"`{name}` has classes not in `self.classes_`. `self.classes_` has "
+                f"{self.classes_}. '{name}' has {np.unique(y[wrong])} besides."
+            )
+        return positions.astype(dtype)
+
+    @property
+    def _softmax(self) -> bool:
+        """Whether the lanes are the classes of one softmax."""
+        joint = self.multi_class == "multinomial" and len(self.classes_) > 2
+        return joint and not self._multilabel
+
+    def _task(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        sample_weight: Any,
+        given: tuple[Any, Any, Any],
+        *,
+        count: bool,
+    ) -> Task:
+        """Lanes: the one of class 1 in a binary problem, else one for each class or label."""
+        k = len(self.classes_)
+        encoded = self._encode(y, X.dtype)
+        labels, targets = np.arange(k, dtype=np.float64), np.zeros(k, dtype=np.int64)
+        if self._multilabel:
+            labels, targets = np.ones(k), np.arange(k)
+        elif k == 2:
+            labels, targets = np.ones(1), np.zeros(1, dtype=np.int64)
+        return Task(
+            X,
+            encoded,
+            self._weight(sample_weight, X),
+            loss="softmax" if self._softmax else self.loss,
+            sign_targets=True,
+            labels=labels,
+            targets=targets,
+            class_weight=self._class_weights(encoded, add=count),
+            user_y=y,
+            given=given,
+        )
+
+    def _class_weights(self, encoded: NDArray[np.floating], *, add: bool) -> dict[str, Any]:
+        """Weights of the positive and negative rows of each lane; ``add`` to the counts so far."""
+        k = len(self.classes_)
+        if self._multilabel:
+            counts = np.stack([len(encoded) - encoded.sum(axis=0), encoded.sum(axis=0)])
+        else:
+            counts = np.bincount(encoded.astype(np.int64), minlength=k).astype(np.float64)
+        if add and hasattr(self, "_class_counts"):
+            counts = counts + self._class_counts
+        self._class_counts = counts
+        if self.class_weight is None:
+            return {}
+        if isinstance(self.class_weight, str):  # "balanced"
+            classes = (counts > 0).sum(axis=0)
+            weights = np.ones(counts.shape)
+            np.divide(counts.sum(axis=0), classes * counts, out=weights, where=counts > 0)
+        else:
+            weights = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=self.classes_
+            )
+        if weights.ndim == 2 or (k == 2 and not self._multilabel):
+            return {"weight_negative": weights[0], "weight_positive": weights[1]}
+        return {"weight_positive": weights}
+
+    def _check_multinomial(self) -> None:
+        check_parameters(self)
+        if self.multi_class == "multinomial" and self.loss != "log_loss":
+            raise ValueError(
+                f"multi_class='multinomial' is the softmax: it goes with loss='log_loss', not with "
+                f"loss={self.loss!r}"
+            )
+
+    def _check_classes(self) -> None:
+        if len(self.classes_) < 2 and not self._multilabel:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(self.classes_)} class"
+            )
+
+    # Training.
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+    ) -> SGDClassifier:
+        """Fit from scratch, or go on with ``warm_start``.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            float32 or float64 in C order or CSR is read in place; anything else is converted once.
+        y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
+            Class labels.
+        coef_init : array-like of the shape of ``coef_``, optional
+            Where to start; zeros if not given.
+        intercept_init : array-like of the shape of ``intercept_``, optional
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative; a row of weight zero is left out entirely.
+        X_val, y_val : optional
+            A validation set of the user's own: it is watched, and the best weights are kept,
+            whatever ``early_stopping`` says.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Bad input; the message names the argument.
+        DivergenceError
+            The run overflowed. The estimator is left as it was before the call.
+        """
+        self._check_multinomial()
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=True)
+        y = self._labels(y)
+        resume = self.warm_start and hasattr(self, "_kept")
+        before = vars(self).get("classes_")
+        self._multilabel = y.ndim == 2
+        if self._multilabel:
+            self.classes_ = np.arange(y.shape[1])
+        else:
+            self.classes_ = np.unique(y)
+        self._check_classes()
+        if resume and not np.array_equal(before, self.classes_):
+            raise ValueError(
+                f"Provided coef_ does not match dataset: warm_start goes on with classes {before}, "
+                f"but y has {self.classes_}"
+            )
+        task = self._task(X, y, sample_weight, given, count=False)
+        validation = None
+        if self._has_validation_set(X_val, y_val):
+            X_val, y_val = self._validate(X_val, y_val, reset=False)
+            y_val = self._labels(y_val)
+            validation = X_val, self._encode(y_val, X.dtype, "y_val"), y_val
+        self._solve(task, (coef_init, intercept_init), resume=resume, validation=validation)
+        return self
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> SGDClassifier:
+        """One epoch over these rows, on top of what was learned before.
+
+        k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and
+        ``tol=None`` does, wherever the model was pickled in between. Rates found from the data, and
+        the horizon of a schedule, are those of the first call. A ``coef_`` or ``intercept_`` that
+        was changed by hand is gone on from, without momentum and averages.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
+        classes : array-like of shape (n_classes,), optional
+            All classes there are; needed at the first call. ``range(n_labels)`` of a multilabel
+            problem.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        self._check_multinomial()
+        self._check_partial()
+        given = X, y, sample_weight
+        resume = hasattr(self, "_kept")
+        if _check_partial_fit_first_call(self, classes):
+            self._multilabel = False  # until y is seen
+        X, y = self._validate(X, y, reset=not resume)
+        y = self._labels(y)
+        if not resume:
+            self._multilabel = y.ndim == 2
+            if self._multilabel and not np.array_equal(self.classes_, np.arange(y.shape[1])):
+                raise ValueError(
+                    f"classes of a multilabel problem must be range({y.shape[1]}), got {classes}"
+                )
+        self._check_classes()
+        task = self._task(X, y, sample_weight, given, count=resume)
+        self._solve(task, resume=resume, partial=True)
+        return self
+
+    def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
+        if self._softmax:
+            return float(np.average(scores.argmax(axis=1) == y.argmax(axis=1), weights=weight))
+        return accuracies(scores, y, weight)
+
+    # Prediction.
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Scores x . w + b: (n,) for two classes, positive for ``classes_[1]``; else (n, K)."""
+        scores = self._scores(X)
+        return scores.ravel() if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Class labels, shape (n,); of a multilabel problem an indicator matrix (n, n_labels)."""
+        scores = self.decision_function(X)
+        if self._multilabel:
+            return (scores.reshape(len(scores), -1) > 0).astype(int)
+        indices = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[indices]
+
+    @available_if(_may_predict_proba)
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Probabilities of the classes, shape (n, n_classes); log_loss and modified_huber.
+
+        Of a score z: 1 / (1 + exp(-z)) for "log_loss", (clip(z, -1, 1) + 1) / 2 for
+        "modified_huber"; with more than two classes, each against the rest and normalised (Zadrozny
+        & Elkan 2002). A "multinomial" model has the softmax of its scores; labels of a multilabel
+        problem are not normalised.
+        """
+        scores = self._scores(X)
+        if self._softmax:
+            return softmax(scores, axis=1)
+        positive = expit(scores) if self.loss == "log_loss" else (np.clip(scores, -1, 1) + 1) / 2
+        if self._multilabel:
+            return positive
+        if positive.shape[1] == 1:
+            return np.hstack([1.0 - positive, positive])
+        total = positive.sum(axis=1, keepdims=True)
+        uniform = np.full_like(positive, 1.0 / positive.shape[1])
+        return np.divide(positive, total, out=uniform, where=total > 0)
+
+    @available_if(_may_predict_proba)
+    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
+        """Logarithms of ``predict_proba``, shape (n, n_classes)."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,342 @@
+"""From an estimator's parameters to the solver's nouns: Settings, Lanes, State."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+
+from .losses import CompiledLoss
+from .problem import Data, Lanes, Settings
+from .rates import auto_rate, typical_weight
+from .sampling import SAMPLINGS
+from .schedules import Schedule, optimal_eta0
+from .solver import State, at_epoch
+
+LEARNING_RATES = {
+    "auto": "inverse",
+    "optimal": "inverse",
+    "constant": "constant",
+    "adaptive": "constant",
+    "pa1": "constant",
+    "pa2": "constant",
+    "invscaling": "invscaling",
+    "step": "step",
+    "exponential": "exponential",
+    "linear": "polynomial",
+    "polynomial": "polynomial",
+    "cosine": "cosine",
+    "one_cycle": "one_cycle",
+}
+"""What ``learning_rate`` takes by name, and the kind of schedule that is."""
+
+PASSIVE_AGGRESSIVE = ("pa1", "pa2")
+
+_positive = Interval(Real, 0, None, closed="neither")
+_not_negative = Interval(Real, 0, None, closed="left")
+_count = Interval(Integral, 1, None, closed="left")
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "fit_intercept": ["boolean"],
+    "max_iter": [_count],
+    "tol": [_not_negative, None],
+    "shuffle": ["boolean"],
+    "verbose": ["verbose"],
+    "random_state": ["random_state"],
+    "learning_rate": [StrOptions(set(LEARNING_RATES)), Schedule, callable],
+    "eta0": [_positive, None],
+    "power_t": [Interval(Real, None, None, closed="neither")],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [_count],
+    "warm_start": ["boolean"],
+    "average": [
+        "boolean",
+        Interval(Integral, 0, None, closed="left"),
+        Interval(RealNotInt, 0, 1, closed="neither"),
+    ],
+    "batch_size": [_count],
+    "momentum": [Interval(Real, 0, 1, closed="left")],
+    "nesterov": ["boolean"],
+    "sampling": [StrOptions(set(SAMPLINGS))],
+    "decay": [Interval(Real, 0, 1, closed="right")],
+    "step_epochs": [_positive],
+    "total_epochs": [_positive, None],
+    "warmup_steps": [Interval(Integral, 0, None, closed="left")],
+    "clip_norm": [_positive, None],
+    "linear_scaling": ["boolean"],
+    "on_divergence": [StrOptions({"raise", "backoff"})],
+    "certificate": ["boolean"],
+}
+"""Constraints of what all estimators share."""
+
+PENALTY_CONSTRAINTS: dict[str, list[Any]] = {
+    "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+    "alpha": [_not_negative],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+    "epsilon": [_not_negative],
+    "scoring": [str, callable, None],
+}
+"""Constraints of what the classifier and the regressor share."""
+
+
+@dataclass
+class Task:
+    """What one call trains on, as arrays and lanes.
+
+    Attributes
+    ----------
+    X : ndarray or CSR of shape (n, d)
+    y : ndarray of shape (n,) or (n, n_targets)
+        Targets, or positions of labels.
+    weight : ndarray of shape (n,) or None
+    loss : str or CompiledLoss
+    sign_targets : bool
+    labels : ndarray of shape (K,)
+    targets : ndarray of shape (K,), int64
+        Column of y that each lane learns.
+    class_weight : dict
+        ``weight_positive`` and ``weight_negative`` of the lanes, where not 1.
+    user_y : ndarray of shape (n,) or (n, n_targets)
+        The user's own targets, checked.
+    given : tuple
+        X, y and sample_weight as the user gave them, for callbacks.
+    """
+
+    X: Any
+    y: NDArray[Any]
+    weight: NDArray[np.floating] | None
+    loss: str | CompiledLoss
+    sign_targets: bool
+    labels: NDArray[np.float64]
+    targets: NDArray[np.int64]
+    class_weight: dict[str, Any] = field(default_factory=dict)
+    user_y: Any = None
+    given: tuple[Any, Any, Any] = (None, None, None)
+
+    def lane_targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """What each lane should say of targets y: shape (n, K), real, or whether positive."""
+        y = (y[:, None] if y.ndim == 1 else y)[:, self.targets]
+        return y == self.labels if self.sign_targets else y
+
+
+@dataclass
+class Kept:
+    """What a fitted estimator keeps to go on from: the state, and what was found or drawn once.
+
+    Attributes
+    ----------
+    state : State
+        As the last call left it.
+    seed : int
+        Key of the sampling streams.
+    horizon : float
+        Epochs of a schedule or of tail averaging that nobody gave a horizon.
+    average : tuple of (parameter, int)
+        ``average`` and the update from which it averages.
+    fits : tuple
+        What the state was made for; see :func:`state_key`.
+    recipe : tuple
+        The parameters that the rates were found with.
+    rates : tuple of ndarray
+        eta0 and mu of the lanes.
+    """
+
+    state: State
+    seed: int
+    horizon: float
+    average: tuple[Any, int]
+    fits: tuple[Any, ...]
+    recipe: tuple[Any, ...]
+    rates: tuple[Any, Any]
+
+    def weights(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """The model as it was published, (K, d) and (K,)."""
+        return self.state.weights(SimpleNamespace(average=self.average[1]))
+
+
+def seed_of(random_state: Any) -> int:
+    """The seed of a run: an integer itself, or a draw from a generator."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def check_parameters(estimator: Any) -> None:
+    """Refuse parameters that do not go together, in scikit-learn's words where it has them."""
+    rate, loss = estimator.learning_rate, estimator.loss
+    if rate == "optimal" and estimator._strength == 0:
+        raise ValueError(
+            "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the "
+            "optimal learning rate."
+        )
+    if rate in PASSIVE_AGGRESSIVE and loss != estimator._passive_aggressive_loss:
+        raise ValueError(
+            f"Learning rate '{rate}' only works with loss '{estimator._passive_aggressive_loss}'."
+        )
+    if estimator.penalty == "elasticnet" and estimator.l1_ratio is None:
+        raise ValueError("l1_ratio must be set when penalty is 'elasticnet'")
+
+
+def penalties(estimator: Any) -> tuple[float, float]:
+    """Strengths of the L2 and of the L1 penalty."""
+    ratio = {"l2": 0.0, "l1": 1.0, "elasticnet": estimator.l1_ratio, None: 0.0}[estimator.penalty]
+    alpha = estimator._strength if estimator.penalty is not None else 0.0
+    return alpha * (1.0 - ratio), alpha * ratio
+
+
+def schedule_of(estimator: Any, horizon: float) -> Schedule:
+    """The schedule that ``learning_rate`` asks for."""
+    rate = estimator.learning_rate
+    if isinstance(rate, Schedule):
+        total = rate.total_epochs
+        return replace(rate, total_epochs=horizon if total is None else total)
+    common = {"total_epochs": horizon, "warmup_steps": estimator.warmup_steps}
+    if callable(rate):
+        return Schedule("callable", function=rate, **common)
+    return Schedule(
+        LEARNING_RATES[rate],
+        power_t={"auto": 0.5, "optimal": 1.0}.get(rate, estimator.power_t),
+        decay=estimator.decay,
+        step_epochs=estimator.step_epochs,
+        power=1.0 if rate == "linear" else 2.0,
+        **common,
+    )
+
+
+def average_start(estimator: Any, data: Data, horizon: float) -> int:
+    """Number of the update from which the weights are averaged; 0 for never."""
+    average = estimator.average
+    if isinstance(average, (bool, np.bool_, Integral)):
+        return int(average)
+    if estimator.batch_size > 1 or data.sample_weight is None:
+        updates = math.ceil(data.n / min(estimator.batch_size, data.n))
+    else:  # rows of weight zero make no update
+        updates = max(1, int(np.count_nonzero(data.sample_weight)))
+    return 1 + math.floor((1.0 - average) * horizon * updates)
+
+
+def horizon_of(estimator: Any, kept: Kept | None) -> float:
+    """total_epochs, or max_iter of the first fit."""
+    return float(min(estimator.max_iter, 2**62)) if kept is None else kept.horizon
+
+
+def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed: int) -> Settings:
+    """What all lanes share; horizon and start of the averages are those of the run so far."""
+    horizon = horizon_of(estimator, kept)
+    if estimator.total_epochs is not None:
+        horizon = float(estimator.total_epochs)
+    if kept is not None and kept.average[0] == estimator.average:
+        average = kept.average[1]
+    else:
+        average = average_start(estimator, data, horizon)
+    rate = estimator.learning_rate
+    parameter = estimator.quantile if task.loss == "quantile" else estimator.epsilon
+    return Settings(
+        loss=task.loss,
+        loss_parameter=parameter,
+        sign_targets=task.sign_targets,
+        batch_size=min(estimator.batch_size, data.n),
+        momentum=estimator.momentum,
+        nesterov=estimator.nesterov,
+        average=average,
+        fit_intercept=estimator.fit_intercept,
+        sampling=estimator.sampling if estimator.shuffle else "sequential",
+        seed=seed,
+        schedule=schedule_of(estimator, horizon),
+        step=rate if isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE else "gradient",
+        clip_norm=np.inf if estimator.clip_norm is None else estimator.clip_norm,
+    )
+
+
+def recipe_of(estimator: Any) -> tuple[Any, ...]:
+    """The parameters that decide about the rates found from the data."""
+    rate = estimator.learning_rate
+    rate = getattr(rate, "kind", rate if isinstance(rate, str) else "callable")
+    numbers = estimator._strength, estimator.batch_size, estimator.momentum
+    loss = getattr(estimator.loss, "name", estimator.loss)
+    return (rate, loss, estimator.eta0, estimator.linear_scaling, estimator.penalty, *numbers)
+
+
+def lanes_of(
+    estimator: Any, task: Task, data: Data, settings: Settings, kept: Kept | None
+) -> Lanes:
+    """The lanes, at the rates given, found now, or found when the run began."""
+    alpha, l1 = penalties(estimator)
+    lanes = Lanes(
+        len(task.labels),
+        alpha=alpha,
+        l1=l1,
+        pull=estimator._pull,
+        eta0=1.0,
+        label=task.labels,
+        target=task.targets,
+        **task.class_weight,
+    )
+    if kept is not None and kept.recipe == recipe_of(estimator):
+        eta0, mu = kept.rates
+    else:
+        eta0, mu = rates_of(estimator, data, lanes, settings)
+    return replace(lanes, eta0=eta0, mu=mu)
+
+
+def rates_of(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, Any]:
+    """eta0 and mu of the schedule, per lane; an explicit eta0 is used as given."""
+    rate, eta0 = estimator.learning_rate, estimator.eta0
+    if settings.schedule.kind == "callable":
+        return 1.0, 0.0
+    if rate == "optimal":
+        strength = estimator._strength
+        return optimal_eta0(settings.terms, strength), strength
+    if settings.step != "gradient":
+        return 1.0 if eta0 is None else eta0, 0.0
+    if eta0 is not None:
+        eta0 = eta0 * settings.batch_size if estimator.linear_scaling else eta0
+        if settings.schedule.kind != "inverse":
+            return eta0, 0.0
+    weight = typical_weight(data, lanes, settings)
+    found, mu = auto_rate(data, settings)
+    if eta0 is None:
+        eta0 = found / (weight + found * lanes.alpha)
+    return eta0, np.maximum(mu * weight, lanes.alpha)
+
+
+def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:
+    """What a state is made for: one that was made for something else does not fit."""
+    optimiser = settings.width, settings.average, settings.batch_size > 1, bool(lanes.l1.any())
+    return (data.X.dtype.str, data.d, lanes.k, *optimiser)
+
+
+def state_of(
+    data: Data, lanes: Lanes, settings: Settings, kept: Kept | None, start: tuple[Any, Any] | None
+) -> tuple[State, Settings]:
+    """Where a run stands when a call begins; averages that begin anew begin at the next update.
+
+    A new state, or a copy of the one kept. One that no longer fits gives its weights, its counts of
+    updates and epochs and its rate factors to a new one. ``start`` are weights (K, d) and (K,) to
+    begin from; on top of a state kept they drop momentum and averages.
+    """
+    if kept is None:
+        state = State(data, lanes, settings)
+        if start is not None:
+            state.set_weights(*start)
+        return state, settings
+    old = kept.state
+    epoch = old.epoch + (old.row > 0 or old.batch_row > 0)  # what is left of an epoch is skipped
+    if kept.fits == state_key(data, lanes, settings) and start is None:
+        state = at_epoch(old, epoch)
+    else:
+        state = at_epoch(State(data, lanes, settings), epoch)
+        state.set_weights(*(old.last_weights() if start is None else start))
+        state.t[:], state.rate_factor[:] = old.t, old.rate_factor
+        if settings.average:
+            settings = replace(settings, average=max(settings.average, int(old.t.max()) + 1))
+    state.active[:] = 1.0
+    return state, settings

@@ -1,0 +1,131 @@
+"""What the data say of the learning rate: curvature, typical weights, scales of the features.
+
+All is estimated on at most 4,096 evenly spaced rows, so that it costs little beside an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import reference
+from .problem import Data, Lanes, Settings
+
+__all__ = ["auto_rate", "feature_scales", "loss_at", "safe_rate", "typical_weight"]
+
+SAMPLE_ROWS = 4096
+
+
+def sample_rows(data: Data) -> NDArray[np.int64]:
+    """Row numbers, evenly spaced, of rows of positive weight."""
+    if data.sample_weight is None:
+        return np.arange(0, data.n, max(1, data.n // SAMPLE_ROWS))[:SAMPLE_ROWS]
+    rows = np.flatnonzero(data.sample_weight)
+    if len(rows) == 0:
+        return np.arange(min(data.n, SAMPLE_ROWS))
+    return rows[:: max(1, len(rows) // SAMPLE_ROWS)][:SAMPLE_ROWS]
+
+
+def _smoothness(data: Data, settings: Settings) -> float:
+    """Bound of the loss's second derivative; where there is none, a typical size of it.
+
+    A loss with a kink counts as one of smoothness 1. Poisson's exp(z) is about y where the model
+    fits: the root mean square of y, at least 1.
+    """
+    loss = settings.terms
+    if loss.targets == {"count"}:
+        return max(1.0, float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64)))))
+    return loss.smoothness if 0.0 < loss.smoothness < np.inf else 1.0
+
+
+def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
+    """eta0 and mu of the schedule eta0 / sqrt(1 + eta0 mu (t - 1)), from the data.
+
+    eta0 is 1 / (smoothness * the curvature that a batch of this size meets), times 1 - momentum.
+    For m rows the second moment of the batch gradient is bounded by
+
+        lambda_max + (mean |x|^2 - lambda_max) / m,
+
+    with lambda_max the largest eigenvalue of X'X / n: mean |x|^2 at m = 1, the largest curvature of
+    the objective at m = n. (Moulines & Bach 2011 for m = 1; Ma, Bassily & Belkin 2018 for batches.)
+    The intercept counts as a feature of ones. mu is a fifth of the curvature in an average
+    direction, smoothness * mean |x|^2 / d.
+    """
+    curvature, average = _curvatures(data, settings)
+    return (1.0 - settings.momentum) / curvature, 0.2 * average
+
+
+def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
+    """1 / L of the lane with the largest weights: see :func:`auto_rate`."""
+    curvature, _ = _curvatures(data, settings)
+    weight = float(typical_weight(data, lanes, settings).max())
+    return (1.0 - settings.momentum) / (curvature * max(weight, 1e-300) + float(lanes.alpha.max()))
+
+
+def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
+    """Curvature that a batch meets, and in an average direction."""
+    rows = sample_rows(data)
+    X = data.X[rows]
+    squares = X.multiply(X).sum() if hasattr(X, "multiply") else np.einsum("ij,ij->", X, X)
+    mean_square = largest = float(squares) / len(rows) + 1.0
+    if not math.isfinite(mean_square):
+        raise ValueError(f"X has rows whose |x|^2 is not finite: mean {mean_square}")
+    m = min(settings.batch_size, data.n)
+    if m > 1:
+        vector = np.ones(data.d + 1) / math.sqrt(data.d + 1)
+        for _ in range(10):  # power iteration on [X 1]'[X 1] / n
+            scores = X @ vector[:-1] + vector[-1]
+            image = np.append(X.T @ scores, scores.sum()) / len(rows)
+            size = float(np.abs(image).max())  # its square may overflow
+            largest = size * float(np.linalg.norm(image / size))
+            vector = image / largest
+        largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
+    smoothness = _smoothness(data, settings)
+    curvature = smoothness * (largest + (mean_square - largest) / m)
+    return curvature, smoothness * mean_square / (data.d + 1)
+
+
+def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
+    """sum s_ik^2 / sum s_ik, shape (K,): the weight by which a lane's rows scale its gradients."""
+    unit = (lanes.weight_positive == 1.0).all() and (lanes.weight_negative == 1.0).all()
+    if data.sample_weight is None and unit:
+        return np.ones(lanes.k)
+    weight = np.ones(data.n) if data.sample_weight is None else data.sample_weight.astype(float)
+    moments = np.zeros((2, lanes.k))
+    for row, k in np.ndindex(2, lanes.k):
+        powers = weight ** (row + 1)
+        positive = total = powers.sum()
+        if settings.sign_targets:
+            positive = powers[data.y[:, lanes.target[k]] == lanes.label[k]].sum()
+        moments[row, k] = lanes.weight_positive[k] ** (row + 1) * positive
+        if not settings.terms.coupled:
+            moments[row, k] += lanes.weight_negative[k] ** (row + 1) * (total - positive)
+    if settings.terms.coupled:  # a row has the weight of its own class in every lane
+        moments[:] = moments.sum(axis=1, keepdims=True)
+    return np.divide(moments[1], moments[0], out=np.ones(lanes.k), where=moments[0] > 0.0)
+
+
+def loss_at(
+    data: Data, lanes: Lanes, settings: Settings, coef: Any, intercept: Any
+) -> NDArray[np.float64]:
+    """Mean loss of a sample of rows at weights (K, d) and (K,), without penalties; shape (K,)."""
+    rows = sample_rows(data)
+    y = reference.targets(data, lanes, settings, rows)
+    s = reference.sample_weights(data, lanes, settings, y, rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = np.asarray(data.X[rows] @ coef.T, dtype=np.float64) + intercept
+        value = settings.terms.value(z, y, settings.loss_parameter)
+        return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
+
+
+def feature_scales(data: Data) -> NDArray[np.float64]:
+    """Root mean square of each column over a sample of rows, shape (d,)."""
+    X: Any = data.X[sample_rows(data)]
+    if hasattr(X, "multiply"):
+        squares = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
+    else:
+        squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
+    return np.sqrt(squares / X.shape[0])

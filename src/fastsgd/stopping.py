@@ -1,0 +1,77 @@
+"""When to stop, lane by lane: a watch on the training loss or on a validation score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Stopping", "Watch"]
+
+Array = NDArray[np.floating]
+
+ADAPTIVE_FLOOR = 1e-6
+"""Rate below which "adaptive" stops instead of dividing by 5, as in scikit-learn."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop: after ``max_epochs``, or when what is watched no longer improves.
+
+    A lane stops after ``patience`` epochs in a row that do not improve its best value by more than
+    ``tol``; ``tol`` None never stops early.
+
+    Attributes
+    ----------
+    max_epochs : int
+    tol : float or None
+    patience : int
+    validate : callable or None
+        ``validate(coef, intercept)``: a score of the model, the greater the better; one for each
+        lane (K,), which then stops on its own, or one for all. It is watched instead of the
+        training loss, and the best weights are restored at the end.
+    adaptive : bool
+        Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
+    backoff : bool
+        After a divergence go back to the last epoch's end and halve the rate of the lanes at fault.
+    """
+
+    max_epochs: int = 1000
+    tol: float | None = 1e-3
+    patience: int = 5
+    validate: Callable[[Array, Array], Array | float] | None = None
+    adaptive: bool = False
+    backoff: bool = False
+
+
+class Watch:
+    """Counts a lane's epochs without gain; smaller values are better.
+
+    Attributes
+    ----------
+    best : ndarray of shape (K,)
+        Smallest value so far.
+    without_gain : ndarray of shape (K,), int64
+        Epochs in a row that were above the best value minus ``tol``.
+    """
+
+    def __init__(self, k: int, stopping: Stopping) -> None:
+        self.tol, self.patience = stopping.tol, stopping.patience
+        self.best = np.full(k, np.inf)
+        self.without_gain = np.zeros(k, dtype=np.int64)
+
+    def see(self, value: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Take in an epoch's values (K,): which lanes are out of patience, which at their best."""
+        better = value < self.best
+        if self.tol is None:
+            stops = np.zeros(len(value), dtype=bool)
+        else:
+            # a NaN is no gain
+            gains = value <= self.best - self.tol
+            self.without_gain += 1
+            self.without_gain[gains] = 0
+            stops = self.without_gain >= self.patience
+        np.copyto(self.best, value, where=better)
+        return stops, better

@@ -1,0 +1,106 @@
+"""Validation sets, held out by zero weights or the user's own, and how a model is scored there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils.extmath import safe_sparse_dot
+
+Array = NDArray[np.floating]
+
+
+def split(
+    y: NDArray[Any], weight: Array | None, fraction: float, seed: int, *, stratify: bool
+) -> NDArray[np.int64]:
+    """Rows to hold out: a fraction, of each class if asked; the same for the same seed.
+
+    Raises
+    ------
+    ValueError
+        If either part would be empty, or only rows of weight zero would be held out.
+    """
+    kind = StratifiedShuffleSplit if stratify else ShuffleSplit
+    splitter = kind(n_splits=1, test_size=fraction, random_state=seed % 2**32)
+    _, held_out = next(splitter.split(np.zeros((len(y), 1)), y))
+    if weight is not None and not weight[held_out].any():
+        raise ValueError(
+            "The sample weights for validation set are all zero, consider using a different "
+            "random state."
+        )
+    return np.sort(held_out)
+
+
+def hold_out(weight: Array | None, rows: NDArray[np.int64], n: int, dtype: Any) -> Array:
+    """Weights that leave the rows out of training, exactly; shape (n,)."""
+    weight = np.ones(n, dtype=dtype) if weight is None else np.array(weight)
+    weight[rows] = 0.0
+    return weight
+
+
+class LaneScore:
+    """Scores of each lane on its own, (K,): what the estimator says of raw scores and targets.
+
+    Parameters
+    ----------
+    measure : callable
+        ``measure(scores, y, weight)`` of scores (n, K).
+    X, y, weight
+        The validation set; ``y`` as the lanes see it.
+    """
+
+    def __init__(
+        self, measure: Callable[..., Any], X: Any, y: NDArray[Any], weight: Array | None
+    ) -> None:
+        self.measure, self.X, self.y, self.weight = measure, X, y, weight
+
+    def __call__(self, coef: Array, intercept: Array) -> Any:
+        scores = safe_sparse_dot(self.X, coef.T, dense_output=True) + intercept
+        return self.measure(scores, self.y, self.weight)
+
+
+class ModelScore:
+    """One score for all lanes, by a scikit-learn scorer on a model that can predict.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Of which a shallow copy gets the weights to be scored.
+    X, y, weight
+        The validation set, with the user's own labels.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: NDArray[Any], weight: Array | None) -> None:
+        self.model = copy.copy(estimator)
+        self.publish = estimator._attributes
+        vars(self.model).pop("feature_names_in_", None)  # X is an array by now
+        self.scorer = check_scoring(self.model, scoring=estimator.scoring)
+        self.X, self.y = X, y
+        weighs = getattr(self.scorer, "_accept_sample_weight", None)
+        weighted = weight is not None and weighs is not None and weighs()
+        self.options = {"sample_weight": weight} if weighted else {}
+
+    def __call__(self, coef: Array, intercept: Array) -> float:
+        vars(self.model).update(self.publish(coef, intercept))
+        score = self.scorer(self.model, self.X, self.y, **self.options)
+        if np.ndim(score) != 0:
+            raise ValueError(f"scoring must give one number, got {score!r}")
+        return float(score)
+
+
+def accuracies(scores: Array, positive: NDArray[np.bool_], weight: Array | None) -> Array:
+    """Weighted share of rows whose score has the sign of their target, shape (K,)."""
+    return np.average((scores > 0) == positive, axis=0, weights=weight)
+
+
+def determinations(scores: Array, y: Array, weight: Array | None) -> Array:
+    """R^2 of each output, shape (K,); 0 where y does not vary, unless it is met exactly."""
+    error = np.average((y - scores) ** 2, axis=0, weights=weight)
+    spread = np.average((y - np.average(y, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+    exact = np.where(error == 0.0, 1.0, 0.0)
+    return np.where(spread > 0.0, 1.0 - error / np.where(spread > 0.0, spread, 1.0), exact)

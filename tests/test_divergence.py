@@ -1,0 +1,168 @@
+"""Divergence: what the error says, going on at a lower rate, and the warning beforehand."""
+
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from fastsgd import DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(120, 5))
+Y = X @ rng.normal(size=5) + 0.1 * rng.normal(size=120)
+WILD = {"learning_rate": "constant", "eta0": 1.0, "random_state": 0}
+
+
+@pytest.mark.parametrize("make", (np.asarray, sp.csr_array))
+@pytest.mark.parametrize("batch_size", (1, 40))
+def test_error_names_what_it_takes(make, batch_size):
+    """Step, rate, scale, a safe rate that works, and finite weights; also after a pickle."""
+    large = 10.0 * X
+    model = SGDRegressor(**WILD, batch_size=batch_size)
+    with pytest.raises(DivergenceError) as caught:
+        model.fit(make(large), Y)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(error, ValueError)
+    assert error.step > 0
+    assert error.learning_rate == 1.0
+    assert 5.0 < error.feature_scale <= np.abs(large).max()
+    assert np.isfinite(error.coef_).all()
+    assert np.isfinite(error.intercept_).all()
+    assert error.coef_.shape[-1] == 5
+    assert 1e-4 < error.safe_rate < 0.1
+    for value in (error.step, error.learning_rate, error.feature_scale, error.safe_rate):
+        assert f"{value:.3g}" in str(error)
+    assert str(error) == str(caught.value)
+    assert not hasattr(model, "coef_")
+    assert model.set_params(eta0=error.safe_rate).fit(make(large), Y).score(large, Y) > 0.9
+
+
+def test_last_finite_weights_are_those_of_the_last_epoch():
+    """Of the epochs that were whole: a warm start with one epoch less has the same."""
+    slow = {"learning_rate": "constant", "eta0": 0.9, "batch_size": 120, "random_state": 0}
+    options = {**slow, "tol": None, "alpha": 0.0}
+    steep = 3.0 * X
+    with pytest.raises(DivergenceError) as caught:
+        SGDRegressor(**options, max_iter=10_000).fit(steep, Y)
+    epochs = caught.value.step - 1
+    assert epochs > 5
+    with np.errstate(over="ignore"):
+        for whole in (epochs, epochs + 1):
+            try:
+                model = SGDRegressor(**options, max_iter=whole).fit(steep, Y)
+            except DivergenceError:
+                break
+            last = model.coef_
+    assert_array_equal(np.ravel(caught.value.coef_), last)
+
+
+def test_error_without_weights():
+    error = DivergenceError(7, 0.5, 123.0)
+    assert math.isnan(error.safe_rate)
+    assert error.coef_ is error.intercept_ is None
+
+
+# ---------------------------------------------------------------- backoff
+
+
+@pytest.mark.parametrize("make", (np.asarray, sp.csr_array))
+@pytest.mark.parametrize("options", ({}, {"batch_size": 20, "momentum": 0.9}, {"average": True}))
+def test_backoff_goes_on(make, options):
+    """From a rate far too high to a model that fits; one warning that says so."""
+    model = SGDRegressor(**WILD, **options, on_divergence="backoff")
+    model.set_params(eta0=100.0, max_iter=100, tol=None)
+    with pytest.warns(RuntimeWarning, match=r"SGD diverged \d+ times") as caught:
+        model.fit(make(X), Y)
+    assert len(caught) == 1
+    rates = model.history_["learning_rate"]
+    assert rates[-1] <= rates[0]
+    halvings = np.log2(100.0 / rates[-1])
+    assert halvings == round(halvings) > 5
+    assert f"{rates[-1]:.3g}" in str(caught[0].message)
+    assert model.score(X, Y) > 0.7
+    assert model.n_iter_ == len(model.loss_curve_) == 100
+    assert np.isfinite(model.loss_curve_).all()
+
+
+def test_backoff_of_a_run_that_is_well_changes_nothing():
+    plain = SGDRegressor(random_state=0).fit(X, Y)
+    careful = SGDRegressor(random_state=0, on_divergence="backoff").fit(X, Y)
+    assert_array_equal(plain.coef_, careful.coef_)
+    assert plain.loss_curve_ == careful.loss_curve_
+
+
+def test_backoff_slows_the_lanes_at_fault_alone():
+    """A class of large weight diverges at a rate that suits the others: they keep it."""
+    weights = {0: 1.0, 1: 1.0, 2: 1e4}
+    y = np.digitize(Y, (-1.0, 1.0))
+    options = {**WILD, "eta0": 0.02, "class_weight": weights, "max_iter": 30, "tol": None}
+    model = SGDClassifier("squared_error", **options, on_divergence="backoff")
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        model.fit(X, y)
+    factors = model._kept.state.rate_factor
+    assert factors[0] == factors[1] == 1.0
+    assert factors[2] < 0.01
+    alone = SGDClassifier("squared_error", **{**options, "class_weight": None}).fit(X, y)
+    assert_array_equal(model.coef_[:2], alone.coef_[:2])
+
+
+def test_backoff_gives_up():
+    """On targets that no rate suits, and at once on bad input."""
+    model = SGDRegressor(**WILD, on_divergence="backoff", max_iter=3)
+    with pytest.raises(DivergenceError):
+        model.set_params(eta0=1e200, alpha=0.0).fit(X, 1e300 * Y)
+    bad = X.copy()
+    bad[50, 2] = np.nan
+    with pytest.raises(ValueError, match="X contains NaN"):
+        SGDRegressor(**WILD, on_divergence="backoff").fit(bad, Y)
+
+
+def test_losses_below_zero_are_no_divergence():
+    """Poisson's and the one-class objective may be negative from the start."""
+    counts = np.random.default_rng(0).poisson(np.exp(2.0 + 0.1 * X[:, 0]))
+    model = SGDRegressor("poisson", random_state=0).fit(X, counts)
+    assert model.loss_curve_[-1] < 0.0
+    assert model.score(X, counts) > 0.1
+    perceptron = SGDClassifier("perceptron", random_state=0).fit(X[:1].repeat(2, 0), [0, 1])
+    assert np.isfinite(perceptron.coef_).all()
+
+
+# ---------------------------------------------------------------- scales
+
+
+SCALES = np.array([1.0, 1e6, 0.0, 1e-3, 10.0])
+
+
+def test_feature_scales_are_named():
+    """Numbers, or names where there are any; columns of zeros do not count; sparse ones do."""
+    import pandas as pd
+
+    table = X * SCALES
+    frame = pd.DataFrame(table, columns=["a", "income", "zero", "rate", "e"])
+    for given, largest, smallest in (
+        (table, "1 (", "3 ("),
+        (sp.csr_array(table), "1 (", "3 ("),
+        (frame, "'income' (", "'rate' ("),
+    ):
+        model = SGDRegressor(random_state=0, max_iter=3, tol=None)
+        with pytest.warns(FeatureScaleWarning, match="factor of") as caught:
+            model.fit(given, Y)
+        message = str(caught[0].message)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert f"largest columns are {largest}" in message
+        assert f"smallest {smallest}" in message
+        assert "zero" not in message
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.partial_fit(given, Y)
+
+
+def test_scales_within_a_factor_of_10000_are_fine():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SGDRegressor(random_state=0, max_iter=3, tol=None).fit(X * [1, 1, 0, 1, 5e3], Y)
