@@ -64,12 +64,13 @@ typedef void (*fsgd_loss_function)(const double *z, const double *y, double *out
 /* A loss with all that its functions need. */
 typedef struct {
     fsgd_loss kind;
-    double parameter; /* e: epsilon, or the quantile */
+    double parameter;                /* e: epsilon, or the quantile */
     fsgd_loss_function value, slope; /* FSGD_COMPILED */
 } fsgd_loss_spec;
 
 /* What a row's slope c becomes before it multiplies x: itself, or a passive-aggressive step
- * (Crammer et al., JMLR 2006): sign(c) min(1, loss / (eta |x|^2)), sign(c) loss / (eta |x|^2 + 1/2).
+ * (Crammer et al., JMLR 2006): sign(c) min(1, loss / (eta |x|^2)), sign(c) loss / (eta |x|^2 +
+ * 1/2).
  */
 typedef enum { FSGD_GRADIENT, FSGD_PA1, FSGD_PA2 } fsgd_step;
 
@@ -90,10 +91,10 @@ typedef enum {
 /* What is known of a loss. */
 typedef struct {
     const char *name;
-    double smoothness;          /* upper bound of the second derivative in z; infinite at a kink */
-    double infimum;             /* minus infinity: refused without an L2 term; NaN: depends on y */
+    double smoothness; /* upper bound of the second derivative in z; infinite at a kink */
+    double infimum;    /* minus infinity: refused without an L2 term; NaN: depends on y */
     int takes_real, takes_sign, takes_count; /* targets: any finite y; -1 and +1; y >= 0 */
-    int coupled;                /* lanes are classes and share a row's loss */
+    int coupled;                             /* lanes are classes and share a row's loss */
 } fsgd_loss_info;
 
 /* Examples, read in place. A real is a float or a double, by dtype. */

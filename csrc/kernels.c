@@ -103,8 +103,8 @@ static fsgd_status settle(const fsgd_problem *problem) {
     BY_DTYPE(settle_f32(problem), settle_f64(problem));
 }
 
-static void loss_at(fsgd_dtype dtype, const fsgd_loss_spec *loss, int want_slope, int64_t n, const void *z,
-                    const void *y, void *out) {
+static void loss_at(fsgd_dtype dtype, const fsgd_loss_spec *loss, int want_slope, int64_t n,
+                    const void *z, const void *y, void *out) {
     if (dtype == FSGD_FLOAT32)
         loss_at_f32(loss, want_slope, n, z, y, out);
     else

@@ -191,11 +191,13 @@ static ALWAYS_INLINE void LNAME(touch_row)(NAME(context) *ctx, const LNAME(row) 
                                            const fsgd_layout layout) {
     fsgd_state *state = ctx->state;
     if (LNAME(is_lazy)(ctx)) {
-        for (int64_t p = 0; p < row->count; ++p) LNAME(touch)(state, LNAME(feature)(row, p, layout));
+        for (int64_t p = 0; p < row->count; ++p)
+            LNAME(touch)(state, LNAME(feature)(row, p, layout));
     } else if (ctx->late_l1) {
         for (int64_t p = 0; p < row->count; ++p) {
             REAL *w = (REAL *)state->w + LNAME(feature)(row, p, layout) * state->feature_stride;
-            NAME(truncate_late)(ctx->u, state->padded, w, w + state->vector_stride);
+            NAME(truncate_late)(ctx->u, TILE < 16 ? TILE : state->padded, w,
+                                w + state->vector_stride);
         }
     }
 }
@@ -350,12 +352,60 @@ static void LNAME(update_and_dot)(NAME(context) *ctx, const REAL *x, const REAL 
     }
 }
 
+/* The whole step of one feature with an L1 penalty: u += D u + p x g, then truncation; g (padded).
+ */
+static ALWAYS_INLINE void LNAME(l1_step)(NAME(context) *ctx, const int width, REAL *u, REAL x,
+                                         const REAL *g) {
+    const fsgd_state *state = ctx->state;
+    const int64_t padded = TILE < 16 ? TILE : state->padded, stride = state->vector_stride;
+    const int64_t start = ctx->settings->average;
+    const REAL *D = ctx->D, *p = ctx->p, *total = ctx->u;
+    REAL *paid = u + width * stride;
+    for (int64_t tile = 0; tile < padded; tile += TILE)
+        _Pragma("omp simd") for (int64_t k = tile; k < tile + TILE; ++k) {
+            REAL old[NAME(max_width)], now[NAME(max_width)];
+            for (int a = 0; a < width; ++a) old[a] = u[a * stride + k];
+            for (int a = 0; a < width; ++a) {
+                now[a] = p[a * padded + k] * (x * g[k]);
+                for (int b = 0; b < width; ++b) now[a] += D[(a * width + b) * padded + k] * old[b];
+                now[a] += old[a];
+            }
+            const REAL before = now[0];
+            REAL received = paid[k];
+            NAME(truncate)(&now[0], &received, total[k]);
+            paid[k] = received;
+            if (width > 1) { /* q = N (a - w): what w gains, q loses N times */
+                const int64_t N = start > 0 && state->t[k] > start ? state->t[k] - start : 0;
+                now[width - 1] -= (REAL)N * (now[0] - before);
+            }
+            for (int a = 0; a < width; ++a) u[a * stride + k] = now[a];
+        }
+}
+
+/* Features 0 to d - 1, feature j with g_j = x_j c (x given) or g_j at g + j padded (x NULL). */
+static ALWAYS_INLINE void LNAME(l1_steps)(NAME(context) *ctx, const int width, const REAL *x,
+                                          const REAL *g) {
+    const fsgd_state *state = ctx->state;
+    const int64_t step = x ? 0 : state->padded;
+    for (int64_t j = 0; j < state->d; ++j)
+        LNAME(l1_step)(ctx, width, (REAL *)state->w + j * state->feature_stride, x ? x[j] : 1,
+                       g + j * step);
+}
+
+static void LNAME(l1_all)(NAME(context) *ctx, const REAL *x, const REAL *g) {
+    switch (ctx->state->width) {
+    case 1: LNAME(l1_steps)(ctx, 1, x, g); break;
+    case 2: LNAME(l1_steps)(ctx, 2, x, g); break;
+    default: LNAME(l1_steps)(ctx, 3, x, g);
+    }
+}
+
 /* A step with an L1 penalty of one row: over all features, or, where the others may wait, over the
  * row's. */
 static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
     if (ctx->data->layout == FSGD_DENSE) {
-        for (int64_t j = 0; j < d; ++j) NAME(l1_feature)(ctx, j, row->x[j], c);
+        LNAME(l1_all)(ctx, row->x, c);
     } else if (ctx->late_l1) {
 #define CALL(LAYOUT)                                                                               \
     LNAME(add_row)(ctx, row, c, LAYOUT, 1);                                                        \
@@ -369,7 +419,7 @@ static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, cons
             const int64_t j = LNAME(index)(row->indices, p, ctx->data->layout);
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
-        for (int64_t j = 0; j < d; ++j) NAME(l1_feature)(ctx, j, 1, g + j * padded);
+        LNAME(l1_all)(ctx, NULL, g);
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + LNAME(index)(row->indices, p, ctx->data->layout) * padded, 0,
                    (size_t)padded * sizeof(REAL));
@@ -413,22 +463,20 @@ static ALWAYS_INLINE void LNAME(add_gradient)(NAME(context) *ctx, int64_t first,
     }
 }
 
-/* The same with an L1 penalty. */
+/* The same with an L1 penalty: of all features, unless truncation may wait. */
 static void LNAME(add_gradient_l1)(NAME(context) *ctx, int64_t first, int64_t last) {
     fsgd_state *state = ctx->state;
-    const int64_t padded = state->padded, rest = NAME(grad_size)(state);
-    for (int64_t j = first; j <= last; ++j) {
-        REAL *grad = (REAL *)state->grad + j * padded;
+    const int64_t padded = TILE < 16 ? TILE : state->padded, rest = NAME(grad_size)(state);
+    REAL *grad = (REAL *)state->grad + first * padded;
+    if (!ctx->late_l1) LNAME(l1_all)(ctx, NULL, state->grad);
+    for (int64_t j = first; ctx->late_l1 && j <= last; ++j) {
         REAL *w = (REAL *)state->w + j * state->feature_stride;
-        if (ctx->late_l1) {
-            for (int64_t k = 0; k < padded; ++k) w[k] += ctx->p[k] * grad[k];
-            NAME(truncate_late)(ctx->u, padded, w, w + state->vector_stride);
-        } else {
-            NAME(l1_feature)(ctx, j, 1, grad);
-        }
-        memset(grad, 0, (size_t)padded * sizeof(REAL));
-        memset(grad + rest, 0, (size_t)padded * sizeof(REAL));
+        const REAL *g = (const REAL *)state->grad + j * padded;
+        for (int64_t k = 0; k < padded; ++k) w[k] += ctx->p[k] * g[k];
+        NAME(truncate_late)(ctx->u, padded, w, w + state->vector_stride);
     }
+    memset(grad, 0, (size_t)((last - first + 1) * padded) * sizeof(REAL));
+    memset(grad + rest, 0, (size_t)((last - first + 1) * padded) * sizeof(REAL));
     if (ctx->late_l1) state->pending = 1;
 }
 
@@ -642,8 +690,10 @@ static void LNAME(read_weights)(NAME(context) *ctx, int average, REAL *out) {
         for (int a = 0; a < width; ++a)
             memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(REAL));
         if (ctx->l1)
-            for (int64_t k = 0; k < padded; ++k)
-                u[k] = NAME(truncated)(u[k], w[width * state->vector_stride + k], ctx->u[k]);
+            for (int64_t k = 0; k < padded; ++k) {
+                REAL received = w[width * state->vector_stride + k];
+                NAME(truncate)(u + k, &received, ctx->u[k]);
+            }
         else if (width == 1)
             for (int64_t k = 0; k < padded; ++k) u[k] = (REAL)(state->scale[k] * (double)u[k]);
         else if (state->pending > 0)

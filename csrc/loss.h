@@ -2,12 +2,13 @@
  *
  * Template parameters as in vmath.h. The list is that of fsgd_loss and src/fastsgd/losses.py; e is
  * the loss's parameter. To add one: a value, a slope, a line in FSGD_EACH_LOSS, a line in loss.c,
- * and its twin. The softmax couples the lanes of a row and a user's loss is called over arrays: they
- * stand below the others.
+ * and its twin. The softmax couples the lanes of a row and a user's loss is called over arrays:
+ * they stand below the others.
  */
 
 #ifndef FSGD_EACH_LOSS
-/* A row's loss from its score alone: F(KIND, name). Squared error is the default of the switches. */
+/* A row's loss from its score alone: F(KIND, name). Squared error is the default of the switches.
+ */
 #define FSGD_EACH_LOSS(F)                                                                          \
     F(FSGD_LOG_LOSS, log_loss)                                                                     \
     F(FSGD_HINGE, hinge)                                                                           \
@@ -197,8 +198,8 @@ static void NAME(loss_values)(const fsgd_loss_spec *loss, int64_t m, const REAL 
 #undef EACH
 
 /* The softmax of m rows of lanes (m, padded): values s log(sum_k exp(z_k) / exp(z_c)), c the lane
- * where y is +1, the same in every lane; slopes s (exp(z_k) / sum_j exp(z_j) - (1 in lane c)). Lanes
- * of weight zero take no part. Either output may be NULL; `values` may be z. */
+ * where y is +1, the same in every lane; slopes s (exp(z_k) / sum_j exp(z_j) - (1 in lane c)).
+ * Lanes of weight zero take no part. Either output may be NULL; `values` may be z. */
 static void NAME(softmax)(int64_t m, int64_t padded, const REAL *z, const REAL *y, const REAL *s,
                           REAL *values, REAL *slopes) {
     for (int64_t r = 0; r < m; ++r, z += padded, y += padded, s += padded) {

@@ -34,18 +34,17 @@ static ALWAYS_INLINE REAL NAME(dot)(const REAL *x, const REAL *w, int64_t n) {
 }
 
 /* Truncate all weights, q following them. */
-static void NAME(row_truncate)(NAME(context) *ctx) {
+static ALWAYS_INLINE void NAME(row_truncate)(NAME(context) *ctx, const int width) {
     const fsgd_state *state = ctx->state;
     const int64_t n = ctx->row_stride, start = ctx->settings->average, N = state->t[0] - start;
-    REAL *w = state->w, *paid = w + state->width * n, *q = w + (state->width - 1) * n;
+    REAL *w = state->w, *paid = w + width * n, *q = w + (width - 1) * n;
     const REAL u = ctx->u[0];
-    if (start > 0 && N > 0)
-        _Pragma("omp simd") for (int64_t j = 0; j < n; ++j)
-            q[j] -= (REAL)N * (NAME(truncated)(w[j], paid[j], u) - w[j]);
+    const REAL by = start > 0 && N > 0 ? (REAL)N : 0;
     _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) {
-        const REAL after = NAME(truncated)(w[j], paid[j], u);
-        paid[j] = NAME(paid_then)(w[j], after, paid[j], u);
-        w[j] = after;
+        REAL weight = w[j], received = paid[j];
+        NAME(truncate)(&weight, &received, u);
+        if (width > 1) q[j] -= by * (weight - w[j]);
+        w[j] = weight, paid[j] = received;
     }
 }
 
@@ -72,7 +71,7 @@ static ALWAYS_INLINE void NAME(row_update)(NAME(context) *ctx, const int width, 
             *u[a] = old[a] + change;
         }
     }
-    if (ctx->l1) NAME(row_truncate)(ctx);
+    if (ctx->l1) NAME(row_truncate)(ctx, width);
 }
 
 /* ------------------------------------------------------------------ single samples */

@@ -14,7 +14,8 @@
  *                   cosines
  *     callable      given
  *
- * with x = min(1, e / total_epochs) and f = final, each times min(1, t / warmup_steps) while warming up.
+ * with x = min(1, e / total_epochs) and f = final, each times min(1, t / warmup_steps) while
+ * warming up.
  */
 #ifndef FASTSGD_SCHEDULE_H
 #define FASTSGD_SCHEDULE_H
@@ -51,8 +52,7 @@ static inline double fsgd_schedule_factor(const fsgd_schedule *s, double t, doub
         factor = s->final + (1.0 - s->final) * fsgd_half_cosine(fmin(1.0, e / s->total_epochs));
         break;
     case FSGD_POLYNOMIAL:
-        factor = s->final +
-                 (1.0 - s->final) * pow(1.0 - fmin(1.0, e / s->total_epochs), s->power);
+        factor = s->final + (1.0 - s->final) * pow(1.0 - fmin(1.0, e / s->total_epochs), s->power);
         break;
     case FSGD_ONE_CYCLE: factor = fsgd_one_cycle(fmin(1.0, e / s->total_epochs), s->rise); break;
     }

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse as sp
+import threadpoolctl
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, QuantileRegressor, Ridge
 from sklearn.svm import SVC
 
@@ -39,7 +40,21 @@ PIECES = {  # a loss with kinks is the largest of lines c z + m
     ],
     "quantile": lambda y, e: [(-e + 0 * y, e * y), (1 - e + 0 * y, -(1 - e) * y)],
 }
-N, D, K = 40, 5, 3
+N, D, K = 30, 5, 3
+
+
+ANYWHERE = [  # the linear loss has no minimum without L2, or with an intercept
+    (loss, penalty, fit_intercept)
+    for loss, penalty, fit_intercept in product(LOSSES, PENALTIES, (True, False))
+    if loss != "linear" or (penalty in ("l2", "elasticnet") and not fit_intercept)
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Matrices this small are no work for a pool of threads, whose waiting costs seconds."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 def sign(loss):
@@ -69,7 +84,7 @@ def problem(loss, penalty="l2", *, fit_intercept=True, weighted=True, sparse=Fal
         target=0 if sign(loss) else np.arange(K),
         label=np.arange(K),
         weight_positive=[1.5, 1.0, 2.0] if weighted else 1.0,
-        weight_negative=[0.5, 1.0, 0.0] if weighted else 1.0,
+        weight_negative=[0.5, 1.0, 0.25] if weighted else 1.0,
     )
     settings = Settings(
         loss=loss,
@@ -106,10 +121,11 @@ def smooth_gradient(data, lanes, settings, coef, b):
     return g.T, g_b
 
 
-def minimum_of_smooth(data, lanes, settings):
-    """Weights by L-BFGS-B: w = p - q with p, q >= 0, all lanes at once (their sum is separable)."""
+def minimum_of_smooth(data, lanes, settings, held):
+    """Weights by L-BFGS-B: w = p - q with p, q >= 0, all lanes at once."""
     k, size = lanes.k, lanes.k * data.d
-    bounds = [(0.0, None)] * (2 * size) + [(None, None) if settings.fit_intercept else (0, 0)] * k
+    bounds = [(0.0, None)] * (2 * size)
+    bounds += [(None, None)] * k if settings.fit_intercept else [(b, b) for b in held]
 
     def unpack(x):
         return (x[:size] - x[size : 2 * size]).reshape(k, -1), x[2 * size :]
@@ -124,7 +140,7 @@ def minimum_of_smooth(data, lanes, settings):
         return total, np.concatenate([g.ravel() + l1, -g.ravel() + l1, g_b])
 
     x = np.full(2 * size + k, 0.1)
-    x[2 * size :] = 0.0
+    x[2 * size :] = held
     for _ in range(3):  # restarts drop a stale Hessian
         options = {"maxiter": 5000, "maxfun": 10000, "ftol": 0.0, "gtol": 1e-11, "maxcor": 30}
         x = scipy.optimize.minimize(
@@ -133,25 +149,20 @@ def minimum_of_smooth(data, lanes, settings):
     return unpack(x)
 
 
-def minimum_of_lane_with_kinks(data, lanes, settings, k):
-    """Weights of lane k by a program in (p, q, b, xi): w = p - q, xi_i >= every line of the loss."""
+def minimum_of_lane_with_kinks(data, lanes, settings, k, held):
+    """Weights of lane k by a program in (p, q, b, xi): w = p - q, xi_i >= each line of the loss."""
     y, s = (a[:, k] for a in rows_of(data, lanes, settings))
-    X = np.asarray(data.X.todense() if data.sparse else data.X, dtype=float)
-    d, n = data.d, data.n
+    X, y, s = data.X[s > 0].astype(float), y[s > 0], s[s > 0]
+    n, d = X.shape
     upper, right = [], []
     for c, m in PIECES[settings.loss](y, settings.loss_parameter):  # c (x . w + b) + m <= xi
         upper.append(np.hstack([c[:, None] * X, -c[:, None] * X, c[:, None], -np.eye(n)]))
         right.append(-m)
     upper, right = np.vstack(upper), np.concatenate(right)
-    cost = np.concatenate([np.full(2 * d, lanes.l1[k]), [lanes.pull[k]], s / (s > 0).sum()])
-    free = (None, None) if settings.fit_intercept else (0.0, 0.0)
+    cost = np.concatenate([np.full(2 * d, lanes.l1[k]), [lanes.pull[k]], s / n])
+    free = (None, None) if settings.fit_intercept else (held, held)
     bounds = [(0.0, None)] * (2 * d) + [free] + [(None, None)] * n
-    bounds = [
-        (0.0, 0.0) if i > 2 * d and s[i - 2 * d - 1] == 0 else x for i, x in enumerate(bounds)
-    ]
-    live = np.tile(s > 0, len(upper) // n)
-    upper, right = upper[live], right[live]
-    x = scipy.optimize.linprog(cost + 0.0, upper, right, bounds=bounds).x
+    x = scipy.optimize.linprog(cost, upper, right, bounds=bounds).x
     if lanes.alpha[k] > 0:
         alpha = lanes.alpha[k]
 
@@ -174,10 +185,11 @@ def minimum_of_lane_with_kinks(data, lanes, settings, k):
     return x[:d] - x[d : 2 * d], x[2 * d]
 
 
-def minimum(data, lanes, settings):
+def minimum(data, lanes, settings, held=(0.0,) * K):
+    """Weights and intercepts, the latter ``held`` where none is fitted."""
     if settings.loss not in KINKED:
-        return minimum_of_smooth(data, lanes, settings)
-    parts = [minimum_of_lane_with_kinks(data, lanes, settings, k) for k in range(lanes.k)]
+        return minimum_of_smooth(data, lanes, settings, held)
+    parts = [minimum_of_lane_with_kinks(data, lanes, settings, k, held[k]) for k in range(lanes.k)]
     return np.array([w for w, _ in parts]), np.array([b for _, b in parts])
 
 
@@ -231,12 +243,14 @@ def test_a_conjugate_is_the_supremum_and_infinite_where_there_is_none(loss):
     terms, conjugate, rng = LOSSES[loss], CONJUGATES[loss], np.random.default_rng(1)
     _, y, e = scores_and_targets(loss, rng, 60)
     theta = rng.normal(size=60) * 3.0
-    z = np.concatenate([np.linspace(-30.0, 30.0, 60001), [-500.0, 500.0]])[:, None]
+    z = np.concatenate([np.linspace(-30.0, 30.0, 20001), [-500.0, 500.0]])[:, None]
     supremum = (theta * z - terms.value(z, y, e)).max(axis=0)
     got = conjugate(theta, y, e)
     finite = np.isfinite(got)
     assert np.allclose(got[finite], supremum[finite], atol=1e-3)
-    near = np.abs(theta[:, None] - np.array([0, 1, e, 1 - e, 4, *-y])).min(axis=1) < 0.05
+    near = (
+        np.abs(theta[:, None] - np.array([0, -1, 1, -e, e, 1 - e, -4, 4, *-y])).min(axis=1) < 0.05
+    )
     assert (supremum[~finite & ~near] > 20.0).all()
     assert finite.any()
 
@@ -244,19 +258,16 @@ def test_a_conjugate_is_the_supremum_and_infinite_where_there_is_none(loss):
 # ------------------------------------------------------------------ at any weights
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "penalty", "fit_intercept"), ANYWHERE)
 def test_at_random_weights(loss, penalty, fit_intercept, monkeypatch):
     """The gap is not negative and covers the way to other weights; all inputs agree."""
     monkeypatch.setattr(module, "_TURNS", 10)  # true bounds, however far improved
-    if loss == "linear" and (fit_intercept or penalty in ("l1", None)):
-        pytest.skip("unbounded below")
     rng, first = np.random.default_rng(5), None
-    points = [(size * rng.normal(size=(K, D)), size * rng.normal(size=K)) for size in (0, 0.1, 1)]
-    points[2][0][:, 1] = 0.0
-    points = [(w, b * fit_intercept) for w, b in points]
+    every = [(size * rng.normal(size=(K, D)), size * rng.normal(size=K)) for size in (1, 0.1, 0)]
+    every[0][0][:, 1] = 0.0
+    every = [(w, b * fit_intercept) for w, b in every]
     for sparse, dtype in product((False, True), (np.float32, np.float64)):
+        points = every if first is None else every[:1]
         of = problem(loss, penalty, fit_intercept=fit_intercept, sparse=sparse, dtype=dtype)
         lanes = of[1]
         values = np.array([objective(*of, w, b) for w, b in points])
@@ -275,25 +286,11 @@ def test_at_random_weights(loss, penalty, fit_intercept, monkeypatch):
             assert np.isnan(gaps).all()
         else:
             assert (gaps >= values - values.min(axis=0) - 1e-12).all()
-            assert (gaps[2] > 1e-3).all()
+            assert (gaps[0] > 1e-3).all()
             if loss != "poisson":  # D(0)
                 assert (gaps <= values + 1e-12).all()
-        first = gaps if first is None else first
-        assert np.allclose(gaps, first, rtol=1e-5, atol=1e-7, equal_nan=True)
-
-
-@pytest.mark.parametrize("loss", ["squared_error", "hinge", "quantile", "softmax"])
-def test_a_fixed_intercept_counts_as_given(loss):
-    """The best weights for learnt intercepts are also the best for those intercepts, held."""
-    data, lanes, learns = problem(loss)
-    w, b = minimum(data, lanes, learns)
-    fixed = replace(learns, fit_intercept=False)
-    assert (np.abs(certificate(data, lanes, fixed, w, b).duality_gap) < 1e-6).all()
-    gap = certificate(data, lanes, fixed, w, b + [0.7, -0.4, 1.0]).duality_gap
-    away = objective(data, lanes, fixed, w, b + [0.7, -0.4, 1.0])
-    best = objective(data, lanes, fixed, minimum_given(data, lanes, fixed, b))
-    assert (gap > 1e-3).all()
-    assert (away >= best).all()
+        first = gaps[0] if first is None else first
+        assert np.allclose(gaps[0], first, rtol=1e-5, atol=1e-7, equal_nan=True)
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "hinge", "softmax", "squared_error"])
@@ -322,9 +319,13 @@ def test_vanishes_at_the_minimum_and_bounds_away_from_it(loss, penalty, fit_inte
     w, b = minimum(*of)
     best = certificate(*of, w, b)
     kinked = loss in KINKED
-    tolerance = 1e-6 if kinked else 1e-7 if penalty == "l1" else 1e-9  # L1: a step is felt at once
+    tolerance = 1e-6 if kinked or penalty == "l1" else 1e-9
     assert (np.abs(best.duality_gap) < tolerance).all()
     assert kinked or (best.gradient_norm < 1e-5).all()
+    if fit_intercept:  # the best intercept for w is found: the gap is then all of the way
+        far = certificate(*of, w, b + np.array([1.0, -2.0, 30.0]))
+        assert (far.objective > best.objective).all()
+        assert np.allclose(far.duality_gap, far.objective - best.objective, atol=tolerance)
     rng = np.random.default_rng(1)
     for size in (1e-3, 0.3):
         near_w = w + size * rng.normal(size=w.shape)
@@ -333,7 +334,56 @@ def test_vanishes_at_the_minimum_and_bounds_away_from_it(loss, penalty, fit_inte
         assert (result.objective > best.objective).all()
         assert (result.duality_gap >= result.objective - best.objective - 1e-12).all()
         if size == 1e-3:
-            assert (result.duality_gap < 0.02).all()  # it comes down with the distance
+            assert (result.duality_gap < 0.05).all()  # it comes down with the distance
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "hinge", "perceptron", "quantile", "softmax"])
+@pytest.mark.parametrize("penalty", PENALISED)
+def test_an_intercept_that_is_held_counts_as_given(loss, penalty):
+    """The minimum is over w alone; the perceptron's is not at w = 0 then."""
+    of, b = problem(loss, penalty, fit_intercept=False), np.array([0.5, -0.5, 1.0])
+    w, got = minimum(*of, held=b)
+    assert np.array_equal(got, b)
+    assert (np.abs(w).max(axis=1) > 0.1).sum() >= 2
+    best = certificate(*of, w, b)
+    assert (np.abs(best.duality_gap) < 1e-6).all()
+    worse = certificate(*of, w + 0.1, b)
+    assert (worse.duality_gap >= worse.objective - best.objective - 1e-12).all()
+    assert (worse.objective > best.objective).any()
+
+
+def test_softmax_meets_its_constraints_whatever_the_intercepts(monkeypatch):
+    """Newton's last rounding, or a Newton that fails, costs tightness but not truth."""
+    data, lanes, settings = problem("softmax")
+    w, b = minimum(data, lanes, settings)
+    best = certificate(data, lanes, settings, w, b)
+    for size in (1e-9, 1e-3, 1.0):
+        crude = b + size * np.array([1.0, -2.0, 0.5])
+        monkeypatch.setattr(module._Joint, "intercepts", lambda self, b=crude: (b, self.at(b)[1]))
+        dual = module._Joint(data, lanes, settings, w, b).dual()
+        y, s = rows_of(data, lanes, settings)
+        theta = dual(data.X @ w.T, y)
+        assert np.abs((s * theta).sum(axis=0)).max() < 1e-12
+        assert np.isfinite(CONJUGATES["softmax"](theta, y)).all()
+        gap = certificate(data, lanes, settings, w, b).duality_gap
+        assert (gap > -1e-12).all()
+        assert size == 1.0 or (gap < 5.0 * size).all()
+    monkeypatch.undo()
+    assert (certificate(data, lanes, settings, w, b).duality_gap == best.duality_gap).all()
+
+
+def test_softmax_with_a_class_that_has_no_rows():
+    """Its best intercept is minus infinity."""
+    data, lanes, settings = problem("softmax")
+    some = Data(data.X, np.where(data.y == 1, 0, data.y), data.sample_weight)
+    w, b = minimum(some, lanes, settings, held=np.array([0.0, -40.0, 0.0]))
+    w[1], b[1] = 0.0, -40.0
+    assert abs(certificate(some, lanes, settings, w, b).duality_gap).max() < 1e-9
+    b[1] = 0.0
+    result = certificate(some, lanes, settings, w, b)
+    b[1] = -40.0
+    way = result.objective - objective(some, lanes, settings, w, b)
+    assert np.allclose(result.duality_gap, way, rtol=1e-6)
 
 
 def estimators(X, y, label):
@@ -417,7 +467,7 @@ def test_overflow_is_infinite_not_an_error():
         data, lanes, settings = problem("poisson", fit_intercept=fit_intercept)
         result = certificate(data, lanes, settings, np.full((K, D), 1e4), np.zeros(K))
         assert (result.objective == np.inf).all()
-        assert not np.isfinite(result.duality_gap).any()
+        assert (result.duality_gap == np.inf).all()
 
 
 def test_rows_of_weight_zero_do_not_count():

@@ -480,13 +480,15 @@ def _independent(
         g = sums[0, k] / lane.n + lane.alpha * lane.w
         g_b = (c[0, k].sum() / lane.n + lane.pull) * lane.learns_b
         out[0, k] = np.hypot(np.linalg.norm(_subgradient(g, lane.w, lane.l1)), g_b)
-        if dual.get(k) is None:
+        if k not in dual:
             continue
-        b, theta = dual[k]
-        v = sums[1, k] / lane.n
-        bounds = [lane.bound(theta, v), lane.nothing()]
-        if lane.loss.name in _KINKS and len(lane.rows) and np.isfinite(theta).all():
-            bounds.append(lane.improved(data, theta, v, scores[k, lane.rows] + b))
+        bounds = [lane.nothing()]
+        if dual[k] is not None:
+            b, theta = dual[k]
+            v = sums[1, k] / lane.n
+            bounds.append(lane.bound(theta, v))
+            if lane.loss.name in _KINKS and len(lane.rows) and np.isfinite(v).all():
+                bounds.append(lane.improved(data, theta, v, scores[k, lane.rows] + b))
         if max(bounds) > -np.inf:
             out[1, k] = out[2, k] - max(bounds)
     return out
@@ -516,12 +518,10 @@ class _Joint:
         return y, s[:, :1]
 
     def parts(self) -> Iterator[tuple[Any, Float, Float, Float]]:
-        """X, y (m, K), s (m, 1) and z (m, K) without intercept of the rows of positive weight."""
+        """X, y (m, K), s (m, 1) and z (m, K) without intercept, by blocks of rows."""
         for block in _slices(self.data):
-            y, s = self.labels(block)
-            keep = np.flatnonzero(s > 0.0)
-            X = _part(self.data, block)[keep]
-            yield X, y[keep], s[keep], X @ self.coef.T
+            X = _part(self.data, block)
+            yield X, *self.labels(block), X @ self.coef.T
 
     def at(self, b: Float) -> tuple[float, Float, Float]:
         """Loss, its gradient (K,) and Hessian (K, K) in the intercepts; sums over the rows."""
@@ -535,22 +535,30 @@ class _Joint:
         return value, slope, curve
 
     def intercepts(self) -> tuple[Float, Float]:
-        """Intercepts that minimise the loss for w, and what is left of the slopes' sums there."""
-        b = np.where(self.own > 0.0, self.b, -np.inf)  # a class without rows is never likely
-        total, damping = float(self.own.sum()), 1e-12
+        """Intercepts that minimise the loss for w, and what is left of the slopes' sums there.
+
+        By Newton steps; where one fails, far out, by a step of iterative scaling, which never does
+        (Darroch & Ratcliff 1972): b + log(own / sum of p).
+        """
+        present = self.own > 0.0
+        b = np.where(present, self.b, -np.inf)  # a class without rows is never likely
+        total = float(self.own.sum())
+        ridge = 1e-12 * total * np.eye(len(b))  # the Hessian is singular: b + 1 changes nothing
         value, slope, curve = self.at(b)
         for _ in range(30):
             largest = np.abs(slope).max()
-            if largest <= 1e-13 * total or damping > 1.0:
+            if largest <= 1e-13 * total:
                 break
-            ridge = damping * total * np.eye(len(b))  # the Hessian is singular: b + 1 does nothing
-            trial = b - np.linalg.solve(curve + ridge, slope)
-            new = self.at(trial)
-            if new[0] < value or np.abs(new[1]).max() < 0.5 * largest:
-                b, damping = trial, 1e-12
-                value, slope, curve = new
+            scaling = np.log((self.own + slope)[present] / self.own[present])
+            for step in (np.linalg.solve(curve + ridge, slope), scaling):
+                trial = b.copy()
+                trial[present] -= step if step is scaling else step[present]
+                new = self.at(trial)
+                if new[0] < value or np.abs(new[1]).max() < 0.5 * largest:
+                    break
             else:
-                damping *= 100.0
+                break  # rounding is all that is left
+            b, (value, slope, curve) = trial, new
         return b, slope
 
     def dual(self) -> Callable[[Float, Float], Float]:
@@ -645,7 +653,7 @@ def certificate(
     for name, array, shape in (("coef", W, (lanes.k, data.d)), ("intercept", b, (lanes.k,))):
         if array.shape != shape:
             raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    with np.errstate(over="ignore", invalid="ignore"):  # exp of a model far out
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a model far out
         if settings.terms.coupled:
             return Certificate(*_Joint(data, lanes, settings, W, b).certify())
         size = max(1, _HELD // data.n)
