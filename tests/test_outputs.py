@@ -14,6 +14,8 @@ from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 import fastsgd
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.rates import typical_weight
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 6))
@@ -119,6 +121,36 @@ def test_labels_chunk_by_chunk():
         SGDClassifier().partial_fit(X, indicators, classes=[0, 1])
     with pytest.raises(ValueError, match="y should be a 1d array"):
         SGDClassifier().fit(X, np.column_stack([LABELS, LABELS]))
+
+
+@pytest.mark.parametrize("dtype", (np.int8, np.uint8, np.int64, np.uint64, np.float32, bool, str))
+def test_classes_are_the_sorted_labels(dtype):
+    """Of any kind, those whose differences overflow their own type among them."""
+    info = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
+    for values in ([0, 1], [3, 0, 7], *([[info.min, info.max - 1, 5]] if info else ())):
+        y = np.array(values)[rng.integers(0, len(values), 200)].astype(dtype)
+        model = SGDClassifier(**SHORT).fit(X, y)
+        assert_array_equal(model.classes_, np.unique(y))
+        assert model.classes_.dtype == model.predict(X).dtype == y.dtype
+        again = SGDClassifier(random_state=0)
+        for _ in range(5):
+            again.partial_fit(X, y, classes=model.classes_)
+        assert_array_equal(again.coef_, model.coef_)
+
+
+def test_typical_weights_are_those_of_the_rows():
+    """sum s^2 / sum s over a lane's rows, however many lanes and columns of targets there are."""
+    y = np.column_stack([LABELS, rng.integers(0, 2, 200)]).astype(float)
+    weight = rng.uniform(0.1, 2.0, 200)
+    labels, targets = np.array([0.0, 1.0, 2.0, 1.0, 7.0]), np.array([0, 0, 0, 1, 1])
+    high, low = np.array([1.0, 3.0, 0.5, 2.0, 9.0]), np.array([1.0, 0.2, 0.5, 1.0, 4.0])
+    lanes = Lanes(
+        5, 0.0, 1.0, label=labels, target=targets, weight_positive=high, weight_negative=low
+    )
+    settings = Settings("hinge", sign_targets=True)
+    found = typical_weight(Data(X, y, weight), lanes, settings)
+    s = np.where(y[:, targets] == labels, high, low) * weight[:, None]
+    assert_allclose(found, (s**2).sum(axis=0) / s.sum(axis=0))
 
 
 # ---------------------------------------------------------------- softmax
