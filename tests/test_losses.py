@@ -45,7 +45,7 @@ def scores(dtype, loss):
 
 
 def test_core_has_the_losses_of_python():
-    """Same names, smoothness, infimum, targets, coupling in the same order: the enum is an index."""
+    """Same names and facts in the same order: the enum is an index."""
     expected = [(x.name, x.smoothness, x.infimum, x.targets, x.coupled) for x in LOSSES.values()]
     assert str(list(_core.loss_infos())) == str(expected)  # as text: NaN equals NaN
 
