@@ -127,8 +127,12 @@ def test_labels_chunk_by_chunk():
 def test_classes_are_the_sorted_labels(dtype):
     """Of any kind, those whose differences overflow their own type among them."""
     info = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
-    for values in ([0, 1], [3, 0, 7], *([[info.min, info.max - 1, 5]] if info else ())):
-        y = np.array(values)[rng.integers(0, len(values), 200)].astype(dtype)
+    for values in (
+        [0, 1],
+        [3, 0, 7],
+        *([[info.max - 1, 5, info.min], [info.max, info.max - 1]] if info else ()),
+    ):
+        y = np.array(values, dtype=dtype)[rng.integers(0, len(values), 200)]
         model = SGDClassifier(**SHORT).fit(X, y)
         assert_array_equal(model.classes_, np.unique(y))
         assert model.classes_.dtype == model.predict(X).dtype == y.dtype

@@ -34,9 +34,9 @@ def unique_labels(y: NDArray[Any]) -> NDArray[Any]:
         lowest, highest = int(y.min()), int(y.max())
         if highest - lowest < 1 << 16:
             there = np.zeros(highest - lowest + 1, dtype=bool)
-            wide = y.astype(np.int64) if y.dtype.kind == "i" else y  # int8 minus int8 may overflow
-            there[wide - wide.dtype.type(lowest)] = True
-            return (np.flatnonzero(there) + lowest).astype(y.dtype)
+            wide = np.int64 if y.dtype.kind == "i" else np.uint64  # int8 minus int8 may overflow
+            there[y.astype(wide, copy=False) - wide(lowest)] = True
+            return (np.flatnonzero(there).astype(wide) + wide(lowest)).astype(y.dtype)
     return np.unique(y)
 
 
