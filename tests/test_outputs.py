@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
 from sklearn.exceptions import DataConversionWarning, NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 import fastsgd
@@ -75,6 +75,18 @@ def test_poisson_predicts_means():
     with pytest.raises(ValueError, match="y must be >= 0"):
         SGDRegressor("poisson").fit(X, counts - 1)
     assert SGDRegressor("poisson").__sklearn_tags__().target_tags.positive_only
+
+
+@pytest.mark.parametrize("mean", (0.5, 20.0, 500.0))
+def test_poisson_finds_a_rate(mean):
+    """Counts of any size, spread widely: the default learning rate comes near the minimum."""
+    for seed in range(4):
+        of = np.random.default_rng(seed)
+        table = of.normal(size=(1000, 8))
+        counts = of.poisson(mean * np.exp(0.3 * table @ of.normal(size=8)))
+        best = PoissonRegressor(alpha=1e-4, max_iter=1000).fit(table, counts).coef_
+        model = SGDRegressor("poisson", random_state=0).fit(table, counts)
+        assert np.linalg.norm(model.coef_ - best) < 0.25 * np.linalg.norm(best)
 
 
 # ---------------------------------------------------------------- labels

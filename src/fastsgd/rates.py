@@ -33,11 +33,11 @@ def _smoothness(data: Data, settings: Settings) -> float:
     """Bound of the loss's second derivative; where there is none, a typical size of it.
 
     A loss with a kink counts as one of smoothness 1. Poisson's exp(z) is about y where the model
-    fits: the root mean square of y, at least 1.
+    fits: three times the root mean square of y, so that rows of large y are safe too; at least 1.
     """
     loss = settings.terms
     if loss.targets == {"count"}:
-        return max(1.0, float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64)))))
+        return max(1.0, 3.0 * float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64)))))
     return loss.smoothness if 0.0 < loss.smoothness < np.inf else 1.0
 
 
