@@ -28,6 +28,18 @@ CLASSIFICATION_LOSSES = [
 ]
 
 
+def unique_labels(y: NDArray[Any]) -> NDArray[Any]:
+    """The sorted labels (n_classes,) of y (n,); faster than np.unique for small whole numbers."""
+    if y.dtype.kind in "iu" and len(y):
+        lowest, highest = int(y.min()), int(y.max())
+        if highest - lowest < 1 << 16:
+            there = np.zeros(highest - lowest + 1, dtype=bool)
+            wide = np.int64 if y.dtype.kind == "i" else np.uint64  # int8 minus int8 may overflow
+            there[y.astype(wide, copy=False) - wide(lowest)] = True
+            return (np.flatnonzero(there).astype(wide) + wide(lowest)).astype(y.dtype)
+    return np.unique(y)
+
+
 def _may_predict_proba(estimator: Any) -> bool:
     if estimator.loss not in ("log_loss", "modified_huber"):
         raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
@@ -241,9 +253,7 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
     def _labels(self, y: Any) -> NDArray[Any]:
         """Labels (n,), or an indicator matrix (n, n_labels)."""
         if y.ndim == 1 or y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-            check_classification_targets(y)
-            return y
+            return column_or_1d(y, warn=True)
         if type_of_target(y) != "multilabel-indicator":
             raise ValueError(
                 f"y should be a 1d array, got an array of shape {y.shape} instead; of two "
@@ -251,22 +261,31 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
             )
         return y
 
-    def _encode(self, y: NDArray[Any], dtype: Any, name: str = "y") -> NDArray[np.floating]:
+    def _encode(
+        self, y: NDArray[Any], dtype: Any, name: str = "y", *, known: bool = False
+    ) -> NDArray[np.floating]:
         """Position of each label in ``classes_``, (n,), or zeros and ones (n, n_labels).
 
         Raises
         ------
         ValueError
-            If a label is not in ``classes_``.
+            If a label is not in ``classes_``, unless they are ``known`` to be.
         """
         if (y.ndim == 2) != self._multilabel or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
             raise ValueError(f"{name} has shape {y.shape}: not what the model was fitted on")
         if y.ndim == 2:
             return (y != 0).astype(dtype)
+        if known and len(self.classes_) == 2:
+            return (y == self.classes_[1]).astype(dtype)
+        if y.dtype == object:
+            check_classification_targets(y)
         positions = np.searchsorted(self.classes_, y)
+        if known:
+            return positions.astype(dtype)
         np.minimum(positions, len(self.classes_) - 1, out=positions)
         wrong = self.classes_[positions] != y
         if wrong.any():
+            check_classification_targets(y)
             raise ValueError(
                 f"`{name}` has classes not in `self.classes_`. `self.classes_` has "
                 f"{self.classes_}. '{name}' has {np.unique(y[wrong])} besides."
@@ -286,11 +305,11 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         sample_weight: Any,
         given: tuple[Any, Any, Any],
         *,
-        count: bool,
+        partial: bool,
     ) -> Task:
         """Lanes: the one of class 1 in a binary problem, else one for each class or label."""
         k = len(self.classes_)
-        encoded = self._encode(y, X.dtype)
+        encoded = self._encode(y, X.dtype, known=not partial)
         labels, targets = np.arange(k, dtype=np.float64), np.zeros(k, dtype=np.int64)
         if self._multilabel:
             labels, targets = np.ones(k), np.arange(k)
@@ -304,13 +323,16 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
             sign_targets=True,
             labels=labels,
             targets=targets,
-            class_weight=self._class_weights(encoded, add=count),
+            class_weight=self._class_weights(encoded, add=partial),
             user_y=y,
             given=given,
         )
 
     def _class_weights(self, encoded: NDArray[np.floating], *, add: bool) -> dict[str, Any]:
         """Weights of the positive and negative rows of each lane; ``add`` to the counts so far."""
+        if self.class_weight is None:
+            vars(self).pop("_class_counts", None)
+            return {}
         k = len(self.classes_)
         if self._multilabel:
             counts = np.stack([len(encoded) - encoded.sum(axis=0), encoded.sum(axis=0)])
@@ -319,8 +341,6 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         if add and hasattr(self, "_class_counts"):
             counts = counts + self._class_counts
         self._class_counts = counts
-        if self.class_weight is None:
-            return {}
         if isinstance(self.class_weight, str):  # "balanced"
             classes = (counts > 0).sum(axis=0)
             weights = np.ones(counts.shape)
@@ -399,14 +419,15 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         if self._multilabel:
             self.classes_ = np.arange(y.shape[1])
         else:
-            self.classes_ = np.unique(y)
+            self.classes_ = unique_labels(y)
+            check_classification_targets(self.classes_)
         self._check_classes()
         if resume and not np.array_equal(before, self.classes_):
             raise ValueError(
                 f"Provided coef_ does not match dataset: warm_start goes on with classes {before}, "
                 f"but y has {self.classes_}"
             )
-        task = self._task(X, y, sample_weight, given, count=False)
+        task = self._task(X, y, sample_weight, given, partial=False)
         validation = None
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
@@ -459,7 +480,7 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
                     f"classes of a multilabel problem must be range({y.shape[1]}), got {classes}"
                 )
         self._check_classes()
-        task = self._task(X, y, sample_weight, given, count=resume)
+        task = self._task(X, y, sample_weight, given, partial=True)
         self._solve(task, resume=resume, partial=True)
         return self
 

@@ -36,9 +36,8 @@ class DivergenceError(ValueError):
     ----------
     step, learning_rate, feature_scale, safe_rate
         As given.
-    coef_, intercept_ : ndarray or None
-        The last finite weights: those of the end of the last epoch (or of the start), in the shapes
-        of the estimator's attributes.
+    coef_, intercept_ : ndarray of shape (K, n_features) and (K,), or None
+        The last finite weights of all K lanes: those of the end of the last epoch, or of the start.
     """
 
     def __init__(

@@ -33,11 +33,11 @@ def _smoothness(data: Data, settings: Settings) -> float:
     """Bound of the loss's second derivative; where there is none, a typical size of it.
 
     A loss with a kink counts as one of smoothness 1. Poisson's exp(z) is about y where the model
-    fits: the root mean square of y, at least 1.
+    fits: three times the root mean square of y, so that rows of large y are safe too; at least 1.
     """
     loss = settings.terms
     if loss.targets == {"count"}:
-        return max(1.0, float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64)))))
+        return max(1.0, 3.0 * float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64)))))
     return loss.smoothness if 0.0 < loss.smoothness < np.inf else 1.0
 
 
@@ -95,17 +95,28 @@ def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.f
         return np.ones(lanes.k)
     weight = np.ones(data.n) if data.sample_weight is None else data.sample_weight.astype(float)
     moments = np.zeros((2, lanes.k))
-    for row, k in np.ndindex(2, lanes.k):
-        powers = weight ** (row + 1)
-        positive = total = powers.sum()
-        if settings.sign_targets:
-            positive = powers[data.y[:, lanes.target[k]] == lanes.label[k]].sum()
-        moments[row, k] = lanes.weight_positive[k] ** (row + 1) * positive
+    for row, powers in enumerate((weight, weight**2)):
+        total = powers.sum()
+        positive = total if unit or not settings.sign_targets else _positive(powers, data, lanes)
+        moments[row] = lanes.weight_positive ** (row + 1) * positive
         if not settings.terms.coupled:
-            moments[row, k] += lanes.weight_negative[k] ** (row + 1) * (total - positive)
-    if settings.terms.coupled:  # a row has the weight of its own class in every lane
+            moments[row] += lanes.weight_negative ** (row + 1) * (total - positive)
+    if settings.terms.coupled and not unit:  # a row has its own class's weight in every lane
         moments[:] = moments.sum(axis=1, keepdims=True)
     return np.divide(moments[1], moments[0], out=np.ones(lanes.k), where=moments[0] > 0.0)
+
+
+def _positive(powers: NDArray[np.float64], data: Data, lanes: Lanes) -> NDArray[np.float64]:
+    """Sum of ``powers`` (n,) over the positive rows of each lane, (K,)."""
+    sums = np.zeros(lanes.k)
+    for target in np.unique(lanes.target):
+        which = np.flatnonzero(lanes.target == target)
+        labels, of_lane = np.unique(lanes.label[which], return_inverse=True)
+        column = data.y[:, target]
+        found = np.minimum(np.searchsorted(labels, column), len(labels) - 1)
+        of_label = np.bincount(found, powers * (labels[found] == column), minlength=len(labels))
+        sums[which] = of_label[of_lane]
+    return sums
 
 
 def loss_at(

@@ -217,9 +217,9 @@ class _Training:
             self.first_loss = np.abs(loss_at(*problem, seen.coef, seen.intercept))
         self.loss = np.zeros(k)
         self.score: Any = math.nan
-        self.penalised = bool(
-            self.lanes.alpha.any() or self.lanes.l1.any() or self.lanes.pull.any()
-        )
+        self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
+        self.truncated, self.pulled = bool(self.lanes.l1.any()), bool(self.lanes.pull.any())
+        self.penalised = self.truncated or self.pulled or bool(self.lanes.alpha.any())
 
     def _bind(self, state: State) -> None:
         self.state = self.seen.state = state
@@ -236,26 +236,26 @@ class _Training:
 
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
-        state, seen, settings = self.state, self.seen, self.settings
+        state, seen = self.state, self.seen
         self.last_coef, self.last_intercept = state.last_weights()
         self.coef, self.intercept = self.last_coef, self.last_intercept
-        if settings.average:
-            self.coef, self.intercept = state.weights(settings)
+        if not self.plain:
+            self.coef, self.intercept = state.weights(self.settings)
         self.squares = np.einsum("kd,kd->k", self.last_coef, self.last_coef, dtype=np.float64)
         loss = state.loss_sum / np.maximum(1.0, state.row_count)
         if self.penalised:
             penalty = 0.5 * self.lanes.alpha * self.squares
-            if self.lanes.l1.any():
+            if self.truncated:
                 penalty += self.lanes.l1 * np.abs(self.last_coef).sum(axis=1, dtype=np.float64)
-            if self.lanes.pull.any():
+            if self.pulled:
                 penalty += self.lanes.pull * self.last_intercept
-            loss += penalty.sum() if settings.terms.coupled else penalty
+            loss += penalty.sum() if self.coupled else penalty
         self.loss = np.where(seen.stopped, self.loss, loss) if seen.stopped.any() else loss
 
     def check(self) -> None:
         """Whether loss and weights are finite, and in a backoff not blown up either."""
-        finite = np.isfinite(self.loss).all() and np.isfinite(self.squares).all()
-        if not (finite and np.isfinite(self.coef).all() and np.isfinite(self.intercept).all()):
+        total = self.loss.sum() + self.squares.sum() + self.intercept.sum()
+        if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
             raise self._diverged()
         if not self.stopping.backoff:
             return
@@ -384,6 +384,6 @@ class _Training:
                 scores = np.asarray(self.data.X[[row]] @ coef.T)[0] + intercept
             fault |= ~np.isfinite(scores)
         fault &= ~self.seen.stopped
-        if self.settings.terms.coupled or not fault.any():
+        if self.coupled or not fault.any():
             return ~self.seen.stopped
         return fault
