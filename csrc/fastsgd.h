@@ -214,7 +214,7 @@ typedef struct {
     int64_t work;   /* values read, with a little for each row */
     int64_t row;    /* FSGD_NONFINITE: the row */
     int64_t step;   /* FSGD_NONFINITE: updates done */
-    double eta;     /* the last learning rate of lane 0 */
+    double eta; /* the last learning rate, of the first lane that made an update; NaN: none did */
 } fsgd_report;
 
 typedef struct {

@@ -346,6 +346,7 @@ static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
     fsgd_state *state = ctx->state;
     const double *rates = ctx->problem->rates;
     double e = 0, factor = 1, factor_t = -1;
+    int first = 1;
     if (schedule->kind >= FSGD_STEP) {
         int64_t size = ctx->settings->batch_size, n = ctx->data->n;
         e = (double)state->epoch + (double)(state->row / size) / (double)((n + size - 1) / size);
@@ -366,8 +367,9 @@ static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
         else if (schedule->kind == FSGD_CALLABLE)
             eta = factor * rates[k];
         ctx->eta[k] = eta * state->rate_factor[k];
+        if (first) ctx->report->eta = ctx->eta[k];
+        first = 0;
     }
-    ctx->report->eta = ctx->eta[0];
 }
 
 /* Multiply the stored weights by their scales, which become 1. */
@@ -624,7 +626,7 @@ static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verb
 static fsgd_status NAME(run)(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
     NAME(context) ctx;
     fsgd_state *state = problem->state;
-    *report = (fsgd_report){0};
+    *report = (fsgd_report){.eta = NAN};
     fsgd_status status = NAME(open)(&ctx, problem, report);
     if (status != FSGD_OK) return status;
     const NAME(verbs) *verbs = NAME(verbs_for)(&ctx);

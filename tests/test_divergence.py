@@ -3,13 +3,20 @@
 import math
 import pickle
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
-from fastsgd import DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor
+from fastsgd import (
+    CostWarning,
+    DivergenceError,
+    FeatureScaleWarning,
+    SGDClassifier,
+    SGDRegressor,
+)
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 5))
@@ -166,3 +173,34 @@ def test_scales_within_a_factor_of_10000_are_fine():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         SGDRegressor(random_state=0, max_iter=3, tol=None).fit(X * [1, 1, 0, 1, 5e3], Y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "warns"),
+    [
+        ({"penalty": "elasticnet"}, True),
+        ({"penalty": "l1", "momentum": 0.9}, True),
+        ({"penalty": "l1", "average": True}, True),
+        ({"penalty": "l1"}, False),
+        ({"penalty": "l2", "momentum": 0.9}, False),
+        ({"penalty": "elasticnet", "batch_size": 100}, False),
+    ],
+)
+def test_a_penalty_that_is_dear_on_csr_is_warned_about(parameters, warns):
+    """Where an update goes over far more features than its rows have values, and there alone."""
+    rng = np.random.default_rng(0)
+    X = sp.random_array((100, 300), density=0.02, format="csr", rng=rng)
+    y = rng.normal(size=100)
+    model = SGDRegressor(**parameters, max_iter=1, tol=None, random_state=0)
+    expected = pytest.warns(CostWarning, match="all 300 features") if warns else nullcontext()
+    with expected:
+        model.fit(X, y)
+    model.fit(X.toarray(), y)  # dense data have no such cost
+
+
+def test_columns_that_are_rarely_there_are_not_small():
+    """Scales are those of the values that are there: a text has rare words, not small ones."""
+    X = np.zeros((4000, 3))
+    X[:, 0] = 1e3 * np.random.default_rng(0).normal(size=4000)
+    X[7, 1] = X[0, 2] = 1.0
+    SGDRegressor(max_iter=1, tol=None, random_state=0).fit(sp.csr_array(X), X[:, 0])

@@ -10,13 +10,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .exceptions import DivergenceError, FeatureScaleWarning
+from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning
 
 if TYPE_CHECKING:
     from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
 
 __version__ = "0.1.0"
 __all__ = [
+    "CostWarning",
     "DivergenceError",
     "FeatureScaleWarning",
     "SGDClassifier",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from .losses import CompiledLoss
 from .problem import Data, Lanes, Settings
 
 def isas() -> tuple[str, ...]:
@@ -23,13 +24,19 @@ def isa() -> str:
         If FASTSGD_ISA names none of ``isas()``.
     """
 
-def loss_infos() -> tuple[tuple[str, float, float, frozenset[str]], ...]:
-    """What the core knows of its losses: (name, smoothness, infimum, targets) in its order."""
+def loss_infos() -> tuple[tuple[str, float, float, frozenset[str], bool], ...]:
+    """What the core knows of its losses: (name, smoothness, infimum, targets, coupled)."""
 
 def loss_at(
-    name: str, z: ArrayLike, y: ArrayLike, *, slope: bool = False, isa: str | None = None
+    loss: str | CompiledLoss,
+    z: ArrayLike,
+    y: ArrayLike,
+    *,
+    parameter: float = 0.1,
+    slope: bool = False,
+    isa: str | None = None,
 ) -> NDArray[Any]:
-    """Value or slope of a loss, elementwise over two arrays of one dtype, by the core's kernels."""
+    """Value or slope of an uncoupled loss, elementwise over two arrays, by the core's kernels."""
 
 def aligned_zeros(shape: int | tuple[int, ...] | list[int], dtype: DTypeLike) -> NDArray[Any]:
     """Zeros on a 64-byte boundary."""
@@ -60,6 +67,15 @@ class State:
     def active(self) -> NDArray[np.float64]:
         """1, or 0 for a frozen lane, shape (K,); may be set."""
     @property
+    def rate_factor(self) -> NDArray[np.float64]:
+        """What multiplies a lane's learning rates, shape (K,); may be set."""
+    @property
+    def norm_sum(self) -> NDArray[np.float64]:
+        """Sum of |g|^2 over the epoch's measured batches (one in 64 rows), shape (K,)."""
+    @property
+    def norm_count(self) -> NDArray[np.float64]:
+        """Number of measured batches, shape (K,)."""
+    @property
     def loss_sum(self) -> NDArray[np.float64]:
         """sum_i s_ik loss(z_i, y_ik) over the epoch so far, each row before its step; (K,)."""
     @property
@@ -76,11 +92,14 @@ class State:
         """Rows of the open batch that are accumulated."""
     @property
     def pending(self) -> int:
-        """Steps that features not seen since have still to catch up with (CSR, momentum)."""
+        """Steps that features not seen since have still to catch up with (CSR, momentum); with L1,
+        whether truncations wait."""
     def keep_history(self) -> None:
         """Make room for pending steps."""
     def copy(self) -> State:
         """An independent state with the same bits."""
+    def at_epoch(self, epoch: int) -> State:
+        """A copy at the start of an epoch, without what was done of another."""
     def clear_batch(self) -> None:
         """Forget the open batch; make room for one where there is none."""
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
@@ -117,7 +136,10 @@ class Run:
         """Make the stored weights plain: nothing pending, scale 1. No weight changes its value."""
     @property
     def rate(self) -> float:
-        """The last learning rate of lane 0."""
+        """The last learning rate, of the first lane that made an update."""
+    @property
+    def bad_row(self) -> int:
+        """The row at which a DivergenceError was met."""
     def advance(self, budget: int) -> bool:
         """Do about ``budget`` values' worth of work; whether that ended the epoch.
 

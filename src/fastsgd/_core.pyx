@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.math cimport isnan
 from libc.string cimport memset
 
 from . import problem as _problem
@@ -305,6 +306,14 @@ cdef class State:
     def copy(self):
         return _restore_state(self.__reduce__()[1][0])
 
+    def at_epoch(self, int64_t epoch):
+        """A copy at the start of an epoch, without what was done of another."""
+        cdef State state = self.copy()
+        state.c.epoch, state.c.row = epoch, 0
+        if state.c.batch_row > 0:
+            state.clear_batch()
+        return state
+
     # What the outside reads and sets.
 
     @property
@@ -441,7 +450,7 @@ cdef class Run:
     cdef object order
     cdef int64_t order_epoch
     cdef int64_t order_done  # draws of order_epoch that are made
-    cdef double last_rate    # of lane 0
+    cdef double last_rate    # of the first lane that made an update
     cdef object schedule     # a user's, or None
     cdef object rates        # (RATE_BATCHES, padded) its rates
     cdef int64_t rates_epoch # of the epoch they are for
@@ -613,7 +622,8 @@ cdef class Run:
             self._extend_rates()
         with nogil:
             status = kernels.run(&self.problem, budget, &self.report)
-        self.last_rate = self.report.eta or self.last_rate
+        if not isnan(self.report.eta):
+            self.last_rate = self.report.eta
         if status == FSGD_NONFINITE:
             raise DivergenceError(self.report.step, self.last_rate, self._row_scale(self.report.row))
         if status != FSGD_OK:
@@ -681,7 +691,7 @@ cdef class Run:
 
     cdef _check(self, fsgd_status status):
         if status == FSGD_NONFINITE:
-            raise DivergenceError(int(max(self.state.t)), self.report.eta, float("nan"))
+            raise DivergenceError(int(max(self.state.t)), self.last_rate, float("nan"))
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
 

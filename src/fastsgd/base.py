@@ -19,7 +19,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _core
-from .exceptions import FeatureScaleWarning
+from .exceptions import CostWarning, FeatureScaleWarning
 from .history import History
 from .parameters import (
     PASSIVE_AGGRESSIVE,
@@ -45,6 +45,9 @@ NO_TARGETS = object()
 
 SCALES = 1e4
 """Ratio of feature scales above which a fit warns."""
+
+COST = 10.0
+"""Features an update goes over for each value it reads, above which a fit on CSR warns."""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -293,6 +296,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             self._check_unseen(data, lanes, settings)
             if not partial:
                 self._warn_of_scales(data)
+                self._warn_of_cost(data, lanes, settings)
             weights = self._start(kept, *start, lanes.k, data.d)
             state, settings = state_of(data, lanes, settings, kept, weights)
             history = History() if kept is None else History(self.history_)
@@ -383,6 +387,22 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             FeatureScaleWarning,
             stacklevel=6,
         )
+
+    def _warn_of_cost(self, data: Data, lanes: Lanes, settings: Settings) -> None:
+        """Warn when an update on CSR goes over many more features than its rows have values."""
+        late = settings.width == 1 and not lanes.alpha.any()  # L1 alone waits for its feature
+        if not data.sparse or not lanes.l1.any() or late:
+            return
+        ratio = data.d * data.n / max(1, data.X.nnz) / settings.batch_size
+        if ratio > COST:
+            warnings.warn(
+                "An L1 penalty together with L2, momentum or averaging goes over all "
+                f"{data.d} features of sparse X at every update, {ratio:.0f} times as many as the "
+                "update's rows have values. A larger batch_size spreads that cost; "
+                "penalty='l1' alone does not have it.",
+                CostWarning,
+                stacklevel=6,
+            )
 
     def _warn(self, settings: Settings, stopping: Stopping, seen: Fit) -> None:
         if seen.clipped:

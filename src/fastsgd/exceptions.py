@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["DivergenceError", "FeatureScaleWarning"]
+__all__ = ["CostWarning", "DivergenceError", "FeatureScaleWarning"]
+
+
+class CostWarning(UserWarning):
+    """Right, but much slower than it could be: the message says what would be faster."""
 
 
 class FeatureScaleWarning(UserWarning):

@@ -18,7 +18,7 @@ from .problem import Data, Lanes, Settings
 from .rates import auto_rate, typical_weight
 from .sampling import SAMPLINGS
 from .schedules import Schedule, optimal_eta0
-from .solver import State, at_epoch
+from .solver import State
 
 LEARNING_RATES = {
     "auto": "inverse",
@@ -331,9 +331,9 @@ def state_of(
     old = kept.state
     epoch = old.epoch + (old.row > 0 or old.batch_row > 0)  # what is left of an epoch is skipped
     if kept.fits == state_key(data, lanes, settings) and start is None:
-        state = at_epoch(old, epoch)
+        state = old.at_epoch(epoch)
     else:
-        state = at_epoch(State(data, lanes, settings), epoch)
+        state = State(data, lanes, settings).at_epoch(epoch)
         state.set_weights(*(old.last_weights() if start is None else start))
         state.t[:], state.rate_factor[:] = old.t, old.rate_factor
         if settings.average:

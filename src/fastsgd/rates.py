@@ -133,10 +133,15 @@ def loss_at(
 
 
 def feature_scales(data: Data) -> NDArray[np.float64]:
-    """Root mean square of each column over a sample of rows, shape (d,)."""
+    """Root mean square of each column's non-zero values over a sample of rows, shape (d,).
+
+    Of the non-zero values, since a column that is rarely there is not a small one.
+    """
     X: Any = data.X[sample_rows(data)]
     if hasattr(X, "multiply"):
         squares = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
+        counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
     else:
         squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
-    return np.sqrt(squares / X.shape[0])
+        counts = np.count_nonzero(X, axis=0)
+    return np.sqrt(squares / np.maximum(1, counts))

@@ -23,7 +23,7 @@ from .problem import Data, Lanes, Settings
 from .rates import loss_at, safe_rate
 from .stopping import ADAPTIVE_FLOOR, Stopping, Watch
 
-__all__ = ["Fit", "State", "Stopping", "at_epoch", "fit", "gradient", "run_epoch"]
+__all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
 
 CALL_SECONDS = 0.01
 """Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
@@ -91,15 +91,6 @@ def gradient(
     g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
     count = np.maximum(1, count)
     return g / count + lanes.alpha * state.last_weights()[0].T, g_b / count + lanes.pull
-
-
-def at_epoch(state: State, epoch: int) -> State:
-    """A copy of the state at the start of an epoch, without what was done of another."""
-    rebuild, (fields,) = state.__reduce__()  # type: ignore[misc]
-    moved: State = rebuild({**fields, "epoch": epoch, "row": 0})
-    if state.batch_row > 0:
-        moved.clear_batch()
-    return moved
 
 
 @dataclass
