@@ -213,7 +213,7 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
     }
     for (int64_t k = 0; k < padded; ++k)
         s[k] = weight * (y[k] > 0 ? ctx->weight_positive[k] : ctx->weight_negative[k]);
-    if (ctx->settings->step == FSGD_PA1 && !(NAME(row_square)(data, i) > 0))
+    if (ctx->settings->step == FSGD_PA1 && NAME(row_square)(data, i) == 0)
         for (int64_t k = 0; k < padded; ++k) s[k] = 0; /* no step could make it passive */
 }
 

@@ -136,7 +136,10 @@ static void NAME(compiled)(fsgd_loss_function f, int64_t m, const REAL *z, const
     double z64[64], y64[64], out64[64];
     for (int64_t i = 0; i < m; i += 64) {
         const int64_t count = m - i < 64 ? m - i : 64;
-        for (int64_t j = 0; j < count; ++j) z64[j] = (double)z[i + j], y64[j] = (double)y[i + j];
+        for (int64_t j = 0; j < count; ++j) {
+            z64[j] = (double)z[i + j], y64[j] = (double)y[i + j];
+            out64[j] = NAN; /* a function that fails to write has diverged */
+        }
         f(z64, y64, out64, count);
         for (int64_t j = 0; j < count; ++j)
             out[i + j] = s[i + j] > 0 ? s[i + j] * (REAL)out64[j] : 0;
@@ -153,7 +156,7 @@ static inline REAL NAME(loss_slope)(const fsgd_loss_spec *loss, REAL z, REAL y) 
 #undef CASE
     case FSGD_COMPILED: {
         const double z64 = (double)z, y64 = (double)y;
-        double out;
+        double out = NAN;
         loss->slope(&z64, &y64, &out, 1);
         return (REAL)out;
     }
@@ -211,7 +214,7 @@ static void NAME(softmax)(int64_t m, int64_t padded, const REAL *z, const REAL *
             sum += part;
             if (slopes) slopes[k] = part;
         }
-        const REAL value = top + (REAL)log((double)sum) - own, by = 1 / sum;
+        const REAL value = (top - own) + (REAL)log((double)sum), by = 1 / sum;
         for (int64_t k = 0; k < padded; ++k) {
             if (slopes) slopes[k] = s[k] > 0 ? s[k] * (slopes[k] * by - (REAL)(y[k] > 0)) : 0;
             if (values) values[k] = s[k] > 0 ? s[k] * value : 0;

@@ -11,7 +11,14 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, base, schedules
+from fastsgd import (
+    DivergenceError,
+    SGDClassifier,
+    SGDOneClassSVM,
+    SGDRegressor,
+    base,
+    schedules,
+)
 
 EPOCHS = 4
 rng = np.random.default_rng(0)
@@ -44,7 +51,7 @@ SETTINGS = {
     "step": {"learning_rate": "step", "step_epochs": 2.0, "shuffle": False},
     "exponential": {"learning_rate": "exponential", "decay": 0.5},
     "linear": {"learning_rate": "linear", "total_epochs": 4.0},
-    "cosine": {"learning_rate": "cosine", "total_epochs": 5.0},
+    "cosine": {"learning_rate": "cosine", "total_epochs": 4.0},
     "one_cycle": {"learning_rate": schedules.one_cycle(4.0)},
     "callable": {"learning_rate": halved},
     "backoff": {"on_divergence": "backoff", "learning_rate": "constant", "eta0": 300.0},
@@ -148,11 +155,14 @@ def test_the_horizon_is_that_of_the_first_fit():
     assert model.history_["epoch"] == list(range(1, 9))
 
 
-def test_rates_found_once_are_kept_until_their_parameters_change():
+def test_rates_found_are_those_of_the_steepest_rows_so_far():
+    """Smaller features do not raise the rate, larger ones lower it; parameters begin anew."""
     model = of(SGDRegressor, {"learning_rate": "constant"}).partial_fit(X, Y[SGDRegressor])
     first = model.history_["learning_rate"][-1]
-    model.partial_fit(3.0 * X, Y[SGDRegressor])
+    model.partial_fit(0.3 * X, Y[SGDRegressor])
     assert model.history_["learning_rate"][-1] == first
+    model.partial_fit(3.0 * X, Y[SGDRegressor])
+    assert model.history_["learning_rate"][-1] < 0.5 * first
     model.set_params(batch_size=20).partial_fit(X, Y[SGDRegressor])
     assert model.history_["learning_rate"][-1] != first
     model.set_params(eta0=0.003).partial_fit(X, Y[SGDRegressor])
@@ -296,3 +306,77 @@ def test_balanced_weights_follow_the_counts():
             model.partial_fit(X[4 * i : 4 * i + 4], y, classes=[0, 1])
     expected = [(1.0, 1.0), (8 / (2 * 6), 8 / (2 * 2)), (1.0, 1.0)]
     assert seen == expected
+
+
+@pytest.mark.parametrize("name", (SGDClassifier, SGDRegressor))
+@pytest.mark.parametrize(
+    "parameters", ({"momentum": 0.9}, {"average": True}, {"penalty": "l1"}, {"momentum": 0.5})
+)
+def test_a_chunk_of_one_row_is_a_step_like_any_other(name, parameters):
+    """Streams often end in one; momentum, averages and what L1 has paid live on."""
+    model = of(name, {**parameters, "batch_size": 32, "learning_rate": "constant", "eta0": 1e-3})
+    for _ in range(3):
+        model.partial_fit(X, Y[name], **all_classes(name))
+    before, t = model.coef_.copy(), model.t_
+    model.partial_fit(X[:1], Y[name][:1])
+    assert model.t_ == t + 1
+    assert 0.0 < np.abs(model.coef_ - before).max() < 0.02
+
+
+def test_bad_first_chunk_does_not_set_the_rate():
+    """Ten rows of zeros say nothing of the curvature; the rows after them do."""
+    y = Y[SGDRegressor]
+    model = SGDRegressor(random_state=0).partial_fit(np.zeros((10, X.shape[1])), y[:10])
+    for _ in range(30):
+        for start in range(0, len(y), 10):
+            model.partial_fit(X[start : start + 10], y[start : start + 10])
+    assert model.score(X, y) > SGDRegressor(random_state=0).fit(X, y).score(X, y) - 0.02
+
+
+def test_calls_of_an_epoch_each_notice_a_run_away():
+    """No single epoch overflows, but the loss grows from call to call."""
+    model = SGDRegressor(learning_rate="constant", eta0=1.0, batch_size=len(X), random_state=0)
+    with pytest.raises(DivergenceError):
+        for _ in range(200):
+            model.partial_fit(10.0 * X, Y[SGDRegressor])
+    assert np.isfinite(model.coef_).all()
+    quiet = SGDRegressor(random_state=0).partial_fit(X, 1e-6 * Y[SGDRegressor])
+    quiet.partial_fit(X, 1e3 * Y[SGDRegressor])  # a larger loss, but of larger targets
+
+
+def test_adaptive_begins_anew_where_its_rate_is_used_up():
+    y = X @ np.arange(X.shape[1]) + 1.0
+    model = SGDRegressor(
+        learning_rate="adaptive", eta0=0.01, warm_start=True, random_state=0, alpha=0.0
+    )
+    assert model.fit(X, y).history_["learning_rate"][-1] < 1e-5
+    assert model.fit(X, 30.0 - y).score(X, 30.0 - y) > 0.99
+    model.fit(X, y)
+    for _ in range(30):
+        model.partial_fit(X, 30.0 - y)
+    assert model.score(X, 30.0 - y) > 0.99
+
+
+@pytest.mark.parametrize("name", (SGDClassifier, SGDRegressor))
+@pytest.mark.parametrize("how", ("partial_fit", "warm_start"))
+def test_a_model_made_by_hand_is_gone_on_from(name, how):
+    """Weights that a user sets on a fresh estimator, as in federated averaging."""
+    fitted = of(name, {}, max_iter=3).fit(X, Y[name])
+    made = of(name, {"learning_rate": "constant", "eta0": 1e-9}, max_iter=1)
+    made.coef_, made.intercept_ = fitted.coef_.copy(), fitted.intercept_.copy()
+    if name is SGDClassifier:
+        made.classes_ = fitted.classes_
+    assert np.array_equal(made.predict(X), fitted.predict(X))
+    if how == "partial_fit":
+        made.partial_fit(X, Y[name])
+    else:
+        made.set_params(warm_start=True).fit(X, Y[name])
+    assert np.abs(made.coef_ - fitted.coef_).max() < 1e-4
+
+
+def test_a_rate_of_zero_is_a_rate():
+    """Beyond its horizon a linear schedule has the rate 0, and the history says so."""
+    model = SGDRegressor(
+        learning_rate="linear", eta0=0.01, total_epochs=2, max_iter=4, tol=None, random_state=0
+    ).fit(X, Y[SGDRegressor])
+    assert model.history_["learning_rate"][2:] == [0.0, 0.0]

@@ -43,6 +43,15 @@ def aligned_zeros(shape, dtype):
     return raw[start:start + count * itemsize].view(dtype).reshape(shape)
 
 
+def aligned_copy(array):
+    """The same numbers on a 64-byte boundary."""
+    raw = np.empty(array.nbytes + 64, dtype=np.uint8)
+    start = -raw.ctypes.data % 64
+    copy = raw[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 # ---------------------------------------------------------------- instruction sets
 
 
@@ -304,7 +313,16 @@ cdef class State:
         self.c.pending = fields["pending"]
 
     def copy(self):
-        return _restore_state(self.__reduce__()[1][0])
+        cdef State state = State.__new__(State)
+        state.c, state.dtype = self.c, self.dtype
+        state.arrays = {}
+        for name, array in self.arrays.items():
+            if name == "history" and self.c.pending == 0:
+                state.arrays[name] = aligned_zeros(array.shape, array.dtype)  # nothing is in it
+            else:
+                state.arrays[name] = aligned_copy(array)
+        state._bind()
+        return state
 
     def at_epoch(self, int64_t epoch):
         """A copy at the start of an epoch, without what was done of another."""

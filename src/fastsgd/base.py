@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from . import _core
 from .exceptions import CostWarning, FeatureScaleWarning
 from .history import History
+from .losses import find
 from .parameters import (
     PASSIVE_AGGRESSIVE,
     Kept,
@@ -37,6 +38,7 @@ from .problem import Data, Lanes, Settings
 from .rates import feature_scales
 from .report import CallbackSupportMixin, listening
 from .solver import Fit, Stopping, fit
+from .stopping import ADAPTIVE_FLOOR
 from .validation import LaneScore, ModelScore, hold_out, split
 
 FLOATS = (np.float64, np.float32)
@@ -63,7 +65,9 @@ def all_or_nothing(method: _Method) -> _Method:
             return method(self, *args, **kwargs)
         except BaseException as error:
             published = vars(self).get("_kept") is not before.get("_kept")
-            if not (published and isinstance(error, KeyboardInterrupt)):
+            if published and isinstance(error, KeyboardInterrupt):
+                History(self.history_).truncate(min(map(len, self.history_.values())))
+            else:
                 vars(self).clear()
                 vars(self).update(before)
                 if "history_" in before:
@@ -112,8 +116,8 @@ def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
         raise ValueError(f"{name} contains NaT")
 
 
-def has_columns(y: Any) -> bool:
-    """Whether targets have two dimensions and more than one column."""
+def has_columns(y: Any, X: Any) -> bool:
+    """Whether targets have two dimensions, more than one column, and as many rows as X has."""
     try:
         if hasattr(y, "shape"):
             shape = y.shape
@@ -125,7 +129,9 @@ def has_columns(y: Any) -> bool:
             )
     except ValueError:  # ragged: scikit-learn says so
         return False
-    return len(shape) == 2 and shape[0] > 1 and shape[1] > 1
+    one_row = (getattr(X, "shape", ()) or (0,))[0] == 1
+    one_row |= isinstance(X, (list, tuple)) and len(X) == 1
+    return len(shape) == 2 and (shape[0] > 1 or one_row) and shape[1] > 1
 
 
 class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
@@ -138,6 +144,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     scoring: Any = None
 
     _passive_aggressive_loss = "hinge"
+    _multilabel = False
     _pull = 0.0
 
     loss: Any
@@ -196,7 +203,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             if y is NO_TARGETS:
                 return self._plain(validate_data(self, X, **options))
             options["y_numeric"] = isinstance(self, RegressorMixin)
-            options["multi_output"] = has_columns(y)
+            options["multi_output"] = has_columns(y, X)
             X, y = validate_data(self, X, y, **options)
         except OverflowError as error:  # Python integers beyond float64
             raise ValueError(f"X or y: {error}") from None
@@ -232,10 +239,16 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         return weight
 
     def _start(
-        self, kept: Kept | None, coef: ArrayLike | None, intercept: ArrayLike | None, k: int, d: int
+        self,
+        kept: Kept | None,
+        given: tuple[ArrayLike | None, ArrayLike | None],
+        shape: tuple[int, int],
+        *,
+        going_on: bool,
     ) -> tuple[Any, Any] | None:
         """Weights to start from: those given, those a user put into the attributes, or None."""
-        if kept is not None:
+        (coef, intercept), (k, d) = given, shape
+        if kept is not None or going_on:
             model = self._model(vars(self))
         else:
             model = np.zeros((k, d)), self._initial(k)
@@ -247,7 +260,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 else _initial_array("intercept_init", intercept, (k,)),
             )
         if kept is None:
-            return model if model[1].any() else None
+            return model if going_on or model[1].any() else None
         ours = self._model(self._attributes(*kept.weights()))
         same = all(map(np.array_equal, model, ours))
         return None if same else model
@@ -285,7 +298,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             The user's own X_val, with y_val as the lanes and as the user see it.
         """
         kept = vars(self).get("_kept") if resume else None
-        if kept is not None:
+        going_on = kept is None and (partial or self.warm_start) and "coef_" in vars(self)
+        if kept is not None or going_on:
             self._check_going_on(len(task.labels), task.X.shape[1])
         seed = seed_of(self.random_state) if kept is None else kept.seed
         with blame_input(self, task.X):
@@ -297,8 +311,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             if not partial:
                 self._warn_of_scales(data)
                 self._warn_of_cost(data, lanes, settings)
-            weights = self._start(kept, *start, lanes.k, data.d)
+            weights = self._start(kept, start, (lanes.k, data.d), going_on=going_on)
             state, settings = state_of(data, lanes, settings, kept, weights)
+            if self.learning_rate == "adaptive":  # a rate that is used up begins anew
+                state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
             history = History() if kept is None else History(self.history_)
             seen, epochs = Fit(history), 1 if partial else self.max_iter
             stopping = Stopping(
@@ -354,7 +370,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         assert_all_finite(X, estimator_name=type(self).__name__, input_name="X_val")
         if self.scoring is not None:
             return ModelScore(self, X, user_y, weight)
-        return LaneScore(self._measure, X, task.lane_targets(y), weight)
+        loss = None
+        if task.sign_targets:
+            loss = functools.partial(find(task.loss).value, e=self.epsilon)
+        return LaneScore(self._measure, X, task.lane_targets(y), weight, loss)
 
     def _check_unseen(self, data: Data, lanes: Lanes, settings: Settings) -> None:
         """Scan X where no score may tell of a bad value: in rows that are left out or not drawn."""

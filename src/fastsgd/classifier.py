@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
+from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -46,7 +47,7 @@ def _may_predict_proba(estimator: Any) -> bool:
     return True
 
 
-class SGDClassifier(ClassifierMixin, BaseSGD):
+class SGDClassifier(LinearClassifierMixin, BaseSGD):
     """Linear classifiers by stochastic gradient descent: SVM, logistic regression, softmax.
 
     Minimises, for the one lane of a binary problem or for each class against the rest,
@@ -254,7 +255,7 @@ class SGDClassifier(ClassifierMixin, BaseSGD):
         """Labels (n,), or an indicator matrix (n, n_labels)."""
         if y.ndim == 1 or y.shape[1] == 1:
             return column_or_1d(y, warn=True)
-        if type_of_target(y) != "multilabel-indicator":
+        if type_of_target(y) != "multilabel-indicator" or not np.isin(y, (0, 1)).all():
             raise ValueError(
                 f"y should be a 1d array, got an array of shape {y.shape} instead; of two "
                 "dimensions only an indicator matrix of zeros and ones will do."

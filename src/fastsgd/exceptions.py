@@ -68,8 +68,8 @@ class DivergenceError(ValueError):
             f"SGD diverged after {self.step} updates: the learning rate was "
             f"{self.learning_rate:.3g} and the largest feature of the row {self.feature_scale:.3g}."
             f"{'' if math.isnan(self.safe_rate) else safe}"
-            " Scale the features (for example with StandardScaler), and y if it is large, or lower "
-            "eta0; "
+            " Scaling input data with StandardScaler or MinMaxScaler might help, y too if it is "
+            "large, or a lower eta0 (for 'optimal', which has none, a higher alpha); "
             "learning_rate='auto' chooses a rate from the data, and on_divergence='backoff' halves "
             f"it until it fits.{'' if self.coef_ is None else weights}"
         )

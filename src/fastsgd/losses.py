@@ -184,9 +184,9 @@ def _poisson_slope(z: Array, y: Array, e: float = 0.0) -> Array:
 def _softmax_value(z: Array, y: Array, e: float = 0.0) -> Array:
     """log(sum_k exp(z_k)) - z_c with c the lane where y is +1"""
     top = z.max(axis=1, keepdims=True)
-    total = top + np.log(np.exp(z - top).sum(axis=1, keepdims=True))
     own = np.where(y > 0, z, 0.0).sum(axis=1, keepdims=True)
-    return np.broadcast_to(total - own, z.shape)
+    total = np.log(np.exp(z - top).sum(axis=1, keepdims=True))
+    return np.broadcast_to((top - own) + total, z.shape)
 
 
 def _softmax_slope(z: Array, y: Array, e: float = 0.0) -> Array:
@@ -306,7 +306,8 @@ class CompiledLoss:
     value, slope : scipy.LowLevelCallable, numba cfunc or ctypes function
         ``void f(const double *z, const double *y, double *out, int64_t n)``: out[i] is the loss, or
         its derivative in z, at (z[i], y[i]). Called without the interpreter's lock, from any
-        thread; float32 data are converted.
+        thread; float32 data are converted. What is left unwritten counts as NaN, so that a ctypes
+        callback that raises ends in a DivergenceError (Ctrl-C inside one too: ctypes swallows it).
     name : str
         The name this object is assigned to in its module: it pickles by import name, as a function
         does, and so works in ``clone``, grid searches and other processes.
@@ -352,6 +353,9 @@ class CompiledLoss:
     ) -> None:
         self.value_address = _address("value", value)
         self.slope_address = _address("slope", slope)
+        for part, address in (("value", self.value_address), ("slope", self.slope_address)):
+            if address == 0:
+                raise ValueError(f"{part} must be a C function {SIGNATURE}, got a NULL pointer")
         self._functions = value, slope  # keeps the code alive
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"name must be the name of a module's attribute, got {name!r}")

@@ -36,8 +36,9 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
 validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, nesterov, \
 sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
 on_divergence, certificate
-        As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2". The
-        validation score is minus the objective on the rows held out.
+        As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2"; the
+        learning rate is "optimal" by default, since nu is the curvature that "auto" would have to
+        guess. The validation score is minus the objective on the rows held out.
 
     Attributes
     ----------
@@ -79,7 +80,7 @@ on_divergence, certificate
         shuffle: bool = True,
         verbose: int = 0,
         random_state: Any = None,
-        learning_rate: Any = "auto",
+        learning_rate: Any = "optimal",
         eta0: float | None = None,
         power_t: float = 0.5,
         early_stopping: bool = False,

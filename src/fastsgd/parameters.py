@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from types import SimpleNamespace
@@ -181,6 +182,13 @@ def check_parameters(estimator: Any) -> None:
         raise ValueError(
             f"Learning rate '{rate}' only works with loss '{estimator._passive_aggressive_loss}'."
         )
+    if estimator.power_t < 0:
+        warnings.warn(
+            "Negative values for `power_t` are deprecated in scikit-learn and will raise there: "
+            "the rate of 'invscaling' would grow.",
+            FutureWarning,
+            stacklevel=4,
+        )
     if estimator.penalty == "elasticnet" and estimator.l1_ratio is None:
         raise ValueError("l1_ratio must be set when penalty is 'elasticnet'")
 
@@ -220,7 +228,7 @@ def average_start(estimator: Any, data: Data, horizon: float) -> int:
         updates = math.ceil(data.n / min(estimator.batch_size, data.n))
     else:  # rows of weight zero make no update
         updates = max(1, int(np.count_nonzero(data.sample_weight)))
-    return 1 + math.floor((1.0 - average) * horizon * updates)
+    return min(2**61, 1 + math.floor((1.0 - average) * horizon * updates))
 
 
 def horizon_of(estimator: Any, kept: Kept | None) -> float:
@@ -243,7 +251,7 @@ def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed:
         loss=task.loss,
         loss_parameter=parameter,
         sign_targets=task.sign_targets,
-        batch_size=min(estimator.batch_size, data.n),
+        batch_size=min(estimator.batch_size, 2**62),
         momentum=estimator.momentum,
         nesterov=estimator.nesterov,
         average=average,
@@ -280,10 +288,13 @@ def lanes_of(
         target=task.targets,
         **task.class_weight,
     )
+    eta0, mu = rates_of(estimator, data, lanes, settings)
     if kept is not None and kept.recipe == recipe_of(estimator):
-        eta0, mu = kept.rates
-    else:
-        eta0, mu = rates_of(estimator, data, lanes, settings)
+        # found from the steepest data so far: a first chunk may not be like the others
+        steeper = np.broadcast_to(eta0 < kept.rates[0], (lanes.k,))
+        eta0, mu = (
+            np.where(steeper, new, old) for new, old in zip((eta0, mu), kept.rates, strict=True)
+        )
     return replace(lanes, eta0=eta0, mu=mu)
 
 
@@ -298,7 +309,7 @@ def rates_of(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> tu
     if settings.step != "gradient":
         return 1.0 if eta0 is None else eta0, 0.0
     if eta0 is not None:
-        eta0 = eta0 * settings.batch_size if estimator.linear_scaling else eta0
+        eta0 = eta0 * min(estimator.batch_size, data.n) if estimator.linear_scaling else eta0
         if settings.schedule.kind != "inverse":
             return eta0, 0.0
     weight = typical_weight(data, lanes, settings)

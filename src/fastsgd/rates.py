@@ -1,6 +1,7 @@
 """What the data say of the learning rate: curvature, typical weights, scales of the features.
 
-All is estimated on at most 4,096 evenly spaced rows, so that it costs little beside an epoch.
+All is estimated on evenly spaced rows, at most 4,096 and about two million values, so that it costs
+little beside an epoch.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from .problem import Data, Lanes, Settings
 
 __all__ = ["auto_rate", "feature_scales", "loss_at", "safe_rate", "typical_weight"]
 
-SAMPLE_ROWS = 4096
+SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
 
 
 def sample_rows(data: Data) -> NDArray[np.int64]:
     """Row numbers, evenly spaced, of rows of positive weight."""
+    values = max(1, data.X.nnz // data.n) if data.sparse else data.d
+    most = min(SAMPLE_ROWS, max(64, SAMPLE_VALUES // values))
     if data.sample_weight is None:
-        return np.arange(0, data.n, max(1, data.n // SAMPLE_ROWS))[:SAMPLE_ROWS]
+        return np.arange(0, data.n, max(1, data.n // most))[:most]
     rows = np.flatnonzero(data.sample_weight)
     if len(rows) == 0:
-        return np.arange(min(data.n, SAMPLE_ROWS))
-    return rows[:: max(1, len(rows) // SAMPLE_ROWS)][:SAMPLE_ROWS]
+        return np.arange(min(data.n, most))
+    return rows[:: max(1, len(rows) // most)][:most]
 
 
 def _smoothness(data: Data, settings: Settings) -> float:
@@ -41,16 +44,27 @@ def _smoothness(data: Data, settings: Settings) -> float:
     return loss.smoothness if 0.0 < loss.smoothness < np.inf else 1.0
 
 
+def _bounded(settings: Settings) -> bool:
+    """Whether the slope stays below some bound, so that no run can diverge for a long row."""
+    if settings.terms.coupled:
+        return True
+    with np.errstate(over="ignore"):
+        far = settings.terms.slope(np.array([-1e8, 1e8]), np.ones(2), settings.loss_parameter)
+    return bool(np.abs(far).max() < 1e4)
+
+
 def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     """eta0 and mu of the schedule eta0 / sqrt(1 + eta0 mu (t - 1)), from the data.
 
     eta0 is 1 / (smoothness * the curvature that a batch of this size meets), times 1 - momentum.
     For m rows the second moment of the batch gradient is bounded by
 
-        lambda_max + (mean |x|^2 - lambda_max) / m,
+        lambda_max + (R^2 - lambda_max) / m,        R^2 = mean |x|^4 / mean |x|^2,
 
-    with lambda_max the largest eigenvalue of X'X / n: mean |x|^2 at m = 1, the largest curvature of
-    the objective at m = n. (Moulines & Bach 2011 for m = 1; Ma, Bassily & Belkin 2018 for batches.)
+    with lambda_max the largest eigenvalue of X'X / n: R^2 at m = 1, the largest curvature of the
+    objective at m = n. (Bach & Moulines 2013 for m = 1, where E |x|^2 x x' <= R^2 E x x' in trace:
+    with mean |x|^2 squared losses diverge on rows of heavy-tailed length; Ma, Bassily & Belkin 2018
+    for batches.) A loss of bounded slope cannot, and takes the larger rate of R^2 = mean |x|^2.
     The intercept counts as a feature of ones. mu is a fifth of the curvature in an average
     direction, smoothness * mean |x|^2 / d.
     """
@@ -69,13 +83,24 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
     """Curvature that a batch meets, and in an average direction."""
     rows = sample_rows(data)
     X = data.X[rows]
-    squares = X.multiply(X).sum() if hasattr(X, "multiply") else np.einsum("ij,ij->", X, X)
-    mean_square = largest = float(squares) / len(rows) + 1.0
-    if not math.isfinite(mean_square):
-        raise ValueError(f"X has rows whose |x|^2 is not finite: mean {mean_square}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        if hasattr(X, "multiply"):
+            squares = np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
+        else:
+            squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
+        squares += 1.0
+        mean_square = largest = float(squares.mean())
+        noise = mean_square
+        if not _bounded(settings):
+            noise = float((squares * (squares / mean_square)).mean())  # E |x|^4 / E |x|^2
+    if not math.isfinite(noise):
+        raise ValueError(
+            f"X has rows whose |x|^2 or |x|^4 is not finite: mean {mean_square}. Scaling input "
+            "data with StandardScaler or MinMaxScaler might help."
+        )
     m = min(settings.batch_size, data.n)
     if m > 1:
-        vector = np.ones(data.d + 1) / math.sqrt(data.d + 1)
+        vector = np.full(data.d + 1, 1.0 / math.sqrt(data.d + 1), dtype=X.dtype)  # no cast of X
         for _ in range(10):  # power iteration on [X 1]'[X 1] / n
             scores = X @ vector[:-1] + vector[-1]
             image = np.append(X.T @ scores, scores.sum()) / len(rows)
@@ -84,7 +109,7 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
             vector = image / largest
         largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
     smoothness = _smoothness(data, settings)
-    curvature = smoothness * (largest + (mean_square - largest) / m)
+    curvature = smoothness * (largest + (noise - largest) / m)
     return curvature, smoothness * mean_square / (data.d + 1)
 
 

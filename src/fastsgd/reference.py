@@ -202,7 +202,7 @@ def step(
         X.multiply(X).sum(axis=1) if data.sparse else (X * X).sum(axis=1), dtype=np.float64
     ).reshape(-1, 1)
     if settings.step == "pa1":  # which no step along an empty row could make passive
-        s = s * (squares > 0.0)
+        s = s * (squares != 0.0)  # NaN is left to the scores
     z = score(data, state, rows)
     count = (s > 0).sum(axis=0)
     batches = math.ceil(data.n / min(settings.batch_size, data.n))

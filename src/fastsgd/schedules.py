@@ -127,8 +127,8 @@ class Schedule:
         assert self.function is not None
         rate = self.function(int(t), float(e))
         try:
-            value = float(rate)
-        except (TypeError, ValueError):
+            value = math.nan if isinstance(rate, str) else float(rate)
+        except (TypeError, ValueError, OverflowError):
             value = math.nan
         if not 0.0 <= value < math.inf:
             raise ValueError(

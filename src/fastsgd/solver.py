@@ -202,7 +202,8 @@ class _Training:
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
         self.first_loss: NDArray[np.float64] | None = None
-        if len(seen.history):
+        self.goes_on = len(seen.history) > 0
+        if self.goes_on:
             self.first_loss = np.abs(seen.losses[0])
         elif stopping.backoff:  # the first epoch too is measured by something
             self.first_loss = np.abs(loss_at(*problem, seen.coef, seen.intercept))
@@ -283,12 +284,14 @@ class _Training:
     def decide(self) -> bool:
         """Stop the lanes that no longer gain; whether all have stopped."""
         stopping, seen = self.stopping, self.seen
+        if self.goes_on and self._has_run_away():
+            raise self._with_weights(self._diverged())
         if stopping.tol is None and stopping.validate is None:
             return False
         value = self.loss
         if stopping.validate is not None:
             value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.loss.shape)
-        stops, better = self.watch.see(value)
+        stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
         if stopping.validate is not None:
             self._keep_best(better & ~seen.stopped)
         if not stops.any():
@@ -333,6 +336,16 @@ class _Training:
         if self.first_loss is None:
             return np.zeros(self.lanes.k, dtype=bool)
         return (loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
+
+    def _has_run_away(self) -> bool:
+        """Whether a lane blew up by the yardstick of these data too: calls of an epoch each never
+        overflow in one."""
+        blown = self._blown_up(self.loss)
+        if not blown.any():
+            return False
+        k, d = self.last_coef.shape
+        at_zero = loss_at(self.data, self.lanes, self.settings, np.zeros((k, d)), np.zeros(k))
+        return bool((blown & (self.loss > BLOWN_UP * np.abs(at_zero))).any())
 
     def _diverged(self) -> DivergenceError:
         values = getattr(self.data.X, "data", None) if self.data.sparse else self.data.X

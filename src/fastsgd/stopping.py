@@ -31,7 +31,8 @@ class Stopping:
     validate : callable or None
         ``validate(coef, intercept)``: a score of the model, the greater the better; one for each
         lane (K,), which then stops on its own, or one for all. It is watched instead of the
-        training loss, and the best weights are restored at the end.
+        training loss, and the best weights are restored at the end. Of epochs with equal scores the
+        one with the smallest ``validate.tie`` (K,) is the best, if there is such an attribute.
     adaptive : bool
         Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
     backoff : bool
@@ -59,12 +60,17 @@ class Watch:
 
     def __init__(self, k: int, stopping: Stopping) -> None:
         self.tol, self.patience = stopping.tol, stopping.patience
-        self.best = np.full(k, np.inf)
+        self.best, self.best_tie = np.full((2, k), np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
 
-    def see(self, value: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def see(
+        self, value: NDArray[np.float64], tie: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Take in an epoch's values (K,): which lanes are out of patience, which at their best."""
         better = value < self.best
+        if tie is not None:
+            better |= (value == self.best) & (tie < self.best_tie)
+            np.copyto(self.best_tie, tie, where=better)
         if self.tol is None:
             stops = np.zeros(len(value), dtype=bool)
         else:

@@ -52,15 +52,33 @@ class LaneScore:
         ``measure(scores, y, weight)`` of scores (n, K).
     X, y, weight
         The validation set; ``y`` as the lanes see it.
+    loss : callable or None
+        ``loss(scores, signs)`` of classes, whose mean tells apart epochs of equal score: with few
+        rows accuracies are often equal, and the first of them may be of a model that has learnt
+        nothing yet.
+
+    Attributes
+    ----------
+    tie : ndarray of shape (K,) or None
+        Mean loss of the last model that was scored.
     """
 
     def __init__(
-        self, measure: Callable[..., Any], X: Any, y: NDArray[Any], weight: Array | None
+        self,
+        measure: Callable[..., Any],
+        X: Any,
+        y: NDArray[Any],
+        weight: Array | None,
+        loss: Callable[[Array, Array], Array] | None,
     ) -> None:
         self.measure, self.X, self.y, self.weight = measure, X, y, weight
+        self.loss, self.tie = loss, None
 
     def __call__(self, coef: Array, intercept: Array) -> Any:
         scores = safe_sparse_dot(self.X, coef.T, dense_output=True) + intercept
+        if self.loss is not None:
+            values = self.loss(scores.astype(np.float64), np.where(self.y, 1.0, -1.0))
+            self.tie = np.average(values, axis=0, weights=self.weight)
         return self.measure(scores, self.y, self.weight)
 
 
