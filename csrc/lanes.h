@@ -685,6 +685,20 @@ static void LNAME(read_weights)(NAME(context) *ctx, int average, REAL *out) {
     const int width = (int)state->width;
     const int64_t padded = state->padded, d = state->d;
     REAL *u = ctx->D; /* (width, padded), free here */
+    const int64_t N = average && ctx->settings->average > 0
+                          ? state->t[0] - ctx->settings->average + 1
+                          : 0;
+    if (padded == 1 && state->pending == 0 && (N <= 0 || width > 1)) { /* planes, as they stand */
+        const REAL *w = (const REAL *)state->w, *q = w + (width - 1) * state->vector_stride;
+        const double by = N > 0 ? (double)N : 1;
+        if (N > 0)
+            for (int64_t j = 0; j < d; ++j) out[j] = (REAL)((double)w[j] + (double)q[j] / by);
+        else if (width == 1)
+            for (int64_t j = 0; j < d; ++j) out[j] = (REAL)(state->scale[0] * (double)w[j]);
+        else
+            memcpy(out, w, (size_t)d * sizeof(REAL));
+        return;
+    }
     for (int64_t j = 0; j < d; ++j) {
         const REAL *w = (const REAL *)state->w + j * state->feature_stride;
         for (int a = 0; a < width; ++a)

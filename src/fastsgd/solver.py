@@ -229,6 +229,8 @@ class _Training:
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
         state, seen = self.state, self.seen
+        if state.pending > 0:
+            self.run.settle()  # once, instead of at every reading
         self.last_coef, self.last_intercept = state.last_weights()
         self.coef, self.intercept = self.last_coef, self.last_intercept
         if not self.plain:
