@@ -774,3 +774,16 @@ for call in (
 
 if __name__ == "__main__":
     main()
+
+
+@pytest.mark.parametrize("make", (np.asarray, sp.csr_array))
+@pytest.mark.parametrize("classes", (2, 3))
+@pytest.mark.parametrize("rate", ("pa1", "pa2"))
+def test_passive_aggressive_steps_see_nan(rate, classes, make):
+    """pa1 passes over rows of length 0; a row whose length is NaN is not one of them."""
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    X[7, 2] = np.nan
+    model = SGDClassifier(learning_rate=rate, eta0=1.0, max_iter=3, tol=None)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(make(X), np.arange(30) % classes)
+    assert not hasattr(model, "coef_")

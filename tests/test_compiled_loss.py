@@ -224,3 +224,22 @@ def test_numba():
     with pytest.raises(ValueError, match="numba cfunc"):
         single = types.void(types.CPointer(types.float32), array, array, types.int64)
         CompiledLoss(numba.cfunc(single)(value), numba.cfunc(signature)(slope), name="x")
+
+
+def test_a_null_pointer_is_refused(c):
+    """An unset ctypes function is no function to call."""
+    unset = ctypes.CFUNCTYPE(None, *ARGUMENTS)()
+    for parts in ((unset, c.half_square_slope), (c.half_square, unset)):
+        with pytest.raises(ValueError, match="NULL"):
+            CompiledLoss(*parts, name="x")
+
+
+@pytest.mark.parametrize("batch_size", (1, 8))
+@pytest.mark.parametrize("k", (1, 3))
+def test_what_a_function_leaves_unwritten_is_nan(c, batch_size, k):
+    """Not whatever the memory held: a function that fails has diverged."""
+    idle = ctypes.CFUNCTYPE(None, *ARGUMENTS)(lambda z, y, out, n: None)
+    loss = CompiledLoss(c.half_square, idle, name="x")
+    data = table().data(np.float64, "dense", sign=False)
+    with pytest.raises(DivergenceError):
+        train_core(data, lanes(k, "squared_error"), Settings(loss, batch_size=batch_size))

@@ -299,3 +299,48 @@ def test_certificate_is_small_at_the_minimum():
     early = SGDRegressor(alpha=0.1, certificate=True, **SHORT).fit(X, SCORES[:, 0])
     assert early.certificate_.gradient_norm > 1e-4
     assert not hasattr(early.set_params(certificate=False).fit(X, SCORES), "certificate_")
+
+
+@pytest.mark.parametrize("second", (lambda y: y + 1, lambda y: 2 * y - 1, lambda y: y * 0.5))
+def test_two_columns_of_labels_are_no_indicator_matrix(second):
+    """scikit-learn calls any two-valued matrix a multilabel one; only zeros and ones are."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.raises(ValueError, match="y should be a 1d array"):
+        SGDClassifier().fit(X, second(np.column_stack([y, 1 - y])))
+
+
+def test_one_row_of_several_outputs():
+    """A stream of single rows, and a validation set of one."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    outputs = X @ rng.normal(size=(3, 4))
+    regressor = SGDRegressor(random_state=0).partial_fit(X, outputs)
+    assert regressor.partial_fit(X[:1], outputs[:1]).coef_.shape == (4, 3)
+    assert regressor.partial_fit(X[:1].tolist(), outputs[:1].tolist()).t_ == 33
+    labels = (outputs > 0).astype(int)
+    classifier = SGDClassifier(random_state=0).partial_fit(X, labels, classes=range(4))
+    assert classifier.partial_fit(X[:1], labels[:1]).predict(X).shape == (30, 4)
+    SGDRegressor(max_iter=2, tol=None).fit(X, outputs, X_val=X[:1], y_val=outputs[:1])
+
+
+def test_squared_losses_bear_rows_of_heavy_tailed_length():
+    """Mean |x|^2 would be too small a curvature: single rows are a hundred times as long."""
+    rng = np.random.default_rng(0)
+    X = np.exp(2.0 * rng.normal(size=(2000, 10)))
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    y = X @ rng.normal(size=10)
+    for seed in range(3):
+        assert SGDRegressor(random_state=seed).fit(X, y).score(X, y) > 0.98
+
+
+def test_weights_of_any_scale_stop_alike():
+    """A tolerance is in units of the mean weight: weights that sum to 1 are no reason to stop."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    y = (X @ rng.normal(size=5) + rng.normal(size=300) > 0).astype(int)
+    plain = SGDClassifier("log_loss", random_state=0, alpha=0.0).fit(X, y)
+    scaled = SGDClassifier("log_loss", random_state=0, alpha=0.0)
+    scaled.fit(X, y, sample_weight=np.full(300, 1 / 256))  # a power of two: the same rounding
+    assert scaled.n_iter_ == plain.n_iter_
+    np.testing.assert_allclose(scaled.coef_, plain.coef_, rtol=1e-9)

@@ -306,6 +306,8 @@ class Twin:
         every = np.arange(self.data.n)
         y = reference.targets(self.data, self.lanes, self.settings, every)
         best, without_gain = np.inf, 0
+        if weighted and self.data.sample_weight is not None:
+            tol = tol * self.data.sample_weight.mean()  # in units of the mean weight
         while True:
             if weighted:
                 self.epoch()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, f1_score, make_scorer, r2_score
 from sklearn.model_selection import StratifiedShuffleSplit
@@ -247,3 +248,14 @@ def test_what_validation_refuses():
         weight = np.zeros(300)
         weight[split(y)[0]] = 1.0
         SGDClassifier(early_stopping=True, random_state=1).fit(X, y, sample_weight=weight)
+
+
+def test_equal_accuracies_are_told_apart_by_the_loss():
+    """With a few rows to validate on, the first epoch of the best accuracy is rarely the best."""
+    iris_X, iris_y = load_iris(return_X_y=True)
+    parameters = {"early_stopping": True, "n_iter_no_change": 100, "alpha": 1e-3}
+    scores = [
+        SGDClassifier(**parameters, random_state=seed).fit(iris_X, iris_y).score(iris_X, iris_y)
+        for seed in range(10)
+    ]
+    assert np.mean(scores) > 0.85

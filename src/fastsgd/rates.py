@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from . import reference
 from .problem import Data, Lanes, Settings
 
-__all__ = ["auto_rate", "feature_scales", "loss_at", "safe_rate", "typical_weight"]
+__all__ = [
+    "auto_rate",
+    "feature_scales",
+    "loss_at",
+    "mean_weight",
+    "safe_rate",
+    "typical_weight",
+]
 
 SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
 
@@ -115,20 +122,41 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
 
 def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
     """sum s_ik^2 / sum s_ik, shape (K,): the weight by which a lane's rows scale its gradients."""
-    unit = (lanes.weight_positive == 1.0).all() and (lanes.weight_negative == 1.0).all()
-    if data.sample_weight is None and unit:
+    if _unweighted(data, lanes):
         return np.ones(lanes.k)
-    weight = np.ones(data.n) if data.sample_weight is None else data.sample_weight.astype(float)
-    moments = np.zeros((2, lanes.k))
-    for row, powers in enumerate((weight, weight**2)):
-        total = powers.sum()
-        positive = total if unit or not settings.sign_targets else _positive(powers, data, lanes)
-        moments[row] = lanes.weight_positive ** (row + 1) * positive
-        if not settings.terms.coupled:
-            moments[row] += lanes.weight_negative ** (row + 1) * (total - positive)
-    if settings.terms.coupled and not unit:  # a row has its own class's weight in every lane
-        moments[:] = moments.sum(axis=1, keepdims=True)
-    return np.divide(moments[1], moments[0], out=np.ones(lanes.k), where=moments[0] > 0.0)
+    first, second = (_weight_moment(data, lanes, settings, power) for power in (1, 2))
+    return np.divide(second, first, out=np.ones(lanes.k), where=first > 0.0)
+
+
+def mean_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
+    """Mean of s_ik over the rows of positive weight, shape (K,): what a unit of loss weighs."""
+    if _unweighted(data, lanes):
+        return np.ones(lanes.k)
+    total, count = (_weight_moment(data, lanes, settings, power) for power in (1, 0))
+    return np.divide(total, count, out=np.ones(lanes.k), where=count > 0.0)
+
+
+def _unweighted(data: Data, lanes: Lanes) -> bool:
+    unit = (lanes.weight_positive == 1.0).all() and (lanes.weight_negative == 1.0).all()
+    return data.sample_weight is None and bool(unit)
+
+
+def _weight_moment(data: Data, lanes: Lanes, settings: Settings, power: int) -> NDArray[np.float64]:
+    """Sum of s_ik^power over the rows of positive weight, shape (K,)."""
+
+    def raised(weight: NDArray[Any]) -> NDArray[np.float64]:
+        return np.where(weight > 0.0, np.power(weight, power, dtype=np.float64), 0.0)
+
+    powers = np.ones(data.n) if data.sample_weight is None else raised(data.sample_weight)
+    total = powers.sum()
+    unit = (lanes.weight_positive == 1.0).all() and (lanes.weight_negative == 1.0).all()
+    if unit or not settings.sign_targets:
+        return np.full(lanes.k, total)
+    positive = _positive(powers, data, lanes)
+    moment = raised(lanes.weight_positive) * positive
+    if settings.terms.coupled:  # a row has its own class's weight in every lane
+        return np.full(lanes.k, moment.sum())
+    return moment + raised(lanes.weight_negative) * (total - positive)
 
 
 def _positive(powers: NDArray[np.float64], data: Data, lanes: Lanes) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from ._core import Run, State
 from .exceptions import DivergenceError
 from .history import History, mean
 from .problem import Data, Lanes, Settings
-from .rates import loss_at, safe_rate
+from .rates import loss_at, mean_weight, safe_rate
 from .stopping import ADAPTIVE_FLOOR, Stopping, Watch
 
 __all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
@@ -198,7 +198,7 @@ class _Training:
         self._bind(state)
         seen.coef, seen.intercept = state.weights(self.settings)
         self.good = state.copy() if stopping.backoff else None
-        self.watch = Watch(k, stopping)
+        self.watch = Watch(k, stopping, mean_weight(*problem))
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
         self.first_loss: NDArray[np.float64] | None = None

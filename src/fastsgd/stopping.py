@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ class Stopping:
     """When to stop: after ``max_epochs``, or when what is watched no longer improves.
 
     A lane stops after ``patience`` epochs in a row that do not improve its best value by more than
-    ``tol``; ``tol`` None never stops early.
+    ``tol``; ``tol`` None never stops early. A training loss is compared in units of the lane's mean
+    weight: whether weights sum to n or to 1 makes no difference.
 
     Attributes
     ----------
@@ -58,8 +60,11 @@ class Watch:
         Epochs in a row that were above the best value minus ``tol``.
     """
 
-    def __init__(self, k: int, stopping: Stopping) -> None:
-        self.tol, self.patience = stopping.tol, stopping.patience
+    def __init__(self, k: int, stopping: Stopping, unit: NDArray[np.float64] | float = 1.0) -> None:
+        self.tol: Any = stopping.tol
+        self.patience = stopping.patience
+        if self.tol is not None and stopping.validate is None and np.any(unit != 1.0):
+            self.tol = self.tol * unit
         self.best, self.best_tie = np.full((2, k), np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
 
