@@ -307,7 +307,7 @@ class Twin:
         y = reference.targets(self.data, self.lanes, self.settings, every)
         best, without_gain = np.inf, 0
         if weighted and self.data.sample_weight is not None:
-            tol = tol * self.data.sample_weight.mean()  # in units of the mean weight
+            tol = tol * min(1.0, self.data.sample_weight.mean())
         while True:
             if weighted:
                 self.epoch()

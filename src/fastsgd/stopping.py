@@ -22,8 +22,8 @@ class Stopping:
     """When to stop: after ``max_epochs``, or when what is watched no longer improves.
 
     A lane stops after ``patience`` epochs in a row that do not improve its best value by more than
-    ``tol``; ``tol`` None never stops early. A training loss is compared in units of the lane's mean
-    weight: whether weights sum to n or to 1 makes no difference.
+    ``tol``; ``tol`` None never stops early. Of a training loss ``tol`` is multiplied by the lane's
+    mean weight where that is below 1: weights that sum to 1 are no reason to stop.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Watch:
         self.tol: Any = stopping.tol
         self.patience = stopping.patience
         if self.tol is not None and stopping.validate is None and np.any(unit != 1.0):
-            self.tol = self.tol * unit
+            self.tol = self.tol * np.minimum(1.0, unit)
         self.best, self.best_tie = np.full((2, k), np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
 
