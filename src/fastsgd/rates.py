@@ -27,10 +27,10 @@ __all__ = [
 SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
 
 
-def sample_rows(data: Data) -> NDArray[np.int64]:
-    """Row numbers, evenly spaced, of rows of positive weight."""
-    values = max(1, data.X.nnz // data.n) if data.sparse else data.d
-    most = min(SAMPLE_ROWS, max(64, SAMPLE_VALUES // values))
+def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> NDArray[np.int64]:
+    """Row numbers, evenly spaced, of rows of positive weight, with about so many values at most."""
+    a_row = max(1, data.X.nnz // data.n) if data.sparse else data.d
+    most = min(SAMPLE_ROWS, max(64, values // a_row))
     if data.sample_weight is None:
         return np.arange(0, data.n, max(1, data.n // most))[:most]
     rows = np.flatnonzero(data.sample_weight)
@@ -190,7 +190,7 @@ def feature_scales(data: Data) -> NDArray[np.float64]:
 
     Of the non-zero values, since a column that is rarely there is not a small one.
     """
-    X: Any = data.X[sample_rows(data)]
+    X: Any = data.X[sample_rows(data, SAMPLE_VALUES // 8)]
     if hasattr(X, "multiply"):
         squares = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
         counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
