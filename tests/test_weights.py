@@ -1,0 +1,111 @@
+"""Weights: what they mean on dense data and on CSR, for rows, for classes, and in streams."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastsgd import SGDClassifier, SGDRegressor
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 6)) * (rng.random((40, 6)) < 0.6)
+LABELS = {2: (X[:, 0] > 0.1).astype(int), 3: rng.integers(0, 3, 40)}
+Y = X @ rng.normal(size=6) + 0.1 * rng.normal(size=40)
+TIMES = rng.integers(0, 4, 40)
+LAYOUTS = {"dense": np.asarray, "csr": sp.csr_array}
+OPTIMISERS = ({}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "average": 3})
+MODELS = {
+    "svm": (SGDClassifier, {"loss": "squared_hinge"}, LABELS[2]),
+    "one-vs-rest": (SGDClassifier, {"loss": "log_loss"}, LABELS[3]),
+    "softmax": (SGDClassifier, {"loss": "log_loss", "multi_class": "multinomial"}, LABELS[3]),
+    "regression": (SGDRegressor, {"loss": "huber", "epsilon": 0.5}, Y),
+}
+COMMON = {"learning_rate": "constant", "tol": None, "random_state": 0}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("penalty", ("l2", "l1", "elasticnet", None))
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.filterwarnings("ignore::fastsgd.CostWarning")
+def test_at_full_batch_an_integer_weight_is_a_repetition(name, penalty, layout):
+    """Once alpha and eta are rescaled by the mean weight; weights of 0 are rows left out."""
+    estimator, parameters, y = MODELS[name]
+    mean = TIMES.sum() / np.count_nonzero(TIMES)
+    assert (TIMES == 0).any()
+    assert abs(mean - 1.0) > 0.1
+    for optimiser in OPTIMISERS:
+        same = {**COMMON, **parameters, **optimiser, "penalty": penalty, "max_iter": 25}
+        weighted = estimator(**same, batch_size=40, eta0=0.05, alpha=0.02)
+        repeated = estimator(
+            **same, batch_size=int(TIMES.sum()), eta0=0.05 * mean, alpha=0.02 / mean
+        )
+        weighted.fit(LAYOUTS[layout](X), y, sample_weight=TIMES)
+        repeated.fit(LAYOUTS[layout](np.repeat(X, TIMES, axis=0)), np.repeat(y, TIMES, axis=0))
+        assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9, atol=1e-12)
+        assert_allclose(weighted.intercept_, repeated.intercept_, rtol=1e-9, atol=1e-12)
+        assert np.abs(weighted.coef_).max() > 0.05
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_of_weight_zero_are_not_there(name, layout):
+    """In storage order, step by step: the model of the other rows alone."""
+    estimator, parameters, y = MODELS[name]
+    there = np.flatnonzero(TIMES)
+    for optimiser in OPTIMISERS:
+        same = {**COMMON, **parameters, **optimiser, "shuffle": False, "eta0": 0.02, "max_iter": 4}
+        weighted = estimator(**same).fit(LAYOUTS[layout](X), y, sample_weight=(TIMES > 0) * 1.0)
+        without = estimator(**same).fit(LAYOUTS[layout](X[there]), y[there])
+        assert_allclose(weighted.coef_, without.coef_, rtol=1e-10, atol=1e-13)
+        assert weighted.t_ == without.t_ == 1 + 4 * len(there)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("classes", LABELS)
+def test_class_weights_multiply_sample_weights(classes, layout):
+    """Of two classes both count; of more, a class's weight is that of its rows in its own lane."""
+    y = LABELS[classes]
+    weights = {label: 0.5 + label for label in range(classes)}
+    data = LAYOUTS[layout](X)
+    sample_weight = rng.uniform(0.5, 2.0, 40)
+    by_class = SGDClassifier("log_loss", **COMMON, eta0=0.05, max_iter=3, class_weight=weights)
+    by_class.fit(data, y, sample_weight=sample_weight)
+    for k, coef in enumerate(by_class.coef_):
+        label = 1 if classes == 2 else k
+        rows = np.vectorize(weights.get)(y).astype(float)
+        if classes > 2:
+            rows = np.where(y == k, rows, 1.0)
+        one = SGDClassifier("log_loss", **COMMON, eta0=0.05, max_iter=3)
+        one.fit(data, (y == label).astype(int), sample_weight=sample_weight * rows)
+        assert_allclose(coef, one.coef_[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("classes", LABELS)
+def test_balanced_in_a_stream_counts_what_was_seen(classes):
+    """After one chunk with all rows "balanced" is that of a fit; later it is that of all chunks."""
+    y = LABELS[classes].copy()
+    y[:10] = 0
+    parameters = {**COMMON, "eta0": 0.05, "class_weight": "balanced", "loss": "log_loss"}
+    stream = SGDClassifier(**parameters).partial_fit(X, y, classes=range(classes))
+    whole = SGDClassifier(**parameters, max_iter=1).fit(X, y)
+    assert_array_equal(stream.coef_, whole.coef_)
+
+    stream.partial_fit(X[:10], y[:10])  # class 0 alone
+    counts = np.bincount(np.r_[y, y[:10]], minlength=classes)
+    by_hand = SGDClassifier(**parameters).partial_fit(X, y, classes=range(classes))
+    balanced = dict(enumerate(counts.sum() / (classes * counts)))
+    by_hand.set_params(class_weight=balanced).partial_fit(X[:10], y[:10])
+    assert_allclose(stream.coef_, by_hand.coef_, rtol=1e-12)
+    assert np.abs(stream.coef_ - whole.coef_).max() > 1e-4
+
+
+@pytest.mark.parametrize(("size", "given"), list(product((1, 8, 100), (0.01, 0.002))))
+def test_linear_scaling_multiplies_a_rate_given_by_the_batch_size(size, given):
+    """Goyal et al. 2017; a batch is never larger than the data."""
+    same = {**COMMON, "batch_size": size, "max_iter": 3}
+    scaled = SGDRegressor(**same, eta0=given, linear_scaling=True).fit(X, Y)
+    by_hand = SGDRegressor(**same, eta0=given * min(size, 40)).fit(X, Y)
+    assert_array_equal(scaled.coef_, by_hand.coef_)
+    assert scaled.history_["learning_rate"][0] == given * min(size, 40)
