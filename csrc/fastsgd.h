@@ -199,7 +199,7 @@ typedef struct {
     double *loss_sum;     /* (padded) sum of s_i loss(z_i, y_i) over the epoch so far */
     double *row_count;    /* (padded) rows with s_i > 0 in the epoch so far */
     double *norm_sum;     /* (padded) sum of |g|^2 over the epoch's measured batches: g of the loss,
-                           * in w and b; a batch is measured once in 64 rows */
+                           * in w and b; one batch in 16 is, or in 64 rows */
     double *norm_count;   /* (padded) their number */
     int64_t history_size; /* a power of two; 0 when there is no history */
     int64_t pending;      /* steps in the history */

@@ -17,8 +17,11 @@
 enum {
     NAME(max_width) = 3,
     NAME(ring) = 4,        /* rows in flight of a single-sample run: the current one and 3 ahead */
-    NAME(max_chunk) = 32,  /* rows of a batch that are scored together */
-    NAME(loss_block) = 64, /* single-sample scores whose loss values are computed together */
+    NAME(max_chunk) = 32,  /* dense rows of a batch that are scored together */
+    NAME(csr_chunk) = 256, /* the same of CSR rows, */
+    NAME(csr_values) = 1 << 18,  /* of so many values */
+    NAME(csr_scores) = 1 << 12,  /* and so many scores */
+    NAME(loss_block) = 64,       /* single-sample scores whose loss values are computed together */
     NAME(chunk_bytes) = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
 };
 
@@ -36,7 +39,7 @@ typedef struct {
     int late_l1;             /* its truncation waits until a feature is seen again */
     int coupled;             /* lanes share a row's loss */
     int64_t row_stride;      /* padded features */
-    int64_t chunk;           /* rows of a chunk; a function of d and the type alone */
+    int64_t chunk;           /* rows of a chunk; a function of the data, their type and K alone */
     REAL *rows;              /* (max(ring, chunk), row_stride) dense rows, padded with zeros */
     REAL *z, *c, *y, *s, *v; /* (chunk, padded) scores, slopes, targets, weights, losses */
     REAL *u;                 /* (padded) State's l1_total */
@@ -56,6 +59,7 @@ typedef struct {
     void (*accumulate)(NAME(context) *, const int64_t *rows, int64_t m);
     void (*norms)(NAME(context) *, const int64_t *rows, int64_t m, double *squares);
     void (*update)(NAME(context) *, const int64_t *rows, int64_t m);
+    void (*update_by_rows)(NAME(context) *, const int64_t *rows, int64_t m); /* CSR alone */
     fsgd_status (*run_single)(NAME(context) *, int64_t budget);
     void (*catch_up_all)(NAME(context) *);
     void (*weights)(NAME(context) *, int average, REAL *out);
@@ -97,6 +101,24 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     return (size_t)(at - base);
 }
 
+static int64_t NAME(chunk_of)(const NAME(context) *ctx) {
+    const fsgd_data *data = ctx->data;
+    int64_t most = NAME(max_chunk);
+    int64_t fit = NAME(chunk_bytes) / (ctx->row_stride * (int64_t)sizeof(REAL));
+    if (data->layout != FSGD_DENSE && data->n > 0) {
+        const int64_t nnz = data->layout == FSGD_CSR32 ? ((const int32_t *)data->indptr)[data->n]
+                                                       : ((const int64_t *)data->indptr)[data->n];
+        const int64_t by_values = NAME(csr_values) / (nnz / data->n + 1);
+        most = NAME(csr_chunk);
+        fit = NAME(csr_scores) / ctx->lanes->padded;
+        fit = by_values < fit ? by_values : fit;
+    }
+    if (most > ctx->settings->batch_size) /* scratch is cleared at every call */
+        most = ctx->settings->batch_size > NAME(max_chunk) ? ctx->settings->batch_size
+                                                           : NAME(max_chunk);
+    return fit < 1 ? 1 : fit > most ? most : fit;
+}
+
 static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                               fsgd_report *report) {
     const fsgd_lanes *lanes = problem->lanes;
@@ -115,8 +137,7 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
         ctx->stop = problem->stop_row;
     ctx->late_l1 = ctx->l1 && problem->data->layout != FSGD_DENSE && problem->state->width == 1;
     for (int64_t k = 0; ctx->late_l1 && k < lanes->k; ++k) ctx->late_l1 &= !(lanes->alpha[k] > 0);
-    int64_t fit = NAME(chunk_bytes) / (ctx->row_stride * (int64_t)sizeof(REAL));
-    ctx->chunk = fit < 1 ? 1 : fit > NAME(max_chunk) ? NAME(max_chunk) : fit;
+    ctx->chunk = NAME(chunk_of)(ctx);
     size_t bytes = NAME(lay_out)(ctx, NULL);
     ctx->block = aligned_alloc(64, bytes);
     if (!ctx->block) return FSGD_NO_MEMORY;
@@ -275,9 +296,10 @@ static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t
     return FSGD_OK;
 }
 
-/* Whether the batch at the current row counts in norm_sum: once in 64 rows. */
+/* Whether the batch at the current row counts in norm_sum: one in 16, and at most once in 64 rows.
+ */
 static inline int NAME(is_measured)(const NAME(context) *ctx) {
-    const int64_t size = ctx->settings->batch_size, every = size < 64 ? 64 / size : 1;
+    const int64_t size = ctx->settings->batch_size, every = size < 4 ? 64 / size : 16;
     return ctx->state->row / size % every == 0;
 }
 
@@ -604,9 +626,17 @@ static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int6
     state->batch_row = state->batch_nnz = 0;
 }
 
+/* Whether a batch's slopes go straight into the weights, row by row: on CSR that touches less
+ * memory than a gradient does. Batches of one chunk, whose norm nobody asks for. */
+static int NAME(updates_by_rows)(const NAME(context) *ctx) {
+    return ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size <= ctx->chunk &&
+           !(ctx->settings->clip_norm < INFINITY) && (!ctx->l1 || ctx->late_l1);
+}
+
 /* Batches of more than one row, in chunks; may stop between any two chunks. */
 static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t budget) {
     fsgd_state *state = ctx->state;
+    const int by_rows = NAME(updates_by_rows)(ctx);
     const int64_t n = ctx->data->n;
     while (state->row < ctx->stop && ctx->report->work < budget) {
         int64_t left = n - state->row;
@@ -616,6 +646,12 @@ static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verb
         verbs->score(ctx, rows, count);
         fsgd_status status = NAME(slopes)(ctx, rows, count);
         if (status != FSGD_OK) return status;
+        if (by_rows && state->batch_row == 0 && !NAME(is_measured)(ctx)) {
+            verbs->update_by_rows(ctx, rows, count);
+            memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
+            state->row += m;
+            continue;
+        }
         verbs->accumulate(ctx, rows, count);
         state->batch_row += count;
         if (state->batch_row == m) NAME(close_batch)(ctx, verbs, m);
@@ -658,6 +694,7 @@ static fsgd_status NAME(do_verb)(verb_name verb, const fsgd_problem *problem, co
     if (status != FSGD_OK) return status;
     const int64_t padded = problem->lanes->padded;
     const NAME(verbs) *verbs = NAME(verbs_for)(&ctx);
+    ctx.order = NULL; /* which may not be drawn yet */
     if (problem->data->layout == FSGD_DENSE || (ctx.l1 && !ctx.late_l1))
         NAME(settle_pending)(&ctx, verbs);
     for (int64_t r = 0; r < m && status == FSGD_OK; r += ctx.chunk) {

@@ -427,11 +427,8 @@ static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, cons
     }
 }
 
-static void LNAME(update_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
-    if (ctx->l1) {
-        LNAME(update_row_l1)(ctx, row, c);
-        return;
-    }
+/* Add a row times c to the weights, or, where steps have a history or a D, take the step. */
+static void LNAME(take_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
 #define CALL(LAYOUT)                                                                               \
     switch (ctx->state->width) {                                                                   \
     case 1: LNAME(add_row)(ctx, row, c, LAYOUT, 1); break;                                         \
@@ -440,6 +437,13 @@ static void LNAME(update_row)(NAME(context) *ctx, const LNAME(row) *row, const R
     }
     BY_LAYOUT(CALL)
 #undef CALL
+}
+
+static void LNAME(update_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
+    if (ctx->l1)
+        LNAME(update_row_l1)(ctx, row, c);
+    else
+        LNAME(take_row)(ctx, row, c);
 }
 
 /* Features first to last of the batch's gradient, which is cleared. */
@@ -555,7 +559,14 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
 /* ------------------------------------------------------------------ batches */
 
 static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
+    enum { AHEAD = 4 };
+    const int64_t here = ctx->state->row + ctx->state->batch_row, n = ctx->data->n;
     for (int64_t r = 0; r < m; ++r) {
+        if (ctx->data->layout != FSGD_DENSE) {
+            const int64_t next = here + r + AHEAD, far = next + AHEAD;
+            if (far < n) LNAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
+            if (next < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
+        }
         LNAME(row) row = {ctx->rows + r * ctx->row_stride, NULL, ctx->data->d};
         if (ctx->data->layout == FSGD_DENSE)
             NAME(load_row)(ctx, rows[r], ctx->rows + r * ctx->row_stride);
@@ -655,6 +666,31 @@ static void LNAME(norms)(NAME(context) *ctx, const int64_t *rows, int64_t m, dou
     }
 }
 
+/* One update by the m CSR rows of a whole batch. */
+static void LNAME(update_by_rows)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
+    fsgd_state *state = ctx->state;
+    const int64_t padded = state->padded;
+    int ticks = 0;
+    for (int64_t k = 0; k < padded; ++k) ticks |= state->batch_count[k] > 0;
+    if (!ticks) return;
+    NAME(plan_lanes)(ctx, state->batch_count);
+    if (LNAME(is_lazy)(ctx)) LNAME(push_step)(ctx);
+    for (int64_t r = 0; r < m; ++r) {
+        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
+        LNAME(take_row)(ctx, &row, ctx->c + r * padded);
+    }
+    for (int64_t r = 0; ctx->late_l1 && r < m; ++r) {
+        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
+#define CALL(LAYOUT) LNAME(touch_row)(ctx, &row, LAYOUT)
+        BY_LAYOUT(CALL)
+#undef CALL
+        state->pending = 1;
+    }
+    for (int64_t r = 1; r < m; ++r)
+        for (int64_t k = 0; k < padded; ++k) ctx->c[k] += ctx->c[r * padded + k];
+    NAME(update_intercepts)(ctx, ctx->c, state->batch_count);
+}
+
 /* Apply the gradient: to every feature, or, on CSR with few values, to those of the batch's rows.
  */
 static void LNAME(update)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
@@ -722,6 +758,7 @@ static const NAME(verbs) LNAME(lanes_verbs) = {
     .accumulate = LNAME(accumulate),
     .norms = LNAME(norms),
     .update = LNAME(update),
+    .update_by_rows = LNAME(update_by_rows),
     .run_single = LNAME(run_single),
     .catch_up_all = LNAME(catch_up_all),
     .weights = LNAME(read_weights),

@@ -71,7 +71,7 @@ class State:
         """What multiplies a lane's learning rates, shape (K,); may be set."""
     @property
     def norm_sum(self) -> NDArray[np.float64]:
-        """Sum of |g|^2 over the epoch's measured batches (one in 64 rows), shape (K,)."""
+        """Sum of |g|^2 over the epoch's measured batches (one in 16), shape (K,)."""
     @property
     def norm_count(self) -> NDArray[np.float64]:
         """Number of measured batches, shape (K,)."""

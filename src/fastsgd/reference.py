@@ -144,7 +144,7 @@ def slope(
 def is_measured(settings: Settings, n: int, row: int) -> bool:
     """Whether the batch that starts at a row of the epoch counts in ``norm_sum``."""
     size = min(settings.batch_size, n)
-    return (row // size) % max(1, 64 // size) == 0
+    return (row // size) % max(16, 64 // size) == 0
 
 
 def accumulate(data: Data, c: Float, rows: NDArray[np.int64]) -> tuple[Float, Float]:
