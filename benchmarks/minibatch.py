@@ -35,7 +35,7 @@ from test_speed import dense, text
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from fastsgd import solver
+from fastsgd import rates, solver
 from fastsgd.bench import environment, format_header
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import inverse
@@ -209,7 +209,7 @@ def make_units(problem: Problem, m: int, momentum: float) -> tuple[float, float]
     2018; the mean curvature smoothness mean |x|^2 / d, or alpha where that is more, over
     1 - momentum, since steps add up to that.
     """
-    rate, _ = solver.auto_rate(
+    rate, _ = rates.auto_rate(
         problem.data, Settings("log_loss", sign_targets=True, batch_size=m, momentum=momentum)
     )
     curvature = SMOOTHNESS * problem.mean_square / (problem.X.shape[1] + 1)
