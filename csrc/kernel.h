@@ -296,6 +296,13 @@ static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t
     return FSGD_OK;
 }
 
+/* Whether a lane has rows in the batch that is complete: else it is no step. */
+static int NAME(ticks)(const fsgd_state *state) {
+    int any = 0;
+    for (int64_t k = 0; k < state->padded; ++k) any |= state->batch_count[k] > 0;
+    return any;
+}
+
 /* Whether the batch at the current row counts in norm_sum: one in 16, and at most once in 64 rows.
  */
 static inline int NAME(is_measured)(const NAME(context) *ctx) {
@@ -604,8 +611,7 @@ static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int6
     fsgd_state *state = ctx->state;
     const int64_t *rows = ctx->order ? ctx->order + state->row : NULL;
     const int measured = NAME(is_measured)(ctx);
-    int ticks = 0;
-    for (int64_t k = 0; k < state->padded; ++k) ticks |= state->batch_count[k] > 0;
+    const int ticks = NAME(ticks)(state);
     if (ticks && (measured || ctx->settings->clip_norm < INFINITY)) {
         const REAL *g_b = state->grad_intercept;
         double *squares = ctx->eta; /* (padded), free until the update */
@@ -647,7 +653,7 @@ static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verb
         fsgd_status status = NAME(slopes)(ctx, rows, count);
         if (status != FSGD_OK) return status;
         if (by_rows && state->batch_row == 0 && !NAME(is_measured)(ctx)) {
-            verbs->update_by_rows(ctx, rows, count);
+            if (NAME(ticks)(state)) verbs->update_by_rows(ctx, rows, count);
             memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
             state->row += m;
             continue;

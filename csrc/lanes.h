@@ -670,9 +670,6 @@ static void LNAME(norms)(NAME(context) *ctx, const int64_t *rows, int64_t m, dou
 static void LNAME(update_by_rows)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
-    int ticks = 0;
-    for (int64_t k = 0; k < padded; ++k) ticks |= state->batch_count[k] > 0;
-    if (!ticks) return;
     NAME(plan_lanes)(ctx, state->batch_count);
     if (LNAME(is_lazy)(ctx)) LNAME(push_step)(ctx);
     for (int64_t r = 0; r < m; ++r) {

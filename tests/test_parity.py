@@ -270,7 +270,7 @@ class Twin:
             1,
             alpha=strength * (1.0 - l1_ratio),
             l1=strength * l1_ratio,
-            eta0=optimal_eta0(LOSSES[of["loss"]], alpha) if optimal else of["eta0"],
+            eta0=optimal_eta0(alpha) if optimal else of["eta0"],
             mu=alpha if optimal else 0.0,
         )
         self.settings = Settings(

@@ -108,8 +108,6 @@ class State:
         """Weights (K, d) and intercepts (K,) of the model: the averages where there are any."""
     def last_weights(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The last weights (K, d) and intercepts (K,), whether they are averaged or not."""
-    def squared_norms(self) -> NDArray[np.float64]:
-        """|w|^2 of the last weights, shape (K,)."""
 
 class Run:
     """Data, lanes, settings and state, checked and bound once; a call then costs little.

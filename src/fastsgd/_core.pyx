@@ -410,16 +410,6 @@ cdef class State:
     def last_weights(self):
         return self._read(0)
 
-    def squared_norms(self):
-        """|w|^2 of the last weights, shape (K,); without a copy of them where nothing is pending."""
-        if self.c.pending > 0:
-            coef = self._read(0)[0]
-        else:
-            w = self.arrays["w"]
-            coef = w[:1] if self.c.k == 1 else w[:, 0, :self.c.k].T
-        norms = np.einsum("kd,kd->k", coef, coef)
-        return norms * self.arrays["scale"][:self.c.k] ** 2
-
     cdef _read(self, int64_t average):
         if self.c.k < 1:
             raise ValueError("state was never initialised")

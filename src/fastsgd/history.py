@@ -16,7 +16,7 @@ FIELDS = {
     "loss": "mean over lanes of `losses`",
     "losses": "of the lanes (K,): mean loss of the rows, each before its step, plus the penalty",
     "validation_score": "mean over lanes of the validation score; NaN without validation",
-    "learning_rate": "of the last update, of lane 0",
+    "learning_rate": "of the last update, of the first lane that made it",
     "gradient_norm": "root mean square of batch-gradient norms, mean over the lanes that trained",
     "weight_norm": "|w| at the end, mean over lanes",
     "seconds": "time of the training steps",

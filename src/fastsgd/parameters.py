@@ -305,7 +305,7 @@ def rates_of(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> tu
         return 1.0, 0.0
     if rate == "optimal":
         strength = estimator._strength
-        return optimal_eta0(settings.terms, strength), strength
+        return optimal_eta0(strength), strength
     if settings.step != "gradient":
         return 1.0 if eta0 is None else eta0, 0.0
     if eta0 is not None:

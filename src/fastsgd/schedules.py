@@ -31,8 +31,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .losses import Loss
-
 SCHEDULES: tuple[str, ...] = (
     "constant",
     "inverse",
@@ -238,7 +236,7 @@ def one_cycle(
     return Schedule("one_cycle", total_epochs=total_epochs, warmup_steps=warmup_steps, rise=rise)
 
 
-def optimal_eta0(loss: Loss, alpha: float) -> float:
+def optimal_eta0(alpha: float) -> float:
     """First rate of scikit-learn's "optimal", alpha^(-1/4), the size of weights to be expected.
 
     Bottou's heuristic divides that by the size of the slope at minus it, where that is above 1;
