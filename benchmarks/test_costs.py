@@ -1,0 +1,118 @@
+"""What parts of a fit cost: CSR batches and penalties by size, wide tables, small calls.
+
+The figures of docs/performance.md and docs/decisions.md that are no comparison with scikit-learn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.linear_model import SGDClassifier as Peer
+from test_speed import Table, text
+
+from fastsgd import SGDClassifier, solver
+from fastsgd.bench import seconds_of
+from fastsgd.problem import Data, Lanes, Settings
+
+ROUNDS = 3
+KINDS: dict[str, tuple[int, dict[str, float], dict[str, Any]]] = {  # lanes, penalties, settings
+    "plain": (1, {"alpha": 1e-4}, {}),
+    "momentum": (1, {"alpha": 1e-4}, {"momentum": 0.9}),
+    "L1": (1, {"alpha": 0.0, "l1": 1e-6}, {}),
+    "ten lanes": (10, {"alpha": 1e-4}, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return text(50_000, 47_236, 75)
+
+
+def epoch(table: Table, kind: str, batch_size: int) -> float:
+    """Median nanoseconds a non-zero and lane of the core's epoch."""
+    k, penalties, options = KINDS[kind]
+    problem = (
+        Data(table.X, table.y.astype(np.float32)),
+        Lanes(k, **penalties, eta0=0.001),
+        Settings(loss="log_loss", sign_targets=True, batch_size=batch_size, **options),
+    )
+    state = solver.State(*problem)
+    times = [seconds_of(lambda: solver.run_epoch(*problem, state)) for _ in range(ROUNDS)]
+    return 1e9 * float(np.median(times)) / table.X.nnz / k
+
+
+@pytest.mark.parametrize("batch_size", (1, 4, 16, 64, 256, 1024, 50_000))
+def test_batches_on_csr(
+    table: Table, batch_size: int, benchmark: Any, report: list[dict[str, str]]
+) -> None:
+    costs = {kind: epoch(table, kind, batch_size) for kind in KINDS if kind != "plain"}
+    benchmark.pedantic(lambda: costs.update(plain=epoch(table, "plain", batch_size)), rounds=1)
+    benchmark.extra_info.update(costs)
+    cells = {kind: f"{costs[kind]:.2f}" for kind in KINDS}
+    report.append({"CSR, ns a non-zero and lane, batch": f"{batch_size:,}", **cells})
+
+
+def test_elastic_net_on_csr(table: Table, benchmark: Any, report: list[dict[str, str]]) -> None:
+    """Every step goes over all features."""
+    rows = 500
+    problem = (
+        Data(table.X[:rows], table.y[:rows].astype(np.float32)),
+        Lanes(1, alpha=1e-4, l1=1e-6, eta0=0.001),
+        Settings(loss="log_loss", sign_targets=True),
+    )
+    state, times = solver.State(*problem), []
+    benchmark.pedantic(
+        lambda: times.append(seconds_of(lambda: solver.run_epoch(*problem, state))), rounds=ROUNDS
+    )
+    step = float(np.median(times)) / rows
+    report.append({"elastic net on CSR, d = 47,236": f"{1e6 * step:.1f} us a step"})
+
+
+@pytest.mark.parametrize("batch_size", (1, 64))
+def test_wide_table(batch_size: int, benchmark: Any, report: list[dict[str, str]]) -> None:
+    """5,000 x 20,000 float32 with a rate found from the data: one epoch and what is around it."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((5000, 20_000), dtype=np.float32), rng.integers(0, 2, 5000)
+    model = SGDClassifier(batch_size=batch_size, max_iter=1, tol=None, random_state=0)
+    times: list[float] = []
+    benchmark.pedantic(lambda: times.append(seconds_of(lambda: model.fit(X, y))), rounds=ROUNDS)
+    trained = model.history_["seconds"][-1]
+    report.append(
+        {
+            "5,000 x 20,000, batch": str(batch_size),
+            "fit": f"{1e3 * np.median(times):.0f} ms",
+            "its epoch": f"{1e3 * trained:.0f} ms",
+        }
+    )
+
+
+@pytest.mark.parametrize("average", (False, True))
+@pytest.mark.parametrize(("rows", "features"), ((100, 1_000_000), (300, 10)))
+def test_partial_fit(
+    rows: int, features: int, average: bool, benchmark: Any, report: list[dict[str, str]]
+) -> None:
+    rng = np.random.default_rng(0)
+    density = min(1.0, 75 / features) if features > 100 else 1.0
+    X = sp.random_array((rows, features), density=density, format="csr", rng=rng)
+    X, y = (X if features > 100 else X.toarray()), rng.integers(0, 2, rows)
+    times: dict[str, list[float]] = {"scikit-learn": [], "fastsgd": []}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer, ours = (
+            kind(random_state=0, average=average).partial_fit(X, y, classes=[0, 1])
+            for kind in (Peer, SGDClassifier)
+        )
+
+        def both() -> None:
+            times["scikit-learn"].append(seconds_of(lambda: peer.partial_fit(X, y)))
+            times["fastsgd"].append(seconds_of(lambda: ours.partial_fit(X, y)))
+
+        benchmark.pedantic(both, rounds=20)
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    benchmark.extra_info.update(medians)
+    cells = {name: f"{1e3 * value:.3g} ms" for name, value in medians.items()}
+    report.append({"partial_fit": f"{rows} x {features:,}", "average": str(average), **cells})
