@@ -223,10 +223,9 @@ typedef struct {
     const fsgd_settings *settings;
     fsgd_state *state;
     const int64_t *order; /* the rows in the order of this epoch, n; NULL for storage order */
-    /* FSGD_CALLABLE: rates (batches, padded) of the batches from row rates_row on; the run ends
-     * at row stop_row. Otherwise stop_row is n. */
-    const double *rates;
-    int64_t rates_row, stop_row;
+    const double *rates;  /* FSGD_CALLABLE: (batches, padded) of the batches from rates_row on */
+    int64_t rates_row;
+    int64_t stop_row; /* where the run ends: n, or where the rates or the caller do */
 } fsgd_problem;
 
 /* Kernels of one instruction set. Structure and ranges are checked by the caller. */

@@ -74,7 +74,7 @@ static ALWAYS_INLINE void LNAME(prefetch_csr)(const NAME(context) *ctx, int64_t 
 /* Where row i starts, and its targets: for a row whose values are asked for a little later. */
 static ALWAYS_INLINE void LNAME(prefetch_indptr)(const NAME(context) *ctx, int64_t i) {
     const int64_t size = ctx->data->layout == FSGD_CSR32 ? 4 : 8;
-    __builtin_prefetch((const char *)ctx->data->indptr + i * size);
+    NAME(prefetch_line)((const char *)ctx->data->indptr + i * size);
     NAME(prefetch_targets)(ctx, i);
 }
 

@@ -9,13 +9,57 @@ enum { NAME(wide_count) = VECTOR_BYTES / REAL_BYTES };
 
 static ALWAYS_INLINE NAME(wide) NAME(wide_at)(const REAL *x) { return *(const NAME(wide) *)x; }
 
-/* Sum of a vector's elements, by halves. */
+/* A vector's sum by halves, down to 16 bytes. Written as shuffles: a loop over halves goes through
+ * memory. */
+typedef REAL NAME(part) __attribute__((vector_size(16)));
+enum { NAME(part_count) = 16 / REAL_BYTES };
+
+static ALWAYS_INLINE NAME(part) NAME(fold)(NAME(wide) v) {
+#if VECTOR_BYTES == 64 && REAL_BYTES == 4
+    typedef REAL half __attribute__((vector_size(32)));
+    const half h = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                   __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif VECTOR_BYTES == 64
+    typedef REAL half __attribute__((vector_size(32)));
+    const half h = __builtin_shufflevector(v, v, 0, 1, 2, 3) +
+                   __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+    const NAME(wide) h = v;
+#endif
+#if VECTOR_BYTES == 16
+    return h;
+#elif REAL_BYTES == 4
+    return __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
+#else
+    return __builtin_shufflevector(h, h, 0, 1) + __builtin_shufflevector(h, h, 2, 3);
+#endif
+}
+
+/* The sums of part_count vectors */
+static ALWAYS_INLINE NAME(part) NAME(wide_sums)(const NAME(wide) *v) {
+#if REAL_BYTES == 4
+    const NAME(part) a = NAME(fold)(v[0]), b = NAME(fold)(v[1]);
+    const NAME(part) c = NAME(fold)(v[2]), d = NAME(fold)(v[3]);
+    const NAME(part) ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) +
+                          __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const NAME(part) cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) +
+                          __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) +
+           __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+#else
+    const NAME(part) a = NAME(fold)(v[0]), b = NAME(fold)(v[1]);
+    return __builtin_shufflevector(a, b, 0, 2) + __builtin_shufflevector(a, b, 1, 3);
+#endif
+}
+
+/* A vector's sum, in the order of wide_sums */
 static ALWAYS_INLINE REAL NAME(wide_sum)(NAME(wide) v) {
-    REAL part[NAME(wide_count)];
-    memcpy(part, &v, sizeof part);
-    for (int half = NAME(wide_count) / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) part[i] += part[i + half];
-    return part[0];
+    const NAME(part) p = NAME(fold)(v);
+#if REAL_BYTES == 4
+    return (p[0] + p[2]) + (p[1] + p[3]);
+#else
+    return p[0] + p[1];
+#endif
 }
 
 /* x . w, both (n), n a multiple of 16 */
@@ -96,7 +140,7 @@ static void NAME(add_losses)(NAME(context) *ctx, NAME(loss_buffer) *buffer) {
     buffer->count = 0;
 }
 
-static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t budget,
+static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t stop, int64_t budget,
                                                   const int width) {
     enum { AHEAD = NAME(ring) - 1 };
     fsgd_state *state = ctx->state;
@@ -107,14 +151,14 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t bu
     REAL *w = state->w, *b = state->intercept;
     NAME(loss_buffer) buffer = {0};
     fsgd_status status = FSGD_OK;
-    for (int64_t r = state->row; r < state->row + AHEAD && r < n; ++r)
+    for (int64_t r = state->row; r < state->row + AHEAD && r < stop; ++r)
         NAME(load_row)(ctx, NAME(row_at)(ctx, r), ctx->rows + (r % NAME(ring))*stride);
-    for (; state->row < ctx->stop && ctx->report->work < budget; ++state->row) {
+    for (; state->row < stop && ctx->report->work < budget; ++state->row) {
         const int64_t r = state->row, i = NAME(row_at)(ctx, r);
         const REAL *x = ctx->rows + (r % NAME(ring))*stride;
         REAL y, s;
         if (r + far < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
-        if (r + AHEAD < n)
+        if (r + AHEAD < stop)
             NAME(load_row)(ctx, NAME(row_at)(ctx, r + AHEAD),
                            ctx->rows + ((r + AHEAD) % NAME(ring))*stride);
         NAME(load_targets)(ctx, i, 1, &y, &s);
@@ -150,11 +194,259 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t bu
     return status;
 }
 
+/* ------------------------------------------------------------------ plain steps, in blocks */
+
+/* Plain steps (no momentum, average, L1, clipping) are taken in blocks of B rows. With w the stored
+ * weights at the start of a block, the steps one after the other are
+ *
+ *     u_j = x_j . w,   G_ji = x_j . x_i                                      all at once
+ *     z_j = scale_j (u_j + sum_{i<j} a_i G_ji) + b_j,   a_j = p_j c_j        one by one
+ *     w   = w + sum_j a_j x_j                                 together with the next block's u
+ *
+ * so that between one slope and the next stands a multiplication instead of a pass over w, and w is
+ * read once a block. Blocks end at multiples of B: no bit depends on where calls stop. */
+typedef struct {
+    int64_t first, count;         /* rows of the epoch; the rest of B is zero */
+    REAL *x;                      /* (B, row_stride) */
+    int64_t row[NAME(max_block)]; /* where they are in X */
+    REAL y[NAME(max_block)], s[NAME(max_block)];
+    REAL u[NAME(max_block)], G[NAME(max_pairs)]; /* G_ji at j (j - 1) / 2 + i */
+    REAL z[NAME(max_block)], c[NAME(max_block)];
+    REAL a[NAME(max_block)]; /* steps along x, 0 until they are taken */
+    REAL scale[NAME(max_block)], p[NAME(max_block)], p0[NAME(max_block)]; /* of each step */
+    double last_scale, eta; /* after the block; of its last step */
+    int64_t ticks;          /* rows of positive weight */
+} NAME(block);
+
+/* The block from `first` on. A row of weight zero may hold anything: it is not copied. */
+static ALWAYS_INLINE void NAME(load_block)(const NAME(context) *ctx, int64_t first, const int B,
+                                           NAME(block) *block) {
+    const fsgd_data *data = ctx->data;
+    const int64_t stride = ctx->row_stride, left = ctx->stop - first, all = B - first % B;
+    const REAL *y = data->y, *weight = data->sample_weight;
+    const int64_t n_targets = data->n_targets, target = n_targets > 1 ? ctx->lanes->target[0] : 0;
+    const int signs = ctx->settings->sign_targets;
+    const REAL label = ctx->label[0], positive = ctx->weight_positive[0];
+    const REAL negative = ctx->weight_negative[0];
+    const int64_t count = left < all ? left < 0 ? 0 : left : all;
+    block->first = first, block->count = count;
+    for (int j = 0; j < B; ++j) block->a[j] = block->y[j] = block->s[j] = 0;
+    for (int j = 0; j < count; ++j) {
+        const int64_t i = block->row[j] = NAME(row_at)(ctx, first + j);
+        const REAL of_row = y[i * n_targets + target];
+        const REAL yj = !signs ? of_row : of_row == label ? 1 : -1;
+        const REAL own = yj > 0 ? positive : negative;
+        block->y[j] = yj, block->s[j] = weight ? weight[i] * own : own;
+    }
+    for (int j = 0; j < B; ++j) {
+        if (block->s[j] > 0)
+            NAME(load_row)(ctx, block->row[j], block->x + j * stride);
+        else
+            memset(block->x + j * stride, 0, (size_t)stride * sizeof(REAL));
+    }
+}
+
+/* The sums of `count` vectors, rounded up to whole parts. */
+static ALWAYS_INLINE void NAME(store_sums)(const NAME(wide) *v, const int count, REAL *out) {
+    for (int j = 0; j < count; j += NAME(part_count)) {
+        const NAME(part) some = NAME(wide_sums)(v + j);
+        memcpy(out + j, &some, sizeof some);
+    }
+}
+
+/* w += sum_j a_j x_j of the old block, and u and G of the new one; rows are (n). On the way the
+ * rows at `ahead` (B), of row_bytes, are asked for, a line at a time: many at once would wait for
+ * each other and hold up everything behind them. */
+static ALWAYS_INLINE void NAME(pass)(REAL *restrict w, const NAME(block) *old, NAME(block) *block,
+                                     const char *const *ahead, int64_t row_bytes, const int64_t n,
+                                     const int B) {
+    enum { V = NAME(wide_count), LINE = 64 / REAL_BYTES };
+    NAME(wide) a[NAME(max_block)], u[NAME(max_block)], G[NAME(max_pairs)];
+    const REAL *restrict was = old->x, *restrict is = block->x;
+    for (int j = 0; j < B; ++j) a[j] = old->a[j] - (NAME(wide)){0};
+    for (int j = 0; j < NAME(max_block); ++j) u[j] = (NAME(wide)){0};
+    for (int j = 0; j < NAME(max_pairs); ++j) G[j] = (NAME(wide)){0};
+    for (int64_t line = 0; line < n; line += LINE) {
+        for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + line * REAL_BYTES);
+        for (int64_t k = line; k < line + LINE; k += V) {
+            NAME(wide) now = NAME(wide_at)(w + k);
+            for (int j = 0; j < B; ++j) now += a[j] * NAME(wide_at)(was + j * n + k);
+            *(NAME(wide) *)(w + k) = now;
+            NAME(wide) x[NAME(max_block)];
+            for (int j = 0; j < B; ++j) {
+                x[j] = NAME(wide_at)(is + j * n + k);
+                u[j] += x[j] * now;
+                for (int i = 0; i < j; ++i) G[j * (j - 1) / 2 + i] += x[j] * x[i];
+            }
+        }
+    }
+    for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + row_bytes - 1);
+    NAME(store_sums)(u, B, block->u);
+    NAME(store_sums)(G, B * (B - 1) / 2, block->G);
+}
+
+/* The first half of `pass` alone: the steps of a block go into w. */
+static void NAME(finish_block)(NAME(context) *ctx, NAME(block) *block, const int B) {
+    const int64_t n = ctx->row_stride;
+    REAL *restrict w = ctx->state->w;
+    for (int64_t k = 0; k < n; k += NAME(wide_count)) {
+        NAME(wide) now = NAME(wide_at)(w + k);
+        for (int j = 0; j < B; ++j) now += block->a[j] * NAME(wide_at)(block->x + j * n + k);
+        *(NAME(wide) *)(w + k) = now;
+    }
+    for (int j = 0; j < B; ++j) block->a[j] = 0;
+}
+
+/* Rates and scales of a block's steps. Whether none shrinks w by so much that the scale might
+ * underflow within a block. */
+static ALWAYS_INLINE int NAME(plan_block)(NAME(context) *ctx, NAME(block) *block, const int B) {
+    const fsgd_schedule *schedule = &ctx->settings->schedule;
+    const double alpha = ctx->lanes->alpha[0];
+    const double start = (double)ctx->state->t[0];
+    double scale = ctx->state->scale[0], ticks = 0;
+    int gentle = 1;
+    for (int j = 0; j < B; ++j) {
+        if (!(block->s[j] > 0)) {
+            block->p[j] = block->p0[j] = 0;
+            block->scale[j] = (REAL)scale;
+            continue;
+        }
+        const int64_t row = block->first + j;
+        const double t = start + ++ticks, e = NAME(epochs_at)(ctx, row);
+        const double eta = NAME(rate_at)(ctx, 0, t, fsgd_schedule_factor(schedule, t, e), row);
+        const double decay = 1 - eta * alpha;
+        block->scale[j] = (REAL)scale;
+        scale *= decay;
+        gentle &= decay > 1e-4;
+        block->p[j] = (REAL)(-eta / scale);
+        block->p0[j] = ctx->settings->fit_intercept ? (REAL)-eta : 0;
+        block->eta = eta;
+    }
+    block->last_scale = scale;
+    block->ticks = (int64_t)ticks;
+    return gentle;
+}
+
+/* The steps of a block one by one: z, c and a, and the intercept after them. */
+static ALWAYS_INLINE REAL NAME(chain)(const NAME(context) *ctx, NAME(block) *block, const int B) {
+    const fsgd_loss_spec *loss = &ctx->settings->loss;
+    const REAL e = (REAL)loss->parameter, pull = (REAL)ctx->lanes->pull[0];
+    REAL b = *(const REAL *)ctx->state->intercept, u[NAME(max_block)];
+    for (int j = 0; j < B; ++j) u[j] = block->u[j];
+#define STEPS(SLOPE)                                                                               \
+    for (int j = 0; j < B; ++j) {                                                                  \
+        const REAL y = block->y[j], s = block->s[j], z = block->scale[j] * u[j] + b;               \
+        const REAL c = s > 0 ? s * (SLOPE) : 0, a = block->p[j] * c;                               \
+        b += block->p0[j] * (c + pull);                                                            \
+        for (int k = j + 1; k < B; ++k) u[k] += a * block->G[k * (k - 1) / 2 + j];                 \
+        block->z[j] = z, block->c[j] = c, block->a[j] = a;                                         \
+    }
+    switch (loss->kind) {
+#define CASE(KIND, F)                                                                              \
+    case KIND: STEPS(NAME(F##_slope)(z, y, e)) break;
+        FSGD_EACH_LOSS(CASE)
+#undef CASE
+    case FSGD_COMPILED: STEPS(NAME(loss_slope)(loss, z, y)) break;
+    default: STEPS(NAME(squared_error_slope)(z, y, e))
+    }
+#undef STEPS
+    return b;
+}
+
+/* Make a block's steps, whose rows are still to go into w, those of the state. */
+static ALWAYS_INLINE void NAME(commit_block)(NAME(context) *ctx, const NAME(block) *block,
+                                             NAME(loss_buffer) *buffer, REAL b) {
+    fsgd_state *state = ctx->state;
+    if (block->first % 64 == 0 && block->s[0] > 0) {
+        const double one = ctx->settings->fit_intercept ? 1 : 0;
+        const double square = NAME(row_square)(ctx->data, block->row[0]) + one;
+        NAME(clip)(ctx, 0, 1, fabs((double)block->c[0]) * sqrt(square), 1);
+    }
+    for (int j = 0; j < block->count; ++j) {
+        buffer->z[buffer->count] = block->z[j];
+        buffer->y[buffer->count] = block->y[j];
+        buffer->s[buffer->count] = block->s[j];
+        buffer->count += block->s[j] > 0;
+        if (buffer->count == NAME(loss_block)) NAME(add_losses)(ctx, buffer);
+    }
+    *(REAL *)state->intercept = b;
+    state->scale[0] = block->last_scale;
+    state->t[0] += block->ticks;
+    state->row += block->count;
+    if (block->ticks > 0) ctx->report->eta = block->eta;
+}
+
+/* The rows of a block as single steps: where a step shrinks w so much that the block's scales might
+ * underflow, or a score or slope is not finite, which may be the block's doing or the row's. */
+static fsgd_status NAME(steps_one_by_one)(NAME(context) *ctx, const NAME(block) *block) {
+    return NAME(row_single)(ctx, block->first + block->count, INT64_MAX, 1);
+}
+
+/* Where a block reads ahead: rows so far on that memory answers in time. */
+static ALWAYS_INLINE void NAME(look_ahead)(const NAME(context) *ctx, int64_t first, const int B,
+                                           const char **ahead) {
+    const int64_t last = ctx->data->n - 1;
+    for (int j = 0; j < B; ++j) {
+        const int64_t r = first + j < last ? first + j : last, i = NAME(row_at)(ctx, r);
+        ahead[j] = (const char *)((const REAL *)ctx->data->x + i * ctx->data->d);
+        NAME(prefetch_targets)(ctx, i);
+    }
+}
+
+static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t budget, const int B) {
+    fsgd_state *state = ctx->state;
+    const int64_t stride = ctx->row_stride;
+    const int64_t far = 4096 / (stride * (int64_t)sizeof(REAL)) + 2 * B;
+    NAME(block) blocks[2] = {{0}}, *old = &blocks[0], *block = &blocks[1];
+    NAME(loss_buffer) buffer = {0};
+    const char *ahead[NAME(max_block)];
+    fsgd_status status = FSGD_OK;
+    old->x = ctx->rows, block->x = ctx->rows + B * stride;
+    NAME(load_block)(ctx, state->row, B, block);
+    while (block->count > 0 && ctx->report->work < budget && status == FSGD_OK) {
+        NAME(look_ahead)(ctx, state->row + far, B, ahead);
+        NAME(pass)(state->w, old, block, ahead, ctx->data->d * REAL_BYTES, stride, B);
+        NAME(load_block)(ctx, state->row + block->count, B, old);
+        ctx->report->work += block->count * (ctx->data->d + 16);
+        const int gentle = NAME(plan_block)(ctx, block, B);
+        const REAL b = NAME(chain)(ctx, block, B);
+        if (__builtin_expect(gentle && NAME(all_finite)(block->z, block->s, B) &&
+                                 NAME(all_finite)(block->c, block->s, B),
+                             1)) {
+            NAME(commit_block)(ctx, block, &buffer, b);
+        } else {
+            NAME(add_losses)(ctx, &buffer);
+            status = NAME(steps_one_by_one)(ctx, block);
+            memset(block->a, 0, sizeof block->a);
+            memset(block->x, 0, (size_t)(B * stride) * sizeof(REAL)); /* they may be infinite */
+            NAME(load_block)(ctx, block->first + block->count, B, old); /* the ring was in use */
+        }
+        if (state->scale[0] < 1e-9) {
+            NAME(finish_block)(ctx, block, B);
+            NAME(unscale)(ctx);
+        }
+        NAME(block) *next = old;
+        old = block, block = next;
+    }
+    NAME(finish_block)(ctx, old, B);
+    NAME(add_losses)(ctx, &buffer);
+    return status;
+}
+
+/* Whether steps may be taken in blocks. */
+static int NAME(in_blocks)(const NAME(context) *ctx) {
+    return ctx->state->width == 1 && !ctx->l1 && ctx->settings->step == FSGD_GRADIENT &&
+           !(ctx->settings->clip_norm < INFINITY);
+}
+
 static fsgd_status NAME(row_run_single)(NAME(context) *ctx, int64_t budget) {
+    if (NAME(in_blocks)(ctx))
+        return ctx->row_stride <= NAME(short_row) ? NAME(row_blocks)(ctx, budget, 4)
+                                                  : NAME(row_blocks)(ctx, budget, 2);
     switch (ctx->state->width) {
-    case 1: return NAME(row_single)(ctx, budget, 1);
-    case 2: return NAME(row_single)(ctx, budget, 2);
-    default: return NAME(row_single)(ctx, budget, 3);
+    case 1: return NAME(row_single)(ctx, ctx->stop, budget, 1);
+    case 2: return NAME(row_single)(ctx, ctx->stop, budget, 2);
+    default: return NAME(row_single)(ctx, ctx->stop, budget, 3);
     }
 }
 

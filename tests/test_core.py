@@ -32,6 +32,7 @@ from problems import (
 )
 
 from fastsgd import SGDRegressor, _core, reference, solver
+from fastsgd.exceptions import DivergenceError
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
@@ -84,7 +85,8 @@ def test_rows_of_weight_zero_are_as_good_as_absent(dtype, layout):
         assert np.array_equal(all_rows.t, some.t)
         assert np.array_equal(all_rows.row_count, some.row_count)
         assert difference(all_rows, some, settings) < TOLERANCE[dtype]
-        if k == 1 if layout == "dense" else settings.width == 1:
+        # the order of sums is that of blocks of rows (dense, plain) or of the history (CSR)
+        if (k == 1 and settings.width > 1) if layout == "dense" else settings.width == 1:
             assert bits(all_rows, settings) == bits(some, settings), (k, width)
             assert np.array_equal(all_rows.loss_sum, some.loss_sum)
 
@@ -396,6 +398,39 @@ def test_strong_l2(strength):
             assert state.t[0] >= 5 * epochs
             gap = difference(state, twin, settings)
             assert gap < TOLERANCE[dtype], (k, batch_size, average, dtype, layout)
+
+
+@pytest.mark.parametrize("d", (19, 200))  # blocks of four rows and of two
+@pytest.mark.parametrize("decay", (0.9999, 0.95))
+@pytest.mark.parametrize("isa", ISAS)
+def test_blocks_of_rows_meet_what_they_cannot_do(d, decay, isa):
+    """Steps that shrink w almost to nothing, in blocks with rows of weight zero that hold NaN."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(scale=0.1 / np.sqrt(d), size=(41, d)).astype(np.float32)
+    weight = rng.choice([0.0, 1.0, 2.0], 41).astype(np.float32)
+    clean = Data(X, X[:, 0].copy(), weight)
+    dirty = Data(np.where(weight[:, None] > 0, X, np.nan), clean.y, weight)
+    # 1 - eta alpha is 0 at first, then some 1e-6 or 1e-3 more at every row
+    settings = Settings(seed=2, schedule=Schedule("exponential", decay=decay))
+    of = Lanes(1, alpha=1.0, eta0=1.0)
+    twin, core = train_twin(clean, of, settings), train_core(dirty, of, settings, isa)
+    assert twin.t[0] == 3 * np.count_nonzero(weight) == core.t[0]
+    assert np.abs(twin.W).max() > 0.0
+    assert difference(core, twin, settings) < TOLERANCE[np.float32]
+
+
+@pytest.mark.parametrize("row", range(8))
+def test_the_row_of_a_block_that_is_not_finite(row):
+    X = np.ones((8, 5), dtype=np.float32)
+    X[row] = np.inf
+    problem = Data(X, np.ones(8)), Lanes(1, alpha=0.0, eta0=0.01), Settings(sampling="sequential")
+    state, healthy = solver.State(*problem), solver.State(*problem)
+    run = _core.Run(*problem, state)
+    with pytest.raises(DivergenceError):
+        run.advance(10**6)
+    assert (run.bad_row, state.t[0]) == (row, row)
+    solver.run_epoch(*problem, healthy, batches=row)
+    assert_allclose(state.last_weights()[0], healthy.last_weights()[0], rtol=1e-6)
 
 
 def test_strong_l2_warns():

@@ -138,7 +138,7 @@ class Run:
     @property
     def bad_row(self) -> int:
         """The row at which a DivergenceError was met."""
-    def advance(self, budget: int) -> bool:
+    def advance(self, budget: int, stop: int | None = None) -> bool:
         """Do about ``budget`` values' worth of work; whether that ended the epoch.
 
         Raises

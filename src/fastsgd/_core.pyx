@@ -615,8 +615,9 @@ cdef class Run:
         if self.kernels == NULL or self.state is None:
             raise ValueError("run was never initialised")
 
-    def advance(self, int64_t budget):
-        """Do about ``budget`` values' worth of work; whether that ended the epoch."""
+    def advance(self, int64_t budget, stop=None):
+        """Do about ``budget`` values' worth of work, to row ``stop`` at most; whether that ended the
+        epoch."""
         cdef fsgd_status status
         cdef const fsgd_kernels *kernels = self.kernels
         self._require()
@@ -628,8 +629,12 @@ cdef class Run:
             and self.problem.rates_row <= self.state.c.row < self.problem.stop_row
         ):
             self._extend_rates()
+        cdef int64_t planned = self.problem.stop_row
+        if stop is not None:
+            self.problem.stop_row = min(planned, <int64_t>stop)
         with nogil:
             status = kernels.run(&self.problem, budget, &self.report)
+        self.problem.stop_row = planned
         if not isnan(self.report.eta):
             self.last_rate = self.report.eta
         if status == FSGD_NONFINITE:

@@ -73,7 +73,7 @@ def run_epoch(
         return
     epoch, stop = state.epoch, state.row + batches * min(settings.batch_size, data.n)
     while state.epoch == epoch and state.row < stop:
-        run.advance(1)
+        run.advance(1 << 30, stop)
 
 
 def gradient(
