@@ -206,6 +206,23 @@ static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {
     return ctx->order ? ctx->order[position] : position;
 }
 
+/* Rows that are asked for so far ahead of use, where they are used B at a time. */
+static inline int64_t NAME(far)(const NAME(context) *ctx, int64_t B) {
+    return 4096 / (ctx->row_stride * (int64_t)sizeof(REAL)) + 2 * B;
+}
+
+/* Where the rows are that follow position `first` of the epoch, B of them, to be asked for a line
+ * at a time. */
+static ALWAYS_INLINE void NAME(look_ahead)(const NAME(context) *ctx, int64_t first, const int B,
+                                           const char **ahead) {
+    const int64_t last = ctx->data->n - 1;
+    for (int j = 0; j < B; ++j) {
+        const int64_t r = first + j < last ? first + j : last, i = NAME(row_at)(ctx, r);
+        ahead[j] = (const char *)((const REAL *)ctx->data->x + i * ctx->data->d);
+        NAME(prefetch_targets)(ctx, i);
+    }
+}
+
 /* ------------------------------------------------------------------ targets and slopes */
 
 /* |x|^2 of row i */
@@ -274,16 +291,40 @@ static inline int NAME(all_finite)(const REAL *z, const REAL *s, int64_t m) {
     return finite;
 }
 
+/* Targets and weights of m rows, into ctx->y and ctx->s. */
+static ALWAYS_INLINE void NAME(load_all_targets)(const NAME(context) *ctx, const int64_t *rows,
+                                                 int64_t m, const int64_t padded) {
+    for (int64_t r = 0; r < m; ++r)
+        NAME(load_targets)(ctx, rows[r], padded, ctx->y + r * padded, ctx->s + r * padded);
+}
+
+/* Add the losses and counts of m rows to the state's sums. */
+static ALWAYS_INLINE void NAME(count_rows)(const NAME(context) *ctx, int64_t m,
+                                           const int64_t padded) {
+    fsgd_state *state = ctx->state;
+    for (int64_t k = 0; k < padded; ++k) {
+        double loss = state->loss_sum[k], count = 0;
+        for (int64_t r = 0; r < m; ++r) {
+            loss += (double)ctx->v[r * padded + k];
+            count += ctx->s[r * padded + k] > 0 ? 1.0 : 0.0;
+        }
+        state->loss_sum[k] = loss;
+        state->row_count[k] += count;
+        state->batch_count[k] += count;
+    }
+}
+
 /* Slopes of m rows whose scores are in z; their losses and counts go into the state's sums. */
 static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
-    fsgd_state *state = ctx->state;
     const int64_t padded = ctx->lanes->padded;
     const fsgd_loss_spec *loss = &ctx->settings->loss;
-    for (int64_t r = 0; r < m; ++r) {
-        REAL *s = ctx->s + r * padded;
-        NAME(load_targets)(ctx, rows[r], padded, ctx->y + r * padded, s);
-        if (!NAME(all_finite)(ctx->z + r * padded, s, padded)) return NAME(nonfinite)(ctx, rows[r]);
-    }
+    if (padded == 1)
+        NAME(load_all_targets)(ctx, rows, m, 1);
+    else
+        NAME(load_all_targets)(ctx, rows, m, padded);
+    for (int64_t r = 0; !NAME(all_finite)(ctx->z, ctx->s, m * padded) && r < m; ++r)
+        if (!NAME(all_finite)(ctx->z + r * padded, ctx->s + r * padded, padded))
+            return NAME(nonfinite)(ctx, rows[r]);
     if (ctx->coupled) {
         NAME(softmax)(m, padded, ctx->z, ctx->y, ctx->s, ctx->v, ctx->c);
     } else {
@@ -294,13 +335,10 @@ static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t
         if (!NAME(all_finite)(ctx->c + r * padded, ctx->s + r * padded, padded) ||
             !NAME(all_finite)(ctx->v + r * padded, ctx->s + r * padded, padded))
             return NAME(nonfinite)(ctx, rows[r]);
-    for (int64_t r = 0; r < m; ++r)
-        for (int64_t k = 0; k < padded; ++k) {
-            double counts = ctx->s[r * padded + k] > 0 ? 1.0 : 0.0;
-            state->loss_sum[k] += (double)ctx->v[r * padded + k];
-            state->row_count[k] += counts;
-            state->batch_count[k] += counts;
-        }
+    if (padded == 1)
+        NAME(count_rows)(ctx, m, 1);
+    else
+        NAME(count_rows)(ctx, m, padded);
     return FSGD_OK;
 }
 

@@ -26,11 +26,13 @@ enum {
     LNAME(per_vec) = LANE_BYTES / REAL_BYTES,               /* lanes of a vector */
     LNAME(vecs) = TILE / LNAME(per_vec),                    /* vectors of a tile */
     LNAME(unroll) = LNAME(vecs) >= 4 ? 1 : 4 / LNAME(vecs), /* features in flight when scoring */
+    LNAME(block) = LNAME(vecs) >= 8 ? 1 : 8 / LNAME(vecs),  /* rows, or features, of a product */
 };
 #define VEC    LNAME(vec)
 #define NV     LNAME(vecs)
 #define PER    LNAME(per_vec)
 #define UNROLL LNAME(unroll)
+#define BLOCK  LNAME(block)
 
 /* The vector of lanes number i after p. */
 static ALWAYS_INLINE VEC *LNAME(at)(const REAL *p, int i) {
@@ -558,20 +560,61 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
 
 /* ------------------------------------------------------------------ batches */
 
+/* x . W of up to BLOCK dense rows, `count` of them, into z (count, padded): W is read once for all.
+ * A row's sum does not depend on its block. */
+static ALWAYS_INLINE void LNAME(dot_block)(const NAME(context) *ctx, const REAL *rows,
+                                           int64_t count, const char *const *ahead, REAL *z) {
+    enum { LINE = 64 / REAL_BYTES };
+    const fsgd_state *state = ctx->state;
+    const int64_t stride = state->feature_stride, padded = state->padded, d = ctx->data->d;
+    const REAL *x[BLOCK];
+    for (int r = 0; r < BLOCK; ++r) x[r] = rows + (r < count ? r : count - 1) * ctx->row_stride;
+    for (int64_t tile = 0; tile < padded; tile += TILE) {
+        const REAL *w = (const REAL *)state->w + tile;
+        VEC sum[BLOCK][NV];
+        for (int r = 0; r < BLOCK; ++r)
+            for (int i = 0; i < NV; ++i) sum[r][i] = (VEC){0};
+        for (int64_t line = 0; line < d; line += LINE) {
+            const int64_t end = d - line < LINE ? d : line + LINE;
+            if (tile == 0)
+                for (int r = 0; r < BLOCK; ++r) NAME(prefetch_line)(ahead[r] + line * REAL_BYTES);
+            for (int64_t j = line; j < end; ++j, w += stride)
+                for (int r = 0; r < BLOCK; ++r)
+                    for (int i = 0; i < NV; ++i) sum[r][i] += x[r][j] * *LNAME(at)(w, i);
+        }
+        for (int r = 0; tile == 0 && r < BLOCK; ++r)
+            NAME(prefetch_line)(ahead[r] + d * REAL_BYTES - 1);
+        for (int64_t r = 0; r < BLOCK && r < count; ++r)
+            for (int i = 0; i < NV; ++i) *LNAME(at)(z + r * padded + tile, i) = sum[r][i];
+    }
+}
+
+static void LNAME(score_dense)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
+    const int64_t padded = ctx->state->padded, stride = ctx->row_stride;
+    const int64_t here = ctx->state->row + ctx->state->batch_row;
+    const char *ahead[BLOCK];
+    for (int64_t r = 0; r < m; r += BLOCK) {
+        const int64_t count = m - r < BLOCK ? m - r : BLOCK;
+        for (int64_t i = r; i < r + count; ++i)
+            NAME(load_row)(ctx, rows[i], ctx->rows + i * stride);
+        NAME(look_ahead)(ctx, here + r + NAME(far)(ctx, BLOCK), BLOCK, ahead);
+        LNAME(dot_block)(ctx, ctx->rows + r * stride, count, ahead, ctx->z + r * padded);
+    }
+    for (int64_t r = 0; r < m; ++r) LNAME(finish_score)(ctx, ctx->data->d, ctx->z + r * padded);
+}
+
 static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     enum { AHEAD = 4 };
     const int64_t here = ctx->state->row + ctx->state->batch_row, n = ctx->data->n;
+    if (ctx->data->layout == FSGD_DENSE) {
+        LNAME(score_dense)(ctx, rows, m);
+        return;
+    }
     for (int64_t r = 0; r < m; ++r) {
-        if (ctx->data->layout != FSGD_DENSE) {
-            const int64_t next = here + r + AHEAD, far = next + AHEAD;
-            if (far < n) LNAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
-            if (next < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
-        }
-        LNAME(row) row = {ctx->rows + r * ctx->row_stride, NULL, ctx->data->d};
-        if (ctx->data->layout == FSGD_DENSE)
-            NAME(load_row)(ctx, rows[r], ctx->rows + r * ctx->row_stride);
-        else
-            row = LNAME(csr_row)(ctx->data, rows[r]);
+        const int64_t next = here + r + AHEAD, far = next + AHEAD;
+        if (far < n) LNAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
+        if (next < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
+        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
         LNAME(dot)(ctx, &row, ctx->z + r * ctx->state->padded);
         LNAME(finish_score)(ctx, row.count, ctx->z + r * ctx->state->padded);
     }
@@ -598,21 +641,29 @@ static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAM
         }
 }
 
-/* grad += sum_r c_r x_r of a chunk of dense rows, feature by feature */
+/* grad += sum_r c_r x_r of a chunk of dense rows, features j to j + count - 1, up to BLOCK: slopes
+ * are read once for all. Rows are padded with zeros to whole blocks. */
+static ALWAYS_INLINE void LNAME(accumulate_block)(NAME(context) *ctx, int64_t m, int64_t j,
+                                                  int64_t count) {
+    const int64_t rest = NAME(grad_size)(ctx->state), padded = ctx->state->padded;
+    for (int64_t tile = 0; tile < padded; tile += TILE) {
+        const REAL *x = ctx->rows + j, *c = ctx->c + tile;
+        VEC sum[BLOCK][NV];
+        for (int u = 0; u < BLOCK; ++u)
+            for (int i = 0; i < NV; ++i) sum[u][i] = (VEC){0};
+        for (int64_t r = 0; r < m; ++r, x += ctx->row_stride, c += padded)
+            for (int u = 0; u < BLOCK; ++u)
+                for (int i = 0; i < NV; ++i) sum[u][i] += x[u] * *LNAME(at)(c, i);
+        for (int u = 0; u < BLOCK && u < count; ++u)
+            for (int i = 0; i < NV; ++i)
+                LNAME(add)((REAL *)ctx->state->grad + (j + u) * padded + tile, rest, i, sum[u][i]);
+    }
+}
+
 static void LNAME(accumulate_dense)(NAME(context) *ctx, int64_t m) {
-    const int64_t rest = NAME(grad_size)(ctx->state);
-    const int64_t padded = ctx->state->padded;
-    for (int64_t tile = 0; tile < padded; tile += TILE)
-        for (int64_t j = 0; j < ctx->data->d; ++j) {
-            REAL *grad = (REAL *)ctx->state->grad + j * padded + tile;
-            VEC sum[NV];
-            for (int i = 0; i < NV; ++i) sum[i] = (VEC){0};
-            for (int64_t r = 0; r < m; ++r)
-                for (int i = 0; i < NV; ++i)
-                    sum[i] += ctx->rows[r * ctx->row_stride + j] *
-                              *LNAME(at)(ctx->c + r * padded + tile, i);
-            for (int i = 0; i < NV; ++i) LNAME(add)(grad, rest, i, sum[i]);
-        }
+    const int64_t d = ctx->data->d;
+    for (int64_t j = 0; j < d; j += BLOCK)
+        LNAME(accumulate_block)(ctx, m, j, d - j < BLOCK ? d - j : BLOCK);
 }
 
 static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
@@ -768,4 +819,5 @@ static const NAME(verbs) LNAME(lanes_verbs) = {
 #undef NV
 #undef PER
 #undef UNROLL
+#undef BLOCK
 #undef TILE

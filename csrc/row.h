@@ -62,17 +62,20 @@ static ALWAYS_INLINE REAL NAME(wide_sum)(NAME(wide) v) {
 #endif
 }
 
-/* x . w, both (n), n a multiple of 16 */
-static ALWAYS_INLINE REAL NAME(dot)(const REAL *x, const REAL *w, int64_t n) {
+/* x . w, both (n), n a multiple of 16; on the way the row at `ahead` is asked for, unless NULL */
+static ALWAYS_INLINE REAL NAME(dot)(const REAL *x, const REAL *w, int64_t n, const char *ahead) {
     enum { V = NAME(wide_count) };
     NAME(wide) a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0};
     int64_t j = 0;
     for (; j + 4 * V <= n; j += 4 * V) {
+        for (int64_t k = j; ahead && k < j + 4 * V; k += 64 / REAL_BYTES)
+            NAME(prefetch_line)(ahead + k * REAL_BYTES);
         a0 += NAME(wide_at)(x + j) * NAME(wide_at)(w + j);
         a1 += NAME(wide_at)(x + j + V) * NAME(wide_at)(w + j + V);
         a2 += NAME(wide_at)(x + j + 2 * V) * NAME(wide_at)(w + j + 2 * V);
         a3 += NAME(wide_at)(x + j + 3 * V) * NAME(wide_at)(w + j + 3 * V);
     }
+    if (ahead) NAME(prefetch)(ahead + j * REAL_BYTES, (n - j) * REAL_BYTES);
     for (; j < n; j += V) a0 += NAME(wide_at)(x + j) * NAME(wide_at)(w + j);
     return NAME(wide_sum)((a0 + a1) + (a2 + a3));
 }
@@ -164,7 +167,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
         NAME(load_targets)(ctx, i, 1, &y, &s);
         ctx->report->work += cost;
 
-        REAL z = NAME(dot)(x, w, stride);
+        REAL z = NAME(dot)(x, w, stride, NULL);
         z = (width == 1 ? (REAL)state->scale[0] * z : z) + b[0];
         if (!(s > 0)) continue;
         if (!(z - z == 0)) {
@@ -382,21 +385,10 @@ static fsgd_status NAME(steps_one_by_one)(NAME(context) *ctx, const NAME(block) 
     return NAME(row_single)(ctx, block->first + block->count, INT64_MAX, 1);
 }
 
-/* Where a block reads ahead: rows so far on that memory answers in time. */
-static ALWAYS_INLINE void NAME(look_ahead)(const NAME(context) *ctx, int64_t first, const int B,
-                                           const char **ahead) {
-    const int64_t last = ctx->data->n - 1;
-    for (int j = 0; j < B; ++j) {
-        const int64_t r = first + j < last ? first + j : last, i = NAME(row_at)(ctx, r);
-        ahead[j] = (const char *)((const REAL *)ctx->data->x + i * ctx->data->d);
-        NAME(prefetch_targets)(ctx, i);
-    }
-}
-
 static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t budget, const int B) {
     fsgd_state *state = ctx->state;
     const int64_t stride = ctx->row_stride;
-    const int64_t far = 4096 / (stride * (int64_t)sizeof(REAL)) + 2 * B;
+    const int64_t far = NAME(far)(ctx, B);
     NAME(block) blocks[2] = {{0}}, *old = &blocks[0], *block = &blocks[1];
     NAME(loss_buffer) buffer = {0};
     const char *ahead[NAME(max_block)];
@@ -418,7 +410,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t bu
             NAME(add_losses)(ctx, &buffer);
             status = NAME(steps_one_by_one)(ctx, block);
             memset(block->a, 0, sizeof block->a);
-            memset(block->x, 0, (size_t)(B * stride) * sizeof(REAL)); /* they may be infinite */
+            memset(block->x, 0, (size_t)(B * stride) * sizeof(REAL));   /* they may be infinite */
             NAME(load_block)(ctx, block->first + block->count, B, old); /* the ring was in use */
         }
         if (state->scale[0] < 1e-9) {
@@ -455,10 +447,14 @@ static fsgd_status NAME(row_run_single)(NAME(context) *ctx, int64_t budget) {
 static void NAME(row_score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     const fsgd_state *state = ctx->state;
     const REAL scale = state->width == 1 ? (REAL)state->scale[0] : 1, b = *(REAL *)state->intercept;
-    for (int64_t r = 0; r < m; ++r) NAME(load_row)(ctx, rows[r], ctx->rows + r * ctx->row_stride);
-    for (int64_t r = 0; r < m; ++r)
-        ctx->z[r] = scale * NAME(dot)(ctx->rows + r * ctx->row_stride, state->w, ctx->row_stride) +
-                    b;
+    const int64_t here = state->row + state->batch_row, far = NAME(far)(ctx, 1);
+    for (int64_t r = 0; r < m; ++r) {
+        REAL *x = ctx->rows + r * ctx->row_stride;
+        const char *ahead;
+        NAME(load_row)(ctx, rows[r], x);
+        NAME(look_ahead)(ctx, here + r + far, 1, &ahead);
+        ctx->z[r] = scale * NAME(dot)(x, state->w, ctx->row_stride, ahead) + b;
+    }
     ctx->report->work += m * (ctx->data->d + 16);
 }
 
