@@ -516,3 +516,48 @@ def test_many_features(layout, k, optimiser):
     of = Lanes(k, alpha=0.01, eta0=1e-4, target=np.arange(k) % 2)
     core, twin = train_core(data, of, settings), train_twin(data, of, settings)
     assert difference(core, twin, settings) < 1e-12
+
+
+# ---------------------------------------------------------------- what an epoch's end says
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("d", (1, 7, 8, 30, 1001))
+def test_norms_of_rows(d, dtype):
+    coef = np.random.default_rng(d).normal(size=(3, d)).astype(dtype)
+    exact = coef.astype(np.float64)
+    assert_allclose(_core.row_norms(coef, squared=True), (exact**2).sum(axis=1), rtol=1e-14)
+    assert_allclose(_core.row_norms(coef, squared=False), np.abs(exact).sum(axis=1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("batch_size", (1, 4))
+@pytest.mark.parametrize("k", LANE_COUNTS)
+def test_means_of_an_epoch(k, batch_size):
+    """Of lanes that trained, of one that is frozen, and before anything was done."""
+    data = table(200, 6).data(np.float64, "dense", sign=False)
+    of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size)
+    state = solver.State(data, of, settings)
+    assert not state.mean_loss.any()
+    assert state.gradient_norm == 0.0
+    if k > 1:
+        state.active[k // 2] = 0.0
+    solver.run_epoch(data, of, settings, state)
+    trained = state.row_count > 0
+    assert trained.sum() == max(1, k - 1)
+    assert_allclose(state.mean_loss[trained], state.loss_sum[trained] / state.row_count[trained])
+    assert not state.mean_loss[~trained].any()
+    norms = np.sqrt(state.norm_sum[trained] / state.norm_count[trained])
+    assert state.gradient_norm == pytest.approx(norms.mean())
+
+
+def test_a_short_order_is_drawn_by_the_call_that_trains():
+    """A long one is drawn in parts, by calls of their own, so that Ctrl-C need not wait."""
+    for n, drawn in ((100, 0), (300_000, 3)):
+        data = Data(np.ones((n, 1), dtype=np.float32), np.ones(n))
+        problem = data, Lanes(1, alpha=0.0, eta0=0.01), Settings()
+        run, draws = _core.Run(*problem, _core.State(*problem)), 0
+        while run.draws_order:
+            assert not run.advance(1 << 62)
+            draws += 1
+        assert draws == drawn
+        assert run.advance(1 << 62)

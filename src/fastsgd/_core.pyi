@@ -55,6 +55,9 @@ def order(
 ) -> NDArray[np.int64]:
     """The order of an epoch as the core draws it, in calls that end at ``chunks``."""
 
+def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
+    """Sums of |w| or of w^2 along the rows of a C-ordered array (K, d); shape (K,), float64."""
+
 class State:
     """All that training changes; copies and pickles bit by bit."""
 
@@ -81,6 +84,12 @@ class State:
     @property
     def row_count(self) -> NDArray[np.float64]:
         """Rows of positive weight in the epoch so far, shape (K,)."""
+    @property
+    def mean_loss(self) -> NDArray[np.float64]:
+        """``loss_sum`` over ``row_count``, 0 where no row counts, shape (K,)."""
+    @property
+    def gradient_norm(self) -> float:
+        """Root mean square of the measured batches' |g|, mean over the lanes that have any, or 0."""
     @property
     def epoch(self) -> int:
         """Epochs done."""
