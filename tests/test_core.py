@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from problems import (
     DTYPES,
     ISAS,
@@ -530,22 +530,33 @@ def test_norms_of_rows(d, dtype):
     assert_allclose(_core.row_norms(coef, squared=False), np.abs(exact).sum(axis=1), rtol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("penalties", ((), ("alpha",), ("alpha", "l1"), ("l1",), ("pull",)))
 @pytest.mark.parametrize("batch_size", (1, 4))
 @pytest.mark.parametrize("k", LANE_COUNTS)
-def test_means_of_an_epoch(k, batch_size):
+def test_what_an_epochs_end_shows(k, batch_size, penalties, dtype):
     """Of lanes that trained, of one that is frozen, and before anything was done."""
-    data = table(200, 6).data(np.float64, "dense", sign=False)
-    of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size)
+    data = table(200, 6).data(dtype, "dense", sign=False)
+    numbers = {name: np.geomspace(0.01, 0.1, k) for name in penalties}
+    of = Lanes(k, **{"alpha": 0.0, **numbers}, eta0=0.01)
+    settings = Settings(batch_size=batch_size)
     state = solver.State(data, of, settings)
-    assert not state.mean_loss.any()
+    assert not _core.Run(data, of, settings, state).measure()[2].any()
     assert state.gradient_norm == 0.0
     if k > 1:
         state.active[k // 2] = 0.0
     solver.run_epoch(data, of, settings, state)
     trained = state.row_count > 0
     assert trained.sum() == max(1, k - 1)
-    assert_allclose(state.mean_loss[trained], state.loss_sum[trained] / state.row_count[trained])
-    assert not state.mean_loss[~trained].any()
+    coef, intercept, loss, squares = _core.Run(data, of, settings, state).measure()
+    assert_array_equal(coef, state.last_weights()[0])
+    assert_array_equal(intercept, state.last_weights()[1])
+    w, b = coef.astype(np.float64), intercept.astype(np.float64)
+    assert_allclose(squares, (w**2).sum(axis=1))
+    expected = 0.5 * of.alpha * squares + of.l1 * np.abs(w).sum(axis=1) + of.pull * b
+    assert expected.any() == bool(penalties)
+    expected += state.loss_sum / np.maximum(1.0, state.row_count)
+    assert_allclose(loss, expected)
     norms = np.sqrt(state.norm_sum[trained] / state.norm_count[trained])
     assert state.gradient_norm == pytest.approx(norms.mean())
 

@@ -85,11 +85,9 @@ class State:
     def row_count(self) -> NDArray[np.float64]:
         """Rows of positive weight in the epoch so far, shape (K,)."""
     @property
-    def mean_loss(self) -> NDArray[np.float64]:
-        """``loss_sum`` over ``row_count``, 0 where no row counts, shape (K,)."""
-    @property
     def gradient_norm(self) -> float:
-        """Root mean square of the measured batches' |g|, mean over the lanes that have any, or 0."""
+        """Root mean square of the measured batches' |g|, mean over the lanes that have any; or
+        0."""
     @property
     def epoch(self) -> int:
         """Epochs done."""
@@ -155,6 +153,10 @@ class Run:
         DivergenceError
             If a score is not finite.
         """
+    def measure(
+        self,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+        """The epoch's end: last weights (K, d) and (K,), mean loss plus penalty and |w|^2, (K,)."""
     def score(self, rows: ArrayLike) -> NDArray[Any]:
         """Scores of rows, shape (m, K)."""
     def gradient_sums(

@@ -1,6 +1,6 @@
 """The door to the C core: arrays become structs, one call runs without the GIL, a status becomes an
-exception. ``_core.pyi`` documents the interface; nothing here computes but means over lanes and
-norms of weights, which NumPy is slow to start for.
+exception. ``_core.pyi`` documents the interface; nothing here computes but what an epoch's end
+shows, where NumPy's calls would cost more than a small epoch.
 """
 
 import math
@@ -371,15 +371,6 @@ cdef class State:
     @property
     def norm_count(self):
         return self.numbers["norm_count"][:self.c.k]
-
-    @property
-    def mean_loss(self):
-        cdef int64_t k
-        loss = np.empty(self.c.k)
-        cdef double *out = <double *>pointer(loss)
-        for k in range(self.c.k):
-            out[k] = self.c.loss_sum[k] / max(1.0, self.c.row_count[k])
-        return loss
 
     @property
     def gradient_norm(self):
@@ -754,6 +745,32 @@ cdef class Run:
         """Make the stored weights plain: nothing pending, scale 1. No weight changes its value."""
         self._require()
         self._check(self.kernels.settle(&self.problem))
+
+    def measure(self):
+        """The model at an epoch's end, and per lane: mean loss, plus the penalty
+
+            alpha / 2 |w|^2  +  l1 |w|_1  +  pull b        summed over the lanes if they are coupled
+        """
+        self._require()
+        cdef const fsgd_state *c = &self.state.c
+        cdef const fsgd_lanes *of = &self.lanes
+        cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
+        cdef double penalty, penalties = 0.0
+        cdef int64_t k
+        coef, intercept = self.state.last_weights()
+        loss, b, squares = np.empty(c.k), intercept.astype(np.float64), row_norms(coef, True)
+        sizes = row_norms(coef, False) if c.vectors > c.width else np.zeros(c.k)  # without L1
+        cdef double *out = <double *>pointer(loss)
+        cdef double *b_ = <double *>pointer(b)
+        cdef double *squares_ = <double *>pointer(squares)
+        cdef double *sizes_ = <double *>pointer(sizes)
+        for k in range(c.k):
+            penalty = 0.5 * of.alpha[k] * squares_[k] + of.l1[k] * sizes_[k] + of.pull[k] * b_[k]
+            out[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
+            penalties += penalty
+        if coupled:
+            loss += penalties
+        return coef, intercept, loss, squares
 
     # The verbs of a step, for diagnostics and tests.
 

@@ -148,7 +148,18 @@ class Lanes:
         for name, row in (*zip(LANE_NUMBERS, numbers, strict=True), ("target", target)):
             row[:] = getattr(self, name)
             object.__setattr__(self, name, row)
-        valid = np.isfinite(numbers) & (numbers >= _LOWEST)  # all at once: lanes are few
+        self.check()
+
+    def check(self) -> None:
+        """Refuse numbers out of range; to be called again after a change in place.
+
+        Raises
+        ------
+        ValueError
+            Naming the field, its values and what was expected.
+        """
+        numbers = np.array([getattr(self, name) for name in LANE_NUMBERS])
+        valid = np.isfinite(numbers) & (numbers >= _LOWEST)
         if not valid.all():
             name = LANE_NUMBERS[valid.all(axis=1).argmin()]
             wanted = " and >= 0" if name in _NOT_NEGATIVE else " and > 0" * (name == "eta0")

@@ -103,7 +103,7 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
         squares += 1.0
-        mean_square = largest = float(squares.mean())
+        mean_square = largest = float(squares.sum()) / len(squares)
         noise = mean_square
         if not _bounded(settings.loss, settings.loss_parameter):
             noise = float((squares * (squares / mean_square)).mean())  # E |x|^4 / E |x|^2
@@ -208,8 +208,8 @@ def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None
         squares = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
     else:
         squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
-    lowest = np.min(squares, initial=np.inf, where=squares > 0.0)
-    if X.shape[0] * squares.max() <= ratio**2 * lowest < np.inf:  # counts are from 1 to the rows
+    used = squares[squares > 0.0]
+    if len(used) and X.shape[0] * used.max() <= ratio**2 * used.min():  # counts are at least 1
         return None
     if hasattr(X, "multiply"):
         counts = np.bincount(X.indices[X.data != 0], minlength=data.d)

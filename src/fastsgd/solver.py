@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import Run, State, row_norms
+from ._core import Run, State
 from .exceptions import DivergenceError
 from .history import History, mean
 from .problem import Data, Lanes, Settings
@@ -193,7 +193,7 @@ class _Training:
     ) -> None:
         self.data, self.lanes, self.settings = problem
         self.stopping, self.seen, self.clock = stopping, seen, _Clock()
-        lanes, k = self.lanes, self.lanes.k
+        k = self.lanes.k
         seen.epochs, seen.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         seen.coef, seen.intercept = state.weights(self.settings)
@@ -210,8 +210,6 @@ class _Training:
         self.loss = np.zeros(k)
         self.score: Any = math.nan
         self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
-        penalties = {"l2": 0.5 * lanes.alpha, "l1": lanes.l1, "pull": lanes.pull}
-        self.penalties = {name: of for name, of in penalties.items() if np.count_nonzero(of)}
         self.some_stopped = False
 
     def _bind(self, state: State) -> None:
@@ -232,25 +230,11 @@ class _Training:
         state, seen = self.state, self.seen
         if state.pending > 0:
             self.run.settle()  # once, instead of at every reading
-        self.last_coef, self.last_intercept = state.last_weights()
+        self.last_coef, self.last_intercept, loss, self.squares = self.run.measure()
         self.coef, self.intercept = self.last_coef, self.last_intercept
         if not self.plain:
             self.coef, self.intercept = state.weights(self.settings)
-        self.squares = row_norms(self.last_coef, squared=True)
-        loss = state.mean_loss
-        for penalty in self._penalties():
-            loss += penalty.sum() if self.coupled else penalty
         self.loss = np.where(seen.stopped, self.loss, loss) if self.some_stopped else loss
-
-    def _penalties(self) -> Iterator[NDArray[np.float64]]:
-        """The terms of the penalty at the last weights, each (K,)."""
-        of = self.penalties
-        if "l2" in of:
-            yield of["l2"] * self.squares
-        if "l1" in of:
-            yield of["l1"] * row_norms(self.last_coef, squared=False)
-        if "pull" in of:
-            yield of["pull"] * self.last_intercept
 
     def check(self) -> None:
         """Whether loss and weights are finite, and in a backoff not blown up either."""
