@@ -561,6 +561,19 @@ def test_what_an_epochs_end_shows(k, batch_size, penalties, dtype):
     assert state.gradient_norm == pytest.approx(norms.mean())
 
 
+def test_coupled_lanes_share_their_penalties():
+    X = np.random.default_rng(0).normal(size=(90, 4))
+    data = Data(X, np.arange(90.0) % 3)
+    of = Lanes(3, alpha=[0.1, 0.2, 0.3], eta0=0.01, label=np.arange(3))
+    settings = Settings("softmax", sign_targets=True)
+    state = solver.State(data, of, settings)
+    solver.run_epoch(data, of, settings, state)
+    _, _, loss, squares = _core.Run(data, of, settings, state).measure()
+    penalty = 0.5 * (of.alpha * squares).sum()
+    assert penalty > 1e-6
+    assert_allclose(loss, state.loss_sum / state.row_count + penalty)
+
+
 def test_a_short_order_is_drawn_by_the_call_that_trains():
     """A long one is drawn in parts, by calls of their own, so that Ctrl-C need not wait."""
     for n, drawn in ((100, 0), (300_000, 3)):

@@ -38,7 +38,7 @@ def find_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.f
 
     Two labels are told by two comparisons, which is what most y need; np.unique sorts or hashes.
     """
-    if y.dtype.kind in "biu" and len(y):
+    if y.dtype.kind in "biuf" and len(y):
         found = _two_labels(y, dtype)
         if found is not None:
             return found

@@ -45,6 +45,20 @@ def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> slice | NDArray[np.i
     return rows[:: max(1, len(rows) // most)][:most]
 
 
+def _without_duplicates(X: Any) -> Any:
+    """CSR X, or a copy in which values of one place are added up."""
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def _sums(X: Any, values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Sums along an axis of values in the places of CSR X; a tenth of the time of X.multiply."""
+    of = type(X)((values, X.indices, X.indptr), shape=X.shape)
+    return (of.T if axis == 0 else of) @ np.ones(X.shape[axis])
+
+
 def _smoothness(data: Data, settings: Settings) -> float:
     """Bound of the loss's second derivative; where there is none, a typical size of it.
 
@@ -98,8 +112,9 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
     """Curvature that a batch meets, and in an average direction."""
     X = data.X[sample_rows(data)]
     with np.errstate(over="ignore", invalid="ignore"):
-        if hasattr(X, "multiply"):
-            squares = np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
+        if data.sparse:
+            X = _without_duplicates(X)
+            squares = _sums(X, np.square(X.data, dtype=np.float64), axis=1)
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
         squares += 1.0
@@ -204,15 +219,16 @@ def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None
     most of the time.
     """
     X: Any = data.X[sample_rows(data, SAMPLE_VALUES // 8)]
-    if hasattr(X, "multiply"):
-        squares = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
+    if data.sparse:
+        X = _without_duplicates(X)
+        squares = _sums(X, np.square(X.data, dtype=np.float64), axis=0)
     else:
         squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
     used = squares[squares > 0.0]
     if len(used) and X.shape[0] * used.max() <= ratio**2 * used.min():  # counts are at least 1
         return None
-    if hasattr(X, "multiply"):
-        counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
+    if data.sparse:
+        counts = _sums(X, (X.data != 0).astype(np.float64), axis=0)
     else:
         counts = np.count_nonzero(X, axis=0)
     return np.sqrt(squares / np.maximum(1, counts))
