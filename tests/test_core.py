@@ -548,12 +548,12 @@ def test_what_an_epochs_end_shows(k, batch_size, penalties, dtype):
     solver.run_epoch(data, of, settings, state)
     trained = state.row_count > 0
     assert trained.sum() == max(1, k - 1)
-    coef, intercept, loss, squares = _core.Run(data, of, settings, state).measure()
+    coef, intercept, loss, norm = _core.Run(data, of, settings, state).measure()
     assert_array_equal(coef, state.last_weights()[0])
     assert_array_equal(intercept, state.last_weights()[1])
     w, b = coef.astype(np.float64), intercept.astype(np.float64)
-    assert_allclose(squares, (w**2).sum(axis=1))
-    expected = 0.5 * of.alpha * squares + of.l1 * np.abs(w).sum(axis=1) + of.pull * b
+    assert norm == pytest.approx(np.linalg.norm(w, axis=1).mean())
+    expected = 0.5 * of.alpha * (w**2).sum(axis=1) + of.l1 * np.abs(w).sum(axis=1) + of.pull * b
     assert expected.any() == bool(penalties)
     expected += state.loss_sum / np.maximum(1.0, state.row_count)
     assert_allclose(loss, expected)
@@ -568,8 +568,8 @@ def test_coupled_lanes_share_their_penalties():
     settings = Settings("softmax", sign_targets=True)
     state = solver.State(data, of, settings)
     solver.run_epoch(data, of, settings, state)
-    _, _, loss, squares = _core.Run(data, of, settings, state).measure()
-    penalty = 0.5 * (of.alpha * squares).sum()
+    w, _, loss, _ = _core.Run(data, of, settings, state).measure()
+    penalty = 0.5 * (of.alpha * (w**2).sum(axis=1)).sum()
     assert penalty > 1e-6
     assert_allclose(loss, state.loss_sum / state.row_count + penalty)
 

@@ -153,10 +153,8 @@ class Run:
         DivergenceError
             If a score is not finite.
         """
-    def measure(
-        self,
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
-        """The epoch's end: last weights (K, d) and (K,), mean loss plus penalty and |w|^2, (K,)."""
+    def measure(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64], float]:
+        """The epoch's end: last weights (K, d) and (K,), mean loss plus penalty (K,), mean |w|."""
     def score(self, rows: ArrayLike) -> NDArray[Any]:
         """Scores of rows, shape (m, K)."""
     def gradient_sums(

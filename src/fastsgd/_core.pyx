@@ -425,12 +425,12 @@ cdef class State:
         self.arrays["intercept"][0, :k] = intercept
 
     def weights(self, settings):
-        return self._read(settings.average)
+        return self._read(settings.average, kernels_for(None))
 
     def last_weights(self):
-        return self._read(0)
+        return self._read(0, kernels_for(None))
 
-    cdef _read(self, int64_t average):
+    cdef _read(self, int64_t average, const fsgd_kernels *kernels):
         if self.c.k < 1:
             raise ValueError("state was never initialised")
         cdef fsgd_data data
@@ -450,7 +450,6 @@ cdef class State:
         settings.average, settings.sign_targets = average, 0
         problem.data, problem.lanes, problem.settings = &data, &lanes, &settings
         problem.state, problem.order = &self.c, NULL
-        cdef const fsgd_kernels *kernels = kernels_for(None)
         cdef void *out = pointer(coef)
         cdef void *out_intercept = pointer(intercept)
         cdef fsgd_status status
@@ -747,7 +746,7 @@ cdef class Run:
         self._check(self.kernels.settle(&self.problem))
 
     def measure(self):
-        """The model at an epoch's end, and per lane: mean loss, plus the penalty
+        """The model at an epoch's end, mean |w|, and per lane: mean loss, plus the penalty
 
             alpha / 2 |w|^2  +  l1 |w|_1  +  pull b        summed over the lanes if they are coupled
         """
@@ -755,9 +754,9 @@ cdef class Run:
         cdef const fsgd_state *c = &self.state.c
         cdef const fsgd_lanes *of = &self.lanes
         cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
-        cdef double penalty, penalties = 0.0
+        cdef double penalty, penalties = 0.0, norms = 0.0
         cdef int64_t k
-        coef, intercept = self.state.last_weights()
+        coef, intercept = self.state._read(0, self.kernels)
         loss, b, squares = np.empty(c.k), intercept.astype(np.float64), row_norms(coef, True)
         sizes = row_norms(coef, False) if c.vectors > c.width else np.zeros(c.k)  # without L1
         cdef double *out = <double *>pointer(loss)
@@ -768,9 +767,10 @@ cdef class Run:
             penalty = 0.5 * of.alpha[k] * squares_[k] + of.l1[k] * sizes_[k] + of.pull[k] * b_[k]
             out[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
             penalties += penalty
+            norms += sqrt(squares_[k])
         if coupled:
             loss += penalties
-        return coef, intercept, loss, squares
+        return coef, intercept, loss, norms / c.k
 
     # The verbs of a step, for diagnostics and tests.
 

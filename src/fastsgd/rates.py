@@ -53,12 +53,6 @@ def _without_duplicates(X: Any) -> Any:
     return X
 
 
-def _sums(X: Any, values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Sums along an axis of values in the places of CSR X; a tenth of the time of X.multiply."""
-    of = type(X)((values, X.indices, X.indptr), shape=X.shape)
-    return (of.T if axis == 0 else of) @ np.ones(X.shape[axis])
-
-
 def _smoothness(data: Data, settings: Settings) -> float:
     """Bound of the loss's second derivative; where there is none, a typical size of it.
 
@@ -114,7 +108,8 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore"):
         if data.sparse:
             X = _without_duplicates(X)
-            squares = _sums(X, np.square(X.data, dtype=np.float64), axis=1)
+            squared = np.square(X.data, dtype=np.float64), X.indices, X.indptr
+            squares = np.asarray(type(X)(squared, shape=X.shape).sum(axis=1)).ravel()
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
         squares += 1.0
@@ -221,14 +216,14 @@ def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None
     X: Any = data.X[sample_rows(data, SAMPLE_VALUES // 8)]
     if data.sparse:
         X = _without_duplicates(X)
-        squares = _sums(X, np.square(X.data, dtype=np.float64), axis=0)
+        squares = np.bincount(X.indices, np.square(X.data, dtype=np.float64), minlength=data.d)
     else:
         squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
     used = squares[squares > 0.0]
     if len(used) and X.shape[0] * used.max() <= ratio**2 * used.min():  # counts are at least 1
         return None
     if data.sparse:
-        counts = _sums(X, (X.data != 0).astype(np.float64), axis=0)
+        counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
     else:
         counts = np.count_nonzero(X, axis=0)
     return np.sqrt(squares / np.maximum(1, counts))

@@ -230,7 +230,7 @@ class _Training:
         state, seen = self.state, self.seen
         if state.pending > 0:
             self.run.settle()  # once, instead of at every reading
-        self.last_coef, self.last_intercept, loss, self.squares = self.run.measure()
+        self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
         self.coef, self.intercept = self.last_coef, self.last_intercept
         if not self.plain:
             self.coef, self.intercept = state.weights(self.settings)
@@ -238,7 +238,7 @@ class _Training:
 
     def check(self) -> None:
         """Whether loss and weights are finite, and in a backoff not blown up either."""
-        total = mean(self.loss) + mean(self.squares) + mean(self.intercept)
+        total = mean(self.loss) + self.norm + mean(self.intercept)
         if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
             raise self._diverged()
         if not self.stopping.backoff:
@@ -265,7 +265,7 @@ class _Training:
             self.score if isinstance(self.score, float) else mean(self.score),
             self.run.rate,
             state.gradient_norm,
-            mean(np.sqrt(self.squares)),
+            self.norm,
             seconds,
             self.data.n / max(seconds, 1e-9),
         )
