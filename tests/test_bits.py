@@ -270,7 +270,7 @@ def test_layouts_take_turns(width, k):
         stretch, pending = 0, []
         while core.epoch < 3:
             pending.append(core.pending)
-            turns[stretch % 3].advance(200)
+            turns[stretch % 3].advance(100)
             stretch += 1
         for _ in range(3):
             reference.run_epoch(data[1], of, settings, twin)

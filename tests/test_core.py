@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from problems import (
     DTYPES,
     ISAS,
@@ -551,3 +551,72 @@ def test_many_features(layout, k, optimiser):
     of = Lanes(k, alpha=0.01, eta0=1e-4, target=np.arange(k) % 2)
     core, twin = train_core(data, of, settings), train_twin(data, of, settings)
     assert difference(core, twin, settings) < 1e-12
+
+
+# ---------------------------------------------------------------- what an epoch's end says
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("d", (1, 7, 8, 30, 1001))
+def test_norms_of_rows(d, dtype):
+    coef = np.random.default_rng(d).normal(size=(3, d)).astype(dtype)
+    exact = coef.astype(np.float64)
+    assert_allclose(_core.row_norms(coef, squared=True), (exact**2).sum(axis=1), rtol=1e-14)
+    assert_allclose(_core.row_norms(coef, squared=False), np.abs(exact).sum(axis=1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("penalties", ((), ("alpha",), ("alpha", "l1"), ("l1",), ("pull",)))
+@pytest.mark.parametrize("batch_size", (1, 4))
+@pytest.mark.parametrize("k", LANE_COUNTS)
+def test_what_an_epochs_end_shows(k, batch_size, penalties, dtype):
+    """Of lanes that trained, of one that is frozen, and before anything was done."""
+    data = table(200, 6).data(dtype, "dense", sign=False)
+    numbers = {name: np.geomspace(0.01, 0.1, k) for name in penalties}
+    of = Lanes(k, **{"alpha": 0.0, **numbers}, eta0=0.01)
+    settings = Settings(batch_size=batch_size)
+    state = solver.State(data, of, settings)
+    assert not _core.Run(data, of, settings, state).measure()[2].any()
+    assert state.gradient_norm == 0.0
+    if k > 1:
+        state.active[k // 2] = 0.0
+    solver.run_epoch(data, of, settings, state)
+    trained = state.row_count > 0
+    assert trained.sum() == max(1, k - 1)
+    coef, intercept, loss, norm = _core.Run(data, of, settings, state).measure()
+    assert_array_equal(coef, state.last_weights()[0])
+    assert_array_equal(intercept, state.last_weights()[1])
+    w, b = coef.astype(np.float64), intercept.astype(np.float64)
+    assert norm == pytest.approx(np.linalg.norm(w, axis=1).mean())
+    expected = 0.5 * of.alpha * (w**2).sum(axis=1) + of.l1 * np.abs(w).sum(axis=1) + of.pull * b
+    assert expected.any() == bool(penalties)
+    expected += state.loss_sum / np.maximum(1.0, state.row_count)
+    assert_allclose(loss, expected)
+    norms = np.sqrt(state.norm_sum[trained] / state.norm_count[trained])
+    assert state.gradient_norm == pytest.approx(norms.mean())
+
+
+def test_coupled_lanes_share_their_penalties():
+    X = np.random.default_rng(0).normal(size=(90, 4))
+    data = Data(X, np.arange(90.0) % 3)
+    of = Lanes(3, alpha=[0.1, 0.2, 0.3], eta0=0.01, label=np.arange(3))
+    settings = Settings("softmax", sign_targets=True)
+    state = solver.State(data, of, settings)
+    solver.run_epoch(data, of, settings, state)
+    w, _, loss, _ = _core.Run(data, of, settings, state).measure()
+    penalty = 0.5 * (of.alpha * (w**2).sum(axis=1)).sum()
+    assert penalty > 1e-6
+    assert_allclose(loss, state.loss_sum / state.row_count + penalty)
+
+
+def test_a_short_order_is_drawn_by_the_call_that_trains():
+    """A long one is drawn in parts, by calls of their own, so that Ctrl-C need not wait."""
+    for n, drawn in ((100, 0), (300_000, 3)):
+        data = Data(np.ones((n, 1), dtype=np.float32), np.ones(n))
+        problem = data, Lanes(1, alpha=0.0, eta0=0.01), Settings()
+        run, draws = _core.Run(*problem, _core.State(*problem)), 0
+        while run.draws_order:
+            assert not run.advance(1 << 62)
+            draws += 1
+        assert draws == drawn
+        assert run.advance(1 << 62)

@@ -14,6 +14,7 @@ from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 import fastsgd
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd.classifier import AT_ONCE, find_labels
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.rates import typical_weight
 
@@ -152,6 +153,19 @@ def test_classes_are_the_sorted_labels(dtype):
         for _ in range(5):
             again.partial_fit(X, y, classes=model.classes_)
         assert_array_equal(again.coef_, model.coef_)
+
+
+@pytest.mark.parametrize("later", ([1], [1, 5], [2], [-7, 9]))
+@pytest.mark.parametrize("first", ([1], [5, 1]))
+@pytest.mark.parametrize("dtype", (np.int8, np.int64, np.float64))
+def test_labels_that_come_late(dtype, first, later):
+    """Labels that are not among the first that are looked at together."""
+    y = np.concatenate([np.resize(first, AT_ONCE), np.resize(later, AT_ONCE + 3)])
+    classes, positions = find_labels(y.astype(dtype), np.float32)
+    assert_array_equal(classes, np.unique(y))
+    assert classes.dtype == dtype
+    assert positions.dtype == np.float32
+    assert_array_equal(classes[positions.astype(int)], y)
 
 
 def test_typical_weights_are_those_of_the_rows():

@@ -55,6 +55,9 @@ def order(
 ) -> NDArray[np.int64]:
     """The order of an epoch as the core draws it, in calls that end at ``chunks``."""
 
+def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
+    """Sums of |w| or of w^2 along the rows of a C-ordered array (K, d); shape (K,), float64."""
+
 class State:
     """All that training changes; copies and pickles bit by bit."""
 
@@ -81,6 +84,10 @@ class State:
     @property
     def row_count(self) -> NDArray[np.float64]:
         """Rows of positive weight in the epoch so far, shape (K,)."""
+    @property
+    def gradient_norm(self) -> float:
+        """Root mean square of the measured batches' |g|, mean over the lanes that have any; or
+        0."""
     @property
     def epoch(self) -> int:
         """Epochs done."""
@@ -146,6 +153,8 @@ class Run:
         DivergenceError
             If a score is not finite.
         """
+    def measure(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64], float]:
+        """The epoch's end: last weights (K, d) and (K,), mean loss plus penalty (K,), mean |w|."""
     def score(self, rows: ArrayLike) -> NDArray[Any]:
         """Scores of rows, shape (m, K)."""
     def gradient_sums(

@@ -29,8 +29,40 @@ CLASSIFICATION_LOSSES = [
 ]
 
 
-def unique_labels(y: NDArray[Any]) -> NDArray[Any]:
-    """The sorted labels (n_classes,) of y (n,); faster than np.unique for small whole numbers."""
+AT_ONCE = 1 << 15
+"""Labels that are looked at together: few enough to stay in the cache for the second look."""
+
+
+def find_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
+    """The sorted labels (n_classes,) of y (n,), and the position of each row's label, (n,).
+
+    Two labels are told by two comparisons, which is what most y need; np.unique sorts or hashes.
+    """
+    if y.dtype.kind in "biuf" and len(y):
+        found = _two_labels(y, dtype)
+        if found is not None:
+            return found
+    classes = _unique(y)
+    if len(classes) == 2:
+        return classes, (y == classes[1]).astype(dtype)
+    return classes, np.searchsorted(classes, y).astype(dtype)
+
+
+def _two_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.floating]] | None:
+    """The same where the first rows have two labels and the others no third; else None."""
+    classes = np.array([y[:AT_ONCE].min(), y[:AT_ONCE].max()], dtype=y.dtype)
+    positions = np.empty(len(y), dtype=dtype)
+    for start in range(0, len(y), AT_ONCE):
+        part = y[start : start + AT_ONCE]
+        upper = part == classes[1]
+        if np.count_nonzero(upper) + np.count_nonzero(part == classes[0]) != len(part):
+            return None
+        positions[start : start + AT_ONCE] = upper
+    return classes, positions
+
+
+def _unique(y: NDArray[Any]) -> NDArray[Any]:
+    """np.unique, by a table of what is there for small whole numbers."""
     if y.dtype.kind in "iu" and len(y):
         lowest, highest = int(y.min()), int(y.max())
         if highest - lowest < 1 << 16:
@@ -253,7 +285,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     def _labels(self, y: Any) -> NDArray[Any]:
         """Labels (n,), or an indicator matrix (n, n_labels)."""
-        if y.ndim == 1 or y.shape[1] == 1:
+        if y.ndim == 1:
+            return y
+        if y.shape[1] == 1:
             return column_or_1d(y, warn=True)
         if type_of_target(y) != "multilabel-indicator" or not np.isin(y, (0, 1)).all():
             raise ValueError(
@@ -262,27 +296,21 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             )
         return y
 
-    def _encode(
-        self, y: NDArray[Any], dtype: Any, name: str = "y", *, known: bool = False
-    ) -> NDArray[np.floating]:
+    def _encode(self, y: NDArray[Any], dtype: Any, name: str = "y") -> NDArray[np.floating]:
         """Position of each label in ``classes_``, (n,), or zeros and ones (n, n_labels).
 
         Raises
         ------
         ValueError
-            If a label is not in ``classes_``, unless they are ``known`` to be.
+            If a label is not in ``classes_``.
         """
         if (y.ndim == 2) != self._multilabel or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
             raise ValueError(f"{name} has shape {y.shape}: not what the model was fitted on")
         if y.ndim == 2:
             return (y != 0).astype(dtype)
-        if known and len(self.classes_) == 2:
-            return (y == self.classes_[1]).astype(dtype)
         if y.dtype == object:
             check_classification_targets(y)
         positions = np.searchsorted(self.classes_, y)
-        if known:
-            return positions.astype(dtype)
         np.minimum(positions, len(self.classes_) - 1, out=positions)
         wrong = self.classes_[positions] != y
         if wrong.any():
@@ -303,6 +331,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self,
         X: Any,
         y: NDArray[Any],
+        encoded: NDArray[np.floating],
         sample_weight: Any,
         given: tuple[Any, Any, Any],
         *,
@@ -310,7 +339,6 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     ) -> Task:
         """Lanes: the one of class 1 in a binary problem, else one for each class or label."""
         k = len(self.classes_)
-        encoded = self._encode(y, X.dtype, known=not partial)
         labels, targets = np.arange(k, dtype=np.float64), np.zeros(k, dtype=np.int64)
         if self._multilabel:
             labels, targets = np.ones(k), np.arange(k)
@@ -419,16 +447,18 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._multilabel = y.ndim == 2
         if self._multilabel:
             self.classes_ = np.arange(y.shape[1])
+            encoded = self._encode(y, X.dtype)
         else:
-            self.classes_ = unique_labels(y)
-            check_classification_targets(self.classes_)
+            self.classes_, encoded = find_labels(y, X.dtype)
+            if y.dtype.kind not in "biuU":  # of which any will do
+                check_classification_targets(self.classes_)
         self._check_classes()
         if resume and not np.array_equal(before, self.classes_):
             raise ValueError(
                 f"Provided coef_ does not match dataset: warm_start goes on with classes {before}, "
                 f"but y has {self.classes_}"
             )
-        task = self._task(X, y, sample_weight, given, partial=False)
+        task = self._task(X, y, encoded, sample_weight, given, partial=False)
         validation = None
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
@@ -481,7 +511,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
                     f"classes of a multilabel problem must be range({y.shape[1]}), got {classes}"
                 )
         self._check_classes()
-        task = self._task(X, y, sample_weight, given, partial=True)
+        encoded = self._encode(y, X.dtype)
+        task = self._task(X, y, encoded, sample_weight, given, partial=True)
         self._solve(task, resume=resume, partial=True)
         return self
 

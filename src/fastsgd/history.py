@@ -71,6 +71,6 @@ class History:
         return "  ".join(part for part in parts if part)
 
 
-def mean(values: NDArray[np.float64]) -> float:
+def mean(values: NDArray[np.floating]) -> float:
     """The mean of a few numbers, without NumPy's overhead for one."""
     return float(values[0]) if len(values) == 1 else float(values.sum()) / len(values)

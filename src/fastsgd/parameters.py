@@ -295,7 +295,9 @@ def lanes_of(
         eta0, mu = (
             np.where(steeper, new, old) for new, old in zip((eta0, mu), kept.rates, strict=True)
         )
-    return replace(lanes, eta0=eta0, mu=mu)
+    lanes.eta0[:], lanes.mu[:] = eta0, mu
+    lanes.check()
+    return lanes
 
 
 def rates_of(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .losses import CompiledLoss, Loss, find
 from .sampling import SAMPLINGS
@@ -98,8 +98,9 @@ STEPS = ("gradient", "pa1", "pa2")
 """Step rules, in the order of ``fsgd_step`` in csrc/fastsgd.h."""
 
 
-def _per_lane(value: ArrayLike, k: int, dtype: Any) -> NDArray[Any]:
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype=dtype), (k,)))
+_NOT_NEGATIVE = ("alpha", "l1", "mu", "weight_positive", "weight_negative")
+_LOWEST = np.array([[0.0 if name in _NOT_NEGATIVE else -np.inf] for name in LANE_NUMBERS])
+_LOWEST[LANE_NUMBERS.index("eta0")] = np.nextafter(0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,27 @@ class Lanes:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be >= 1, got {self.k!r}")
-        lowest = dict.fromkeys(("alpha", "l1", "mu", "weight_positive", "weight_negative"), 0.0)
-        for name in LANE_NUMBERS:
-            values = _per_lane(getattr(self, name), self.k, np.float64)
-            if not np.isfinite(values).all() or (values < lowest.get(name, -np.inf)).any():
-                wanted = "finite" + (" and >= 0" if name in lowest else "")
-                raise ValueError(f"{name} must be {wanted}, got {values}")
-            object.__setattr__(self, name, values)
-        if (self.eta0 <= 0).any():
-            raise ValueError(f"eta0 must be > 0, got {self.eta0}")
-        object.__setattr__(self, "target", _per_lane(self.target, self.k, np.int64))
-        if (self.target < 0).any():
+        numbers, target = np.empty((len(LANE_NUMBERS), self.k)), np.empty(self.k, dtype=np.int64)
+        for name, row in (*zip(LANE_NUMBERS, numbers, strict=True), ("target", target)):
+            row[:] = getattr(self, name)
+            object.__setattr__(self, name, row)
+        self.check()
+
+    def check(self) -> None:
+        """Refuse numbers out of range; to be called again after a change in place.
+
+        Raises
+        ------
+        ValueError
+            Naming the field, its values and what was expected.
+        """
+        numbers = np.array([getattr(self, name) for name in LANE_NUMBERS])
+        valid = np.isfinite(numbers) & (numbers >= _LOWEST)
+        if not valid.all():
+            name = LANE_NUMBERS[valid.all(axis=1).argmin()]
+            wanted = " and >= 0" if name in _NOT_NEGATIVE else " and > 0" * (name == "eta0")
+            raise ValueError(f"{name} must be finite{wanted}, got {getattr(self, name)}")
+        if self.target.min() < 0:
             raise ValueError(f"target must be >= 0, got {self.target}")
 
 

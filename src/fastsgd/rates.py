@@ -6,6 +6,7 @@ little beside an epoch.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
+from .losses import CompiledLoss, find
 from .problem import Data, Lanes, Settings
 
 __all__ = [
@@ -27,16 +29,28 @@ __all__ = [
 SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
 
 
-def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> NDArray[np.int64]:
-    """Row numbers, evenly spaced, of rows of positive weight, with about so many values at most."""
+def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> slice | NDArray[np.int64]:
+    """Evenly spaced rows of positive weight, with about so many values at most.
+
+    A slice where that says it, since a dense table then need not be copied.
+    """
     a_row = max(1, data.X.nnz // data.n) if data.sparse else data.d
     most = min(SAMPLE_ROWS, max(64, values // a_row))
     if data.sample_weight is None:
-        return np.arange(0, data.n, max(1, data.n // most))[:most]
+        step = max(1, data.n // most)
+        return slice(0, most * step, step)
     rows = np.flatnonzero(data.sample_weight)
     if len(rows) == 0:
         return np.arange(min(data.n, most))
     return rows[:: max(1, len(rows) // most)][:most]
+
+
+def _without_duplicates(X: Any) -> Any:
+    """CSR X, or a copy in which values of one place are added up."""
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 def _smoothness(data: Data, settings: Settings) -> float:
@@ -51,12 +65,14 @@ def _smoothness(data: Data, settings: Settings) -> float:
     return loss.smoothness if 0.0 < loss.smoothness < np.inf else 1.0
 
 
-def _bounded(settings: Settings) -> bool:
+@functools.lru_cache(maxsize=64)
+def _bounded(loss: str | CompiledLoss, parameter: float) -> bool:
     """Whether the slope stays below some bound, so that no run can diverge for a long row."""
-    if settings.terms.coupled:
+    terms = find(loss)
+    if terms.coupled:
         return True
     with np.errstate(over="ignore"):
-        far = settings.terms.slope(np.array([-1e8, 1e8]), np.ones(2), settings.loss_parameter)
+        far = terms.slope(np.array([-1e8, 1e8]), np.ones(2), parameter)
     return bool(np.abs(far).max() < 1e4)
 
 
@@ -88,17 +104,18 @@ def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
 
 def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
     """Curvature that a batch meets, and in an average direction."""
-    rows = sample_rows(data)
-    X = data.X[rows]
+    X = data.X[sample_rows(data)]
     with np.errstate(over="ignore", invalid="ignore"):
-        if hasattr(X, "multiply"):
-            squares = np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
+        if data.sparse:
+            X = _without_duplicates(X)
+            squared = np.square(X.data, dtype=np.float64), X.indices, X.indptr
+            squares = np.asarray(type(X)(squared, shape=X.shape).sum(axis=1)).ravel()
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
         squares += 1.0
-        mean_square = largest = float(squares.mean())
+        mean_square = largest = float(squares.sum()) / len(squares)
         noise = mean_square
-        if not _bounded(settings):
+        if not _bounded(settings.loss, settings.loss_parameter):
             noise = float((squares * (squares / mean_square)).mean())  # E |x|^4 / E |x|^2
     if not math.isfinite(noise):
         raise ValueError(
@@ -110,7 +127,7 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
         vector = np.full(data.d + 1, 1.0 / math.sqrt(data.d + 1), dtype=X.dtype)  # no cast of X
         for _ in range(10):  # power iteration on [X 1]'[X 1] / n
             scores = X @ vector[:-1] + vector[-1]
-            image = np.append(X.T @ scores, scores.sum()) / len(rows)
+            image = np.append(X.T @ scores, scores.sum()) / X.shape[0]
             size = float(np.abs(image).max())  # its square may overflow
             largest = size * float(np.linalg.norm(image / size))
             vector = image / largest
@@ -137,8 +154,13 @@ def mean_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.floa
 
 
 def _unweighted(data: Data, lanes: Lanes) -> bool:
-    unit = (lanes.weight_positive == 1.0).all() and (lanes.weight_negative == 1.0).all()
-    return data.sample_weight is None and bool(unit)
+    return data.sample_weight is None and _unit_weights(lanes)
+
+
+def _unit_weights(lanes: Lanes) -> bool:
+    """Whether no lane has class weights."""
+    others = lanes.weight_positive != 1.0, lanes.weight_negative != 1.0
+    return not any(map(np.count_nonzero, others))
 
 
 def _weight_moment(data: Data, lanes: Lanes, settings: Settings, power: int) -> NDArray[np.float64]:
@@ -149,8 +171,7 @@ def _weight_moment(data: Data, lanes: Lanes, settings: Settings, power: int) -> 
 
     powers = np.ones(data.n) if data.sample_weight is None else raised(data.sample_weight)
     total = powers.sum()
-    unit = (lanes.weight_positive == 1.0).all() and (lanes.weight_negative == 1.0).all()
-    if unit or not settings.sign_targets:
+    if _unit_weights(lanes) or not settings.sign_targets:
         return np.full(lanes.k, total)
     positive = _positive(powers, data, lanes)
     moment = raised(lanes.weight_positive) * positive
@@ -185,16 +206,24 @@ def loss_at(
         return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
 
 
-def feature_scales(data: Data) -> NDArray[np.float64]:
+def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None:
     """Root mean square of each column's non-zero values over a sample of rows, shape (d,).
 
-    Of the non-zero values, since a column that is rarely there is not a small one.
+    Of the non-zero values, since a column that is rarely there is not a small one. None if no two
+    scales can differ by more than ``ratio``, however many values are zero: counting those takes
+    most of the time.
     """
     X: Any = data.X[sample_rows(data, SAMPLE_VALUES // 8)]
-    if hasattr(X, "multiply"):
-        squares = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
-        counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
+    if data.sparse:
+        X = _without_duplicates(X)
+        squares = np.bincount(X.indices, np.square(X.data, dtype=np.float64), minlength=data.d)
     else:
         squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
+    used = squares[squares > 0.0]
+    if len(used) and X.shape[0] * used.max() <= ratio**2 * used.min():  # counts are at least 1
+        return None
+    if data.sparse:
+        counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
+    else:
         counts = np.count_nonzero(X, axis=0)
     return np.sqrt(squares / np.maximum(1, counts))

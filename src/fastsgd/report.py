@@ -78,6 +78,11 @@ class _Lines:
             self.bar.close()
 
 
+def _has_callbacks(estimator: Any) -> bool:
+    """Whether there are callbacks, or a meta-estimator that counts its fits."""
+    return bool(vars(estimator).get("_skl_callbacks")) or hasattr(estimator, "_parent_callback_ctx")
+
+
 @contextlib.contextmanager
 def listening(estimator: Any, task: Any, epochs: int, seen: Fit) -> Iterator[Callable[[], None]]:
     """Let everyone who wants to know of the epochs of ``seen`` know; gives what to call at the end.
@@ -85,9 +90,7 @@ def listening(estimator: Any, task: Any, epochs: int, seen: Fit) -> Iterator[Cal
     With ``verbose``, a line an epoch on standard output, and a progress bar on standard error if it
     takes longer.
     """
-    callbacks = None
-    if hasattr(estimator, "_init_callback_context"):
-        callbacks = _Callbacks(estimator, task, epochs)
+    callbacks = _Callbacks(estimator, task, epochs) if _has_callbacks(estimator) else None
     listeners: list[Callable[[Fit], bool | None]] = []
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)

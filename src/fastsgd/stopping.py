@@ -63,7 +63,7 @@ class Watch:
     def __init__(self, k: int, stopping: Stopping, unit: NDArray[np.float64] | float = 1.0) -> None:
         self.tol: Any = stopping.tol
         self.patience = stopping.patience
-        if self.tol is not None and stopping.validate is None and np.any(unit != 1.0):
+        if self.tol is not None and stopping.validate is None:
             self.tol = self.tol * np.minimum(1.0, unit)
         self.best, self.best_tie = np.full((2, k), np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
@@ -79,10 +79,8 @@ class Watch:
         if self.tol is None:
             stops = np.zeros(len(value), dtype=bool)
         else:
-            # a NaN is no gain
-            gains = value <= self.best - self.tol
             self.without_gain += 1
-            self.without_gain[gains] = 0
+            np.copyto(self.without_gain, 0, where=value <= self.best - self.tol)  # a NaN: no gain
             stops = self.without_gain >= self.patience
         np.copyto(self.best, value, where=better)
         return stops, better
