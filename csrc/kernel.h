@@ -8,7 +8,8 @@
  *
  * The pieces: this file has what every layout shares (context, loading, slopes, the coefficients of
  * an update, the loop over batches); row.h is one lane on dense rows, SIMD along the features;
- * lanes.h is everything else, SIMD along the lanes. Each gives a NAME(verbs).
+ * csr.h plain steps of one lane on CSR; lanes.h is everything else, SIMD along the lanes. row.h and
+ * lanes.h each give a NAME(verbs).
  */
 
 #include "vmath.h"
@@ -625,6 +626,7 @@ static REAL NAME(model)(const NAME(context) *ctx, int average, int64_t k, REAL w
 /* ------------------------------------------------------------------ the two families */
 
 #include "row.h"
+#include "csr.h"
 
 #define TILE 1
 #include "lanes.h"

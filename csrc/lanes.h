@@ -34,6 +34,11 @@ enum {
 #define UNROLL LNAME(unroll)
 #define BLOCK  LNAME(block)
 
+/* What the numbers of a feature are apart; of one lane a plane each. */
+static ALWAYS_INLINE int64_t LNAME(stride)(const fsgd_state *state) {
+    return TILE == 1 ? 1 : state->feature_stride;
+}
+
 /* The vector of lanes number i after p. */
 static ALWAYS_INLINE VEC *LNAME(at)(const REAL *p, int i) {
     return (VEC *)(uintptr_t)(p + i * PER);
@@ -210,7 +215,7 @@ static ALWAYS_INLINE void LNAME(touch_row)(NAME(context) *ctx, const LNAME(row) 
 static ALWAYS_INLINE void LNAME(dot_row)(const NAME(context) *ctx, const LNAME(row) *row, REAL *z,
                                          const fsgd_layout layout) {
     const fsgd_state *state = ctx->state;
-    const int64_t stride = state->feature_stride;
+    const int64_t stride = LNAME(stride)(state);
     const int64_t by = layout == FSGD_DENSE && ctx->backwards ? -1 : 1;
     for (int64_t tile = 0; tile < state->padded; tile += TILE) {
         const REAL *w = (const REAL *)state->w + tile;
@@ -293,7 +298,7 @@ static ALWAYS_INLINE void LNAME(add_row)(NAME(context) *ctx, const LNAME(row) *r
                                          const fsgd_layout layout, const int width) {
     fsgd_state *state = ctx->state;
     const LNAME(row) r = *row;
-    const int64_t stride = state->feature_stride, vector_stride = state->vector_stride;
+    const int64_t stride = LNAME(stride)(state), vector_stride = state->vector_stride;
     const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int direct = layout == FSGD_DENSE && width > 1;
     if (layout != FSGD_DENSE && width > 1) LNAME(touch_row)(ctx, &r, layout);
@@ -526,6 +531,9 @@ static ALWAYS_INLINE void LNAME(prefetch_ahead)(const NAME(context) *ctx, int64_
 static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
     enum { CSR_AHEAD = 4, DENSE_BYTES = 8192 };
     fsgd_state *state = ctx->state;
+#if TILE == 1
+    if (state->width == 1 && !ctx->l1) return NAME(csr_run_single)(ctx, budget);
+#endif
     const int64_t row_bytes = ctx->data->d * (int64_t)sizeof(REAL);
     const int lazy = LNAME(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
     const int64_t far = dense ? DENSE_BYTES / row_bytes + 1 : CSR_AHEAD;

@@ -143,6 +143,12 @@ static void NAME(add_losses)(NAME(context) *ctx, NAME(loss_buffer) *buffer) {
     buffer->count = 0;
 }
 
+static ALWAYS_INLINE void NAME(keep_loss)(NAME(context) *ctx, NAME(loss_buffer) *buffer, REAL z,
+                                          REAL y, REAL s) {
+    buffer->z[buffer->count] = z, buffer->y[buffer->count] = y, buffer->s[buffer->count] = s;
+    if (++buffer->count == NAME(loss_block)) NAME(add_losses)(ctx, buffer);
+}
+
 static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t stop, int64_t budget,
                                                   const int width) {
     enum { AHEAD = NAME(ring) - 1 };
@@ -174,9 +180,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
             status = NAME(nonfinite)(ctx, i);
             break;
         }
-        buffer.z[buffer.count] = z, buffer.y[buffer.count] = y, buffer.s[buffer.count] = s;
-        if (++buffer.count == NAME(loss_block)) NAME(add_losses)(ctx, &buffer);
-
+        NAME(keep_loss)(ctx, &buffer, z, y, s);
         REAL c = s * NAME(loss_slope)(loss, z, y);
         double count = 1;
         if (!(c - c == 0)) {
@@ -365,13 +369,8 @@ static ALWAYS_INLINE void NAME(commit_block)(NAME(context) *ctx, const NAME(bloc
         const double square = NAME(row_square)(ctx->data, block->row[0]) + one;
         NAME(clip)(ctx, 0, 1, fabs((double)block->c[0]) * sqrt(square), 1);
     }
-    for (int j = 0; j < block->count; ++j) {
-        buffer->z[buffer->count] = block->z[j];
-        buffer->y[buffer->count] = block->y[j];
-        buffer->s[buffer->count] = block->s[j];
-        buffer->count += block->s[j] > 0;
-        if (buffer->count == NAME(loss_block)) NAME(add_losses)(ctx, buffer);
-    }
+    for (int j = 0; j < block->count; ++j)
+        if (block->s[j] > 0) NAME(keep_loss)(ctx, buffer, block->z[j], block->y[j], block->s[j]);
     *(REAL *)state->intercept = b;
     state->scale[0] = block->last_scale;
     state->t[0] += block->ticks;
