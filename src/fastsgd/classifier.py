@@ -131,8 +131,11 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         beta in [0, 1): v = beta v + g, w = w - eta v. Exact and O(non-zeros) on CSR too.
     nesterov : bool, default=False
         w = w - eta (g + beta v) instead.
-    sampling : {"reshuffle", "once", "replacement", "sequential"}, default="reshuffle"
-        A new permutation every epoch; one permutation; independent draws; storage order.
+    sampling : {"reshuffle", "once", "replacement", "sequential", "block"}, default="reshuffle"
+        A new permutation every epoch; one permutation; independent draws; storage order; blocks of
+        neighbouring rows in random order, shuffled in pools, which memory serves faster than
+        "reshuffle" where X is larger than the caches (not for rows sorted by class: they then cost
+        epochs, see docs/sampling.md).
     decay : float, default=0.1
         Factor of "step" and "exponential".
     step_epochs : float, default=10.0
