@@ -20,10 +20,24 @@ from .schedules import SCHEDULES
 cdef int64_t CHECK_ROWS = 1 << 16  # rows of a CSR matrix checked between two looks at signals
 cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 1 ms
 cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is asked for at a time
+cdef int64_t HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
 PER_LANE = (  # arrays of a state with one number for each lane, and what they start from
     ("scale", 1.0), ("l1_total", 0.0), ("rate_factor", 1.0), ("active", 1.0), ("batch_count", 0.0),
     ("loss_sum", 0.0), ("row_count", 0.0), ("norm_sum", 0.0), ("norm_count", 0.0),
 )
+
+cdef extern from *:
+    """
+    #ifdef __linux__
+    #include <sys/mman.h>
+    static void fsgd_advise_huge(void *start, size_t bytes) {
+        madvise(start, bytes, MADV_HUGEPAGE); /* advice: no harm where it is not taken */
+    }
+    #else
+    static void fsgd_advise_huge(void *start, size_t bytes) { (void)start, (void)bytes; }
+    #endif
+    """
+    void fsgd_advise_huge(void *start, size_t nbytes)
 
 
 cdef void *pointer(array) except? NULL:
@@ -34,20 +48,26 @@ cdef fsgd_dtype dtype_code(dtype):
     return FSGD_FLOAT32 if dtype == np.float32 else FSGD_FLOAT64
 
 
+cdef _aligned(make, int64_t nbytes):
+    """Bytes that ``make`` makes, on a 64-byte boundary; large ones on huge pages, if Linux has them."""
+    cdef int64_t boundary = 64 if nbytes < HUGE_FROM else HUGE_PAGE
+    raw = make(nbytes + boundary, dtype=np.uint8)
+    start = -raw.ctypes.data % boundary
+    raw = raw[start:start + nbytes]
+    if nbytes >= HUGE_FROM:
+        fsgd_advise_huge(pointer(raw), nbytes)
+    return raw
+
+
 def aligned_zeros(shape, dtype):
     """Zeros on a 64-byte boundary; vectors that straddle cache lines cost up to 35 %."""
     count = math.prod(shape) if isinstance(shape, (list, tuple)) else int(shape)
-    itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(count * itemsize + 64, dtype=np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start:start + count * itemsize].view(dtype).reshape(shape)
+    return _aligned(np.zeros, count * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
 
 
 def aligned_copy(array):
     """The same numbers on a 64-byte boundary."""
-    raw = np.empty(array.nbytes + 64, dtype=np.uint8)
-    start = -raw.ctypes.data % 64
-    copy = raw[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = _aligned(np.empty, array.nbytes).view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
