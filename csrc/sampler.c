@@ -9,11 +9,11 @@
 #include "fastsgd.h"
 
 enum { ROUNDS = 10, STRETCH = 256 }; /* draws made at a time */
-
-_Static_assert(FSGD_POOL_ROWS % STRETCH == 0, "a pool begins a stretch of draws");
+enum { SEGMENTS = FSGD_POOL_ROWS / FSGD_BLOCK_ROWS };
 
 typedef struct {
     uint64_t seed, epoch, purpose;
+    int64_t start; /* the word that is draw 0 */
 } stream;
 
 enum { TRAINING = 0, BLOCKS = 2 }; /* 1 splits off validation rows, in Python */
@@ -41,10 +41,10 @@ static void philox_block(const stream *from, uint64_t block, uint64_t out[4]) {
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-/* Words first, ..., first + count - 1 at words[first % 4] and on; the return value. */
-static uint64_t *draw_words(const stream *from, int64_t first, int64_t count,
-                            uint64_t words[STRETCH]) {
-    const int64_t skip = first % 4;
+/* Draws t, ..., t + count - 1: the return value, which lies in words. */
+static uint64_t *draw_words(const stream *from, int64_t t, int64_t count,
+                            uint64_t words[STRETCH + 4]) {
+    const int64_t first = from->start + t, skip = first % 4;
     for (int64_t i = 0; i < skip + count; i += 4)
         philox_block(from, (uint64_t)(first / 4 + i / 4) + 1, words + i);
     return words + skip;
@@ -63,7 +63,7 @@ static void swap_down(int64_t *order, int64_t left, const uint64_t *drawn, int64
 /* Draws t, ..., t + count - 1 of a shuffle of order[0], ..., order[n - 1]. What they change places
  * with depends on no earlier draw, so it is asked for ahead. */
 static void shuffle(const stream *from, int64_t n, int64_t t, int64_t count, int64_t *order) {
-    uint64_t buffer[STRETCH], *words = draw_words(from, t, count, buffer);
+    uint64_t buffer[STRETCH + 4], *words = draw_words(from, t, count, buffer);
     for (int64_t i = 0; i < count; ++i) {
         words[i] = mul_high(words[i], (uint64_t)(n - t - i));
         __builtin_prefetch(order + words[i], 1);
@@ -72,36 +72,56 @@ static void shuffle(const stream *from, int64_t n, int64_t t, int64_t count, int
 }
 
 static void draw_rows(const stream *from, int64_t n, int64_t t, int64_t count, int64_t *order) {
-    uint64_t buffer[STRETCH], *words = draw_words(from, t, count, buffer);
+    uint64_t buffer[STRETCH + 4], *words = draw_words(from, t, count, buffer);
     for (int64_t i = 0; i < count; ++i) order[t + i] = (int64_t)mul_high(words[i], (uint64_t)n);
 }
 
-/* The first row of each block, in their order, behind the n rows. */
+/* First rows of the whole blocks, in their order, behind the n rows of order: the last blocks of
+ * the longer segments, then one of each segment by turns. */
 static void order_blocks(stream from, int64_t n, int64_t *order) {
-    const int64_t whole = n / FSGD_BLOCK_ROWS;
-    int64_t *first = order + n;
-    uint64_t buffer[STRETCH];
+    const int64_t whole = n / FSGD_BLOCK_ROWS, size = whole / SEGMENTS;
+    int64_t *block = order, *first = order + n, begin[SEGMENTS + 1], turn, b = 0;
+    uint64_t buffer[STRETCH + 4];
     from.purpose = BLOCKS;
-    for (int64_t b = 0; b <= whole; ++b) first[b] = b;
-    for (int64_t t = 0; t < whole; t += STRETCH)
-        shuffle(&from, whole, t, smaller(STRETCH, whole - t), first);
-    const int64_t turn = (int64_t)mul_high(*draw_words(&from, whole, 1, buffer), (uint64_t)n);
-    for (int64_t b = 0; b <= whole; ++b) first[b] = wrap(first[b] * FSGD_BLOCK_ROWS + turn, n);
+    for (int64_t s = 0; s <= SEGMENTS; ++s) begin[s] = s * whole / SEGMENTS;
+    for (int64_t i = 0; i < whole; ++i) block[i] = i; /* rows are laid out later */
+    for (int64_t s = 0; s < SEGMENTS; ++s) {
+        const int64_t length = begin[s + 1] - begin[s];
+        from.start = begin[s];
+        for (int64_t t = 0; t < length; t += STRETCH)
+            shuffle(&from, length, t, smaller(STRETCH, length - t), block + begin[s]);
+    }
+    from.start = whole;
+    turn = (int64_t)mul_high(*draw_words(&from, 0, 1, buffer), (uint64_t)n);
+    for (int64_t s = 0; s < SEGMENTS; ++s)
+        if (begin[s + 1] - begin[s] > size) first[b++] = block[begin[s + 1] - 1];
+    for (int64_t round = 0; round < size; ++round)
+        for (int64_t s = 0; s < SEGMENTS; ++s) first[b++] = block[begin[s] + round];
+    for (b = 0; b < whole; ++b)
+        first[b] = wrap(n % FSGD_BLOCK_ROWS + first[b] * FSGD_BLOCK_ROWS + turn, n);
+    first[whole] = turn;
 }
 
-/* Positions start, ..., stop - 1 before they are shuffled: whole blocks. */
+/* The position after the pool of position t; the first pool is the short one. */
+static int64_t pool_stop(int64_t n, int64_t t) {
+    return n - (n - 1 - t) / FSGD_POOL_ROWS * FSGD_POOL_ROWS;
+}
+
+/* Positions start, ..., stop - 1 before they are shuffled: the short block, then whole ones. */
 static void lay_out(int64_t n, int64_t start, int64_t stop, int64_t *order) {
-    for (int64_t i = start; i < stop; i += FSGD_BLOCK_ROWS) {
-        const int64_t first = order[n + i / FSGD_BLOCK_ROWS];
-        const int64_t rows = smaller(FSGD_BLOCK_ROWS, stop - i);
-        for (int64_t r = 0; r < rows; ++r) order[i + r] = wrap(first + r, n);
+    const int64_t whole = n / FSGD_BLOCK_ROWS, odd = n % FSGD_BLOCK_ROWS;
+    for (int64_t i = start; i < odd; ++i) order[i] = wrap(order[n + whole] + i, n);
+    for (int64_t i = start < odd ? odd : start; i < stop; i += FSGD_BLOCK_ROWS) {
+        const int64_t first = order[n + (i - odd) / FSGD_BLOCK_ROWS];
+        for (int64_t r = 0; r < FSGD_BLOCK_ROWS; ++r) order[i + r] = wrap(first + r, n);
     }
 }
 
 /* Draws t, ..., t + count - 1, all of one pool, of which each word makes two. */
 static void shuffle_pool(const stream *from, int64_t n, int64_t t, int64_t count, int64_t *order) {
-    uint64_t buffer[STRETCH], drawn[STRETCH];
-    const int64_t start = t - t % FSGD_POOL_ROWS, stop = smaller(start + FSGD_POOL_ROWS, n);
+    uint64_t buffer[STRETCH + 4], drawn[STRETCH];
+    const int64_t stop = pool_stop(n, t);
+    const int64_t start = stop > FSGD_POOL_ROWS ? stop - FSGD_POOL_ROWS : 0;
     if (t == start) lay_out(n, start, stop, order);
     const int64_t odd = t % 2, pairs = (odd + count + 1) / 2;
     const uint64_t *words = draw_words(from, t / 2, pairs, buffer);
@@ -116,13 +136,14 @@ static void shuffle_pool(const stream *from, int64_t n, int64_t t, int64_t count
 void fsgd_order(const fsgd_settings *settings, int64_t n, int64_t epoch, int64_t start,
                 int64_t count, int64_t *order) {
     const fsgd_sampling mode = settings->sampling;
-    const stream from = {settings->seed, mode == FSGD_ONCE ? 0 : (uint64_t)epoch, TRAINING};
+    const stream from = {settings->seed, mode == FSGD_ONCE ? 0 : (uint64_t)epoch, TRAINING, 0};
     if (start == 0 && mode == FSGD_BLOCK) order_blocks(from, n, order);
     if (start == 0 && mode != FSGD_BLOCK && mode != FSGD_REPLACEMENT)
         for (int64_t i = 0; i < n; ++i) order[i] = i;
     if (mode == FSGD_SEQUENTIAL) return;
     for (int64_t t = start, stop = start + count, draws; t < stop; t += draws) {
         draws = smaller(STRETCH - t % STRETCH, stop - t);
+        if (mode == FSGD_BLOCK) draws = smaller(draws, pool_stop(n, t) - t);
         if (mode == FSGD_REPLACEMENT)
             draw_rows(&from, n, t, draws, order);
         else if (mode == FSGD_BLOCK)

@@ -132,10 +132,10 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     nesterov : bool, default=False
         w = w - eta (g + beta v) instead.
     sampling : {"reshuffle", "once", "replacement", "sequential", "block"}, default="reshuffle"
-        A new permutation every epoch; one permutation; independent draws; storage order; blocks of
-        neighbouring rows in random order, shuffled in pools, which memory serves faster than
-        "reshuffle" where X is larger than the caches (not for rows sorted by class: they then cost
-        epochs, see docs/sampling.md).
+        A new permutation every epoch; one permutation; independent draws; storage order; pools of
+        blocks of neighbouring rows from all over the data, each shuffled: memory serves these
+        faster than "reshuffle" where X is larger than the caches, at next to no cost in loss
+        (docs/sampling.md).
     decay : float, default=0.1
         Factor of "step" and "exponential".
     step_epochs : float, default=10.0

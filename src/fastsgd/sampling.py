@@ -8,14 +8,17 @@ t:
     bounded integer below b:   floor(word * b / 2^64)
     permutation:               Fisher-Yates; for i = n-1 ... 1, swap i with a draw below i + 1
 
-"block" (CorgiPile: Xu et al., "Stochastic gradient descent without full data shuffle", SIGMOD
-2022) cuts the rows into blocks of ``BLOCK_ROWS`` neighbours, beginning at a row drawn each epoch,
-with the end joined to the start; what is left over is a short block. Whole blocks are put in random
-order, the short one comes last, and stretches of ``POOL_ROWS`` rows of that order are shuffled:
+"block" is CorgiPile (Xu et al., "Stochastic gradient descent without full data shuffle", SIGMOD
+2022) with strata. From a row on that is drawn each epoch, with the end joined to the start, rows
+are cut into a short block of n % BLOCK_ROWS rows, if that is not 0, and whole blocks of BLOCK_ROWS;
+these into S = POOL_ROWS / BLOCK_ROWS segments of neighbours, as equal as can be, and each segment
+is shuffled. Pools of POOL_ROWS rows take one block of each segment; what is left over, the short
+block and the last ones of the longer segments, makes a short pool, the first. Each is shuffled row
+by row:
 
-    block        a permutation of the n // BLOCK_ROWS whole blocks, by the words of BLOCKS
-    turn         the word of BLOCKS after those, as an integer below n
-    position i   row (turn + BLOCK_ROWS block[i // BLOCK_ROWS] + i % BLOCK_ROWS) mod n
+    segment s    blocks s whole // S to (s + 1) whole // S - 1, with whole = n // BLOCK_ROWS,
+                 permuted by the words of BLOCKS of these places
+    first row    the word of BLOCKS after those, as an integer below n
     each pool    Fisher-Yates; draw t of the epoch is a half of word t // 2 of TRAINING, the low one
                  for even t, as an integer floor(half * bound / 2^32)
 
@@ -67,21 +70,27 @@ def shuffle(positions: NDArray[np.int64], draws: NDArray[np.int64]) -> None:
 
 
 def block_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of "block": permuted blocks of neighbours, shuffled in pools."""
-    whole = n // BLOCK_ROWS
+    """The order of "block": pools of blocks from all over the rows, each shuffled."""
+    whole, short, count = n // BLOCK_ROWS, n % BLOCK_ROWS, POOL_ROWS // BLOCK_ROWS
     stream = words(seed, epoch, BLOCKS, whole + 1)
-    block = np.arange(whole + 1, dtype=np.int64)
-    shuffle(block[:whole], bounded(stream[:whole], np.arange(whole, 0, -1, dtype=np.uint64)))
-    turn = bounded(stream[whole:], np.uint64(n))
-    i = np.arange(n, dtype=np.int64)
-    rows = (turn + BLOCK_ROWS * block[i // BLOCK_ROWS] + i % BLOCK_ROWS) % n
+    segments = np.split(np.arange(whole), np.arange(1, count) * whole // count)
+    for segment in segments:
+        left = np.arange(len(segment), 0, -1, dtype=np.uint64)
+        shuffle(segment, bounded(stream[segment], left))
+    rounds = whole // count
+    left_over = [segment[-1] for segment in segments if len(segment) > rounds]
+    by_turns = [segment[i] for i in range(rounds) for segment in segments]
+    blocks = np.array(left_over + by_turns, dtype=np.int64)
+    rows = short + BLOCK_ROWS * blocks[:, None] + np.arange(BLOCK_ROWS)
+    first_row = bounded(stream[whole:], np.uint64(n))
+    rows = (first_row + np.append(np.arange(short), rows)) % n
     stream = words(seed, epoch, TRAINING, (n + 1) // 2)
     halves = np.column_stack([stream & np.uint64(0xFFFFFFFF), stream >> np.uint64(32)]).ravel()
-    for start in range(0, n, POOL_ROWS):
-        pool = rows[start : start + POOL_ROWS]
-        left = np.arange(len(pool), 0, -1, dtype=np.uint64)
-        draws = halves[start : start + len(pool)] * left >> np.uint64(32)
-        shuffle(pool, draws.astype(np.int64))
+    for start in range(n % POOL_ROWS - POOL_ROWS, n, POOL_ROWS):
+        pool = np.s_[max(0, start) : start + POOL_ROWS]
+        left = np.arange(len(rows[pool]), 0, -1, dtype=np.uint64)
+        draws = halves[pool][: len(left)] * left >> np.uint64(32)
+        shuffle(rows[pool], draws.astype(np.int64))
     return rows
 
 
@@ -92,7 +101,7 @@ def order(mode: str, n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     ----------
     mode : {"reshuffle", "once", "replacement", "sequential", "block"}
         A new permutation every epoch; the permutation of epoch 0 every epoch; n independent uniform
-        draws; storage order; blocks of neighbours in random order, shuffled in pools.
+        draws; storage order; pools of blocks of neighbours from all over the rows, each shuffled.
     n : int
         Number of rows, below 2**32.
     seed, epoch : int
