@@ -269,8 +269,8 @@ int fsgd_isa_supported(const char *isa);
 extern const fsgd_loss_info fsgd_losses[FSGD_N_LOSSES];
 
 /* sampler.c: draws `start` to `start + count` of an epoch's order, n rows; order: (n), for
- * FSGD_BLOCK (n + n / FSGD_BLOCK_ROWS + 1). A permutation is made in place from its first draw on,
- * so calls must cover 0 to n without gaps. */
+ * FSGD_BLOCK (n + n / FSGD_BLOCK_ROWS + 1), first rows of the blocks behind n. A permutation is
+ * made in place from its first draw on, so calls must cover 0 to n without gaps. */
 void fsgd_order(const fsgd_settings *settings, int64_t n, int64_t epoch, int64_t start,
                 int64_t count, int64_t *order);
 

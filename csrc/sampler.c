@@ -76,30 +76,34 @@ static void draw_rows(const stream *from, int64_t n, int64_t t, int64_t count, i
     for (int64_t i = 0; i < count; ++i) order[t + i] = (int64_t)mul_high(words[i], (uint64_t)n);
 }
 
-/* First rows of the whole blocks, in their order, behind the n rows of order: the last blocks of
- * the longer segments, then one of each segment by turns. */
-static void order_blocks(stream from, int64_t n, int64_t *order) {
-    const int64_t whole = n / FSGD_BLOCK_ROWS, size = whole / SEGMENTS;
-    int64_t *block = order, *first = order + n, begin[SEGMENTS + 1], turn, b = 0;
-    uint64_t buffer[STRETCH + 4];
-    from.purpose = BLOCKS;
-    for (int64_t s = 0; s <= SEGMENTS; ++s) begin[s] = s * whole / SEGMENTS;
-    for (int64_t i = 0; i < whole; ++i) block[i] = i; /* rows are laid out later */
+/* Shuffle each segment s of blocks, block[begin[s]], ..., block[begin[s + 1] - 1]. */
+static void shuffle_segments(stream from, const int64_t begin[SEGMENTS + 1], int64_t *block) {
     for (int64_t s = 0; s < SEGMENTS; ++s) {
         const int64_t length = begin[s + 1] - begin[s];
         from.start = begin[s];
         for (int64_t t = 0; t < length; t += STRETCH)
             shuffle(&from, length, t, smaller(STRETCH, length - t), block + begin[s]);
     }
-    from.start = whole;
-    turn = (int64_t)mul_high(*draw_words(&from, 0, 1, buffer), (uint64_t)n);
+}
+
+/* First rows of the whole blocks, in their order, behind the n rows of order: the last blocks of
+ * the longer segments, then one of each segment by turns. */
+static void order_blocks(stream from, int64_t n, int64_t *order) {
+    const int64_t whole = n / FSGD_BLOCK_ROWS, rounds = whole / SEGMENTS;
+    int64_t *block = order, *first = order + n, begin[SEGMENTS + 1], b = 0; /* block: for now */
+    uint64_t buffer[STRETCH + 4];
+    from.purpose = BLOCKS;
+    for (int64_t i = 0; i < whole; ++i) block[i] = i;
+    for (int64_t s = 0; s <= SEGMENTS; ++s) begin[s] = s * whole / SEGMENTS;
+    shuffle_segments(from, begin, block);
     for (int64_t s = 0; s < SEGMENTS; ++s)
-        if (begin[s + 1] - begin[s] > size) first[b++] = block[begin[s + 1] - 1];
-    for (int64_t round = 0; round < size; ++round)
-        for (int64_t s = 0; s < SEGMENTS; ++s) first[b++] = block[begin[s] + round];
+        if (begin[s + 1] - begin[s] > rounds) first[b++] = block[begin[s + 1] - 1];
+    for (int64_t i = 0; i < rounds; ++i)
+        for (int64_t s = 0; s < SEGMENTS; ++s) first[b++] = block[begin[s] + i];
+    from.start = whole;
+    first[whole] = (int64_t)mul_high(*draw_words(&from, 0, 1, buffer), (uint64_t)n);
     for (b = 0; b < whole; ++b)
-        first[b] = wrap(n % FSGD_BLOCK_ROWS + first[b] * FSGD_BLOCK_ROWS + turn, n);
-    first[whole] = turn;
+        first[b] = wrap(n % FSGD_BLOCK_ROWS + first[b] * FSGD_BLOCK_ROWS + first[whole], n);
 }
 
 /* The position after the pool of position t; the first pool is the short one. */
