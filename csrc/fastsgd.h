@@ -74,7 +74,15 @@ typedef struct {
  */
 typedef enum { FSGD_GRADIENT, FSGD_PA1, FSGD_PA2 } fsgd_step;
 
-typedef enum { FSGD_RESHUFFLE, FSGD_ONCE, FSGD_REPLACEMENT, FSGD_SEQUENTIAL } fsgd_sampling;
+typedef enum {
+    FSGD_RESHUFFLE,
+    FSGD_ONCE,
+    FSGD_REPLACEMENT,
+    FSGD_SEQUENTIAL,
+    FSGD_BLOCK
+} fsgd_sampling;
+
+enum { FSGD_BLOCK_ROWS = 32, FSGD_POOL_ROWS = 1024 }; /* of FSGD_BLOCK */
 
 typedef enum {
     FSGD_CONSTANT,
@@ -259,8 +267,9 @@ int fsgd_isa_supported(const char *isa);
 /* loss.c */
 extern const fsgd_loss_info fsgd_losses[FSGD_N_LOSSES];
 
-/* sampler.c: draws `start` to `start + count` of an epoch's order, n rows; order: (n). A
- * permutation is made in place from its first draw on, so calls must cover 0 to n without gaps. */
+/* sampler.c: draws `start` to `start + count` of an epoch's order, n rows; order: (n), for
+ * FSGD_BLOCK (n + n / FSGD_BLOCK_ROWS + 1), first rows of the blocks behind n. A permutation is
+ * made in place from its first draw on, so calls must cover 0 to n without gaps. */
 void fsgd_order(const fsgd_settings *settings, int64_t n, int64_t epoch, int64_t start,
                 int64_t count, int64_t *order);
 

@@ -35,6 +35,7 @@ from fastsgd import SGDRegressor, _core, reference, solver
 from fastsgd.exceptions import DivergenceError
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import Schedule
 
 WIDTHS = ({}, {"momentum": 0.9}, {"average": 3}, {"momentum": 0.8, "nesterov": True, "average": 3})
@@ -493,7 +494,7 @@ def problems(draw):
         nesterov=draw(st.booleans()),
         average=draw(st.integers(0, 20)),
         fit_intercept=draw(st.booleans()),
-        sampling=draw(st.sampled_from(("reshuffle", "once", "replacement", "sequential"))),
+        sampling=draw(st.sampled_from(SAMPLINGS)),
         seed=draw(st.integers(0, 2**64 - 1)),
         schedule=Schedule(
             draw(st.sampled_from(("constant", "inverse", "cosine"))), total_epochs=4.0

@@ -9,10 +9,19 @@ from scipy.stats import chisquare
 
 from fastsgd import _core, sampling
 from fastsgd.problem import Settings
-from fastsgd.sampling import SAMPLINGS, TRAINING, VALIDATION, words
+from fastsgd.sampling import (
+    BLOCK_ROWS,
+    BLOCKS,
+    POOL_ROWS,
+    SAMPLINGS,
+    TRAINING,
+    VALIDATION,
+    words,
+)
 
 SEEDS = (0, 1, 2**32 + 5, 2**64 - 1)
 EPOCHS = (0, 1, 7, 2**33)
+PURPOSES = (TRAINING, VALIDATION, BLOCKS)
 MASK = 2**64 - 1
 
 
@@ -37,7 +46,7 @@ def test_philox_of_this_file_is_philox():
     assert [f"{word:016x}" for word in philox([0] * 4, [0] * 2)] == answer.split()
 
 
-@pytest.mark.parametrize("purpose", (TRAINING, VALIDATION))
+@pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("epoch", EPOCHS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_words_are_philox_keyed_by_seed(seed, epoch, purpose):
@@ -50,7 +59,7 @@ def test_words_are_philox_keyed_by_seed(seed, epoch, purpose):
 
 def test_streams_share_no_words():
     """Other seed, epoch or purpose, other words: training order and validation split differ."""
-    keys = itertools.product(SEEDS, EPOCHS, (TRAINING, VALIDATION))
+    keys = itertools.product(SEEDS, EPOCHS, PURPOSES)
     streams = [words(*key, 1000) for key in keys]
     assert len(np.unique(np.concatenate(streams))) == 1000 * len(streams)
 
@@ -73,14 +82,19 @@ def test_core_order_is_that_of_python(mode):
 
 @pytest.mark.parametrize("mode", SAMPLINGS)
 def test_core_order_of_many_rows(mode):
-    core = core_order(mode, 100_003, 2**63 + 9, 3)
-    assert np.array_equal(core, sampling.order(mode, 100_003, 2**63 + 9, 3))
+    """At the edges of blocks and pools, and some more."""
+    sizes = (POOL_ROWS, POOL_ROWS + BLOCK_ROWS, 2 * POOL_ROWS)
+    edges = [size + more for size in sizes for more in (-1, 0, 1)]
+    for n in (*edges, 100_003):
+        core = core_order(mode, n, 2**63 + 9, 3)
+        assert np.array_equal(core, sampling.order(mode, n, 2**63 + 9, 3)), n
 
 
 @pytest.mark.parametrize("mode", SAMPLINGS)
 def test_chunks_make_no_difference(mode):
-    """An order drawn in stretches, ending inside blocks of four words too, is the same order."""
-    for n, step in itertools.product((1, 2, 5, 64, 70, 1001), (1, 2, 3, 4, 5, 63, 500)):
+    """An order drawn in stretches, ending inside words, blocks and pools too, is the same order."""
+    sizes = (1, 2, 5, 64, 70, 1001, 2 * POOL_ROWS + 37)
+    for n, step in itertools.product(sizes, (1, 2, 3, 4, 5, 63, 500)):
         whole, parts = (core_order(mode, n, 11, 2, c) for c in ((), range(0, n, step)))
         assert np.array_equal(whole, parts), (n, step)
 
@@ -117,16 +131,61 @@ def test_draws_with_replacement_are_uniform():
 
 
 @pytest.mark.parametrize("vary", ("epoch", "seed"))
-def test_permutations_are_uniform(vary):
+@pytest.mark.parametrize("mode", ("reshuffle", "block"))
+def test_permutations_are_uniform(mode, vary):
     """chi^2 of 24,000 shuffles over the 24 permutations of four rows, by epoch and by seed."""
     keys = [(0, i) if vary == "epoch" else (i, 0) for i in range(24_000)]
-    settings = SimpleNamespace(sampling="reshuffle", seed=0)
+    settings = SimpleNamespace(sampling=mode, seed=0)
     orders = []
     for settings.seed, epoch in keys:
         orders.append(_core.order(settings, 4, epoch))
     _, counts = np.unique(np.array(orders) @ [64, 16, 4, 1], return_counts=True)
     assert len(counts) == 24
     assert chisquare(counts).pvalue > 0.01
+
+
+def pools_of(order):
+    """Row numbers of each pool, sorted; the first pool is the short one."""
+    n = len(order)
+    return [np.sort(part) for part in np.split(order, range(n % POOL_ROWS, n, POOL_ROWS))]
+
+
+@pytest.mark.parametrize("n", (20 * POOL_ROWS, 20 * POOL_ROWS + 5, 20 * POOL_ROWS + 997))
+def test_pools_are_of_blocks(n):
+    """Runs of whole blocks of neighbours, but for the short one and one cut by the end of rows."""
+    runs = [
+        np.split(pool, np.flatnonzero(np.diff(pool) != 1) + 1)
+        for pool in pools_of(core_order("block", n, 3, 4))
+    ]
+    assert sum(len(run) % BLOCK_ROWS > 0 for pool in runs for run in pool) <= 3
+    assert all(len(pool) > 24 for pool in runs[1:])  # of 32 blocks, some of them neighbours
+
+
+@pytest.mark.parametrize("n", (20 * POOL_ROWS + 5, 1000 * POOL_ROWS + 997))
+@pytest.mark.parametrize("part", (0.1, 0.5, 0.75))
+def test_every_pool_has_its_part_of_every_stretch_of_rows(part, n):
+    """To within the blocks at its ends: so rows sorted by class cost little."""
+    for pool in pools_of(core_order("block", n, 3, 4))[1:]:
+        assert abs(np.sum(pool < part * n) - part * POOL_ROWS) <= 2 * BLOCK_ROWS
+
+
+def test_pools_are_shuffled():
+    """Within a pool the place of a row says nothing about its number."""
+    order = core_order("block", 20 * POOL_ROWS, 3, 4).reshape(20, POOL_ROWS)
+    place = np.argsort(np.argsort(order, axis=1), axis=1)
+    correlations = [np.corrcoef(row, np.arange(POOL_ROWS))[0, 1] for row in place]
+    assert np.abs(correlations).max() < 5.0 / np.sqrt(POOL_ROWS)
+    pairs = np.diff(order, axis=1) == 1
+    assert pairs.mean() < 0.01  # neighbours are apart
+
+
+@pytest.mark.parametrize("row", (0, 700, 2 * POOL_ROWS + 36))
+def test_blocks_put_every_row_everywhere(row):
+    """chi^2 of the place of a row in 2,000 epochs, the last and the short block's included."""
+    n = 2 * POOL_ROWS + 37
+    places = [int(np.flatnonzero(core_order("block", n, 1, e) == row)[0]) for e in range(2000)]
+    bins = np.histogram(places, bins=20, range=(0, n))
+    assert chisquare(bins[0], np.diff(bins[1]) * 2000 / n).pvalue > 0.01
 
 
 def test_unknown_sampling_is_refused():

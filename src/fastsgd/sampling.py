@@ -8,6 +8,20 @@ t:
     bounded integer below b:   floor(word * b / 2^64)
     permutation:               Fisher-Yates; for i = n-1 ... 1, swap i with a draw below i + 1
 
+"block" is CorgiPile (Xu et al., "Stochastic gradient descent without full data shuffle", SIGMOD
+2022) with strata. From a row on that is drawn each epoch, with the end joined to the start, rows
+are cut into a short block of n % BLOCK_ROWS rows, if that is not 0, and whole blocks of BLOCK_ROWS;
+these into S = POOL_ROWS / BLOCK_ROWS segments of neighbours, as equal as can be, and each segment
+is shuffled. Pools of POOL_ROWS rows take one block of each segment; what is left over, the short
+block and the last ones of the longer segments, makes a short pool, the first. Each is shuffled row
+by row:
+
+    segment s    blocks s whole // S to (s + 1) whole // S - 1, with whole = n // BLOCK_ROWS,
+                 permuted by the words of BLOCKS of these places
+    first row    the word of BLOCKS after those, as an integer below n
+    each pool    Fisher-Yates; draw t of the epoch is a half of word t // 2 of TRAINING, the low one
+                 for even t, as an integer floor(half * bound / 2^32)
+
 ``csrc/sampler.c`` computes the same numbers; tests compare them word by word.
 """
 
@@ -16,11 +30,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLINGS: tuple[str, ...] = ("reshuffle", "once", "replacement", "sequential")
+SAMPLINGS: tuple[str, ...] = ("reshuffle", "once", "replacement", "sequential", "block")
 """Sampling modes, in the order of ``fsgd_sampling`` in csrc/fastsgd.h."""
 
-TRAINING, VALIDATION = 0, 1
+TRAINING, VALIDATION, BLOCKS = 0, 1, 2
 """Purposes: streams that never share a word."""
+
+BLOCK_ROWS, POOL_ROWS = 32, 1024
+"""Of "block", as in csrc/fastsgd.h; docs/sampling.md has the measurements."""
 
 
 def words(seed: int, epoch: int, purpose: int, count: int) -> NDArray[np.uint64]:
@@ -46,14 +63,45 @@ def bounded(words: NDArray[np.uint64], bound: NDArray[np.uint64]) -> NDArray[np.
     return ((high * bound + ((low * bound) >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
 
 
+def shuffle(positions: NDArray[np.int64], draws: NDArray[np.int64]) -> None:
+    """Fisher-Yates in place; draw t is below len(positions) - t."""
+    for last, drawn in zip(range(len(positions) - 1, 0, -1), draws.tolist(), strict=False):
+        positions[last], positions[drawn] = positions[drawn], positions[last]
+
+
+def block_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of "block": pools of blocks from all over the rows, each shuffled."""
+    whole, short, count = n // BLOCK_ROWS, n % BLOCK_ROWS, POOL_ROWS // BLOCK_ROWS
+    stream = words(seed, epoch, BLOCKS, whole + 1)
+    segments = np.split(np.arange(whole), np.arange(1, count) * whole // count)
+    for segment in segments:
+        left = np.arange(len(segment), 0, -1, dtype=np.uint64)
+        shuffle(segment, bounded(stream[segment], left))
+    rounds = whole // count
+    left_over = [segment[-1] for segment in segments if len(segment) > rounds]
+    by_turns = [segment[i] for i in range(rounds) for segment in segments]
+    blocks = np.array(left_over + by_turns, dtype=np.int64)
+    rows = short + BLOCK_ROWS * blocks[:, None] + np.arange(BLOCK_ROWS)
+    first_row = bounded(stream[whole:], np.uint64(n))
+    rows = (first_row + np.append(np.arange(short), rows)) % n
+    stream = words(seed, epoch, TRAINING, (n + 1) // 2)
+    halves = np.column_stack([stream & np.uint64(0xFFFFFFFF), stream >> np.uint64(32)]).ravel()
+    for start in range(n % POOL_ROWS - POOL_ROWS, n, POOL_ROWS):
+        pool = np.s_[max(0, start) : start + POOL_ROWS]
+        left = np.arange(len(rows[pool]), 0, -1, dtype=np.uint64)
+        draws = halves[pool][: len(left)] * left >> np.uint64(32)
+        shuffle(rows[pool], draws.astype(np.int64))
+    return rows
+
+
 def order(mode: str, n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Row numbers in the order in which an epoch visits them.
 
     Parameters
     ----------
-    mode : {"reshuffle", "once", "replacement", "sequential"}
+    mode : {"reshuffle", "once", "replacement", "sequential", "block"}
         A new permutation every epoch; the permutation of epoch 0 every epoch; n independent uniform
-        draws; storage order.
+        draws; storage order; pools of blocks of neighbours from all over the rows, each shuffled.
     n : int
         Number of rows, below 2**32.
     seed, epoch : int
@@ -66,17 +114,17 @@ def order(mode: str, n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     Raises
     ------
     ValueError
-        If ``mode`` is none of the four.
+        If ``mode`` is none of them.
     """
     if mode not in SAMPLINGS:
         raise ValueError(f"sampling must be one of {SAMPLINGS}, got {mode!r}")
     if mode == "sequential":
         return np.arange(n, dtype=np.int64)
+    if mode == "block":
+        return block_order(n, seed, epoch)
     stream = words(seed, 0 if mode == "once" else epoch, TRAINING, n)
     if mode == "replacement":
         return bounded(stream, np.uint64(n))
     positions = np.arange(n, dtype=np.int64)
-    draws = bounded(stream[: n - 1], np.arange(n, 1, -1, dtype=np.uint64))
-    for i, j in zip(range(n - 1, 0, -1), draws.tolist(), strict=True):
-        positions[i], positions[j] = positions[j], positions[i]
+    shuffle(positions, bounded(stream, np.arange(n, 0, -1, dtype=np.uint64)))
     return positions
