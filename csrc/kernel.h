@@ -13,6 +13,7 @@
 
 #include "vmath.h"
 #include "loss.h"
+#include "convert.h"
 
 enum {
     NAME(max_width) = 3,
@@ -159,9 +160,13 @@ static void NAME(close)(NAME(context) *ctx) { free(ctx->block); }
 
 /* ------------------------------------------------------------------ rows */
 
-/* Copy dense row i into `to` (row_stride), whose padding is zero already. */
+/* Copy dense row i into `to` (row_stride), whose padding is zero already, as features in REAL. */
 static inline void NAME(load_row)(const NAME(context) *ctx, int64_t i, REAL *restrict to) {
     const int64_t d = ctx->data->d;
+    if (!NAME(is_plain)(ctx->data)) {
+        NAME(convert_row)(ctx->data, i, to);
+        return;
+    }
     const REAL *from = (const REAL *)ctx->data->x + i * d;
     int64_t j = 0;
     for (; j + 16 <= d; j += 16) memcpy(to + j, from + j, 16 * sizeof(REAL));
@@ -189,8 +194,8 @@ static ALWAYS_INLINE void NAME(prefetch_targets)(const NAME(context) *ctx, int64
 }
 
 static ALWAYS_INLINE void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i) {
-    const int64_t d = ctx->data->d;
-    NAME(prefetch)((const REAL *)ctx->data->x + i * d, d * (int64_t)sizeof(REAL));
+    const int64_t bytes = ctx->data->d * NAME(stored_bytes)(ctx->data);
+    NAME(prefetch)((const char *)ctx->data->x + i * bytes, bytes);
     NAME(prefetch_targets)(ctx, i);
 }
 
@@ -200,8 +205,23 @@ static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {
 
 /* ------------------------------------------------------------------ targets and slopes */
 
+/* |x|^2 of a dense row that is not plain */
+static double NAME(converted_square)(const fsgd_data *data, const void *row) {
+    double sum = 0;
+#define CALL(STORED, SCALED)                                                                       \
+    for (int64_t j = 0; j < data->d; ++j) {                                                        \
+        const double x = (double)NAME(feature)(data, row, j, STORED, SCALED);                      \
+        sum += x * x;                                                                              \
+    }
+    BY_STORED(CALL)
+#undef CALL
+    return sum;
+}
+
 /* |x|^2 of row i */
 static double NAME(row_square)(const fsgd_data *data, int64_t i) {
+    if (data->layout == FSGD_DENSE && !NAME(is_plain)(data))
+        return NAME(converted_square)(data, NAME(stored_row)(data, i));
     int64_t begin = i * data->d, end = begin + data->d;
     double sum = 0;
     if (data->layout == FSGD_CSR32)

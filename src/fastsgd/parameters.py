@@ -322,7 +322,7 @@ def rates_of(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> tu
 def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:
     """What a state is made for: one that was made for something else does not fit."""
     optimiser = settings.width, settings.average, settings.batch_size > 1, bool(lanes.l1.any())
-    return (data.X.dtype.str, data.d, lanes.k, *optimiser)
+    return (data.dtype.str, data.d, lanes.k, *optimiser)
 
 
 def state_of(

@@ -89,7 +89,7 @@ def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
 def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
     """Curvature that a batch meets, and in an average direction."""
     rows = sample_rows(data)
-    X = data.X[rows]
+    X = data.rows(rows, data.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         if hasattr(X, "multiply"):
             squares = np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
@@ -180,7 +180,7 @@ def loss_at(
     y = reference.targets(data, lanes, settings, rows)
     s = reference.sample_weights(data, lanes, settings, y, rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        z = np.asarray(data.X[rows] @ coef.T, dtype=np.float64) + intercept
+        z = np.asarray(data.rows(rows, data.dtype) @ coef.T, dtype=np.float64) + intercept
         value = settings.terms.value(z, y, settings.loss_parameter)
         return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
 
@@ -190,7 +190,7 @@ def feature_scales(data: Data) -> NDArray[np.float64]:
 
     Of the non-zero values, since a column that is rarely there is not a small one.
     """
-    X: Any = data.X[sample_rows(data, SAMPLE_VALUES // 8)]
+    X: Any = data.rows(sample_rows(data, SAMPLE_VALUES // 8), data.dtype)
     if hasattr(X, "multiply"):
         squares = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
         counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
