@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import assert_all_finite
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _core
@@ -34,12 +33,15 @@ from .parameters import (
     state_key,
     state_of,
 )
-from .problem import Data, Lanes, Settings
+from .problem import STORED, Data, Lanes, Settings, blocks, computed_in
 from .rates import feature_scales
 from .report import CallbackSupportMixin, listening
 from .solver import Fit, Stopping, fit
 from .stopping import ADAPTIVE_FLOOR
-from .validation import LaneScore, ModelScore, hold_out, split
+from .validation import LaneScore, ModelScore, hold_out, products, split
+
+IN_PLACE = tuple(dtype.type for dtype in STORED)
+"""What dense X is read in place from; anything else is converted to the first of them."""
 
 FLOATS = (np.float64, np.float32)
 
@@ -87,7 +89,7 @@ def blame_input(estimator: Any, X: Any) -> Iterator[None]:
     try:
         yield
     except ValueError:
-        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+        check_finite(estimator, X)
         raise
 
 
@@ -102,6 +104,13 @@ def check_structure(X: Any) -> None:
     """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
     if sp.issparse(X):
         _core.check_structure(X)
+
+
+def check_finite(estimator: Any, X: Any, name: str = "X") -> None:
+    """Refuse NaN and infinity; dense X block by block, since the check may need copies."""
+    names = {"estimator_name": type(estimator).__name__, "input_name": name}
+    for part in [X] if sp.issparse(X) else (X[rows] for rows in blocks(X)):
+        assert_all_finite(part, **names)
 
 
 def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
@@ -195,7 +204,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             "reset": reset,
             "accept_sparse": "csr",
             "accept_large_sparse": True,
-            "dtype": FLOATS,
+            "dtype": FLOATS if sp.issparse(X) else IN_PLACE,
             "order": "C",
             "ensure_all_finite": False,  # of X: the scores tell, see blame_input
         }
@@ -226,11 +235,12 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         check_numbers("sample_weight", sample_weight)
         if getattr(np.asarray(sample_weight).dtype, "kind", "") == "c":
             raise ValueError("Complex data not supported: sample_weight must be real")
+        dtype = computed_in(X)
         try:
-            weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            weight = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
         except OverflowError as error:
             raise ValueError(f"sample_weight: {error}: too large a number") from None
-        lowest, highest = np.finfo(X.dtype).tiny, np.sqrt(np.finfo(X.dtype).max)
+        lowest, highest = np.finfo(dtype).tiny, np.sqrt(np.finfo(dtype).max)
         if not lowest <= weight.max() <= highest:
             raise ValueError(
                 f"sample_weight must have its largest value in [{lowest:.3g}, {highest:.3g}], got "
@@ -363,11 +373,11 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         )
         weight = None if task.weight is None else task.weight[rows]
         validate = self._validator(task, task.X[rows], task.y[rows], task.user_y[rows], weight)
-        return hold_out(task.weight, rows, task.X.shape[0], task.X.dtype), validate
+        return hold_out(task.weight, rows, task.X.shape[0], computed_in(task.X)), validate
 
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
         """The score of a model (K, d) and (K,) on validation rows."""
-        assert_all_finite(X, estimator_name=type(self).__name__, input_name="X_val")
+        check_finite(self, X, "X_val")
         if self.scoring is not None:
             return ModelScore(self, X, user_y, weight)
         loss = None
@@ -380,7 +390,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
         unseen = any(weight is not None and not weight.all() for weight in weights)
         if unseen or settings.sampling == "replacement":
-            assert_all_finite(data.X, estimator_name=type(self).__name__, input_name="X")
+            check_finite(self, data.X)
 
     def _warn_of_scales(self, data: Data) -> None:
         """Warn when columns differ in scale by more than any one learning rate can bridge."""
@@ -502,17 +512,18 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         check_is_fitted(self)
         check_structure(X)
         check_numbers("X", X)
+        options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
+        options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
         try:
-            X = validate_data(
-                self, X, reset=False, accept_sparse="csr", accept_large_sparse=True, dtype=FLOATS
-            )
+            X = validate_data(self, X, reset=False, ensure_all_finite=False, **options)
         except OverflowError as error:
             raise ValueError(f"X: {error}") from None
+        check_finite(self, X)
         coef = self.coef_
         if sp.issparse(coef) and coef.ndim == 1:  # some SciPys transpose and reshape no such array
             coef = sp.csr_array(coef.toarray()[None])
         coef = coef if sp.issparse(coef) else np.atleast_2d(coef)
-        return safe_sparse_dot(X, coef.T, dense_output=True)
+        return products(X, coef)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

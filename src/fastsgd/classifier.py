@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import (
 from .base import BaseSGD, all_or_nothing, keep_parameters
 from .losses import LOSSES, CompiledLoss
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .problem import computed_in
 from .validation import accuracies
 
 CLASSIFICATION_LOSSES = [
@@ -310,7 +311,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     ) -> Task:
         """Lanes: the one of class 1 in a binary problem, else one for each class or label."""
         k = len(self.classes_)
-        encoded = self._encode(y, X.dtype, known=not partial)
+        encoded = self._encode(y, computed_in(X), known=not partial)
         labels, targets = np.arange(k, dtype=np.float64), np.zeros(k, dtype=np.int64)
         if self._multilabel:
             labels, targets = np.ones(k), np.arange(k)
@@ -433,7 +434,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
             y_val = self._labels(y_val)
-            validation = X_val, self._encode(y_val, X.dtype, "y_val"), y_val
+            validation = X_val, self._encode(y_val, computed_in(X), "y_val"), y_val
         self._solve(task, (coef_init, intercept_init), resume=resume, validation=validation)
         return self
 

@@ -10,11 +10,12 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import safe_sparse_dot
 
 from .base import BaseSGD, all_or_nothing, keep_parameters
 from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, Task, check_parameters
+from .problem import computed_in
 from .schedules import Schedule
+from .validation import products
 
 
 class SGDOneClassSVM(OutlierMixin, BaseSGD):
@@ -126,7 +127,7 @@ on_divergence, certificate
         return np.atleast_2d(coef), 1 - np.atleast_1d(attributes["offset_"])
 
     def _task(self, X: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
-        ones = np.ones(X.shape[0], dtype=X.dtype)
+        ones = np.ones(X.shape[0], dtype=computed_in(X))
         return Task(
             X,
             ones,
@@ -141,7 +142,7 @@ on_divergence, certificate
 
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
         def score(coef: Any, intercept: Any) -> float:
-            z = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
+            z = products(X, coef) + intercept
             hinge = np.average(np.maximum(0.0, 1.0 - z[:, 0]), weights=weight)
             penalty = 0.5 * np.square(coef, dtype=np.float64).sum() + intercept[0]
             return -float(hinge + self.nu * penalty)

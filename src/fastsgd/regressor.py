@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .base import BaseSGD, all_or_nothing, keep_parameters
 from .losses import LOSSES, CompiledLoss
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .problem import computed_in
 from .validation import determinations
 
 REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]
@@ -120,7 +121,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
         return y.astype(dtype, copy=False)
 
     def _task(self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
-        y = self._targets(y, X.dtype)
+        y = self._targets(y, computed_in(X))
         k = 1 if y.ndim == 1 else y.shape[1]
         return Task(
             X,
@@ -170,7 +171,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
         validation = None
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
-            y_val = self._targets(y_val, X.dtype)
+            y_val = self._targets(y_val, computed_in(X))
             if y_val.shape[1:] != task.y.shape[1:]:
                 raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
             validation = X_val, y_val, y_val

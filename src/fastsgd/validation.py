@@ -8,11 +8,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils.extmath import safe_sparse_dot
 
+from .problem import blocks, computed_in
+
 Array = NDArray[np.floating]
+
+
+def products(X: Any, coef: Any) -> Array:
+    """X coef', shape (n, K); an X that is computed in another dtype is converted block by block."""
+    if issparse(X) or X.dtype == computed_in(X):
+        return safe_sparse_dot(X, coef.T, dense_output=True)
+    dtype = np.result_type(computed_in(X), coef.dtype)
+    out = np.empty((X.shape[0], coef.shape[0]), dtype=dtype)
+    for rows in blocks(X):
+        out[rows] = safe_sparse_dot(X[rows].astype(dtype), coef.T, dense_output=True)
+    return out
 
 
 def split(
@@ -75,7 +89,7 @@ class LaneScore:
         self.loss, self.tie = loss, None
 
     def __call__(self, coef: Array, intercept: Array) -> Any:
-        scores = safe_sparse_dot(self.X, coef.T, dense_output=True) + intercept
+        scores = products(self.X, coef) + intercept
         if self.loss is not None:
             values = self.loss(scores.astype(np.float64), np.where(self.y, 1.0, -1.0))
             self.tie = np.average(values, axis=0, weights=self.weight)
