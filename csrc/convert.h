@@ -66,21 +66,27 @@ static ALWAYS_INLINE const void *NAME(stored_row)(const fsgd_data *data, int64_t
     return (const char *)data->x + i * data->d * NAME(stored_bytes)(data);
 }
 
-/* Whether dense rows can be used as they lie. */
+/* Whether dense rows can be used as they lie; if not, BY_STORED has a case for them. */
 static ALWAYS_INLINE int NAME(is_plain)(const fsgd_data *data) {
     return data->stored == FSGD_REAL && !data->scale;
 }
 
 /* Call a body with the stored type, and whether there is a scale, as constants. */
+#if REAL_BYTES == 4
 #define BY_STORED(CALL)                                                                            \
     switch (data->stored * 2 + (data->scale != NULL)) {                                            \
     case FSGD_UINT8 * 2: CALL(FSGD_UINT8, 0); break;                                               \
     case FSGD_UINT8 * 2 + 1: CALL(FSGD_UINT8, 1); break;                                           \
     case FSGD_FLOAT16 * 2: CALL(FSGD_FLOAT16, 0); break;                                           \
     case FSGD_FLOAT16 * 2 + 1: CALL(FSGD_FLOAT16, 1); break;                                       \
-    case FSGD_REAL * 2: CALL(FSGD_REAL, 0); break;                                                 \
     default: CALL(FSGD_REAL, 1);                                                                   \
     }
+#else
+#define BY_STORED(CALL)                                                                            \
+    {                                                                                              \
+        CALL(FSGD_REAL, 1);                                                                        \
+    }
+#endif
 
 /* Features j to j + 16 of a row. */
 static ALWAYS_INLINE void NAME(convert_block)(const fsgd_data *data, const void *row, int64_t j,
@@ -112,8 +118,10 @@ static ALWAYS_INLINE void NAME(convert)(const fsgd_data *data, const void *row, 
         for (; j < d; ++j) to[j] = NAME(feature)(data, row, j, stored, scaled);
 }
 
-/* The features of dense row i, stored in another type or scaled, into `to` (d). */
-static void NAME(convert_row)(const fsgd_data *data, int64_t i, REAL *restrict to) {
+/* The features of dense row i, which is not plain, into `to` (d). A call, so that nothing of it
+ * burdens the loops over plain rows. */
+static __attribute__((noinline)) void NAME(convert_row)(const fsgd_data *data, int64_t i,
+                                                        REAL *restrict to) {
     const void *row = NAME(stored_row)(data, i);
 #define CALL(STORED, SCALED) NAME(convert)(data, row, to, STORED, SCALED)
     BY_STORED(CALL)

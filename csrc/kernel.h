@@ -39,6 +39,8 @@ typedef struct {
     int l1;                  /* there is an L1 penalty */
     int late_l1;             /* its truncation waits until a feature is seen again */
     int coupled;             /* lanes share a row's loss */
+    int plain;               /* dense rows can be used as they lie */
+    int64_t row_bytes;       /* of a dense row as it lies */
     int64_t row_stride;      /* padded features */
     int64_t chunk;           /* rows of a chunk; a function of the data, their type and K alone */
     REAL *rows;              /* (max(ring, chunk), row_stride) dense rows, padded with zeros */
@@ -133,6 +135,8 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                            .stop = problem->data->n,
                            .l1 = problem->state->vectors > problem->state->width,
                            .coupled = problem->settings->loss.kind == FSGD_SOFTMAX,
+                           .plain = NAME(is_plain)(problem->data),
+                           .row_bytes = problem->data->d * NAME(stored_bytes)(problem->data),
                            .row_stride = fsgd_padded_features(problem->data->d)};
     if (problem->settings->schedule.kind == FSGD_CALLABLE && problem->stop_row < ctx->stop)
         ctx->stop = problem->stop_row;
@@ -163,7 +167,7 @@ static void NAME(close)(NAME(context) *ctx) { free(ctx->block); }
 /* Copy dense row i into `to` (row_stride), whose padding is zero already, as features in REAL. */
 static inline void NAME(load_row)(const NAME(context) *ctx, int64_t i, REAL *restrict to) {
     const int64_t d = ctx->data->d;
-    if (!NAME(is_plain)(ctx->data)) {
+    if (!ctx->plain) {
         NAME(convert_row)(ctx->data, i, to);
         return;
     }
@@ -194,8 +198,7 @@ static ALWAYS_INLINE void NAME(prefetch_targets)(const NAME(context) *ctx, int64
 }
 
 static ALWAYS_INLINE void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i) {
-    const int64_t bytes = ctx->data->d * NAME(stored_bytes)(ctx->data);
-    NAME(prefetch)((const char *)ctx->data->x + i * bytes, bytes);
+    NAME(prefetch)((const char *)ctx->data->x + i * ctx->row_bytes, ctx->row_bytes);
     NAME(prefetch_targets)(ctx, i);
 }
 
@@ -586,6 +589,8 @@ static REAL NAME(model)(const NAME(context) *ctx, int average, int64_t k, REAL w
     int64_t start = ctx->settings->average, N = ctx->state->t[k] - start + 1;
     return average && start > 0 && N > 0 ? (REAL)((double)w + (double)q / (double)N) : w;
 }
+
+#undef BY_STORED
 
 /* ------------------------------------------------------------------ the two families */
 

@@ -527,9 +527,8 @@ static ALWAYS_INLINE void LNAME(prefetch_ahead)(const NAME(context) *ctx, int64_
 static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
     enum { CSR_AHEAD = 4, DENSE_BYTES = 8192 };
     fsgd_state *state = ctx->state;
-    const int64_t row_bytes = ctx->data->d * NAME(stored_bytes)(ctx->data);
     const int lazy = LNAME(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
-    const int64_t far = dense ? DENSE_BYTES / row_bytes + 1 : CSR_AHEAD;
+    const int64_t far = dense ? DENSE_BYTES / ctx->row_bytes + 1 : CSR_AHEAD;
     int dotted = 0; /* z holds x . W of this row, which is `next`, already */
     LNAME(row) next = {0};
     /* Every other dense row is read from its end, while what the last one ended with is in the L1
