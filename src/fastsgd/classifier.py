@@ -160,12 +160,19 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         diverged, and go on.
     certificate : bool, default=False
         One more pass at the end of ``fit`` for ``certificate_``.
+    standardize : bool, default=False
+        Train on (x - mean) / standard deviation of each feature, made in the step: dense X is read
+        in place. Both are found at the first call, from its training rows by their weights (not
+        from rows held out), and kept by ``partial_fit`` and ``warm_start``; a feature that does not
+        vary is only centred. Penalty, history and certificate are of the standardised features;
+        ``coef_``, ``intercept_`` and ``coef_init`` of X itself, so that ``intercept_`` is not 0
+        without ``fit_intercept`` either.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
-        Of the dtype of X.
+        Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_classes,)
     n_iter_ : int
         Epochs of the last call, of the class that took longest.
@@ -247,6 +254,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         scoring: Any = None,
         on_divergence: str = "raise",
         certificate: bool = False,
+        standardize: bool = False,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -388,7 +396,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         Parameters
         ----------
         X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-            float32 or float64 in C order or CSR is read in place; anything else is converted once.
+            float64, float32, float16 and uint8 in C order, and CSR of the first two, are read in
+            place, the last two in float32 arithmetic; another order is copied once, anything else
+            becomes float64 once.
         y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
             Class labels.
         coef_init : array-like of the shape of ``coef_``, optional

@@ -36,7 +36,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
     max_iter, tol, shuffle, verbose, random_state, learning_rate, eta0, power_t, early_stopping, \
 validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, nesterov, \
 sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
-on_divergence, certificate
+on_divergence, certificate, standardize
         As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2"; the
         learning rate is "optimal" by default, since nu is the curvature that "auto" would have to
         guess. The validation score is minus the objective on the rows held out.
@@ -101,6 +101,7 @@ on_divergence, certificate
         linear_scaling: bool = False,
         on_divergence: str = "raise",
         certificate: bool = False,
+        standardize: bool = False,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -142,7 +143,8 @@ on_divergence, certificate
 
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
         def score(coef: Any, intercept: Any) -> float:
-            z = products(X, coef) + intercept
+            users = task.scaling.to_users(coef, intercept)
+            z = products(X, users[0]) + users[1]
             hinge = np.average(np.maximum(0.0, 1.0 - z[:, 0]), weights=weight)
             penalty = 0.5 * np.square(coef, dtype=np.float64).sum() + intercept[0]
             return -float(hinge + self.nu * penalty)

@@ -136,11 +136,12 @@ class Data:
 
     def rows(self, rows: Any, dtype: DTypeLike = np.float64) -> Any:
         """Features of rows, by number or as a slice: (m, d) of ``dtype``, or CSR."""
-        X = self.X[rows].astype(dtype, copy=False)
+        X = self.X[rows]
         if self.offset is None or self.scale is None:
-            return X
+            return X.astype(dtype, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):  # infinity is found by the scores
-            return (X - self.offset.astype(dtype)) * self.scale.astype(dtype)
+            features = np.subtract(X, self.offset, dtype=dtype)
+            return np.multiply(features, self.scale, out=features)
 
     def largest(self) -> float:
         """Largest absolute value of all features; not finite if one of them is not."""

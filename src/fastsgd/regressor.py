@@ -42,7 +42,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
     penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, \
 random_state, learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, \
 warm_start, average, batch_size, momentum, nesterov, sampling, decay, step_epochs, total_epochs, \
-warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
+warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, standardize
         As in :class:`SGDClassifier`. ``learning_rate`` "pa1" and "pa2" go with the
         "epsilon_insensitive" loss, and the default ``scoring`` is R^2 of each output on its own.
 
@@ -111,6 +111,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
         scoring: Any = None,
         on_divergence: str = "raise",
         certificate: bool = False,
+        standardize: bool = False,
     ) -> None:
         keep_parameters(self, locals())
 
