@@ -11,37 +11,49 @@
  * float32. A subnormal one gets the exponent of 2^-14 and has that taken off again, since no
  * operand may be a denormal float32 (they are flushed while a kernel runs). */
 static ALWAYS_INLINE REAL NAME(from_float16)(uint16_t half) {
-    const uint32_t h = half, size = h & 0x7fffu;
-    const uint32_t exponent = size >= 0x7c00u ? 224u : size < 0x0400u ? 113u : 112u; /* added */
-    const uint32_t bits = (size << 13) + (exponent << 23);
-    const uint32_t taken_off = size < 0x0400u ? 113u << 23 : 0u; /* 2^-14 */
+    const int32_t size = half & 0x7fff; /* signed: SSE2 compares nothing else */
+    const int32_t small = -(size < 0x0400), large = -(size > 0x7bff);
+    const int32_t bits = (size << 13) + (112 << 23) + (small & (1 << 23)) + (large & (112 << 23));
+    const int32_t taken_off = small & (113 << 23); /* 2^-14 */
     float number, less;
     memcpy(&number, &bits, sizeof number);
     memcpy(&less, &taken_off, sizeof less);
     number -= less;
     uint32_t magnitude;
     memcpy(&magnitude, &number, sizeof magnitude);
-    magnitude |= (h & 0x8000u) << 16;
+    magnitude |= (uint32_t)(half & 0x8000) << 16;
     memcpy(&number, &magnitude, sizeof number);
     return (REAL)number;
 }
 
 enum { NAME(convert_size) = 16 }; /* features converted together */
 
-/* By the processor's own instruction where there is one: bit arithmetic took 2 to 2.4 times as long
- * for a whole step (784 features). Neither heeds the flushing of denormals. */
+/* Blocks by the processor's own instructions where there are any (docs/decisions.md has the gain):
+ * gcc 12 makes 16-byte vectors of a loop over bytes, and none of one over float16. None of them
+ * heeds the flushing of denormals. */
 static ALWAYS_INLINE void NAME(block_of_float16)(const uint16_t *from, REAL *to) {
 #if REAL_BYTES == 4 && defined(__AVX512F__)
-    const __m256i half = _mm256_loadu_si256((const __m256i *)(uintptr_t)from);
-    _mm512_storeu_ps(to, _mm512_cvtph_ps(half));
+    _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from)));
 #elif REAL_BYTES == 4 && defined(__F16C__)
-    for (int i = 0; i < NAME(convert_size); i += 8) {
-        const __m128i half = _mm_loadu_si128((const __m128i *)(uintptr_t)(from + i));
-        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(half));
-    }
+    for (int i = 0; i < NAME(convert_size); i += 8)
+        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + i))));
 #else
     _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i)
         to[i] = NAME(from_float16)(from[i]);
+#endif
+}
+
+static ALWAYS_INLINE void NAME(block_of_uint8)(const uint8_t *from, REAL *to) {
+#if REAL_BYTES == 4 && defined(__AVX512F__)
+    const __m512i numbers = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)from));
+    _mm512_storeu_ps(to, _mm512_cvtepi32_ps(numbers));
+#elif REAL_BYTES == 4 && defined(__AVX2__)
+    for (int i = 0; i < NAME(convert_size); i += 8) {
+        const __m256i numbers = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(from + i)));
+        _mm256_storeu_ps(to + i, _mm256_cvtepi32_ps(numbers));
+    }
+#else
+    _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i) to[i] = (REAL)from[i];
 #endif
 }
 
@@ -92,17 +104,20 @@ static ALWAYS_INLINE int NAME(is_plain)(const fsgd_data *data) {
 static ALWAYS_INLINE void NAME(convert_block)(const fsgd_data *data, const void *row, int64_t j,
                                               REAL *restrict to, const fsgd_stored stored,
                                               const int scaled) {
-    enum { BLOCK = NAME(convert_size) };
-    if (stored != FSGD_FLOAT16) {
-        _Pragma("omp simd") for (int i = 0; i < BLOCK; ++i)
-            to[j + i] = NAME(feature)(data, row, j + i, stored, scaled);
+    REAL *x = to + j;
+    if (stored == FSGD_REAL) { /* in one loop: gcc does less well with a copy that is scaled then */
+        _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i)
+            x[i] = NAME(feature)(data, row, j + i, FSGD_REAL, scaled);
         return;
     }
-    NAME(block_of_float16)((const uint16_t *)row + j, to + j);
+    if (stored == FSGD_UINT8)
+        NAME(block_of_uint8)((const uint8_t *)row + j, x);
+    else
+        NAME(block_of_float16)((const uint16_t *)row + j, x);
     if (!scaled) return;
     const REAL *offset = (const REAL *)data->offset + j, *scale = (const REAL *)data->scale + j;
-    _Pragma("omp simd") for (int i = 0; i < BLOCK; ++i)
-        to[j + i] = (to[j + i] - offset[i]) * scale[i];
+    _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i)
+        x[i] = (x[i] - offset[i]) * scale[i];
 }
 
 static ALWAYS_INLINE void NAME(convert)(const fsgd_data *data, const void *row, REAL *restrict to,

@@ -257,6 +257,7 @@ BAD_PARAMETERS = {
     "scoring": (1, 0.5),
     "on_divergence": ("nonsense", None, 1),
     "certificate": ("yes", None, 2),
+    "standardize": ("yes", None, 2),
     "learning_rate": ("nonsense", "inverse", None, 0.1),
     "eta0": (0.0, -1.0, np.nan, np.inf, "1"),
     "power_t": (np.nan, np.inf, -np.inf, "1", None),

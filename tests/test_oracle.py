@@ -3,7 +3,8 @@
 The twin runs once for a case: its table holds float32 numbers, so every dtype, layout and
 instruction set should give its result. Loss x sampling x batch size x lanes x momentum x averaging
 are crossed; penalties, schedules and weights change from case to case, so that each meets each. The
-second grid crosses everything, dense against CSR.
+second grid crosses everything, dense against CSR; a third has what dense X may be stored in, with
+and without a scale.
 """
 
 from itertools import count, product

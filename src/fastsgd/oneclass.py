@@ -44,7 +44,7 @@ on_divergence, certificate, standardize
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
-        Of the dtype of X.
+        Of the dtype of X; float32 for float16 and uint8.
     offset_ : ndarray of shape (1,)
         rho: ``decision_function`` is ``score_samples`` minus it.
     n_iter_, t_, loss_curve_, history_, certificate_, n_features_in_, feature_names_in_
