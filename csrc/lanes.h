@@ -507,7 +507,7 @@ static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t la
 static inline LNAME(row) LNAME(row_of)(const NAME(context) *ctx, int64_t position) {
     const int64_t d = ctx->data->d, i = NAME(row_at)(ctx, position);
     if (ctx->data->layout != FSGD_DENSE) return LNAME(csr_row)(ctx->data, i);
-    if (NAME(is_plain)(ctx->data)) return (LNAME(row)){(const REAL *)ctx->data->x + i * d, NULL, d};
+    if (ctx->plain) return (LNAME(row)){(const REAL *)ctx->data->x + i * d, NULL, d};
     REAL *to = ctx->rows + (position & 1) * ctx->row_stride;
     NAME(convert_row)(ctx->data, i, to);
     return (LNAME(row)){to, NULL, d};
