@@ -1,4 +1,4 @@
-"""Peak memory of ``fit``, in a fresh process for each layout."""
+"""Peak memory of ``fit``, in a fresh process for each layout and type of X."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from memory import LAYOUTS
 
 SCRIPT = Path(__file__).with_name("memory.py")
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("layout", ["dense", "csr"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_growth_of_fit(layout: str, report: list[dict[str, str]], check_targets: bool) -> None:
     command = [sys.executable, str(SCRIPT), layout]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

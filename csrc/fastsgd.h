@@ -32,6 +32,10 @@ typedef enum {
 } fsgd_status;
 
 typedef enum { FSGD_FLOAT32, FSGD_FLOAT64 } fsgd_dtype;
+
+/* Elements of dense X as they are stored; all but reals go with FSGD_FLOAT32. */
+typedef enum { FSGD_REAL, FSGD_FLOAT16, FSGD_UINT8 } fsgd_stored;
+
 typedef enum {
     FSGD_DENSE,
     FSGD_CSR32,
@@ -110,7 +114,10 @@ typedef struct {
     int64_t n, d;
     fsgd_dtype dtype;
     fsgd_layout layout;
-    const void *x;       /* dense: (n, d) reals, C order; CSR: nnz reals */
+    fsgd_stored stored;
+    const void *x;       /* dense: (n, d) stored elements, C order; CSR: nnz reals */
+    const void *offset;  /* dense: features are (x - offset) * scale, d reals each; both or none: */
+    const void *scale;   /* NULL */
     const void *indices; /* CSR: column of each value, nnz; NULL when dense */
     const void *indptr;  /* CSR: where rows start, n + 1; NULL when dense */
     int64_t n_targets;

@@ -14,6 +14,7 @@
 
 #include "vmath.h"
 #include "loss.h"
+#include "convert.h"
 
 enum {
     NAME(max_width) = 3,
@@ -42,6 +43,9 @@ typedef struct {
     int l1;                  /* there is an L1 penalty */
     int late_l1;             /* its truncation waits until a feature is seen again */
     int coupled;             /* lanes share a row's loss */
+    int plain;               /* dense rows can be used as they lie */
+    int64_t row_bytes;       /* of a dense row as it lies */
+    int64_t stored;          /* of one of its values */
     int64_t row_stride;      /* padded features */
     int64_t chunk;           /* rows of a chunk; a function of the data, their type and K alone */
     REAL *rows;              /* (max(ring, chunk), row_stride) dense rows, padded with zeros */
@@ -137,6 +141,9 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                            .stop = problem->data->n,
                            .l1 = problem->state->vectors > problem->state->width,
                            .coupled = problem->settings->loss.kind == FSGD_SOFTMAX,
+                           .plain = NAME(is_plain)(problem->data),
+                           .row_bytes = problem->data->d * NAME(stored_bytes)(problem->data),
+                           .stored = NAME(stored_bytes)(problem->data),
                            .row_stride = fsgd_padded_features(problem->data->d)};
     if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
     ctx->late_l1 = ctx->l1 && problem->data->layout != FSGD_DENSE && problem->state->width == 1;
@@ -163,9 +170,13 @@ static void NAME(close)(NAME(context) *ctx) { free(ctx->block); }
 
 /* ------------------------------------------------------------------ rows */
 
-/* Copy dense row i into `to` (row_stride), whose padding is zero already. */
+/* Copy dense row i into `to` (row_stride), whose padding is zero already, as features in REAL. */
 static inline void NAME(load_row)(const NAME(context) *ctx, int64_t i, REAL *restrict to) {
     const int64_t d = ctx->data->d;
+    if (!ctx->plain) {
+        NAME(convert_row)(ctx->data, i, to);
+        return;
+    }
     const REAL *from = (const REAL *)ctx->data->x + i * d;
     int64_t j = 0;
     for (; j + 16 <= d; j += 16) memcpy(to + j, from + j, 16 * sizeof(REAL));
@@ -198,8 +209,7 @@ static ALWAYS_INLINE void NAME(prefetch_targets)(const NAME(context) *ctx, int64
 }
 
 static ALWAYS_INLINE void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i) {
-    const int64_t d = ctx->data->d;
-    NAME(prefetch)((const REAL *)ctx->data->x + i * d, d * (int64_t)sizeof(REAL));
+    NAME(prefetch)((const char *)ctx->data->x + i * ctx->row_bytes, ctx->row_bytes);
     NAME(prefetch_targets)(ctx, i);
 }
 
@@ -207,9 +217,16 @@ static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {
     return ctx->order ? ctx->order[position] : position;
 }
 
+/* Ask for the cache line that features j to j + 16 of a dense row lie in, at the first of the line.
+ */
+static ALWAYS_INLINE void NAME(ask_for_features)(const char *row, int64_t j, int64_t stored) {
+    const int64_t at = j * stored;
+    if (at % 64 == 0) NAME(prefetch_line)(row + at);
+}
+
 /* Rows that are asked for so far ahead of use, where they are used B at a time. */
 static inline int64_t NAME(far)(const NAME(context) *ctx, int64_t B) {
-    return 4096 / (ctx->row_stride * (int64_t)sizeof(REAL)) + 2 * B;
+    return 4096 / ctx->row_bytes + 2 * B;
 }
 
 /* Where the rows are that follow position `first` of the epoch, B of them, to be asked for a line
@@ -219,15 +236,30 @@ static ALWAYS_INLINE void NAME(look_ahead)(const NAME(context) *ctx, int64_t fir
     const int64_t last = ctx->data->n - 1;
     for (int j = 0; j < B; ++j) {
         const int64_t r = first + j < last ? first + j : last, i = NAME(row_at)(ctx, r);
-        ahead[j] = (const char *)((const REAL *)ctx->data->x + i * ctx->data->d);
+        ahead[j] = (const char *)ctx->data->x + i * ctx->row_bytes;
         NAME(prefetch_targets)(ctx, i);
     }
 }
 
 /* ------------------------------------------------------------------ targets and slopes */
 
+/* |x|^2 of a dense row that is not plain */
+static double NAME(converted_square)(const fsgd_data *data, const void *row) {
+    double sum = 0;
+#define CALL(STORED, SCALED)                                                                       \
+    for (int64_t j = 0; j < data->d; ++j) {                                                        \
+        const double x = (double)NAME(feature)(data, row, j, STORED, SCALED);                      \
+        sum += x * x;                                                                              \
+    }
+    BY_STORED(CALL)
+#undef CALL
+    return sum;
+}
+
 /* |x|^2 of row i */
 static double NAME(row_square)(const fsgd_data *data, int64_t i) {
+    if (data->layout == FSGD_DENSE && !NAME(is_plain)(data))
+        return NAME(converted_square)(data, NAME(stored_row)(data, i));
     int64_t begin = i * data->d, end = begin + data->d;
     double sum = 0;
     if (data->layout == FSGD_CSR32)
@@ -622,6 +654,8 @@ static REAL NAME(model)(const NAME(context) *ctx, int average, int64_t k, REAL w
     int64_t start = ctx->settings->average, N = ctx->state->t[k] - start + 1;
     return average && start > 0 && N > 0 ? (REAL)((double)w + (double)q / (double)N) : w;
 }
+
+#undef BY_STORED
 
 /* ------------------------------------------------------------------ the two families */
 

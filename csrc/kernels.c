@@ -14,7 +14,7 @@
 #include "schedule.h"
 
 #if defined(__x86_64__)
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;

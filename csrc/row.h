@@ -62,20 +62,22 @@ static ALWAYS_INLINE REAL NAME(wide_sum)(NAME(wide) v) {
 #endif
 }
 
-/* x . w, both (n), n a multiple of 16; on the way the row at `ahead` is asked for, unless NULL */
-static ALWAYS_INLINE REAL NAME(dot)(const REAL *x, const REAL *w, int64_t n, const char *ahead) {
+/* x . w, both (n), n a multiple of 16; on the way the row at `ahead`, of values of `stored` bytes,
+ * is asked for, unless NULL */
+static ALWAYS_INLINE REAL NAME(dot)(const REAL *x, const REAL *w, int64_t n, const char *ahead,
+                                    int64_t stored) {
     enum { V = NAME(wide_count) };
     NAME(wide) a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0};
     int64_t j = 0;
     for (; j + 4 * V <= n; j += 4 * V) {
         for (int64_t k = j; ahead && k < j + 4 * V; k += 64 / REAL_BYTES)
-            NAME(prefetch_line)(ahead + k * REAL_BYTES);
+            NAME(ask_for_features)(ahead, k, stored);
         a0 += NAME(wide_at)(x + j) * NAME(wide_at)(w + j);
         a1 += NAME(wide_at)(x + j + V) * NAME(wide_at)(w + j + V);
         a2 += NAME(wide_at)(x + j + 2 * V) * NAME(wide_at)(w + j + 2 * V);
         a3 += NAME(wide_at)(x + j + 3 * V) * NAME(wide_at)(w + j + 3 * V);
     }
-    if (ahead) NAME(prefetch)(ahead + j * REAL_BYTES, (n - j) * REAL_BYTES);
+    if (ahead) NAME(prefetch)(ahead + j * stored, (n - j) * stored);
     for (; j < n; j += V) a0 += NAME(wide_at)(x + j) * NAME(wide_at)(w + j);
     return NAME(wide_sum)((a0 + a1) + (a2 + a3));
 }
@@ -173,7 +175,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
         NAME(load_targets)(ctx, i, 1, &y, &s);
         ctx->report->work += cost;
 
-        REAL z = NAME(dot)(x, w, stride, NULL);
+        REAL z = NAME(dot)(x, w, stride, NULL, 0);
         z = (width == 1 ? (REAL)state->scale[0] * z : z) + b[0];
         if (!(s > 0)) continue;
         if (!(z - z == 0)) {
@@ -262,11 +264,11 @@ static ALWAYS_INLINE void NAME(store_sums)(const NAME(wide) *v, const int count,
 }
 
 /* w += sum_j a_j x_j of the old block, and u and G of the new one; rows are (n). On the way the
- * rows at `ahead` (B), of row_bytes, are asked for, a line at a time: many at once would wait for
- * each other and hold up everything behind them. */
+ * rows at `ahead` (B), of d values of `stored` bytes, are asked for, a line at a time: many at once
+ * would wait for each other and hold up everything behind them. */
 static ALWAYS_INLINE void NAME(pass)(REAL *restrict w, const NAME(block) *old, NAME(block) *block,
-                                     const char *const *ahead, int64_t row_bytes, const int64_t n,
-                                     const int B) {
+                                     const char *const *ahead, int64_t d, int64_t stored,
+                                     const int64_t n, const int B) {
     enum { V = NAME(wide_count), LINE = 64 / REAL_BYTES };
     NAME(wide) a[NAME(max_block)], u[NAME(max_block)], G[NAME(max_pairs)];
     const REAL *restrict was = old->x, *restrict is = block->x;
@@ -274,7 +276,7 @@ static ALWAYS_INLINE void NAME(pass)(REAL *restrict w, const NAME(block) *old, N
     for (int j = 0; j < NAME(max_block); ++j) u[j] = (NAME(wide)){0};
     for (int j = 0; j < NAME(max_pairs); ++j) G[j] = (NAME(wide)){0};
     for (int64_t line = 0; line < n; line += LINE) {
-        for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + line * REAL_BYTES);
+        for (int j = 0; j < B; ++j) NAME(ask_for_features)(ahead[j], line, stored);
         for (int64_t k = line; k < line + LINE; k += V) {
             NAME(wide) now = NAME(wide_at)(w + k);
             for (int j = 0; j < B; ++j) now += a[j] * NAME(wide_at)(was + j * n + k);
@@ -287,7 +289,7 @@ static ALWAYS_INLINE void NAME(pass)(REAL *restrict w, const NAME(block) *old, N
             }
         }
     }
-    for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + row_bytes - 1);
+    for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + d * stored - 1);
     NAME(store_sums)(u, B, block->u);
     NAME(store_sums)(G, B * (B - 1) / 2, block->G);
 }
@@ -396,7 +398,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t bu
     NAME(load_block)(ctx, state->row, B, block);
     while (block->count > 0 && ctx->report->work < budget && status == FSGD_OK) {
         NAME(look_ahead)(ctx, state->row + far, B, ahead);
-        NAME(pass)(state->w, old, block, ahead, ctx->data->d * REAL_BYTES, stride, B);
+        NAME(pass)(state->w, old, block, ahead, ctx->data->d, ctx->stored, stride, B);
         NAME(load_block)(ctx, state->row + block->count, B, old);
         ctx->report->work += block->count * (ctx->data->d + 16);
         const int gentle = NAME(plan_block)(ctx, block, B);
@@ -452,7 +454,7 @@ static void NAME(row_score)(NAME(context) *ctx, const int64_t *rows, int64_t m) 
         const char *ahead;
         NAME(load_row)(ctx, rows[r], x);
         NAME(look_ahead)(ctx, here + r + far, 1, &ahead);
-        ctx->z[r] = scale * NAME(dot)(x, state->w, ctx->row_stride, ahead) + b;
+        ctx->z[r] = scale * NAME(dot)(x, state->w, ctx->row_stride, ahead, ctx->stored) + b;
     }
     ctx->report->work += m * (ctx->data->d + 16);
 }

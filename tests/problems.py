@@ -11,11 +11,12 @@ import scipy.sparse as sp
 
 from fastsgd import _core, reference, solver
 from fastsgd.losses import LOSSES
-from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.problem import STORED, Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 
 ISAS = _core.isas()
 DTYPES = (np.float32, np.float64)
+STORED_DTYPES = tuple(dtype.type for dtype in STORED)
 LAYOUTS = ("dense", "csr32", "csr64")
 MOMENTA = ((0.0, False), (0.9, False), (0.8, True))
 PENALTIES = ("l2", "l1", "elasticnet", None)
@@ -32,32 +33,48 @@ class Table:
     X: np.ndarray  # (n, d), four in ten values non-zero, an empty row and an empty column
     y: np.ndarray  # (n, 2): a real target, and a class label from 0 to 3
     weight: np.ndarray  # (n,), three of them zero
+    offset: np.ndarray  # (d,)
+    scale: np.ndarray  # (d,)
 
     def data(
-        self, dtype, layout: str, *, sign: bool, weighted: bool = False, count: bool = False
+        self,
+        dtype,
+        layout: str,
+        *,
+        sign: bool,
+        weighted: bool = False,
+        count: bool = False,
+        scaled: bool = False,
     ) -> Data:
         X = self.X.astype(dtype)
+        assert np.array_equal(X, self.X.astype(np.float32))
         if layout != "dense":
             X = sp.csr_array(X)
             index = np.int32 if layout == "csr32" else np.int64
             X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
         y = self.y[:, 1] if sign else 0.25 * np.abs(self.y) if count else self.y
-        return Data(X, y.astype(dtype), self.weight.astype(dtype) if weighted else None)
+        scaling = (self.offset, self.scale) if scaled else ()
+        return Data(X, y, self.weight if weighted else None, *scaling)
 
 
 @cache
-def table(n: int = 23, d: int = 19, seed: int = 0) -> Table:
+def table(n: int = 23, d: int = 19, seed: int = 0, counts: bool = False) -> Table:
+    """Normal numbers; or ``counts`` 0, 1 and 2, which every stored dtype holds."""
     rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, d)) * (rng.random((n, d)) < 0.4)
+    X = (rng.integers(1, 3, (n, d)) if counts else rng.normal(size=(n, d))) * (
+        rng.random((n, d)) < 0.4
+    )
     X[n // 2] = 0.0
     X[:, d // 2] = 0.0
-    w = rng.normal(size=d)
+    w = rng.normal(size=d, scale=0.5 if counts else 1.0)
     y = np.column_stack([X @ w + 0.1 * rng.normal(size=n), rng.integers(0, 4, n)])
     weight = rng.choice([0.5, 1.0, 2.0], n)
     weight[:3] = 0.0
+    offset, scale = rng.uniform(-1.0, 1.0, d), rng.uniform(0.3, 0.7, d)
     assert np.ptp(y[:, 0]) > 1.0
     assert len(np.unique(y[:, 1])) == 4
-    return Table(*(a.astype(np.float32).astype(np.float64) for a in (X, y, weight)))
+    numbers = X, y, weight, offset, scale
+    return Table(*(a.astype(np.float32).astype(np.float64) for a in numbers))
 
 
 def sign_targets(loss: str) -> bool:

@@ -16,6 +16,7 @@ from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Quantile
 from sklearn.svm import SVC
 
 from fastsgd import certificate as module
+from fastsgd import problem as problem_module
 from fastsgd import reference
 from fastsgd.certificate import CONJUGATES, WITHOUT_CONJUGATE, certificate
 from fastsgd.losses import _PROTOTYPE, LOSSES, CompiledLoss
@@ -300,7 +301,7 @@ def test_blocks_and_groups_change_nothing(loss, monkeypatch):
     for sparse in (False, True):
         of = problem(loss, "elasticnet", sparse=sparse)
         whole = certificate(*of, w, b)
-        monkeypatch.setattr(module, "_BLOCK", 3 * D)
+        monkeypatch.setattr(problem_module, "BLOCK", 3 * D)
         monkeypatch.setattr(module, "_HELD", 1)
         parts = certificate(*of, w, b)
         monkeypatch.undo()

@@ -3,7 +3,8 @@
 The twin runs once for a case: its table holds float32 numbers, so every dtype, layout and
 instruction set should give its result. Loss x sampling x batch size x lanes x momentum x averaging
 are crossed; penalties, schedules and weights change from case to case, so that each meets each. The
-second grid crosses everything, dense against CSR.
+second grid crosses everything, dense against CSR; a third has what dense X may be stored in, with
+and without a scale.
 """
 
 from itertools import count, product
@@ -17,6 +18,7 @@ from problems import (
     LANE_COUNTS,
     LAYOUTS,
     MOMENTA,
+    STORED_DTYPES,
     TOLERANCE,
     difference,
     grid,
@@ -39,6 +41,7 @@ from fastsgd.schedules import SCHEDULES
 
 BATCH_SIZES = (1, 4, 23)  # single samples; batches, the last one short; the full batch
 AVERAGES = (0, 5)
+VARIANTS = tuple(product(DTYPES, LAYOUTS))
 SCHEDULE = {"decay": 0.5, "step_epochs": 1.0, "total_epochs": 4.0, "warmup_steps": 3, "final": 0.1}
 
 
@@ -58,30 +61,28 @@ def nearest_kink(data, of, settings) -> bool:
     return False
 
 
-def variants_of(of, settings, weighted):
+def variants_of(of, settings, variants, counts, **options):
     """The table in every dtype and layout; for a loss with a kink, one that stays clear of it."""
     for seed in range(40):
-        examples = table(seed=seed)
-        data = {
-            v: examples.data(*v, **targets_of(settings.loss), weighted=weighted)
-            for v in product(DTYPES, LAYOUTS)
-        }
+        examples = table(seed=seed, counts=counts)
+        data = {v: examples.data(*v, **targets_of(settings.loss), **options) for v in variants}
         smooth = np.isfinite(settings.terms.smoothness) or settings.loss == "poisson"
         if smooth or not nearest_kink(data[np.float64, "dense"], of, settings):
             return data
     raise AssertionError("no table keeps clear of the kink")
 
 
-def compare(of, settings, weighted, worst, case):
+def compare(of, settings, worst, case, variants=VARIANTS, counts=False, **options):
     """The twin against every dtype, layout and instruction set."""
-    data = variants_of(of, settings, weighted)
+    data = variants_of(of, settings, variants, counts, **options)
     # A float32 weight's part of the L1 penalty is rounded too, and may leave little of the weight.
     loosely = 4.0 if of.l1.any() else 1.0
     twin = train_twin(data[np.float64, "dense"], of, settings, prepared=True)
-    for dtype, layout, isa in product(DTYPES, LAYOUTS, ISAS):
+    for (dtype, layout), isa in product(variants, ISAS):
         core = train_core(data[dtype, layout], of, settings, isa, prepared=True)
         gap = difference(core, twin, settings)
-        assert gap < loosely * TOLERANCE[dtype], (case, dtype.__name__, layout, isa, gap)
+        tolerance = loosely * TOLERANCE[core.dtype.type]
+        assert gap < tolerance, (case, options, dtype.__name__, layout, isa, gap)
         assert np.array_equal(core.t, twin.t)
         assert np.array_equal(core.norm_count, twin.norm_count)
         worst[dtype] = max(worst[dtype], gap)
@@ -123,8 +124,35 @@ def test_core_equals_twin(loss, mode):
             schedule=schedule_of(kind, **SCHEDULE),
         )
         of = lanes(case["k"], loss, penalty)
-        compare(of, settings, i % 3 == 0, worst, (case, penalty, kind))
+        compare(of, settings, worst, (case, penalty, kind), weighted=i % 3 == 0)
     assert all(worst.values())  # equal to the last bit would mean that one engine ran twice
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("mode", SAMPLINGS)
+def test_stored_types_and_scales_equal_the_twins(loss, mode):
+    """Dense counts in every dtype they are read in place from, with and without a scale."""
+    variants = tuple((dtype, "dense") for dtype in STORED_DTYPES)
+    worst = dict.fromkeys(STORED_DTYPES, 0.0)
+    first = SAMPLINGS.index(mode) * 3 + list(LOSSES).index(loss)
+    for i, case in zip(
+        count(first),
+        grid(scaled=(False, True), batch_size=BATCH_SIZES, k=lane_counts_of(loss)),
+        strict=False,
+    ):
+        penalty, momentum = penalties_of(loss)[i % len(penalties_of(loss))], MOMENTA[i % 3]
+        settings = settings_of(
+            loss,
+            batch_size=case["batch_size"],
+            momentum=momentum[0],
+            nesterov=momentum[1],
+            average=AVERAGES[i % 2],
+            sampling=mode,
+        )
+        of = lanes(case["k"], loss, penalty)
+        options = {"scaled": case["scaled"], "weighted": i % 5 == 0}
+        compare(of, settings, worst, (case, penalty, momentum), variants, counts=True, **options)
+    assert all(worst.values())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -141,18 +169,24 @@ def test_clipped_gradients_equal_the_twins(loss):
                 momentum=0.5 * (penalty == "l2"),
                 clip_norm=clip,
             )
-            compare(lanes(case["k"], loss, penalty), settings, True, worst, (case, penalty))
+            of = lanes(case["k"], loss, penalty)
+            compare(of, settings, worst, (case, penalty), weighted=True)
     assert all(worst.values())
 
 
 @pytest.mark.parametrize("loss", ELEMENTWISE)
 @pytest.mark.parametrize("step", ("pa1", "pa2"))
 def test_passive_aggressive_steps_equal_the_twins(loss, step):
-    worst = dict.fromkeys(DTYPES, 0.0)
+    """Of stored counts too: such a step depends on |x|^2."""
+    worst = dict.fromkeys(STORED_DTYPES, 0.0)
+    stored = tuple((dtype, "dense") for dtype in STORED_DTYPES)
     for case in grid(k=LANE_COUNTS[:2], average=AVERAGES, penalty=penalties_of(loss)):
         settings = settings_of(loss, step=step, average=case["average"])
         of = lanes(case["k"], loss, case["penalty"])
-        compare(of, settings, True, worst, case)
+        for scaled in (False, True):
+            options = {"scaled": scaled, "counts": True, "variants": stored}
+            compare(of, settings, worst, case, weighted=True, **options)
+        compare(of, settings, worst, case, weighted=True)
     assert all(worst.values())
 
 

@@ -256,6 +256,16 @@ good("X", "float32", lambda a, _: a.astype(np.float32), dtype=np.float32)
 good("X", "float32, Fortran", lambda a, _: np.asfortranarray(a, np.float32), dtype=np.float32)
 good("X", "float32, strided", lambda a, _: np.repeat(a, 2, 0).astype("f")[::2], dtype=np.float32)
 good("X", "float32, misaligned", lambda a, _: misaligned(a.astype("f"), _), dtype=np.float32)
+for _dtype, _kind in (("float16", "eighths"), ("uint8", "counts")):  # read in place if they can be
+    for _name, _change in {
+        "Fortran": lambda a, _: np.asfortranarray(a),
+        "strided": lambda a, _: np.repeat(a, 2, 0)[::2],
+        "reversed": lambda a, _: a[::-1].copy()[::-1],
+        "read-only": read_only,
+    }.items():
+        _make = lambda a, _, dtype=_dtype, change=_change: change(a.astype(dtype), _)  # noqa: E731
+        good("X", f"{_dtype}, {_name}", _make, _kind, dtype=np.float32)
+good("X", "float16, misaligned", lambda a, _: misaligned(a.astype("e"), _), dtype=np.float32)
 good("X", "float32, byte-swapped", lambda a, _: a.astype(np.dtype("f").newbyteorder()))
 
 # Layouts of a vector.
@@ -304,7 +314,8 @@ OBJECTS = {
 for _dtype, _kind in DTYPES.items():
     _make = lambda a, _, dtype=_dtype: a.astype(dtype)  # noqa: E731
     if _dtype != "float32":
-        good("X", _dtype, _make, _kind)
+        _computed = np.float32 if _dtype in ("float16", "uint8") else np.float64
+        good("X", _dtype, _make, _kind, dtype=_computed)
     good("sample_weight", _dtype, _make, _kind)
     good("y", _dtype, _make, _kind, estimators=(SGDRegressor,))
 for _name, (_type, _kind) in OBJECTS.items():

@@ -12,6 +12,11 @@ cdef extern from "fastsgd.h" nogil:
         FSGD_FLOAT32
         FSGD_FLOAT64
 
+    ctypedef enum fsgd_stored:
+        FSGD_REAL
+        FSGD_FLOAT16
+        FSGD_UINT8
+
     ctypedef enum fsgd_layout:
         FSGD_DENSE
         FSGD_CSR32
@@ -53,7 +58,10 @@ cdef extern from "fastsgd.h" nogil:
         int64_t d
         fsgd_dtype dtype
         fsgd_layout layout
+        fsgd_stored stored
         const void *x
+        const void *offset
+        const void *scale
         const void *indices
         const void *indptr
         int64_t n_targets

@@ -56,6 +56,12 @@ cdef fsgd_dtype dtype_code(dtype):
     return FSGD_FLOAT32 if dtype == np.float32 else FSGD_FLOAT64
 
 
+cdef fsgd_stored stored_code(dtype):
+    if dtype == np.float16:
+        return FSGD_FLOAT16
+    return FSGD_UINT8 if dtype == np.uint8 else FSGD_REAL
+
+
 cdef _aligned(make, int64_t nbytes):
     """Bytes that ``make`` makes, on a 64-byte boundary; large ones on huge pages, if Linux has them."""
     cdef int64_t boundary = 64 if nbytes < HUGE_FROM else HUGE_PAGE
@@ -254,7 +260,7 @@ cdef class State:
         _problem.check(data, lanes, settings)
         vectors = settings.width + bool(lanes.l1.any())
         self._allocate(
-            data.X.dtype, (data.d, lanes.k, settings.width, vectors), settings.batch_size > 1
+            data.dtype, (data.d, lanes.k, settings.width, vectors), settings.batch_size > 1
         )
         if data.sparse and vectors == settings.width > 1:
             self.keep_history()
@@ -532,6 +538,7 @@ cdef class Run:
     cdef fsgd_report report
     cdef const fsgd_kernels *kernels
     cdef State state
+    cdef object examples     # Data
     cdef list held           # the arrays behind the pointers
     cdef object order
     cdef int64_t order_epoch
@@ -552,7 +559,7 @@ cdef class Run:
         self._bind_settings(settings)
         vectors = settings.width + bool(lanes.l1.any())
         if (state.dtype, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
-            data.X.dtype, data.d, lanes.k, settings.width, vectors
+            data.dtype, data.d, lanes.k, settings.width, vectors
         ):
             raise ValueError("state does not fit data, lanes and settings")
         if self.settings.batch_size > 1 and state.c.grad == NULL:
@@ -582,17 +589,23 @@ cdef class Run:
         return pointer(array)
 
     cdef _bind_data(self, data):
-        X, dtype = data.X, data.X.dtype
+        X, dtype = data.X, data.dtype
+        self.examples = data
         self.data.n, self.data.d = data.n, data.d
         self.data.dtype = dtype_code(dtype)
         self.data.indices = self.data.indptr = self.data.sample_weight = NULL
+        self.data.offset = self.data.scale = NULL
+        self.data.stored = stored_code(X.dtype)
         if hasattr(X, "indptr"):
             self._bind_csr(X)
         else:
             if not (isinstance(X, np.ndarray) and X.flags.c_contiguous and X.flags.aligned):
                 raise ValueError("X must be a C-ordered ndarray or a CSR matrix")
             self.data.layout = FSGD_DENSE
-            self.data.x = self._hold(X, dtype)
+            self.data.x = self._hold(X, X.dtype)
+        if data.scale is not None:
+            self.data.offset = self._hold(data.offset, dtype)
+            self.data.scale = self._hold(data.scale, dtype)
         self.data.n_targets = data.y.shape[1]
         self.data.y = self._hold(data.y, dtype)
         if data.sample_weight is not None:
@@ -743,13 +756,9 @@ cdef class Run:
         self.order_done += count
 
     cdef _row_scale(self, int64_t row):
-        """Largest absolute value in a row; ``held`` starts with the values."""
-        values = self.held[0]
-        if self.data.layout == FSGD_DENSE:
-            values = values[row]
-        else:
-            indptr = self.held[2]
-            values = values[indptr[row]:indptr[row + 1]]
+        """Largest absolute value among the features of a row."""
+        features = self.examples.rows([row])
+        values = features.data if self.data.layout != FSGD_DENSE else features
         return float(np.max(np.abs(values), initial=0.0))
 
     @property

@@ -20,11 +20,10 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     validate_parameter_constraints,
 )
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _core
-from .exceptions import CostWarning, FeatureScaleWarning
+from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning
 from .history import History
 from .losses import find
 from .parameters import (
@@ -39,12 +38,16 @@ from .parameters import (
     state_key,
     state_of,
 )
-from .problem import Data, Lanes, Settings
+from .problem import STORED, Data, Lanes, Settings, blocks, computed_in
 from .rates import feature_scales
 from .report import CallbackSupportMixin, listening
 from .solver import Fit, Stopping, fit
+from .standardise import Scaling, standardising
 from .stopping import ADAPTIVE_FLOOR
-from .validation import LaneScore, ModelScore, hold_out, split
+from .validation import LaneScore, ModelScore, hold_out, products, split
+
+IN_PLACE = tuple(dtype.type for dtype in STORED)
+"""What dense X is read in place from; anything else is converted to the first of them."""
 
 FLOATS = (np.float64, np.float32)
 
@@ -92,7 +95,7 @@ def blame_input(estimator: Any, X: Any) -> Iterator[None]:
     try:
         yield
     except ValueError:
-        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+        check_finite(estimator, X)
         raise
 
 
@@ -107,6 +110,13 @@ def check_structure(X: Any) -> None:
     """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
     if sp.issparse(X):
         _core.check_structure(X)
+
+
+def check_finite(estimator: Any, X: Any, name: str = "X") -> None:
+    """Refuse NaN and infinity; dense X block by block, since the check may need copies."""
+    names = {"estimator_name": type(estimator).__name__, "input_name": name}
+    for part in [X] if sp.issparse(X) else (X[rows] for rows in blocks(X)):
+        assert_all_finite(part, **names)
 
 
 def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
@@ -194,6 +204,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     learning_rate: Any
     on_divergence: str
     certificate: bool
+    standardize: bool
 
     @property
     def _strength(self) -> float:
@@ -252,7 +263,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             "reset": reset,
             "accept_sparse": "csr",
             "accept_large_sparse": True,
-            "dtype": FLOATS,
+            "dtype": FLOATS if sp.issparse(X) else IN_PLACE,
             "order": "C",
             "ensure_all_finite": False,  # of X: the scores tell, see blame_input
         }
@@ -287,11 +298,12 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         check_numbers("sample_weight", sample_weight)
         if getattr(np.asarray(sample_weight).dtype, "kind", "") == "c":
             raise ValueError("Complex data not supported: sample_weight must be real")
+        dtype = computed_in(X)
         try:
-            weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            weight = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
         except OverflowError as error:
             raise ValueError(f"sample_weight: {error}: too large a number") from None
-        lowest, highest = np.finfo(X.dtype).tiny, np.sqrt(np.finfo(X.dtype).max)
+        lowest, highest = np.finfo(dtype).tiny, np.sqrt(np.finfo(dtype).max)
         if not lowest <= weight.max() <= highest:
             raise ValueError(
                 f"sample_weight must have its largest value in [{lowest:.3g}, {highest:.3g}], got "
@@ -303,28 +315,31 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         self,
         kept: Kept | None,
         given: tuple[ArrayLike | None, ArrayLike | None],
-        shape: tuple[int, int],
+        task: Task,
         *,
         going_on: bool,
     ) -> tuple[Any, Any] | None:
         """Weights to start from: those given, those a user put into the attributes, or None."""
-        (coef, intercept), (k, d) = given, shape
+        (coef, intercept), k, d = given, len(task.labels), task.X.shape[1]
         if kept is not None or going_on:
             model = self._model(vars(self))
         else:
             model = np.zeros((k, d)), self._initial(k)
         if coef is not None or intercept is not None:
-            return (
+            model = (
                 model[0] if coef is None else _initial_array("coef_init", coef, (k, d)),
                 model[1]
                 if intercept is None
                 else _initial_array("intercept_init", intercept, (k,)),
             )
-        if kept is None:
-            return model if going_on or model[1].any() else None
-        ours = self._model(self._attributes(*kept.weights()))
-        same = all(map(np.array_equal, model, ours))
-        return None if same else model
+        elif kept is not None:
+            ours = self._model(self._attributes(*kept.weights()))
+            same_space = task.scaling.scale is kept.scaling.scale
+            if same_space and all(map(np.array_equal, model, ours)):
+                return None
+        elif not (going_on or model[1].any()):
+            return None
+        return task.scaling.to_trained(*model)
 
     def _check_going_on(self, k: int, d: int) -> None:
         shape = self._model(vars(self))[0].shape
@@ -364,15 +379,21 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             self._check_going_on(len(task.labels), task.X.shape[1])
         seed = seed_of(self.random_state) if kept is None else kept.seed
         with blame_input(self, task.X):
-            weight, validate = self._validation(task, seed, validation, partial)
-            data = Data(task.X, task.y, weight)
+            weight, rows = task.weight, None
+            if validation is None and self.early_stopping and not partial:
+                rows = self._held_out(task, seed)
+                weight = hold_out(weight, rows, len(task.y), computed_in(task.X))
+            task.scaling = self._scaling(task, weight, kept)
+            validate = self._validation(task, rows, validation)
+            data = Data(task.X, task.y, weight, task.scaling.offset, task.scaling.scale)
             settings = settings_of(self, task, data, kept, seed)
             lanes = lanes_of(self, task, data, settings, kept)
             self._check_unseen(data, lanes, settings)
             if not partial:
-                self._warn_of_scales(data)
+                if not self.standardize:
+                    self._warn_of_scales(data)
                 self._warn_of_cost(data, lanes, settings)
-            weights = self._start(kept, start, (lanes.k, data.d), going_on=going_on)
+            weights = self._start(kept, start, task, going_on=going_on)
             state, settings = state_of(data, lanes, settings, kept, weights)
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
@@ -390,12 +411,18 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             try:
                 with listening(self, task, epochs, seen) as end:
                     fit(*problem, state, stopping, seen)
-                    self._publish(problem, seen, kept)
+                    self._publish(problem, seen, kept, task.scaling)
                     end()
+            except DivergenceError as error:
+                if error.coef_ is not None:
+                    error.coef_, error.intercept_ = task.scaling.to_users(
+                        error.coef_, error.intercept_
+                    )
+                raise
             except KeyboardInterrupt:
                 if seen.state is not None:
                     self._take_what_there_is(settings, seen)
-                    self._publish(problem, seen, kept)
+                    self._publish(problem, seen, kept, task.scaling)
                 raise
         self._warn(settings, stopping, seen)
         if self.certificate and not partial:
@@ -403,45 +430,58 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
 
             self.certificate_ = certificate(*problem, seen.coef, seen.intercept)
 
-    def _validation(
-        self,
-        task: Task,
-        seed: int,
-        given: tuple[Any, Any, Any] | None,
-        partial: bool,
-    ) -> tuple[NDArray[np.floating] | None, Callable[..., Any] | None]:
-        """Weights of the training rows, and the score of a model on the others."""
-        if given is not None:
-            return task.weight, self._validator(task, *given, None)
-        if partial or not self.early_stopping:
-            return task.weight, None
-        rows = split(
+    def _held_out(self, task: Task, seed: int) -> NDArray[np.int64]:
+        """Training rows that early stopping holds out."""
+        return split(
             task.user_y,
             task.weight,
             self.validation_fraction,
             seed,
             stratify=task.sign_targets and task.user_y.ndim == 1,
         )
+
+    def _validation(
+        self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, Any, Any] | None
+    ) -> Callable[..., Any] | None:
+        """The score of a model on the user's own rows or on those held out."""
+        if given is not None:
+            return self._validator(task, *given, None)
+        if rows is None:
+            return None
         weight = None if task.weight is None else task.weight[rows]
-        validate = self._validator(task, task.X[rows], task.y[rows], task.user_y[rows], weight)
-        return hold_out(task.weight, rows, task.X.shape[0], task.X.dtype), validate
+        return self._validator(task, task.X[rows], task.y[rows], task.user_y[rows], weight)
+
+    def _scaling(
+        self, task: Task, weight: NDArray[np.floating] | None, kept: Kept | None
+    ) -> Scaling:
+        """With ``standardize``, that of the training rows of the first call."""
+        if not self.standardize:
+            return Scaling()
+        if sp.issparse(task.X):
+            raise ValueError(
+                "standardize=True needs dense X: an offset would fill a sparse X in. Scale it "
+                "without centring, for example with MaxAbsScaler."
+            )
+        if kept is not None and kept.scaling.scale is not None:
+            return kept.scaling
+        return standardising(task.X, weight)
 
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
         """The score of a model (K, d) and (K,) on validation rows."""
-        assert_all_finite(X, estimator_name=type(self).__name__, input_name="X_val")
+        check_finite(self, X, "X_val")
         if self.scoring is not None:
-            return ModelScore(self, X, user_y, weight)
+            return ModelScore(self, X, user_y, weight, task.scaling)
         loss = None
         if task.sign_targets:
             loss = functools.partial(find(task.loss).value, e=self.epsilon)
-        return LaneScore(self._measure, X, task.lane_targets(y), weight, loss)
+        return LaneScore(self._measure, X, task.lane_targets(y), weight, loss, task.scaling)
 
     def _check_unseen(self, data: Data, lanes: Lanes, settings: Settings) -> None:
         """Scan X where no score may tell of a bad value: in rows that are left out or not drawn."""
         weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
         unseen = any(weight is not None and not weight.all() for weight in weights)
         if unseen or settings.sampling == "replacement":
-            assert_all_finite(data.X, estimator_name=type(self).__name__, input_name="X")
+            check_finite(self, data.X)
 
     def _warn_of_scales(self, data: Data) -> None:
         """Warn when columns differ in scale by more than any one learning rate can bridge."""
@@ -465,7 +505,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             f"Feature scales differ by a factor of {scales[used[-1]] / scales[used[0]]:.2g}: the "
             f"largest columns are {describe(used[::-1][:count])}, the smallest "
             f"{describe(used[:count])}. SGD learns the small ones slowly; scale the features, for "
-            "example with StandardScaler.",
+            f"example with {'MaxAbsScaler' if data.sparse else 'standardize=True'}.",
             FeatureScaleWarning,
             stacklevel=6,
         )
@@ -525,10 +565,16 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         else:
             seen.state.set_weights(seen.coef, seen.intercept)
 
-    def _publish(self, problem: tuple[Data, Lanes, Settings], seen: Fit, kept: Kept | None) -> None:
+    def _publish(
+        self,
+        problem: tuple[Data, Lanes, Settings],
+        seen: Fit,
+        kept: Kept | None,
+        scaling: Scaling,
+    ) -> None:
         data, lanes, settings = problem
         assert seen.state is not None
-        vars(self).update(self._attributes(seen.coef, seen.intercept))
+        vars(self).update(self._attributes(*scaling.to_users(seen.coef, seen.intercept)))
         self.n_iter_ = int(seen.epochs.max())
         self.t_ = 1 + int(seen.state.t.max())
         self.history_ = seen.history.columns
@@ -542,6 +588,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             fits=state_key(data, lanes, settings),
             recipe=recipe_of(self),
             rates=(lanes.eta0, lanes.mu),
+            scaling=scaling,
         )
 
     def _check_partial(self) -> None:
@@ -565,21 +612,22 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         check_is_fitted(self)
         check_structure(X)
         check_numbers("X", X)
+        options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
+        options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
         try:
-            X = validate_data(
-                self, X, reset=False, accept_sparse="csr", accept_large_sparse=True, dtype=FLOATS
-            )
+            X = validate_data(self, X, reset=False, ensure_all_finite=False, **options)
         except OverflowError as error:
             raise ValueError(f"X: {error}") from None
+        check_finite(self, X)
         coef = self.coef_
         if sp.issparse(coef) and coef.ndim == 1:  # some SciPys transpose and reshape no such array
             coef = sp.csr_array(coef.toarray()[None])
         coef = coef if sp.issparse(coef) else np.atleast_2d(coef)
-        return safe_sparse_dot(X, coef.T, dense_output=True)
+        return products(X, coef)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = not self.standardize
         return tags
 
 

@@ -33,12 +33,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
 from . import reference
-from .problem import LANE_NUMBERS, Data, Lanes, Settings, check
+from .problem import LANE_NUMBERS, Data, Lanes, Settings, blocks, check
 
 Float = NDArray[np.float64]
-
-_BLOCK = 1 << 18
-"""Numbers of X converted to float64 at once."""
 
 _HELD = 1 << 20
 """Scores held at once: lanes are taken in groups of this many over n, at least one."""
@@ -207,31 +204,19 @@ def _width(data: Data) -> float:
     return max(1.0, data.X.nnz / data.n) if data.sparse else data.d
 
 
-def _slices(data: Data) -> Iterator[slice]:
-    """Blocks of rows."""
-    size = max(1, int(_BLOCK / _width(data)))
-    for first in range(0, data.n, size):
-        yield slice(first, min(first + size, data.n))
-
-
-def _part(data: Data, rows: Any) -> Any:
-    """Rows of X in float64."""
-    return data.X[rows].astype(np.float64, copy=False)
-
-
 def _scores(data: Data, coef: Float) -> Float:
     """x_i . w_k without intercept, shape (K, n)."""
     z = np.empty((len(coef), data.n))
-    for rows in _slices(data):
-        z[:, rows] = (_part(data, rows) @ coef.T).T
+    for rows in blocks(data.X):
+        z[:, rows] = (data.rows(rows) @ coef.T).T
     return z
 
 
 def _sums(data: Data, c: Float) -> Float:
     """sum_i c_ki x_i, shape (len(c), d), of c (., n)."""
     total = np.zeros((len(c), data.d))
-    for rows in _slices(data):
-        total += (_part(data, rows).T @ c[:, rows].T).T
+    for rows in blocks(data.X):
+        total += (data.rows(rows).T @ c[:, rows].T).T
     return total
 
 
@@ -339,7 +324,7 @@ class _Lane:
         size = int(min(len(z), np.clip(2 * len(self.w) + 2, *_KINKED)))
         rows = np.argpartition(np.abs(z - place), size - 1)[:size]
         place, low, high = place[rows], low[rows], high[rows]
-        A = _part(data, self.rows[rows])  # (size, d)
+        A = data.rows(self.rows[rows])  # (size, d)
         unit = self.s[rows] / self.n
         a = start = unit * theta[rows]
         total = float(start.sum()) if self.learns_b else None
@@ -504,7 +489,7 @@ class _Joint:
         self.data, self.lanes, self.settings = data, lanes, settings
         self.coef, self.b, self.loss = coef, b, settings.terms
         self.own, self.n = np.zeros(lanes.k), 0  # weight of each class's rows; n_k
-        for rows in _slices(data):
+        for rows in blocks(data.X):
             y, s = self.labels(rows)
             self.own += (s * (y > 0)).sum(axis=0)
             self.n += int((s > 0.0).sum())
@@ -519,8 +504,8 @@ class _Joint:
 
     def parts(self) -> Iterator[tuple[Any, Float, Float, Float]]:
         """X, y (m, K), s (m, 1) and z (m, K) without intercept, by blocks of rows."""
-        for block in _slices(self.data):
-            X = _part(self.data, block)
+        for block in blocks(self.data.X):
+            X = self.data.rows(block)
             yield X, *self.labels(block), X @ self.coef.T
 
     def at(self, b: Float) -> tuple[float, Float, Float]:

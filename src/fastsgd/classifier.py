@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import (
 from .base import BaseSGD, all_or_nothing, keep_parameters
 from .losses import LOSSES, CompiledLoss
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .problem import computed_in
 from .validation import accuracies
 
 CLASSIFICATION_LOSSES = [
@@ -194,12 +195,19 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         diverged, and go on.
     certificate : bool, default=False
         One more pass at the end of ``fit`` for ``certificate_``.
+    standardize : bool, default=False
+        Train on (x - mean) / standard deviation of each feature, made in the step: dense X is read
+        in place. Both are found at the first call, from its training rows by their weights (not
+        from rows held out), and kept by ``partial_fit`` and ``warm_start``; a feature that does not
+        vary is only centred. Penalty, history and certificate are of the standardised features;
+        ``coef_``, ``intercept_`` and ``coef_init`` of X itself, so that ``intercept_`` is not 0
+        without ``fit_intercept`` either.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
-        Of the dtype of X.
+        Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_classes,)
     n_iter_ : int
         Epochs of the last call, of the class that took longest.
@@ -281,6 +289,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         scoring: Any = None,
         on_divergence: str = "raise",
         certificate: bool = False,
+        standardize: bool = False,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -418,7 +427,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         Parameters
         ----------
         X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-            float32 or float64 in C order or CSR is read in place; anything else is converted once.
+            float64, float32, float16 and uint8 in C order, and CSR of the first two, are read in
+            place, the last two in float32 arithmetic; another order is copied once, anything else
+            becomes float64 once.
         y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
             Class labels.
         coef_init : array-like of the shape of ``coef_``, optional
@@ -450,9 +461,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._multilabel = y.ndim == 2
         if self._multilabel:
             self.classes_ = np.arange(y.shape[1])
-            encoded = self._encode(y, X.dtype)
+            encoded = self._encode(y, computed_in(X))
         else:
-            self.classes_, encoded = find_labels(y, X.dtype)
+            self.classes_, encoded = find_labels(y, computed_in(X))
             if y.dtype.kind not in "biuU":  # of which any will do
                 check_classification_targets(self.classes_)
         self._check_classes()
@@ -466,7 +477,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
             y_val = self._labels(y_val)
-            validation = X_val, self._encode(y_val, X.dtype, "y_val"), y_val
+            validation = X_val, self._encode(y_val, computed_in(X), "y_val"), y_val
         self._solve(task, (coef_init, intercept_init), resume=resume, validation=validation)
         return self
 
@@ -514,7 +525,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
                     f"classes of a multilabel problem must be range({y.shape[1]}), got {classes}"
                 )
         self._check_classes()
-        encoded = self._encode(y, X.dtype)
+        encoded = self._encode(y, computed_in(X))
         task = self._task(X, y, encoded, sample_weight, given, partial=True)
         self._solve(task, resume=resume, partial=True)
         return self

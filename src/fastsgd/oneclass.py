@@ -10,11 +10,12 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import safe_sparse_dot
 
 from .base import BaseSGD, all_or_nothing, keep_parameters
 from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, Task, check_parameters
+from .problem import computed_in
 from .schedules import Schedule
+from .validation import products
 
 
 class SGDOneClassSVM(OutlierMixin, BaseSGD):
@@ -35,7 +36,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
     max_iter, tol, shuffle, verbose, random_state, learning_rate, eta0, power_t, early_stopping, \
 validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, nesterov, \
 sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
-on_divergence, certificate
+on_divergence, certificate, standardize
         As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2"; the
         learning rate is "optimal" by default, since nu is the curvature that "auto" would have to
         guess. The validation score is minus the objective on the rows held out.
@@ -43,7 +44,7 @@ on_divergence, certificate
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
-        Of the dtype of X.
+        Of the dtype of X; float32 for float16 and uint8.
     offset_ : ndarray of shape (1,)
         rho: ``decision_function`` is ``score_samples`` minus it.
     n_iter_, t_, loss_curve_, history_, certificate_, n_features_in_, feature_names_in_
@@ -100,6 +101,7 @@ on_divergence, certificate
         linear_scaling: bool = False,
         on_divergence: str = "raise",
         certificate: bool = False,
+        standardize: bool = False,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -126,7 +128,7 @@ on_divergence, certificate
         return np.atleast_2d(coef), 1 - np.atleast_1d(attributes["offset_"])
 
     def _task(self, X: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
-        ones = np.ones(X.shape[0], dtype=X.dtype)
+        ones = np.ones(X.shape[0], dtype=computed_in(X))
         return Task(
             X,
             ones,
@@ -141,7 +143,8 @@ on_divergence, certificate
 
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
         def score(coef: Any, intercept: Any) -> float:
-            z = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
+            users = task.scaling.to_users(coef, intercept)
+            z = products(X, users[0]) + users[1]
             hinge = np.average(np.maximum(0.0, 1.0 - z[:, 0]), weights=weight)
             penalty = 0.5 * np.square(coef, dtype=np.float64).sum() + intercept[0]
             return -float(hinge + self.nu * penalty)

@@ -20,6 +20,7 @@ from .rates import auto_rate, typical_weight
 from .sampling import SAMPLINGS
 from .schedules import Schedule, optimal_eta0
 from .solver import State
+from .standardise import Scaling
 
 LEARNING_RATES = {
     "auto": "inverse",
@@ -75,6 +76,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "linear_scaling": ["boolean"],
     "on_divergence": [StrOptions({"raise", "backoff"})],
     "certificate": ["boolean"],
+    "standardize": ["boolean"],
 }
 """Constraints of what all estimators share."""
 
@@ -109,6 +111,8 @@ class Task:
         The user's own targets, checked.
     given : tuple
         X, y and sample_weight as the user gave them, for callbacks.
+    scaling : Scaling
+        From the features of X to those that are trained on.
     """
 
     X: Any
@@ -121,6 +125,7 @@ class Task:
     class_weight: dict[str, Any] = field(default_factory=dict)
     user_y: Any = None
     given: tuple[Any, Any, Any] = (None, None, None)
+    scaling: Scaling = field(default_factory=Scaling)
 
     def lane_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """What each lane should say of targets y: shape (n, K), real, or whether positive."""
@@ -148,6 +153,8 @@ class Kept:
         The parameters that the rates were found with.
     rates : tuple of ndarray
         eta0 and mu of the lanes.
+    scaling : Scaling
+        That of the features the state is trained on.
     """
 
     state: State
@@ -157,10 +164,12 @@ class Kept:
     fits: tuple[Any, ...]
     recipe: tuple[Any, ...]
     rates: tuple[Any, Any]
+    scaling: Scaling
 
     def weights(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """The model as it was published, (K, d) and (K,)."""
-        return self.state.weights(SimpleNamespace(average=self.average[1]))
+        model = self.state.weights(SimpleNamespace(average=self.average[1]))
+        return self.scaling.to_users(*model)
 
 
 def seed_of(random_state: Any) -> int:
@@ -324,7 +333,7 @@ def rates_of(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> tu
 def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:
     """What a state is made for: one that was made for something else does not fit."""
     optimiser = settings.width, settings.average, settings.batch_size > 1, bool(lanes.l1.any())
-    return (data.X.dtype.str, data.d, lanes.k, *optimiser)
+    return (data.dtype.str, data.d, lanes.k, *optimiser)
 
 
 def state_of(

@@ -12,33 +12,65 @@ State, is what training changes: the twin (:mod:`fastsgd.reference`) and the cor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .losses import CompiledLoss, Loss, find
 from .sampling import SAMPLINGS
 from .schedules import Schedule
+
+STORED = {
+    np.dtype(np.float64): np.dtype(np.float64),
+    np.dtype(np.float32): np.dtype(np.float32),
+    np.dtype(np.float16): np.dtype(np.float32),
+    np.dtype(np.uint8): np.dtype(np.float32),
+}
+"""What X may be stored in, and what it is computed in; CSR only in the first two."""
+
+BLOCK = 1 << 18
+"""Numbers of X converted at once."""
+
+
+def computed_in(X: Any) -> np.dtype[Any]:
+    """The dtype of weights and sums for an X that is read in place."""
+    return STORED[X.dtype]
+
+
+def blocks(X: Any) -> Iterator[slice]:
+    """Slices of rows, of about ``BLOCK`` values each."""
+    n, d = X.shape
+    size = max(1, int(BLOCK / max(1.0, X.nnz / n if hasattr(X, "indptr") else d)))
+    for first in range(0, n, size):
+        yield slice(first, min(first + size, n))
 
 
 @dataclass(frozen=True)
 class Data:
     """Examples, borrowed: nothing is copied that already has the right dtype and order.
 
+    The features of a row are (x - offset) * scale, made anew whenever the row is read.
+
     Attributes
     ----------
-    X : ndarray of shape (n, d), C order, or a SciPy CSR matrix or array; float32 or float64
-    y : ndarray of shape (n, n_targets), the dtype of X
+    X : ndarray of shape (n, d), C order, of a dtype in ``STORED``; or a SciPy CSR matrix or array
+        of float32 or float64
+    y : ndarray of shape (n, n_targets), of the dtype of computation
         Real targets, or the class label of each row as a number (see ``Lanes.label``).
-    sample_weight : ndarray of shape (n,) or None, the dtype of X
+    sample_weight : ndarray of shape (n,) or None, of the dtype of computation
         Finite and non-negative; a row of weight zero leaves every lane untouched.
+    offset, scale : ndarray of shape (d,) or None, of the dtype of computation
+        Finite; 0 and 1 where only the other is given. Of dense X alone.
     """
 
     X: Any
     y: NDArray[np.floating]
     sample_weight: NDArray[np.floating] | None = None
+    offset: NDArray[np.floating] | None = None
+    scale: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         if getattr(self.X, "ndim", None) != 2:
@@ -46,25 +78,41 @@ class Data:
         n, d = self.X.shape
         if n == 0 or d == 0:
             raise ValueError(f"X must have at least one row and one feature, got shape {(n, d)}")
-        dtype = self.X.dtype
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"X must be float32 or float64, got {dtype}")
-        for name, value, shape in (
-            ("y", self.y, (n, -1)),
-            ("sample_weight", self.sample_weight, (n,)),
+        if self.X.dtype not in STORED or (self.sparse and self.X.dtype != self.dtype):
+            known = " or ".join(map(str, STORED)) if not self.sparse else "float64 or float32"
+            raise ValueError(f"X must be {known}, got {self.X.dtype}")
+        for name, shape in (
+            ("y", (n, -1)),
+            ("sample_weight", (n,)),
+            ("offset", (d,)),
+            ("scale", (d,)),
         ):
-            if value is None:
-                continue
-            array = np.ascontiguousarray(value, dtype=dtype)
-            if name == "y" and array.ndim == 1:
-                array = array[:, None]
-            if array.ndim != len(shape) or array.shape[0] != n or array.size == 0:
-                raise ValueError(f"{name} must have {n} rows, got shape {np.shape(value)}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} contains NaN or infinity")
-            object.__setattr__(self, name, array)
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, self._checked(name, value, shape))
         if self.sample_weight is not None and (self.sample_weight < 0).any():
             raise ValueError("sample_weight must be non-negative")
+        if self.offset is None and self.scale is None:
+            return
+        if self.sparse:
+            raise ValueError("offset and scale need dense X: an offset would fill sparse X in")
+        if self.offset is None:
+            object.__setattr__(self, "offset", np.zeros(d, dtype=self.dtype))
+        if self.scale is None:
+            object.__setattr__(self, "scale", np.ones(d, dtype=self.dtype))
+
+    def _checked(self, name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
+        """The array of a field, contiguous and finite; of the shape, -1 standing for any number."""
+        with np.errstate(over="ignore"):  # infinity is refused below
+            array = np.ascontiguousarray(value, dtype=self.dtype)
+        if len(shape) == 2 and array.ndim == 1:
+            array = array[:, None]
+        if array.ndim != len(shape) or array.shape[0] != shape[0] or array.size == 0:
+            what = f"{shape[0]} rows" if name in ("y", "sample_weight") else f"shape {shape}"
+            raise ValueError(f"{name} must have {what}, got shape {np.shape(value)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} contains NaN or infinity")
+        return array
 
     @property
     def n(self) -> int:
@@ -80,6 +128,26 @@ class Data:
     def sparse(self) -> bool:
         """Whether X is CSR."""
         return hasattr(self.X, "indptr")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is computed in, and the dtype of everything but X."""
+        return computed_in(self.X)
+
+    def rows(self, rows: Any, dtype: DTypeLike = np.float64) -> Any:
+        """Features of rows, by number or as a slice: (m, d) of ``dtype``, or CSR."""
+        X = self.X[rows]
+        if self.offset is None or self.scale is None:
+            return X.astype(dtype, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is found by the scores
+            features = np.subtract(X, self.offset, dtype=dtype)
+            return np.multiply(features, self.scale, out=features)
+
+    def largest(self) -> float:
+        """Largest absolute value of all features; not finite if one of them is not."""
+        parts = (self.rows(rows, self.dtype) for rows in blocks(self.X))
+        parts = (part.data if self.sparse else part for part in parts)
+        return float(np.max([np.max(np.abs(part), initial=0.0) for part in parts]))
 
 
 LANE_NUMBERS = (

@@ -104,7 +104,7 @@ def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
 
 def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
     """Curvature that a batch meets, and in an average direction."""
-    X = data.X[sample_rows(data)]
+    X = data.rows(sample_rows(data), data.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         if data.sparse:
             X = _without_duplicates(X)
@@ -201,7 +201,7 @@ def loss_at(
     y = reference.targets(data, lanes, settings, rows)
     s = reference.sample_weights(data, lanes, settings, y, rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        z = np.asarray(data.X[rows] @ coef.T, dtype=np.float64) + intercept
+        z = np.asarray(data.rows(rows, data.dtype) @ coef.T, dtype=np.float64) + intercept
         value = settings.terms.value(z, y, settings.loss_parameter)
         return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
 
@@ -213,7 +213,7 @@ def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None
     scales can differ by more than ``ratio``, however many values are zero: counting those takes
     most of the time.
     """
-    X: Any = data.X[sample_rows(data, SAMPLE_VALUES // 8)]
+    X: Any = data.rows(sample_rows(data, SAMPLE_VALUES // 8), data.dtype)
     if data.sparse:
         X = _without_duplicates(X)
         squares = np.bincount(X.indices, np.square(X.data, dtype=np.float64), minlength=data.d)

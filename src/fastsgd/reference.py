@@ -1,7 +1,8 @@
 """The NumPy twin of the compiled core: same nouns, same order of samples, no speed.
 
 It is what the tests compare every kernel with, and the yardstick of the benchmarks. All arithmetic
-is in float64. One step draws a batch B_t of m rows and does, for every lane k,
+is in float64, on features (x - offset) * scale. One step draws a batch B_t of m rows and does, for
+every lane k,
 
     z_i     = x_i . w + b                                        score
     c_i     = s_i * dloss(z_i, y_i)                              slope
@@ -41,7 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import sampling
 from .exceptions import DivergenceError
-from .problem import Data, Lanes, Settings, check
+from .problem import Data, Lanes, Settings, blocks, check
 
 Float = NDArray[np.float64]
 
@@ -123,7 +124,7 @@ def sample_weights(
 
 def score(data: Data, state: State, rows: NDArray[np.int64]) -> Float:
     """z = X W + b of the rows, shape (m, K)."""
-    return data.X[rows] @ state.W + state.b
+    return data.rows(rows) @ state.W + state.b
 
 
 def slope(
@@ -149,7 +150,7 @@ def is_measured(settings: Settings, n: int, row: int) -> bool:
 
 def accumulate(data: Data, c: Float, rows: NDArray[np.int64]) -> tuple[Float, Float]:
     """sum_i c_i x_i (d, K) and sum_i c_i (K,): the gradient before division by m_k."""
-    return np.asarray(data.X[rows].T @ c), c.sum(axis=0)
+    return np.asarray(data.rows(rows).T @ c), c.sum(axis=0)
 
 
 def update(
@@ -195,7 +196,7 @@ def step(
     data: Data, lanes: Lanes, settings: Settings, state: State, rows: NDArray[np.int64]
 ) -> None:
     """One training step on the batch ``rows``: score, slope, accumulate, update."""
-    X = data.X[rows]
+    X = data.rows(rows)
     y = targets(data, lanes, settings, rows)
     s = sample_weights(data, lanes, settings, y, rows) * state.active
     squares = np.asarray(
@@ -209,7 +210,7 @@ def step(
     e = state.epoch + (state.row // min(settings.batch_size, data.n)) / batches
     eta = settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e) * state.rate_factor
     if not np.isfinite(z[s > 0]).all():
-        scale = float(np.abs(data.X[rows]).max())
+        scale = float(np.abs(X).max())
         raise DivergenceError(int(state.t.max()), float(eta.max()), scale)
     c = slope(settings, z, y, s, eta, squares)
     g, g_b = (part / np.maximum(1, count) for part in accumulate(data, c, rows))
@@ -255,7 +256,8 @@ def objective(data: Data, lanes: Lanes, settings: Settings, W: Any, b: Any) -> F
     rows = np.arange(data.n)
     y = targets(data, lanes, settings, rows)
     s = sample_weights(data, lanes, settings, y, rows)
-    value = settings.terms.value(data.X @ W + b, y, settings.loss_parameter)
+    z = np.concatenate([data.rows(part) @ W for part in blocks(data.X)]) + b
+    value = settings.terms.value(z, y, settings.loss_parameter)
     penalty = 0.5 * lanes.alpha * (np.asarray(W) ** 2).sum(axis=0) + lanes.pull * b
     penalty = penalty + lanes.l1 * np.abs(W).sum(axis=0)
     return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0)) + penalty

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .base import BaseSGD, all_or_nothing, keep_parameters
 from .losses import LOSSES, CompiledLoss
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .problem import computed_in
 from .validation import determinations
 
 REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]
@@ -41,14 +42,14 @@ class SGDRegressor(RegressorMixin, BaseSGD):
     penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, \
 random_state, learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, \
 warm_start, average, batch_size, momentum, nesterov, sampling, decay, step_epochs, total_epochs, \
-warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
+warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, standardize
         As in :class:`SGDClassifier`. ``learning_rate`` "pa1" and "pa2" go with the
         "epsilon_insensitive" loss, and the default ``scoring`` is R^2 of each output on its own.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,), or (n_outputs, n_features) for y of two dimensions
-        Of the dtype of X.
+        Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_outputs,)
     n_iter_, t_, loss_curve_, history_, certificate_, n_features_in_, feature_names_in_
         As in :class:`SGDClassifier`.
@@ -110,6 +111,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
         scoring: Any = None,
         on_divergence: str = "raise",
         certificate: bool = False,
+        standardize: bool = False,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -120,7 +122,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
         return y.astype(dtype, copy=False)
 
     def _task(self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
-        y = self._targets(y, X.dtype)
+        y = self._targets(y, computed_in(X))
         k = 1 if y.ndim == 1 else y.shape[1]
         return Task(
             X,
@@ -170,7 +172,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate
         validation = None
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
-            y_val = self._targets(y_val, X.dtype)
+            y_val = self._targets(y_val, computed_in(X))
             if y_val.shape[1:] != task.y.shape[1:]:
                 raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
             validation = X_val, y_val, y_val

@@ -31,7 +31,7 @@ class _Callbacks:
 
     def __init__(self, estimator: Any, task: Any, epochs: int) -> None:
         X, y, weight = task.given
-        self.estimator = estimator
+        self.estimator, self.scaling = estimator, task.scaling
         metadata = {} if weight is None else {"sample_weight": weight}
         self.arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context = estimator._init_callback_context(max_subtasks=epochs)
@@ -46,7 +46,8 @@ class _Callbacks:
     def after_epoch(self, seen: Fit) -> bool:
         def model() -> dict[str, Any]:
             counts = {"n_iter_": int(seen.epochs.max()), "t_": 1 + int(seen.state.t.max())}
-            return {**self.estimator._attributes(seen.coef, seen.intercept), **counts}
+            users = self.scaling.to_users(seen.coef, seen.intercept)
+            return {**self.estimator._attributes(*users), **counts}
 
         return bool(
             self.epoch.call_on_fit_task_end(reconstruction_attributes=model, **self.arguments)

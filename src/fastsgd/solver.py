@@ -338,9 +338,7 @@ class _Training:
         return bool((blown & (self.loss > BLOWN_UP * np.abs(at_zero))).any())
 
     def _diverged(self) -> DivergenceError:
-        values = getattr(self.data.X, "data", None) if self.data.sparse else self.data.X
-        scale = float(np.max(np.abs(values), initial=0.0))
-        return DivergenceError(int(self.state.t.max()), self.run.rate, scale)
+        return DivergenceError(int(self.state.t.max()), self.run.rate, self.data.largest())
 
     def _with_weights(self, error: DivergenceError) -> DivergenceError:
         """The error with a safe rate and the last finite weights.
@@ -356,8 +354,7 @@ class _Training:
 
     def recover(self, error: DivergenceError) -> None:
         """Go back to the last good state at half the rate, or raise."""
-        values = self.data.X.data if self.data.sparse else self.data.X
-        hopeless = self.seen.backoffs >= BACKOFFS or not np.isfinite(values).all()
+        hopeless = self.seen.backoffs >= BACKOFFS or not math.isfinite(self.data.largest())
         if self.good is None or hopeless:
             raise self._with_weights(error) from None
         self.seen.backoffs += 1
@@ -375,7 +372,7 @@ class _Training:
         row = self.run.bad_row
         if row is not None and 0 <= row < self.data.n:
             with np.errstate(all="ignore"):
-                scores = np.asarray(self.data.X[[row]] @ coef.T)[0] + intercept
+                scores = np.asarray(self.data.rows([row]) @ coef.T)[0] + intercept
             fault |= ~np.isfinite(scores)
         fault &= ~self.seen.stopped
         if self.coupled or not fault.any():

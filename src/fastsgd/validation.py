@@ -8,11 +8,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils.extmath import safe_sparse_dot
 
+from .problem import blocks, computed_in
+from .standardise import Scaling
+
 Array = NDArray[np.floating]
+
+
+def products(X: Any, coef: Any) -> Array:
+    """X coef', shape (n, K); an X that is computed in another dtype is converted block by block."""
+    if issparse(X) or X.dtype == computed_in(X):
+        return safe_sparse_dot(X, coef.T, dense_output=True)
+    dtype = np.result_type(computed_in(X), coef.dtype)
+    out = np.empty((X.shape[0], coef.shape[0]), dtype=dtype)
+    for rows in blocks(X):
+        out[rows] = safe_sparse_dot(X[rows].astype(dtype), coef.T, dense_output=True)
+    return out
 
 
 def split(
@@ -56,6 +71,8 @@ class LaneScore:
         ``loss(scores, signs)`` of classes, whose mean tells apart epochs of equal score: with few
         rows accuracies are often equal, and the first of them may be of a model that has learnt
         nothing yet.
+    scaling : Scaling
+        Of the features that the models are trained on.
 
     Attributes
     ----------
@@ -70,12 +87,14 @@ class LaneScore:
         y: NDArray[Any],
         weight: Array | None,
         loss: Callable[[Array, Array], Array] | None,
+        scaling: Scaling,
     ) -> None:
         self.measure, self.X, self.y, self.weight = measure, X, y, weight
-        self.loss, self.tie = loss, None
+        self.loss, self.tie, self.scaling = loss, None, scaling
 
     def __call__(self, coef: Array, intercept: Array) -> Any:
-        scores = safe_sparse_dot(self.X, coef.T, dense_output=True) + intercept
+        coef, intercept = self.scaling.to_users(coef, intercept)
+        scores = products(self.X, coef) + intercept
         if self.loss is not None:
             values = self.loss(scores.astype(np.float64), np.where(self.y, 1.0, -1.0))
             self.tie = np.average(values, axis=0, weights=self.weight)
@@ -91,11 +110,15 @@ class ModelScore:
         Of which a shallow copy gets the weights to be scored.
     X, y, weight
         The validation set, with the user's own labels.
+    scaling : Scaling
+        Of the features that the models are trained on.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: NDArray[Any], weight: Array | None) -> None:
+    def __init__(
+        self, estimator: Any, X: Any, y: NDArray[Any], weight: Array | None, scaling: Scaling
+    ) -> None:
         self.model = copy.copy(estimator)
-        self.publish = estimator._attributes
+        self.publish, self.scaling = estimator._attributes, scaling
         vars(self.model).pop("feature_names_in_", None)  # X is an array by now
         self.scorer = check_scoring(self.model, scoring=estimator.scoring)
         self.X, self.y = X, y
@@ -104,7 +127,7 @@ class ModelScore:
         self.options = {"sample_weight": weight} if weighted else {}
 
     def __call__(self, coef: Array, intercept: Array) -> float:
-        vars(self.model).update(self.publish(coef, intercept))
+        vars(self.model).update(self.publish(*self.scaling.to_users(coef, intercept)))
         score = self.scorer(self.model, self.X, self.y, **self.options)
         if np.ndim(score) != 0:
             raise ValueError(f"scoring must give one number, got {score!r}")
