@@ -1,0 +1,126 @@
+"""The objective that every solver is judged by, in float64, and its minimum.
+
+    L(w, b) = (1/n) sum_i loss(x_i . w + b, y_i)  +  alpha/2 |w|^2
+
+with one lane for two classes and for real targets, and one lane a class for the softmax. Peers
+minimise it up to a constant factor; C = 1 / (n alpha) in those that sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from datasets import Table
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logsumexp, softmax
+
+Array = NDArray[np.float64]
+Model = tuple[Any, Any]
+"""Coefficients (k, d) and intercepts (k,)."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised.
+
+    Attributes
+    ----------
+    table : Table
+    loss : {"log_loss", "softmax", "hinge", "squared_error"}
+        The squared error is halved, as in fastsgd and scikit-learn's SGD.
+    alpha : float
+        Strength of the L2 penalty.
+    """
+
+    table: Table
+    loss: str
+    alpha: float
+
+    @property
+    def n(self) -> int:
+        return len(self.table.y)
+
+    @property
+    def d(self) -> int:
+        return int(self.table.X.shape[1])
+
+    @property
+    def k(self) -> int:
+        """Lanes."""
+        return self.table.classes if self.loss == "softmax" else 1
+
+    @property
+    def C(self) -> float:
+        """Weight of the summed loss beside |w|^2 / 2."""
+        return 1.0 / (self.n * self.alpha)
+
+    @cached_property
+    def signs(self) -> NDArray[Any]:
+        """y as -1 and +1, in the dtype of X."""
+        return np.where(self.table.y == 1, 1, -1).astype(self.table.X.dtype)
+
+    @cached_property
+    def wide(self) -> Any:
+        """X in float64."""
+        return self.table.X.astype(np.float64)
+
+    def _losses(self, z: Array) -> tuple[Array, Array]:
+        """Loss (n,) and its slope (n, k) at scores z (n, k)."""
+        y, s = self.table.y, self.signs[:, None].astype(np.float64)
+        if self.loss == "log_loss":
+            return np.logaddexp(0.0, -s * z)[:, 0], -s * expit(-s * z)
+        if self.loss == "hinge":
+            return np.maximum(0.0, 1.0 - s * z)[:, 0], np.where(s * z < 1.0, -s, 0.0)
+        if self.loss == "squared_error":
+            r = z - y[:, None].astype(np.float64)
+            return 0.5 * r[:, 0] ** 2, r
+        rows = np.arange(self.n)
+        slope = softmax(z, axis=1)
+        slope[rows, y] -= 1.0
+        return logsumexp(z, axis=1) - z[rows, y], slope
+
+    def value(self, model: Model) -> float:
+        """L of a model, whatever made it."""
+        coef = np.asarray(model[0], dtype=np.float64).reshape(self.k, self.d)
+        intercept = np.asarray(model[1], dtype=np.float64).reshape(self.k)
+        loss = self._losses(self.wide @ coef.T + intercept)[0]
+        return float(loss.mean() + 0.5 * self.alpha * np.vdot(coef, coef))
+
+    def _value_and_gradient(self, packed: Array) -> tuple[float, Array]:
+        coef = packed.reshape(self.k, self.d + 1)[:, :-1]
+        z = self.wide @ coef.T + packed.reshape(self.k, -1)[:, -1]
+        loss, slope = self._losses(z)
+        gradient = np.empty((self.k, self.d + 1))
+        gradient[:, :-1] = (self.wide.T @ slope).T / self.n + self.alpha * coef
+        gradient[:, -1] = slope.mean(axis=0)
+        return loss.mean() + 0.5 * self.alpha * np.vdot(coef, coef), gradient.ravel()
+
+    @cached_property
+    def minimum(self) -> Minimum:
+        """By L-BFGS, for the smooth losses; its error bound comes with it."""
+        start = np.zeros(self.k * (self.d + 1))
+        tight = {"maxiter": 5000, "maxfun": 10_000, "gtol": 1e-9, "ftol": 0.0, "maxcor": 30}
+        found = minimize(
+            self._value_and_gradient, start, jac=True, method="L-BFGS-B", options=tight
+        )
+        return Minimum(float(found.fun), float(np.vdot(found.jac, found.jac)) / (2.0 * self.alpha))
+
+    def excess(self, model: Model) -> float:
+        """Relative suboptimality (L - L*) / L*."""
+        return self.value(model) / self.minimum.value - 1.0
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """L* and how far above it ``value`` can be: |gradient|^2 / (2 alpha), by strong convexity.
+
+    The bound holds with the intercept's curvature above alpha, as it is wherever both classes are
+    common.
+    """
+
+    value: float
+    error: float
