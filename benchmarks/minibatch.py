@@ -31,7 +31,7 @@ from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import SGDClassifier as Peer
 from sklearn.preprocessing import StandardScaler
-from test_speed import dense, text
+from datasets import dense, text
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 

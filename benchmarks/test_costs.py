@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from datasets import Table, text
 from sklearn.linear_model import SGDClassifier as Peer
-from test_speed import Table, text
 
 from fastsgd import SGDClassifier, solver
 from fastsgd.bench import seconds_of

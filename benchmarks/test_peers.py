@@ -1,0 +1,158 @@
+"""Every peer on the same data: what a pass costs, and how long until the objective is near L*.
+
+``pytest benchmarks/test_peers.py``; ``--quick`` takes two tables and less time.
+
+**A pass**: the difference of fits of four and of one, so that what is done once does not count,
+over the values of X; solvers that iterate may pass several times an iteration. "One" is the whole
+fit of a single pass, which is what a user waits for. Peers take turns; medians.
+
+**To a target**: fits anew with 1, 2, 3, 5, 8, ... passes (iterations, or tightening tolerances):
+the seconds of the first whose relative suboptimality (L - L*) / L* is at most the target. So a
+solver is as good as with the stopping rule that fits it best, and learning rates that have a
+horizon know it. A peer is given up when one fit takes longer than ``LONGEST``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from datasets import Table, Unavailable, dense, text
+from objective import ERROR, Problem
+from peers import PEERS, Fit, Peer
+
+from fastsgd.bench import seconds_of
+
+OURS = "fastsgd"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A line here is a panel of the plot."""
+
+    name: str
+    table: Callable[[], Table]
+    loss: str = "log_loss"
+    alpha: float = 1e-5
+    quick: bool = False
+
+    def problem(self) -> Problem:
+        try:
+            return Problem(self.table(), self.loss, self.alpha)
+        except Unavailable as reason:
+            pytest.skip(f"{self.name}: {reason}")
+
+
+TASKS = (
+    Task("dense 200,000 x 100", lambda: dense(200_000, 100)),
+    Task("CSR 100,000 x 47,236, 75 a row", lambda: text(100_000, 47_236, 75)),
+    Task("flights, CSR 327,346 x 165", lambda: datasets.flights("csr"), quick=True),
+    Task(
+        "glosses, CSR 117,659 x 34,407",
+        lambda: datasets.glosses().against_rest(datasets.NOUNS),
+        quick=True,
+    ),
+    Task("fashion, 70,000 x 784, softmax of ten", datasets.fashion, "softmax", 1e-4),
+)
+TARGETS = (1e-2, 1e-3)
+FLOOR = 1e-4
+"""Suboptimality below which a curve need not go."""
+LONGEST = {False: 5.0, True: 1.5}
+"""Seconds of a fit after which a peer is given up; quick or not."""
+SHORT = 0.25
+"""Fits of fewer seconds are repeated, and the median taken."""
+
+
+def tasks() -> list[Any]:
+    """As parameters of the tests; those that are not quick are left out with ``--quick``."""
+    marks = {True: (), False: (pytest.mark.thorough,)}
+    return [pytest.param(task, id=task.name, marks=marks[task.quick]) for task in TASKS]
+
+
+@dataclass
+class Curve:
+    """What a peer reached."""
+
+    fit: Fit
+    efforts: list[float]
+    points: list[tuple[float, float, float]] = field(
+        default_factory=list
+    )  # effort, seconds, excess
+    ended: str = ""
+
+    def seconds_to(self, target: float) -> float | None:
+        return next((seconds for _, seconds, excess in self.points if excess <= target), None)
+
+
+def ready(problem: Problem, skipped: Callable[[str], None]) -> dict[Peer, Fit]:
+    """The peers that can be had and take the problem, their data made ready."""
+    fits = {}
+    for peer in PEERS:
+        if peer.missing:
+            skipped(f"{peer.name}: {peer.missing}")
+        elif peer.takes(problem):
+            own = problem
+            if peer.rows is not None:
+                own = Problem(problem.table.head(peer.rows), problem.loss, problem.alpha)
+            fits[peer] = peer.prepare(own)
+    return fits
+
+
+def step(curve: Curve, problem: Problem, longest: float) -> None:
+    """One more fit, with more effort than the last."""
+    effort = curve.efforts.pop(0)
+    made: list[Any] = []
+    seconds = [seconds_of(lambda: made.append(curve.fit(effort)))]
+    if seconds[0] < SHORT:
+        seconds += [seconds_of(lambda: curve.fit(effort)) for _ in range(2)]
+    excess = problem.excess(made[0])
+    curve.points.append((effort, float(np.median(seconds)), excess))
+    if excess <= FLOOR:
+        curve.ended = "there"
+    elif curve.points[-1][1] > longest or not curve.efforts:
+        curve.ended = "given up"
+
+
+@pytest.mark.parametrize("task", tasks())
+def test_time_to_target(
+    task: Task, benchmark: Any, measured: Any, quick: bool, one_thread: None
+) -> None:
+    problem = task.problem()
+    minimum = problem.minimum.value
+    curves = {
+        peer: Curve(fit, list(peer.efforts))
+        for peer, fit in ready(problem, measured.skipped).items()
+        if peer.rows is None
+    }
+
+    def turns() -> None:
+        while any(not curve.ended for curve in curves.values()):
+            for curve in curves.values():
+                if not curve.ended:
+                    step(curve, problem, LONGEST[quick])
+
+    benchmark.pedantic(turns, rounds=1)
+    for peer, curve in curves.items():
+        values = [excess for *_, excess in curve.points]
+        assert min(values) > -2.0 * ERROR, f"{peer.name} is below the minimum"
+        if peer.exact and curve.ended == "there":
+            assert values[-1] <= FLOOR
+        best = min(values)
+        reached = {f"to {t:g}": _seconds(curve.seconds_to(t)) for t in TARGETS}
+        measured.line(
+            f"seconds to a target: {task.name}", peer.name, **reached, best=f"{max(best, 0.0):.1e}"
+        )
+    ours = curves[next(peer for peer in curves if peer.name == OURS)]
+    assert min(excess for *_, excess in ours.points) < TARGETS[0]
+    measured.curves[task.name] = {
+        "minimum": minimum,
+        "peers": {peer.name: curve.points for peer, curve in curves.items()},
+    }
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
