@@ -90,7 +90,7 @@ class Table:
 def dense(rows: int, features: int, targets: str = "logistic") -> Table:
     """Standard normal features; "logistic" or "linear" targets."""
     X, made = generated_table(rows, features)
-    return Table(X, made[targets])
+    return Table(X, made[targets], rate=0.1 if targets == "logistic" else 0.02)
 
 
 def text(rows: int, features: int, nonzeros: int) -> Table:

@@ -2,8 +2,9 @@
 
     L(w, b) = (1/n) sum_i loss(x_i . w + b, y_i)  +  alpha/2 |w|^2
 
-with one lane for two classes and for real targets, and one lane a class for the softmax. Peers
-minimise it up to a constant factor; C = 1 / (n alpha) in those that sum.
+with one lane for two classes and for real targets, and one lane a class for the softmax. Of more
+than two classes, each against the rest, it is the mean of the lanes. Peers minimise it up to a
+constant factor; C = 1 / (n alpha) in those that sum.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Problem:
     @property
     def k(self) -> int:
         """Lanes."""
-        return self.table.classes if self.loss == "softmax" else 1
+        if self.loss == "squared_error" or self.table.classes == 2:
+            return 1
+        return self.table.classes
 
     @property
     def C(self) -> float:
@@ -63,8 +66,9 @@ class Problem:
 
     @cached_property
     def signs(self) -> NDArray[Any]:
-        """y as -1 and +1, in the dtype of X."""
-        return np.where(self.table.y == 1, 1, -1).astype(self.table.X.dtype)
+        """Whether y is the class of the lane, as -1 and +1, (n, k), in the dtype of X."""
+        classes = np.arange(self.k) if self.k > 1 else np.ones(1)
+        return np.where(self.table.y[:, None] == classes, 1, -1).astype(self.table.X.dtype)
 
     @cached_property
     def wide(self) -> Any:
@@ -73,34 +77,49 @@ class Problem:
 
     def _losses(self, z: Array) -> tuple[Array, Array]:
         """Loss (n,) and its slope (n, k) at scores z (n, k)."""
-        y, s = self.table.y, self.signs[:, None].astype(np.float64)
-        if self.loss == "log_loss":
-            return np.logaddexp(0.0, -s * z)[:, 0], -s * expit(-s * z)
-        if self.loss == "hinge":
-            return np.maximum(0.0, 1.0 - s * z)[:, 0], np.where(s * z < 1.0, -s, 0.0)
+        y = self.table.y
+        if self.loss == "softmax":
+            rows = np.arange(self.n)
+            slope = softmax(z, axis=1)
+            slope[rows, y] -= 1.0
+            return logsumexp(z, axis=1) - z[rows, y], slope
         if self.loss == "squared_error":
             r = z - y[:, None].astype(np.float64)
             return 0.5 * r[:, 0] ** 2, r
-        rows = np.arange(self.n)
-        slope = softmax(z, axis=1)
-        slope[rows, y] -= 1.0
-        return logsumexp(z, axis=1) - z[rows, y], slope
+        s = self.signs.astype(np.float64)
+        if self.loss == "log_loss":
+            value, slope = np.logaddexp(0.0, -s * z), -s * expit(-s * z)
+        else:
+            value, slope = np.maximum(0.0, 1.0 - s * z), np.where(s * z < 1.0, -s, 0.0)
+        return value.mean(axis=1), slope / self.k
+
+    @property
+    def _penalty(self) -> float:
+        """Factor of |W|^2 / 2."""
+        return self.alpha if self.loss == "softmax" else self.alpha / self.k
+
+    def loss_of(self, model: Model) -> float:
+        """The mean loss alone, without the penalty."""
+        coef, intercept = self._shaped(model)
+        return float(self._losses(self.wide @ coef.T + intercept)[0].mean())
 
     def value(self, model: Model) -> float:
         """L of a model, whatever made it."""
+        coef, _ = self._shaped(model)
+        return self.loss_of(model) + 0.5 * self._penalty * float(np.vdot(coef, coef))
+
+    def _shaped(self, model: Model) -> Model:
         coef = np.asarray(model[0], dtype=np.float64).reshape(self.k, self.d)
-        intercept = np.asarray(model[1], dtype=np.float64).reshape(self.k)
-        loss = self._losses(self.wide @ coef.T + intercept)[0]
-        return float(loss.mean() + 0.5 * self.alpha * np.vdot(coef, coef))
+        return coef, np.asarray(model[1], dtype=np.float64).reshape(self.k)
 
     def _value_and_gradient(self, packed: Array) -> tuple[float, Array]:
         coef = packed.reshape(self.k, self.d + 1)[:, :-1]
         z = self.wide @ coef.T + packed.reshape(self.k, -1)[:, -1]
         loss, slope = self._losses(z)
         gradient = np.empty((self.k, self.d + 1))
-        gradient[:, :-1] = (self.wide.T @ slope).T / self.n + self.alpha * coef
+        gradient[:, :-1] = (self.wide.T @ slope).T / self.n + self._penalty * coef
         gradient[:, -1] = slope.mean(axis=0)
-        return loss.mean() + 0.5 * self.alpha * np.vdot(coef, coef), gradient.ravel()
+        return loss.mean() + 0.5 * self._penalty * np.vdot(coef, coef), gradient.ravel()
 
     @cached_property
     def minimum(self) -> Minimum:
@@ -109,7 +128,7 @@ class Problem:
 
         def evaluate(packed: Array) -> tuple[float, Array]:
             value, gradient = self._value_and_gradient(packed)
-            error = float(np.vdot(gradient, gradient)) / (2.0 * self.alpha)
+            error = float(np.vdot(gradient, gradient)) / (2.0 * self._penalty)
             seen.append(Minimum(float(value), error))
             return value, gradient
 

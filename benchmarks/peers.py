@@ -129,7 +129,7 @@ def liblinear(problem: Problem) -> Fit:
     """Trust region Newton in the primal (-s 0), the one with a free intercept."""
     from liblinear import liblinearutil
 
-    X, y = problem.table.X, problem.signs.astype(np.float64)
+    X, y = problem.table.X, problem.signs[:, 0].astype(np.float64)
     data = liblinearutil.problem(y, sp.csr_matrix(X) if problem.table.sparse else X, 1)
 
     def fit(tolerance: float) -> Model:
@@ -176,7 +176,7 @@ def cyanure(problem: Problem) -> Fit:
             verbose=False,
         )
 
-    y = problem.table.y if problem.loss == "softmax" else problem.signs
+    y = problem.table.y if problem.loss == "softmax" else problem.signs[:, 0]
     fit = of_estimator(make, problem.table.X, y)
 
     def oriented(n: int) -> Model:  # the coefficients of many classes are columns
@@ -197,7 +197,7 @@ def vowpal_wabbit(problem: Problem, bfgs: bool = False) -> Fit:
     from vowpalwabbit import Workspace, __version__
 
     X, linear = problem.table.X, problem.loss == "squared_error"
-    y = problem.table.y if linear else problem.signs
+    y = problem.table.y if linear else problem.signs[:, 0]
     mark = zlib.crc32(X.data if problem.table.sparse else X, zlib.crc32(np.ascontiguousarray(y)))
     cache = cache_directory() / f"vw-{__version__}-{mark:08x}.cache"
     common = f"--loss_function {VW_LOSSES[problem.loss]} --quiet --holdout_off -b 18"
@@ -291,7 +291,9 @@ def pytorch(
         y = torch.from_numpy(problem.table.y.astype(problem.table.X.dtype))[:, None]
         loss = torch.nn.functional.binary_cross_entropy_with_logits
         if problem.loss == "squared_error":
-            loss = torch.nn.functional.mse_loss
+
+            def loss(z: Any, y: Any) -> Any:  # halved, as ours
+                return 0.5 * torch.nn.functional.mse_loss(z, y)
 
     def fit(n: int, peak: float | None = None) -> Model:
         torch.manual_seed(SEED)
