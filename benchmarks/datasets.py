@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,15 @@ class Table:
         """Bytes of X that an epoch reads."""
         X = self.X
         return sum(a.nbytes for a in (X.data, X.indices, X.indptr)) if self.sparse else X.nbytes
+
+    @property
+    def mark(self) -> int:
+        """A checksum of the content, which names what is kept of it in the cache."""
+        parts = (self.X.data, self.X.indices, self.X.indptr) if self.sparse else (self.X,)
+        mark = 0
+        for part in (*parts, self.y):
+            mark = zlib.crc32(np.ascontiguousarray(part), mark)
+        return mark
 
     def head(self, rows: int) -> Table:
         """The first rows."""

@@ -25,7 +25,6 @@ import importlib
 import shutil
 import tempfile
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -198,8 +197,7 @@ def vowpal_wabbit(problem: Problem, bfgs: bool = False) -> Fit:
 
     X, linear = problem.table.X, problem.loss == "squared_error"
     y = problem.table.y if linear else problem.signs[:, 0]
-    mark = zlib.crc32(X.data if problem.table.sparse else X, zlib.crc32(np.ascontiguousarray(y)))
-    cache = cache_directory() / f"vw-{__version__}-{mark:08x}.cache"
+    cache = cache_directory() / f"vw-{__version__}-{problem.table.mark:08x}.cache"
     common = f"--loss_function {VW_LOSSES[problem.loss]} --quiet --holdout_off -b 18"
     if not cache.exists():
         with tempfile.TemporaryDirectory() as folder:
@@ -213,10 +211,12 @@ def vowpal_wabbit(problem: Problem, bfgs: bool = False) -> Fit:
 
     def fit(n: int) -> Model:
         model = Workspace(f"{common} --passes {n + bfgs}")
-        coef = np.array([model.get_weight(j) for j in range(problem.d)])
-        intercept = model.get_weight(VW_CONSTANT & (model.num_weights() - 1))
-        model.finish()
-        return coef, intercept
+
+        def weights() -> tuple[Any, Any]:
+            coef = np.array([model.get_weight(j) for j in range(problem.d)])
+            return coef, model.get_weight(VW_CONSTANT & (model.num_weights() - 1))
+
+        return weights
 
     return fit
 

@@ -3,19 +3,21 @@
 ``pytest benchmarks/test_peers.py``; ``--quick`` takes two tables and less time.
 
 **A pass**: the difference of fits of four and of one, so that what is done once does not count,
-over the values of X; solvers that iterate may pass several times an iteration. "One" is the whole
-fit of a single pass, which is what a user waits for. Peers take turns; medians.
+over the values of X; of those marked with a star, an iteration, which may pass several times. "A
+fit of one pass" is the whole call. Peers take turns; medians.
 
 **To a target**: fits anew with 1, 2, 3, 5, 8, ... passes (iterations, or tightening tolerances):
 the seconds of the first whose relative suboptimality (L - L*) / L* is at most the target. So a
 solver is as good as with the stopping rule that fits it best, and learning rates that have a
-horizon know it. A peer is given up when one fit takes longer than ``LONGEST``.
+horizon know it. A peer is given up when one fit takes longer than ``Task.longest`` seconds.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import datasets
@@ -25,9 +27,14 @@ from datasets import Table, Unavailable, dense, text
 from objective import ERROR, Problem
 from peers import PEERS, Fit, Peer
 
-from fastsgd.bench import seconds_of
-
 OURS = "fastsgd"
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Processor seconds of one call, of all its threads."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Task:
     loss: str = "log_loss"
     alpha: float = 1e-5
     quick: bool = False
+    longest: float = 1.2
+    """Seconds of a fit after which a peer is given up."""
 
     def problem(self) -> Problem:
         try:
@@ -56,13 +65,13 @@ TASKS = (
         lambda: datasets.glosses().against_rest(datasets.NOUNS),
         quick=True,
     ),
-    Task("fashion, 70,000 x 784, softmax of ten", datasets.fashion, "softmax", 1e-4),
+    Task("fashion, 70,000 x 784, softmax of ten", datasets.fashion, "softmax", 1e-3, longest=4.0),
 )
 TARGETS = (1e-2, 1e-3)
 FLOOR = 1e-4
 """Suboptimality below which a curve need not go."""
-LONGEST = {False: 5.0, True: 1.5}
-"""Seconds of a fit after which a peer is given up; quick or not."""
+QUICK = 0.5
+"""Part of the time that a peer is given with ``--quick``."""
 SHORT = 0.25
 """Fits of fewer seconds are repeated, and the median taken."""
 
@@ -117,10 +126,53 @@ def step(curve: Curve, problem: Problem, longest: float) -> None:
         curve.ended = "given up"
 
 
+ONE, FOUR = 1, 4
+"""Passes of the two fits whose difference is the cost of three."""
+
+
 @pytest.mark.parametrize("task", tasks())
-def test_time_to_target(
-    task: Task, benchmark: Any, measured: Any, quick: bool, one_thread: None
-) -> None:
+def test_cost_of_a_pass(task: Task, benchmark: Any, measured: Any, quick: bool) -> None:
+    problem = task.problem()
+    fits = {
+        peer: fit
+        for peer, fit in ready(problem, measured.skipped).items()
+        if peer.effort != "tolerance"
+    }
+    zero = problem.value((np.zeros((problem.k, problem.d)), np.zeros(problem.k)))
+    for peer, fit in fits.items():
+        value = problem.value(fit(FOUR))
+        assert np.isfinite(value), peer.name
+        assert not peer.exact or value <= 1.001 * zero, f"{peer.name} is worse than no model"
+    works = [partial(fit, passes) for fit in fits.values() for passes in (ONE, FOUR)]
+    turns: list[list[float]] = []
+    benchmark.pedantic(
+        lambda: turns.append([seconds_of(work) for work in works]), rounds=1 if quick else 3
+    )
+    seconds = np.median(turns, axis=0)
+    costs = {}
+    for i, peer in enumerate(fits):
+        one, four = seconds[2 * i], seconds[2 * i + 1]
+        table = problem.table if peer.rows is None else problem.table.head(peer.rows)
+        costs[peer.name] = (
+            1e9 * one / table.values,
+            1e9 * (four - one) / (FOUR - ONE) / table.values,
+        )
+    for peer in fits:
+        one, further = costs[peer.name]
+        measured.line(
+            f"ns a value: {task.name}",
+            peer.name,
+            **{
+                "a further pass": f"{further:.3g}" + ("" if peer.effort == "passes" else " *"),
+                "times fastsgd": f"{further / costs[OURS][1]:.1f}",
+                "a fit of one pass": f"{one:.3g}",
+                "of one, times fastsgd": f"{one / costs[OURS][0]:.1f}",
+            },
+        )
+
+
+@pytest.mark.parametrize("task", tasks())
+def test_time_to_target(task: Task, benchmark: Any, measured: Any, quick: bool) -> None:
     problem = task.problem()
     minimum = problem.minimum.value
     curves = {
@@ -133,7 +185,7 @@ def test_time_to_target(
         while any(not curve.ended for curve in curves.values()):
             for curve in curves.values():
                 if not curve.ended:
-                    step(curve, problem, LONGEST[quick])
+                    step(curve, problem, task.longest * (QUICK if quick else 1.0))
 
     benchmark.pedantic(turns, rounds=1)
     for peer, curve in curves.items():
