@@ -53,15 +53,9 @@ def read_bandwidth(one_thread: None) -> Callable[[], float]:
 
 
 @pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Results:
+def report(request: pytest.FixtureRequest) -> Results:
     """What the closing report is made of."""
     return request.config.stash[RESULTS]
-
-
-@pytest.fixture
-def report(measured: Results) -> Any:
-    """Lines of the closing tables, as column: cell; the first column names the table."""
-    return measured
 
 
 @pytest.fixture

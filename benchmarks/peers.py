@@ -133,9 +133,13 @@ def liblinear(problem: Problem) -> Fit:
 
     def fit(tolerance: float) -> Model:
         model = liblinearutil.train(data, f"-s 0 -c {problem.C} -B 1 -R -e {tolerance} -q")
-        coef, intercept = model.get_decfun()
-        sign = 1.0 if model.get_labels()[0] == 1 else -1.0
-        return sign * np.array(coef), sign * intercept
+
+        def weights() -> tuple[Any, Any]:
+            coef, intercept = model.get_decfun()
+            sign = 1.0 if model.get_labels()[0] == 1 else -1.0
+            return sign * np.array(coef), sign * intercept
+
+        return weights
 
     return fit
 
@@ -257,7 +261,12 @@ def river(problem: Problem) -> Fit:
         for _ in range(n):
             for row, target in zip(rows, y, strict=True):
                 model.learn_one(row, target)
-        return np.array([model.weights.get(j, 0.0) for j in range(problem.d)]), model.intercept
+
+        def weights() -> tuple[Any, Any]:
+            coef = np.array([model.weights.get(j, 0.0) for j in range(problem.d)])
+            return coef, model.intercept
+
+        return weights
 
     return fit
 

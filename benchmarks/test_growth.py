@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from datasets import Table, dense, text
+from results import Results
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import SGDClassifier as Peer
 from sklearn.preprocessing import StandardScaler
@@ -87,7 +88,7 @@ GROWTHS: dict[str, Callable[[int], Callable[[], Any]]] = {
 
 
 @pytest.mark.parametrize("growth", GROWTHS)
-def test_growth(growth: str, benchmark: Any, report: Any, check_targets: bool) -> None:
+def test_growth(growth: str, benchmark: Any, report: Results, check_targets: bool) -> None:
     works = [GROWTHS[growth](size) for size in DECADES]
     seconds: list[float] = []
     for work in works:
@@ -113,7 +114,7 @@ def line(sizes: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
     return float(intercept), float(slope)
 
 
-def test_overhead_of_an_epoch(benchmark: Any, report: Any, check_targets: bool) -> None:
+def test_overhead_of_an_epoch(benchmark: Any, report: Results, check_targets: bool) -> None:
     """What an epoch of no rows would cost: the intercept over row counts, by 200 epochs."""
     rows, epochs = (100, 200, 400, 800), 200
     table = dense(800, 10)
@@ -148,7 +149,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", SMALL)
 def test_whole_fit(
-    name: str, settings: str, benchmark: Any, report: Any, check_targets: bool
+    name: str, settings: str, benchmark: Any, report: Results, check_targets: bool
 ) -> None:
     X, y = SMALL[name](return_X_y=True)
     X = StandardScaler().fit_transform(X)
