@@ -73,6 +73,8 @@ FLOOR = 1e-4
 """Suboptimality below which a curve need not go."""
 QUICK = 0.5
 """Part of the time that a peer is given with ``--quick``."""
+LEARNT = 0.05
+"""Suboptimality that fastsgd must reach in its time."""
 SHORT = 0.25
 """Fits of fewer seconds are repeated, and the median taken."""
 
@@ -93,6 +95,7 @@ class Curve:
         default_factory=list
     )  # effort, seconds, excess
     ended: str = ""
+    """Why it went no further: it is "there", "slow", or "stuck" at its last effort."""
 
     def seconds_to(self, target: float) -> float | None:
         return next((seconds for _, seconds, excess in self.points if excess <= target), None)
@@ -123,8 +126,10 @@ def step(curve: Curve, problem: Problem, longest: float) -> None:
     curve.points.append((effort, seconds, excess))
     if excess <= FLOOR:
         curve.ended = "there"
-    elif curve.points[-1][1] > longest or not curve.efforts:
-        curve.ended = "given up"
+    elif seconds > longest:
+        curve.ended = "slow"
+    elif not curve.efforts:
+        curve.ended = "stuck"
 
 
 ONE, FOUR = 1, 4
@@ -198,19 +203,18 @@ def test_time_to_target(task: Task, benchmark: Any, report: Results, quick: bool
     for peer, curve in curves.items():
         values = [excess for *_, excess in curve.points]
         assert min(values) > -2.0 * ERROR, f"{peer.name} is below the minimum"
-        if peer.exact and curve.ended == "there":
-            assert values[-1] <= FLOOR
+        assert not (peer.exact and curve.ended == "stuck"), f"{peer.name} has another minimum"
         best = min(values)
         reached = {f"to {t:g}": _seconds(curve.seconds_to(t)) for t in TARGETS}
         report.line(
             f"seconds to a target: {task.name}", peer.name, **reached, best=f"{max(best, 0.0):.1e}"
         )
-    ours = curves[next(peer for peer in curves if peer.name == OURS)]
-    assert min(excess for *_, excess in ours.points) < TARGETS[0]
     report.curves[task.name] = {
         "minimum": minimum,
         "peers": {peer.name: curve.points for peer, curve in curves.items()},
     }
+    ours = [curve for peer, curve in curves.items() if peer.name.startswith(OURS)]
+    assert min(excess for curve in ours for *_, excess in curve.points) < LEARNT
 
 
 def _seconds(value: float | None) -> str:
