@@ -1,16 +1,18 @@
-"""The option and the closing table of the benchmarks; ``pytest benchmarks`` runs them."""
+"""Options and the closing tables of the benchmarks; ``pytest benchmarks`` runs them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
+from results import Results
 from threadpoolctl import threadpool_limits
 
 from fastsgd.bench import bandwidth, environment, format_header
 
-REPORT = pytest.StashKey[list[dict[str, str]]]()
+RESULTS = pytest.StashKey[Results]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,10 +21,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail where a speed-up or a memory target of the benchmarks is missed",
     )
+    parser.addoption("--quick", action="store_true", help="fewer tables, less time for each peer")
+    parser.addoption(
+        "--write", action="store_true", help="put tables and plot into docs/benchmarks.*"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[REPORT] = []
+    config.addinivalue_line("markers", "thorough: left out with --quick")
+    config.stash[RESULTS] = Results()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(pytest.mark.skip(reason="--quick"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,15 +47,15 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def read_bandwidth(one_thread: None) -> float:
-    """Bytes a second that one core reads, streaming."""
-    return bandwidth()
+def read_bandwidth(one_thread: None) -> Callable[[], float]:
+    """Bytes a second that one core reads, streaming, measured at each call."""
+    return partial(bandwidth, 128, repeats=1)
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> list[dict[str, str]]:
-    """Lines of the closing table, as column: cell."""
-    return request.config.stash[REPORT]
+def report(request: pytest.FixtureRequest) -> Results:
+    """What the closing report is made of."""
+    return request.config.stash[RESULTS]
 
 
 @pytest.fixture
@@ -49,17 +63,20 @@ def check_targets(request: pytest.FixtureRequest) -> bool:
     return request.config.getoption("--check-targets")
 
 
+@pytest.fixture
+def quick(request: pytest.FixtureRequest) -> bool:
+    return request.config.getoption("--quick")
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print what the benchmarks reported, one table for each set of columns."""
-    lines = config.stash[REPORT]
-    if not lines:
+    """Print what the benchmarks reported, and write it where that was asked for."""
+    results = config.stash[RESULTS]
+    if not results.tables:
         return
+    header = format_header(environment())
     terminalreporter.section("fastsgd: one thread, medians of interleaved fits")
-    terminalreporter.write_line(format_header(environment()))
-    for columns in dict.fromkeys(map(tuple, lines)):
-        rows = [columns, *(tuple(line.values()) for line in lines if tuple(line) == columns)]
-        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-        terminalreporter.write_line("")
-        for row in rows:
-            cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-            terminalreporter.write_line("  ".join((row[0].ljust(widths[0]), *cells)))
+    terminalreporter.write_line(header)
+    for line in results.text():
+        terminalreporter.write_line(line)
+    if config.getoption("--write"):
+        results.write(header)

@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import dense, text
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import SGDClassifier as Peer
 from sklearn.preprocessing import StandardScaler
-from test_speed import dense, text
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from datasets import Table, text
+from results import Results
 from sklearn.linear_model import SGDClassifier as Peer
-from test_speed import Table, text
 
 from fastsgd import SGDClassifier, solver
 from fastsgd.bench import seconds_of
@@ -46,9 +47,7 @@ def epoch(table: Table, kind: str, batch_size: int) -> float:
 
 
 @pytest.mark.parametrize("batch_size", (1, 4, 16, 64, 256, 1024, 50_000))
-def test_batches_on_csr(
-    table: Table, batch_size: int, benchmark: Any, report: list[dict[str, str]]
-) -> None:
+def test_batches_on_csr(table: Table, batch_size: int, benchmark: Any, report: Results) -> None:
     costs = {kind: epoch(table, kind, batch_size) for kind in KINDS if kind != "plain"}
     benchmark.pedantic(lambda: costs.update(plain=epoch(table, "plain", batch_size)), rounds=1)
     benchmark.extra_info.update(costs)
@@ -56,7 +55,7 @@ def test_batches_on_csr(
     report.append({"CSR, ns a non-zero and lane, batch": f"{batch_size:,}", **cells})
 
 
-def test_elastic_net_on_csr(table: Table, benchmark: Any, report: list[dict[str, str]]) -> None:
+def test_elastic_net_on_csr(table: Table, benchmark: Any, report: Results) -> None:
     """Every step goes over all features."""
     rows = 500
     problem = (
@@ -73,7 +72,7 @@ def test_elastic_net_on_csr(table: Table, benchmark: Any, report: list[dict[str,
 
 
 @pytest.mark.parametrize("batch_size", (1, 64))
-def test_wide_table(batch_size: int, benchmark: Any, report: list[dict[str, str]]) -> None:
+def test_wide_table(batch_size: int, benchmark: Any, report: Results) -> None:
     """5,000 x 20,000 float32 with a rate found from the data: one epoch and what is around it."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((5000, 20_000), dtype=np.float32), rng.integers(0, 2, 5000)
@@ -93,7 +92,7 @@ def test_wide_table(batch_size: int, benchmark: Any, report: list[dict[str, str]
 @pytest.mark.parametrize("average", (False, True))
 @pytest.mark.parametrize(("rows", "features"), ((100, 1_000_000), (300, 10)))
 def test_partial_fit(
-    rows: int, features: int, average: bool, benchmark: Any, report: list[dict[str, str]]
+    rows: int, features: int, average: bool, benchmark: Any, report: Results
 ) -> None:
     rng = np.random.default_rng(0)
     density = min(1.0, 75 / features) if features > 100 else 1.0

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from results import Results
 from sklearn import datasets
 from sklearn.linear_model import SGDClassifier as Peer
 from sklearn.preprocessing import StandardScaler
@@ -75,7 +76,7 @@ def test_overhead_of_an_epoch(
     name: str,
     tol: float | None,
     benchmark: Any,
-    report: list[dict[str, str]],
+    report: Results,
     check_targets: bool,
 ) -> None:
     k, penalties, options = PROBLEMS[name]
@@ -136,7 +137,7 @@ def test_whole_fit_against_scikit_learn(
     loss: str,
     options: dict[str, Any],
     benchmark: Any,
-    report: list[dict[str, str]],
+    report: Results,
     check_targets: bool,
 ) -> None:
     X, y = standardised(table.load, dtype)

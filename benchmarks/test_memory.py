@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from memory import LAYOUTS
+from results import Results
 
 SCRIPT = Path(__file__).with_name("memory.py")
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_growth_of_fit(layout: str, report: list[dict[str, str]], check_targets: bool) -> None:
+def test_growth_of_fit(layout: str, report: Results, check_targets: bool) -> None:
     command = [sys.executable, str(SCRIPT), layout]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)

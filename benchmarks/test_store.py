@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from results import Results
 from sklearn.preprocessing import StandardScaler
 from test_speed import dense
 
@@ -76,7 +77,7 @@ def test_stored_types(
     counts: NDArray[np.uint8],
     classes: NDArray[np.float32],
     benchmark: Any,
-    report: list[dict[str, str]],
+    report: Results,
     read_bandwidth: float,
     check_targets: bool,
 ) -> None:
@@ -122,7 +123,7 @@ def test_standardize_against_a_scaler(
     counts: NDArray[np.uint8],
     classes: NDArray[np.float32],
     benchmark: Any,
-    report: list[dict[str, str]],
+    report: Results,
     check_targets: bool,
 ) -> None:
     """Whole calls, five epochs: StandardScaler needs another X, here of float32."""
@@ -175,7 +176,7 @@ CONVERTED: dict[str, Callable[[NDArray[np.uint8]], Any]] = {
 
 @pytest.mark.parametrize("name", CONVERTED)
 def test_what_is_converted_once(
-    name: str, counts: NDArray[np.uint8], benchmark: Any, report: list[dict[str, str]]
+    name: str, counts: NDArray[np.uint8], benchmark: Any, report: Results
 ) -> None:
     """The check of X that every fit begins with, for an X that it must copy."""
     X = CONVERTED[name](counts[: 500 if name == "lists" else 10_000])

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from sklearn import datasets, linear_model
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import SGDClassifier, SGDRegressor, __version__, _core, reference, solver
@@ -300,11 +301,15 @@ def measure(case: Case, tick: Callable[[], Any] = lambda: None) -> Result:
     )
 
 
-def bandwidth(mebibytes: int = 256) -> float:
-    """Bytes a second at which one core sums a float32 array too large for its own caches."""
+def bandwidth(mebibytes: int = 256, repeats: int = 5) -> float:
+    """Bytes a second at which one core reads a float32 array too large for its own caches.
+
+    The faster of its largest value (NumPy) and its square sum (BLAS): both read with wide vectors
+    and wait for the memory alone. ``array.sum`` does not; it is bound by its additions.
+    """
     array = np.ones(mebibytes << 18, dtype=np.float32)  # (n,)
-    array.sum()
-    return array.nbytes / interleaved([array.sum], 5)[0]
+    with threadpool_limits(1):
+        return array.nbytes / min(interleaved([array.max, lambda: array @ array], repeats))
 
 
 def cpu_model() -> str:

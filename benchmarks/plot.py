@@ -1,0 +1,81 @@
+"""The plot of docs/benchmarks.md: relative suboptimality against seconds, a panel a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+OURS = ("fastsgd", "fastsgd, averaged", "fastsgd, cosine")
+COLOURS = {  # Okabe and Ito's, which colour-blind readers tell apart; a family shares one
+    "fastsgd": "#d55e00",
+    "scikit-learn": "#0072b2",
+    "liblinear": "#000000",
+    "SnapML": "#cc79a7",
+    "Cyanure": "#009e73",
+    "Vowpal Wabbit": "#e69f00",
+    "PyTorch": "#56b4e9",
+}
+SHAPES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v"))
+SHAPES += (((0, (1, 1)), "P"),)
+CEILING, FLOOR = 2.0, 1e-4
+
+
+def styles(names: list[str]) -> dict[str, dict[str, Any]]:
+    """Colour by family, dash and marker by member."""
+    found: dict[str, dict[str, Any]] = {}
+    members: dict[str, int] = {}
+    for name in names:
+        family = next(family for family in COLOURS if name.startswith(family))
+        line, marker = SHAPES[members.setdefault(family, 0)]
+        members[family] += 1
+        ours = family == "fastsgd"
+        found[name] = {
+            "color": COLOURS[family],
+            "linestyle": line,
+            "marker": marker,
+            "markersize": 5 if ours else 4,
+            "linewidth": 2.2 if ours else 1.2,
+            "zorder": 3 if ours else 2,
+        }
+    return found
+
+
+def draw(curves: dict[str, Any], path: Path) -> None:
+    """All panels, and the legend beside the last."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(name for one in curves.values() for name in one["peers"]))
+    style = styles(names)
+    columns = 3
+    lines = -(-(len(curves) + 1) // columns)
+    fig, axes = plt.subplots(
+        lines, columns, figsize=(15, 4.6 * lines), sharey=True, layout="constrained"
+    )
+    for ax, (title, panel) in zip(axes.flat, curves.items(), strict=False):
+        for name, points in panel["peers"].items():
+            # What no fit of less time reached.
+            best, kept = CEILING, []
+            for _, seconds, excess in sorted(points, key=lambda point: point[1]):
+                if excess < best:
+                    best = excess
+                    kept.append((seconds, max(excess, FLOOR)))
+            if kept:
+                ax.plot(*zip(*kept, strict=True), label=name, **style[name])
+        ax.set(xscale="log", yscale="log", ylim=(0.8 * FLOOR, CEILING), title=title)
+        ax.set_xlabel("seconds of the fit")
+        for target in (1e-2, 1e-3):
+            ax.axhline(target, color="0.6", linewidth=0.8, zorder=1)
+        ax.grid(True, color="0.92", linewidth=0.6)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("(L - L*) / L*")
+    for ax in list(axes.flat)[len(curves) :]:
+        ax.axis("off")
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=name, **style[name]) for name in names]
+    axes.flat[len(curves)].legend(handles=handles, loc="center", frameon=False, handlelength=4)
+    fig.savefig(path, dpi=110)
+    plt.close(fig)

@@ -1,0 +1,91 @@
+"""What a run of the benchmarks measured: tables and curves, for the terminal and for docs/.
+
+``docs/benchmarks.json`` keeps them; a run of some benchmarks replaces what it measured and leaves
+the rest. ``python benchmarks/results.py`` makes the page's tables and the plot from it anew.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[1] / "docs"
+STORE, PAGE, PLOT = (DOCS / f"benchmarks.{kind}" for kind in ("json", "md", "png"))
+BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
+
+
+class Results:
+    """Tables by name, each a list of lines (column: cell), and curves by table."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[dict[str, str]]] = {}
+        self.curves: dict[str, Any] = {}
+        self.reasons: list[str] = []
+
+    def append(self, line: dict[str, str]) -> None:
+        """A line whose first column names the table."""
+        self.tables.setdefault(next(iter(line)), []).append(line)
+
+    def line(self, table: str, first: str, **cells: str) -> None:
+        self.append({table: first, **cells})
+
+    def skipped(self, reason: str) -> None:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+
+    def text(self) -> list[str]:
+        """For the terminal, aligned."""
+        lines = [f"skipped: {reason}" for reason in self.reasons]
+        for rows in map(_rows, self.tables.values()):
+            widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+            lines.append("")
+            for row in rows:
+                cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+                lines.append("  ".join((row[0].ljust(widths[0]), *cells)))
+        return lines
+
+    def write(self, header: str) -> None:
+        """Into the store, the page and the plot."""
+        kept = json.loads(STORE.read_text()) if STORE.exists() else {"tables": {}, "curves": {}}
+        day = date.today().isoformat()
+        for name, lines in self.tables.items():
+            kept["tables"][name] = {"day": day, "machine": header, "lines": lines}
+        kept["curves"].update(self.curves)
+        STORE.write_text(json.dumps(kept, indent=1) + "\n")
+        render(kept)
+
+
+def _rows(lines: list[dict[str, str]]) -> list[tuple[str, ...]]:
+    """Columns, then cells; columns that only some lines have are empty in the others."""
+    columns = tuple(dict.fromkeys(column for line in lines for column in line))
+    return [columns, *(tuple(line.get(column, "") for column in columns) for line in lines)]
+
+
+def markdown(kept: dict[str, Any]) -> str:
+    """All tables, under the machine and the day of each run."""
+    parts, heading = [], None
+    for table in kept["tables"].values():
+        if heading != (table["machine"], table["day"]):
+            heading = (table["machine"], table["day"])
+            parts.append(f"> {heading[1]}: {heading[0]}\n")
+        rows = _rows(table["lines"])
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        lines.insert(1, "|---" * len(rows[0]) + "|")
+        parts.append("\n".join(lines) + "\n")
+    return "\n" + "\n".join(parts) + "\n"
+
+
+def render(kept: dict[str, Any]) -> None:
+    """The page's tables and the plot."""
+    from plot import draw
+
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(before + BEGIN + markdown(kept) + END + after)
+    draw(kept["curves"], PLOT)
+
+
+if __name__ == "__main__":
+    render(json.loads(STORE.read_text()))
