@@ -3,6 +3,8 @@
 The oracle is the twin in extended precision (numpy.longdouble), at the very numbers the core gets.
 """
 
+import os
+
 import numpy as np
 import pytest
 from problems import DTYPES, ELEMENTWISE, ISAS
@@ -73,6 +75,37 @@ def test_core_is_within_ulps_of_the_twin(name, part, dtype, isa):
         allowed = ULP[part] * np.spacing(size.astype(dtype)) + 2.0 * tiny
         wrong = np.abs(core - twin) > allowed
         assert not wrong.any(), (target, z[wrong][:3], core[wrong][:3], twin[wrong][:3])
+
+
+EXHAUSTIVE = bool(os.environ.get("FASTSGD_EXHAUSTIVE"))
+"""Try all float32 numbers, which takes some minutes an instruction set, instead of one in 997."""
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("function", "most"), (("exp", 2.0), ("sigmoid", 3.0)))
+def test_exp_and_sigmoid_over_all_float32(function, most, isa):
+    """Within so many units in the last place (ULP) wherever the result is a normal number.
+
+    exp is Poisson's slope at y = 0, the sigmoid that of log_loss at y = -1. Beyond the range of
+    exp, about (-87, 88), both stay at their last value there.
+    """
+    step = 1 if EXHAUSTIVE else 997
+    worst = 0.0
+    for first in range(0, 1 << 32, 1 << 24):
+        bits = np.arange(first + first % step, first + (1 << 24), step, dtype=np.uint64)
+        z = bits.astype(np.uint32).view(np.float32)
+        z = z[np.isfinite(z) & (z > -87.0) & (z < (88.0 if function == "exp" else np.inf))]
+        if len(z) == 0:
+            continue
+        if function == "exp":
+            core = _core.loss_at("poisson", z, np.zeros_like(z), slope=True, isa=isa)
+            true = np.exp(z.astype(np.float64))
+        else:
+            core = _core.loss_at("log_loss", z, np.full_like(z, -1.0), slope=True, isa=isa)
+            true = 1.0 / (1.0 + np.exp(-z.astype(np.float64)))
+        ulp = np.spacing(true.astype(np.float32)).astype(np.float64)
+        worst = max(worst, float((np.abs(core - true) / ulp).max()))
+    assert 0.5 <= worst <= most
 
 
 @pytest.mark.parametrize("isa", ISAS)
