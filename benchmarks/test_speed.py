@@ -205,6 +205,7 @@ ROWS = (
     Row(f"{MILLION}, L1", million, Ours(penalty="l1"), scikit_learn, 1.0),
     Row(f"{MILLION}, 16 lanes", million, Ours(lanes=16), scikit_learn, 40.0),
     Row(WIDE, wide, Ours(), scikit_learn, 6.0),
+    Row(f"{WIDE}, block", wide, Ours(sampling="block"), scikit_learn, 10.0),
     Row(
         f"{WIDE}, storage order",
         wide,
@@ -215,6 +216,7 @@ ROWS = (
     ),
     Row(f"{WIDE}, 16 lanes", wide, Ours(lanes=16), scikit_learn, 40.0, 3),
     Row(TEXT, sparse, Ours(), scikit_learn, 3.0, 9),
+    Row(f"{TEXT}, block", sparse, Ours(sampling="block"), scikit_learn, 5.0),
     Row(f"{TEXT}, L1", sparse, Ours(penalty="l1", alpha=1e-6), scikit_learn, 1.0),
     Row(f"{TEXT}, 16 lanes", sparse, Ours(lanes=16), scikit_learn, 25.0),
     Row(f"{PICTURES}, each against the rest", pictures, Ours(), scikit_learn, 15.0, 3),
@@ -330,17 +332,17 @@ class Kernel:
 def with_samplings(
     name: str, table: Callable[[], Table], ours: Ours, *targets: Any
 ) -> list[Kernel]:
-    """Storage order, then shuffled."""
-    wanted = dict(zip(SAMPLINGS, (*targets, None, None), strict=False))
+    """Storage order, blocks, and shuffled."""
+    wanted = dict(zip(SAMPLINGS, (*targets, None, None, None), strict=False))
     return [
         Kernel(f"{name}, {kind}", table, replace(ours, sampling=kind), wanted[kind])
         for kind in SAMPLINGS
     ]
 
 
-SAMPLINGS = ("sequential", "reshuffle")
+SAMPLINGS = ("sequential", "block", "reshuffle")
 KERNELS = (
-    *with_samplings(WIDE, wide, Ours(), 0.9),
+    *with_samplings(WIDE, wide, Ours(), 0.9, 0.75),
     *with_samplings(MILLION, million, Ours()),
     *with_samplings(f"{WIDE}, batch 256", wide, Ours(batch_size=256)),
     *with_samplings(f"{MILLION}, batch 256", million, Ours(batch_size=256)),
