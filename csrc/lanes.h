@@ -382,21 +382,22 @@ static ALWAYS_INLINE void LNAME(l1_step)(NAME(context) *ctx, const int width, RE
         }
 }
 
-/* Features 0 to d - 1, feature j with g_j = x_j c (x given) or g_j at g + j padded (x NULL). */
-static ALWAYS_INLINE void LNAME(l1_steps)(NAME(context) *ctx, const int width, const REAL *x,
-                                          const REAL *g) {
+/* Features first to last, feature j with g_j = x_j c (x given) or g_j at g + j padded (x NULL). */
+static ALWAYS_INLINE void LNAME(l1_steps)(NAME(context) *ctx, int64_t first, int64_t last,
+                                          const int width, const REAL *x, const REAL *g) {
     const fsgd_state *state = ctx->state;
     const int64_t step = x ? 0 : state->padded;
-    for (int64_t j = 0; j < state->d; ++j)
+    for (int64_t j = first; j <= last; ++j)
         LNAME(l1_step)(ctx, width, (REAL *)state->w + j * state->feature_stride, x ? x[j] : 1,
                        g + j * step);
 }
 
-static void LNAME(l1_all)(NAME(context) *ctx, const REAL *x, const REAL *g) {
+static void LNAME(l1_features)(NAME(context) *ctx, int64_t first, int64_t last, const REAL *x,
+                               const REAL *g) {
     switch (ctx->state->width) {
-    case 1: LNAME(l1_steps)(ctx, 1, x, g); break;
-    case 2: LNAME(l1_steps)(ctx, 2, x, g); break;
-    default: LNAME(l1_steps)(ctx, 3, x, g);
+    case 1: LNAME(l1_steps)(ctx, first, last, 1, x, g); break;
+    case 2: LNAME(l1_steps)(ctx, first, last, 2, x, g); break;
+    default: LNAME(l1_steps)(ctx, first, last, 3, x, g);
     }
 }
 
@@ -405,7 +406,7 @@ static void LNAME(l1_all)(NAME(context) *ctx, const REAL *x, const REAL *g) {
 static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
     if (ctx->data->layout == FSGD_DENSE) {
-        LNAME(l1_all)(ctx, row->x, c);
+        LNAME(l1_features)(ctx, 0, d - 1, row->x, c);
     } else if (ctx->late_l1) {
 #define CALL(LAYOUT)                                                                               \
     LNAME(add_row)(ctx, row, c, LAYOUT, 1);                                                        \
@@ -419,7 +420,7 @@ static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, cons
             const int64_t j = LNAME(index)(row->indices, p, ctx->data->layout);
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
-        LNAME(l1_all)(ctx, NULL, g);
+        LNAME(l1_features)(ctx, 0, d - 1, NULL, g);
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + LNAME(index)(row->indices, p, ctx->data->layout) * padded, 0,
                    (size_t)padded * sizeof(REAL));
@@ -472,7 +473,7 @@ static void LNAME(add_gradient_l1)(NAME(context) *ctx, int64_t first, int64_t la
     fsgd_state *state = ctx->state;
     const int64_t padded = TILE < 16 ? TILE : state->padded, rest = NAME(grad_size)(state);
     REAL *grad = (REAL *)state->grad + first * padded;
-    if (!ctx->late_l1) LNAME(l1_all)(ctx, NULL, state->grad);
+    if (!ctx->late_l1) LNAME(l1_features)(ctx, first, last, NULL, state->grad);
     for (int64_t j = first; ctx->late_l1 && j <= last; ++j) {
         REAL *w = (REAL *)state->w + j * state->feature_stride;
         const REAL *g = (const REAL *)state->grad + j * padded;
@@ -484,6 +485,7 @@ static void LNAME(add_gradient_l1)(NAME(context) *ctx, int64_t first, int64_t la
     if (ctx->late_l1) state->pending = 1;
 }
 
+/* An update of features first to last, whose coefficients are found. */
 static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t last) {
     const int lazy = LNAME(is_lazy)(ctx);
     if (ctx->l1) {
@@ -579,6 +581,10 @@ static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
 
 /* Kahan's sum, as NAME(add), of vector i of the lanes at `sum` */
 static ALWAYS_INLINE void LNAME(add)(REAL *sum, int64_t rest, int i, VEC term) {
+    if (rest == 0) {
+        *LNAME(at)(sum, i) = term;
+        return;
+    }
     VEC *s = LNAME(at)(sum, i), *lost = LNAME(at)(sum + rest, i);
     const VEC y = term - *lost, t = *s + y;
     *lost = (t - *s) - y;
@@ -600,11 +606,11 @@ static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAM
 
 /* grad += sum_r c_r x_r of a chunk of dense rows, feature by feature */
 static void LNAME(accumulate_dense)(NAME(context) *ctx, int64_t m) {
-    const int64_t rest = NAME(grad_size)(ctx->state);
+    const int64_t rest = ctx->rest;
     const int64_t padded = ctx->state->padded;
     for (int64_t tile = 0; tile < padded; tile += TILE)
         for (int64_t j = 0; j < ctx->data->d; ++j) {
-            REAL *grad = (REAL *)ctx->state->grad + j * padded + tile;
+            REAL *grad = ctx->sum + j * padded + tile;
             VEC sum[NV];
             for (int i = 0; i < NV; ++i) sum[i] = (VEC){0};
             for (int64_t r = 0; r < m; ++r)
@@ -628,11 +634,6 @@ static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m
 #undef CALL
             state->batch_nnz += row.count;
         }
-    }
-    for (int64_t k = 0; k < padded; ++k) {
-        REAL sum = 0;
-        for (int64_t r = 0; r < m; ++r) sum += ctx->c[r * padded + k];
-        NAME(add)((REAL *)state->grad_intercept + k, padded, sum);
     }
 }
 
@@ -755,6 +756,7 @@ static const NAME(verbs) LNAME(lanes_verbs) = {
     .accumulate = LNAME(accumulate),
     .norms = LNAME(norms),
     .update = LNAME(update),
+    .update_features = LNAME(update_features),
     .update_by_rows = LNAME(update_by_rows),
     .run_single = LNAME(run_single),
     .catch_up_all = LNAME(catch_up_all),
