@@ -43,7 +43,7 @@ LEARNING_RATES = {
 
 PASSIVE_AGGRESSIVE = ("pa1", "pa2")
 
-THREAD_VALUES = 1 << 13
+THREAD_VALUES = 1 << 12
 """Values of a batch, rows times features times lanes, that are worth a thread of their own."""
 
 EPOCH_VALUES = 1 << 20
