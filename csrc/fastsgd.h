@@ -16,7 +16,8 @@
  *
  * Data, Lanes and Settings say what is trained, State is all that training changes, Report is what
  * a call did. The core takes arrays and returns a status: no Python, no printing, no globals that
- * change, no threads, no signal handlers; scratch memory is freed before a call returns.
+ * change, no signal handlers; scratch memory is freed, and threads are joined, before a call
+ * returns. No bit of State depends on how many threads there were.
  * All arrays are the caller's. docs/decisions.md says why the state is laid out as it is.
  */
 #ifndef FASTSGD_H
@@ -62,7 +63,8 @@ typedef enum {
     FSGD_COMPILED = FSGD_N_LOSSES, /* a user's own, no member of the list */
 } fsgd_loss;
 
-/* A user's loss or its slope: out[i] = f(z[i], y[i]) for i < n. */
+/* A user's loss or its slope: out[i] = f(z[i], y[i]) for i < n. Several threads may call it at the
+ * same time. */
 typedef void (*fsgd_loss_function)(const double *z, const double *y, double *out, int64_t n);
 
 /* A loss with all that its functions need. */
@@ -164,6 +166,7 @@ typedef struct {
     double momentum;    /* beta */
     int64_t average;    /* 0, or the number of the update from which weights are averaged */
     int64_t batch_size; /* 1 to n */
+    int64_t threads;    /* at most so many work on a batch of dense rows; from 1 */
     double clip_norm;   /* longest gradient of a batch; infinity for none */
     fsgd_sampling sampling;
     uint64_t seed;

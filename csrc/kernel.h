@@ -56,8 +56,11 @@ typedef struct {
     double *eta, *count;                             /* (padded) */
     REAL *D, *D0;  /* (width, width, padded) of this step: features, intercept */
     REAL *p, *p0;  /* (width, padded) */
+    REAL *sum;     /* where `accumulate` adds up c_i x_i: State's grad, */
+    int64_t rest;  /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
     int64_t *iota; /* (chunk) row numbers when there is no order */
     int backwards; /* dense rows are read from their end: lanes.h */
+    struct NAME(crew) *crew; /* threads that share a batch, or NULL */
     void *block;
 } NAME(context);
 
@@ -67,6 +70,7 @@ typedef struct {
     void (*accumulate)(NAME(context) *, const int64_t *rows, int64_t m);
     void (*norms)(NAME(context) *, const int64_t *rows, int64_t m, double *squares);
     void (*update)(NAME(context) *, const int64_t *rows, int64_t m);
+    void (*update_features)(NAME(context) *, int64_t first, int64_t last);   /* of many lanes */
     void (*update_by_rows)(NAME(context) *, const int64_t *rows, int64_t m); /* CSR alone */
     fsgd_status (*run_single)(NAME(context) *, int64_t budget);
     void (*catch_up_all)(NAME(context) *);
@@ -128,6 +132,11 @@ static int64_t NAME(chunk_of)(const NAME(context) *ctx) {
     return fit < 1 ? 1 : fit > most ? most : fit;
 }
 
+/* Elements of a batch's gradient. */
+static inline int64_t NAME(grad_size)(const fsgd_state *state) {
+    return state->padded == 1 ? fsgd_padded_features(state->d) : state->d * state->padded;
+}
+
 static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                               fsgd_report *report) {
     const fsgd_lanes *lanes = problem->lanes;
@@ -154,6 +163,8 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
     if (!ctx->block) return FSGD_NO_MEMORY;
     memset(ctx->block, 0, bytes);
     NAME(lay_out)(ctx, ctx->block);
+    ctx->sum = ctx->state->grad;
+    ctx->rest = NAME(grad_size)(ctx->state);
     for (int64_t k = 0; k < lanes->padded; ++k) {
         const int signs = problem->settings->sign_targets;
         const double active = ctx->state->active[k];
@@ -215,6 +226,11 @@ static ALWAYS_INLINE void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i
 
 static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {
     return ctx->order ? ctx->order[position] : position;
+}
+
+/* The position in the epoch of a chunk's rows, which lie in the order unless there is none. */
+static inline int64_t NAME(position)(const NAME(context) *ctx, const int64_t *rows) {
+    return ctx->order ? rows - ctx->order : rows[0];
 }
 
 /* Ask for the cache line that features j to j + 16 of a dense row lie in, at the first of the line.
@@ -304,13 +320,8 @@ static fsgd_status NAME(nonfinite)(NAME(context) *ctx, int64_t row) {
     return FSGD_NONFINITE;
 }
 
-/* Elements of a batch's gradient. */
-static inline int64_t NAME(grad_size)(const fsgd_state *state) {
-    return state->padded == 1 ? fsgd_padded_features(state->d) : state->d * state->padded;
-}
-
 /* Kahan's sum: a full batch of n float32 rows is as exact as one row. The part that rounding leaves
- * out stands `rest` elements on. */
+ * out stands `rest` elements on; where rest is 0 the term is stored as it is. */
 static ALWAYS_INLINE void NAME(add)(REAL *sum, int64_t rest, REAL term) {
     const REAL y = term - sum[rest], t = *sum + y;
     sum[rest] = (t - *sum) - y;
@@ -331,24 +342,8 @@ static ALWAYS_INLINE void NAME(load_all_targets)(const NAME(context) *ctx, const
         NAME(load_targets)(ctx, rows[r], padded, ctx->y + r * padded, ctx->s + r * padded);
 }
 
-/* Add the losses and counts of m rows to the state's sums. */
-static ALWAYS_INLINE void NAME(count_rows)(const NAME(context) *ctx, int64_t m,
-                                           const int64_t padded) {
-    fsgd_state *state = ctx->state;
-    for (int64_t k = 0; k < padded; ++k) {
-        double loss = state->loss_sum[k], count = 0;
-        for (int64_t r = 0; r < m; ++r) {
-            loss += (double)ctx->v[r * padded + k];
-            count += ctx->s[r * padded + k] > 0 ? 1.0 : 0.0;
-        }
-        state->loss_sum[k] = loss;
-        state->row_count[k] += count;
-        state->batch_count[k] += count;
-    }
-}
-
-/* Slopes of m rows whose scores are in z; their losses and counts go into the state's sums. */
-static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
+/* Slopes c and losses v of m rows whose scores are in z. */
+static fsgd_status NAME(slopes_of)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     const int64_t padded = ctx->lanes->padded;
     const fsgd_loss_spec *loss = &ctx->settings->loss;
     if (padded == 1)
@@ -368,11 +363,29 @@ static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t
         if (!NAME(all_finite)(ctx->c + r * padded, ctx->s + r * padded, padded) ||
             !NAME(all_finite)(ctx->v + r * padded, ctx->s + r * padded, padded))
             return NAME(nonfinite)(ctx, rows[r]);
-    if (padded == 1)
-        NAME(count_rows)(ctx, m, 1);
-    else
-        NAME(count_rows)(ctx, m, padded);
     return FSGD_OK;
+}
+
+/* Losses v and counts of m rows go into the state's sums: v, s (m, padded). */
+static void NAME(count_rows)(fsgd_state *state, const REAL *v, const REAL *s, int64_t m) {
+    const int64_t padded = state->padded;
+    for (int64_t k = 0; k < padded; ++k) {
+        double loss = state->loss_sum[k], count = 0;
+        for (int64_t r = 0; r < m; ++r) {
+            loss += (double)v[r * padded + k];
+            count += s[r * padded + k] > 0 ? 1.0 : 0.0;
+        }
+        state->loss_sum[k] = loss;
+        state->row_count[k] += count;
+        state->batch_count[k] += count;
+    }
+}
+
+/* Slopes of m rows whose scores are in z; their losses and counts go into the state's sums. */
+static fsgd_status NAME(slopes)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
+    const fsgd_status status = NAME(slopes_of)(ctx, rows, m);
+    if (status == FSGD_OK) NAME(count_rows)(ctx->state, ctx->v, ctx->s, m);
+    return status;
 }
 
 /* Whether a lane has rows in the batch that is complete: else it is no step. */
@@ -698,6 +711,26 @@ static const int64_t *NAME(rows_at)(NAME(context) *ctx, int64_t position, int64_
     return ctx->iota;
 }
 
+/* grad_intercept += sum_r c_r of a chunk: c (m, padded) */
+static void NAME(accumulate_intercepts)(fsgd_state *state, const REAL *c, int64_t m) {
+    const int64_t padded = state->padded, tile = padded < 16 ? padded : 16;
+    for (int64_t first = 0; first < padded; first += tile) {
+        REAL sum[16] = {0};
+        for (int64_t r = 0; r < m; ++r)
+            for (int64_t k = 0; k < tile; ++k) sum[k] += c[r * padded + first + k];
+        for (int64_t k = 0; k < tile; ++k)
+            NAME(add)((REAL *)state->grad_intercept + first + k, padded, sum[k]);
+    }
+}
+
+static void NAME(accumulate_rows)(NAME(context) *ctx, const NAME(verbs) *verbs, const int64_t *rows,
+                                  int64_t m) {
+    verbs->accumulate(ctx, rows, m);
+    NAME(accumulate_intercepts)(ctx->state, ctx->c, m);
+}
+
+#include "together.h"
+
 static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t m) {
     fsgd_state *state = ctx->state;
     const int64_t *rows = ctx->order ? ctx->order + state->row : NULL;
@@ -716,7 +749,10 @@ static void NAME(close_batch)(NAME(context) *ctx, const NAME(verbs) *verbs, int6
                                                    count);
         }
     }
-    if (ticks) verbs->update(ctx, rows, m);
+    if (ticks && ctx->crew && verbs->update_features)
+        NAME(update_together)(ctx->crew);
+    else if (ticks)
+        verbs->update(ctx, rows, m);
     memset(state->grad_intercept, 0, 2 * (size_t)state->padded * sizeof(REAL));
     memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
     state->row += m;
@@ -733,27 +769,37 @@ static int NAME(updates_by_rows)(const NAME(context) *ctx) {
 /* Batches of more than one row, in chunks; may stop between any two chunks. */
 static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t budget) {
     fsgd_state *state = ctx->state;
+    fsgd_status status = FSGD_OK;
     const int by_rows = NAME(updates_by_rows)(ctx);
     const int64_t n = ctx->data->n;
+    NAME(crew) crew;
+    NAME(assemble)(&crew, ctx, verbs);
+    const int64_t most = ctx->crew ? crew.most * ctx->chunk : ctx->chunk;
     while (state->row < ctx->stop && ctx->report->work < budget) {
         int64_t left = n - state->row;
         int64_t m = ctx->settings->batch_size < left ? ctx->settings->batch_size : left;
-        int64_t count = m - state->batch_row < ctx->chunk ? m - state->batch_row : ctx->chunk;
+        int64_t count = m - state->batch_row < most ? m - state->batch_row : most;
         const int64_t *rows = NAME(rows_at)(ctx, state->row + state->batch_row, count);
-        verbs->score(ctx, rows, count);
-        fsgd_status status = NAME(slopes)(ctx, rows, count);
-        if (status != FSGD_OK) return status;
-        if (by_rows && state->batch_row == 0 && !NAME(is_measured)(ctx)) {
-            if (NAME(ticks)(state)) verbs->update_by_rows(ctx, rows, count);
-            memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
-            state->row += m;
-            continue;
+        if (ctx->crew) {
+            status = NAME(gather_together)(&crew, rows, count);
+            if (status != FSGD_OK) break;
+        } else {
+            verbs->score(ctx, rows, count);
+            status = NAME(slopes)(ctx, rows, count);
+            if (status != FSGD_OK) break;
+            if (by_rows && state->batch_row == 0 && !NAME(is_measured)(ctx)) {
+                if (NAME(ticks)(state)) verbs->update_by_rows(ctx, rows, count);
+                memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
+                state->row += m;
+                continue;
+            }
+            NAME(accumulate_rows)(ctx, verbs, rows, count);
+            state->batch_row += count;
         }
-        verbs->accumulate(ctx, rows, count);
-        state->batch_row += count;
         if (state->batch_row == m) NAME(close_batch)(ctx, verbs, m);
     }
-    return FSGD_OK;
+    if (ctx->crew) NAME(dismiss)(&crew);
+    return status;
 }
 
 static fsgd_status NAME(run)(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
@@ -809,7 +855,7 @@ static fsgd_status NAME(do_verb)(verb_name verb, const fsgd_problem *problem, co
                 for (int64_t i = 0; i < count; ++i)
                     NAME(load_row)(&ctx, rows[r + i], ctx.rows + i * ctx.row_stride);
             memcpy(ctx.c, c + r * padded, bytes);
-            verbs->accumulate(&ctx, rows + r, count);
+            NAME(accumulate_rows)(&ctx, verbs, rows + r, count);
         }
     }
     NAME(close)(&ctx);

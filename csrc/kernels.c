@@ -6,6 +6,7 @@
  *
  * Everything here is static but the table: files for different instruction sets share no function.
  */
+#define _POSIX_C_SOURCE 200809L /* threads and their signals */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,33 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+/* Denormal numbers are 75 to 95 times slower and mean nothing here (momentum of a feature that is
+ * gone decays towards them): count them as zero while a call lasts. The mode is this thread's
+ * and is put back. */
+#if defined(__x86_64__)
+static unsigned flush_denormals(void) {
+    unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040u); /* flush to zero, denormals are zero */
+    return mode;
+}
+static void restore_denormals(unsigned mode) { _mm_setcsr(mode); }
+#elif defined(__aarch64__)
+static unsigned flush_denormals(void) {
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)));
+    return (unsigned)mode;
+}
+static void restore_denormals(unsigned mode) {
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
+}
+#else
+static unsigned flush_denormals(void) { return 0; }
+static void restore_denormals(unsigned mode) { (void)mode; }
+#endif
+
+#include "threads.h"
 
 typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 
@@ -43,31 +71,6 @@ typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 #undef REAL
 #undef REAL_BYTES
 #undef NAME
-
-/* Denormal numbers are 75 to 95 times slower and mean nothing here (momentum of a feature that is
- * gone decays towards them): count them as zero while a call lasts. The mode is this thread's
- * and is put back. */
-#if defined(__x86_64__)
-static unsigned flush_denormals(void) {
-    unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040u); /* flush to zero, denormals are zero */
-    return mode;
-}
-static void restore_denormals(unsigned mode) { _mm_setcsr(mode); }
-#elif defined(__aarch64__)
-static unsigned flush_denormals(void) {
-    uint64_t mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)));
-    return (unsigned)mode;
-}
-static void restore_denormals(unsigned mode) {
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
-}
-#else
-static unsigned flush_denormals(void) { return 0; }
-static void restore_denormals(unsigned mode) { (void)mode; }
-#endif
 
 /* One call of a kernel for the data's type. */
 #define BY_DTYPE(CALL32, CALL64)                                                                   \

@@ -389,21 +389,22 @@ static ALWAYS_INLINE void LNAME(l1_step)(NAME(context) *ctx, const int width, RE
         }
 }
 
-/* Features 0 to d - 1, feature j with g_j = x_j c (x given) or g_j at g + j padded (x NULL). */
-static ALWAYS_INLINE void LNAME(l1_steps)(NAME(context) *ctx, const int width, const REAL *x,
-                                          const REAL *g) {
+/* Features first to last, feature j with g_j = x_j c (x given) or g_j at g + j padded (x NULL). */
+static ALWAYS_INLINE void LNAME(l1_steps)(NAME(context) *ctx, int64_t first, int64_t last,
+                                          const int width, const REAL *x, const REAL *g) {
     const fsgd_state *state = ctx->state;
     const int64_t step = x ? 0 : state->padded;
-    for (int64_t j = 0; j < state->d; ++j)
+    for (int64_t j = first; j <= last; ++j)
         LNAME(l1_step)(ctx, width, (REAL *)state->w + j * state->feature_stride, x ? x[j] : 1,
                        g + j * step);
 }
 
-static void LNAME(l1_all)(NAME(context) *ctx, const REAL *x, const REAL *g) {
+static void LNAME(l1_features)(NAME(context) *ctx, int64_t first, int64_t last, const REAL *x,
+                               const REAL *g) {
     switch (ctx->state->width) {
-    case 1: LNAME(l1_steps)(ctx, 1, x, g); break;
-    case 2: LNAME(l1_steps)(ctx, 2, x, g); break;
-    default: LNAME(l1_steps)(ctx, 3, x, g);
+    case 1: LNAME(l1_steps)(ctx, first, last, 1, x, g); break;
+    case 2: LNAME(l1_steps)(ctx, first, last, 2, x, g); break;
+    default: LNAME(l1_steps)(ctx, first, last, 3, x, g);
     }
 }
 
@@ -412,7 +413,7 @@ static void LNAME(l1_all)(NAME(context) *ctx, const REAL *x, const REAL *g) {
 static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
     if (ctx->data->layout == FSGD_DENSE) {
-        LNAME(l1_all)(ctx, row->x, c);
+        LNAME(l1_features)(ctx, 0, d - 1, row->x, c);
     } else if (ctx->late_l1) {
 #define CALL(LAYOUT)                                                                               \
     LNAME(add_row)(ctx, row, c, LAYOUT, 1);                                                        \
@@ -426,7 +427,7 @@ static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, cons
             const int64_t j = LNAME(index)(row->indices, p, ctx->data->layout);
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
-        LNAME(l1_all)(ctx, NULL, g);
+        LNAME(l1_features)(ctx, 0, d - 1, NULL, g);
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + LNAME(index)(row->indices, p, ctx->data->layout) * padded, 0,
                    (size_t)padded * sizeof(REAL));
@@ -479,7 +480,7 @@ static void LNAME(add_gradient_l1)(NAME(context) *ctx, int64_t first, int64_t la
     fsgd_state *state = ctx->state;
     const int64_t padded = TILE < 16 ? TILE : state->padded, rest = NAME(grad_size)(state);
     REAL *grad = (REAL *)state->grad + first * padded;
-    if (!ctx->late_l1) LNAME(l1_all)(ctx, NULL, state->grad);
+    if (!ctx->late_l1) LNAME(l1_features)(ctx, first, last, NULL, state->grad);
     for (int64_t j = first; ctx->late_l1 && j <= last; ++j) {
         REAL *w = (REAL *)state->w + j * state->feature_stride;
         const REAL *g = (const REAL *)state->grad + j * padded;
@@ -491,6 +492,7 @@ static void LNAME(add_gradient_l1)(NAME(context) *ctx, int64_t first, int64_t la
     if (ctx->late_l1) state->pending = 1;
 }
 
+/* An update of features first to last, whose coefficients are found. */
 static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t last) {
     const int lazy = LNAME(is_lazy)(ctx);
     if (ctx->l1) {
@@ -602,7 +604,7 @@ static ALWAYS_INLINE void LNAME(dot_block)(const NAME(context) *ctx, const REAL 
 
 static void LNAME(score_dense)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     const int64_t padded = ctx->state->padded, stride = ctx->row_stride;
-    const int64_t here = ctx->state->row + ctx->state->batch_row;
+    const int64_t here = NAME(position)(ctx, rows);
     const char *ahead[BLOCK];
     for (int64_t r = 0; r < m; r += BLOCK) {
         const int64_t count = m - r < BLOCK ? m - r : BLOCK;
@@ -633,6 +635,10 @@ static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
 
 /* Kahan's sum, as NAME(add), of vector i of the lanes at `sum` */
 static ALWAYS_INLINE void LNAME(add)(REAL *sum, int64_t rest, int i, VEC term) {
+    if (rest == 0) {
+        *LNAME(at)(sum, i) = term;
+        return;
+    }
     VEC *s = LNAME(at)(sum, i), *lost = LNAME(at)(sum + rest, i);
     const VEC y = term - *lost, t = *s + y;
     *lost = (t - *s) - y;
@@ -656,7 +662,7 @@ static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAM
  * are read once for all. Rows are padded with zeros to whole blocks. */
 static ALWAYS_INLINE void LNAME(accumulate_block)(NAME(context) *ctx, int64_t m, int64_t j,
                                                   int64_t count) {
-    const int64_t rest = NAME(grad_size)(ctx->state), padded = ctx->state->padded;
+    const int64_t padded = ctx->state->padded;
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         const REAL *x = ctx->rows + j, *c = ctx->c + tile;
         VEC sum[BLOCK][NV];
@@ -667,7 +673,7 @@ static ALWAYS_INLINE void LNAME(accumulate_block)(NAME(context) *ctx, int64_t m,
                 for (int i = 0; i < NV; ++i) sum[u][i] += x[u] * *LNAME(at)(c, i);
         for (int u = 0; u < BLOCK && u < count; ++u)
             for (int i = 0; i < NV; ++i)
-                LNAME(add)((REAL *)ctx->state->grad + (j + u) * padded + tile, rest, i, sum[u][i]);
+                LNAME(add)(ctx->sum + (j + u) * padded + tile, ctx->rest, i, sum[u][i]);
     }
 }
 
@@ -690,11 +696,6 @@ static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m
 #undef CALL
             state->batch_nnz += row.count;
         }
-    }
-    for (int64_t k = 0; k < padded; ++k) {
-        REAL sum = 0;
-        for (int64_t r = 0; r < m; ++r) sum += ctx->c[r * padded + k];
-        NAME(add)((REAL *)state->grad_intercept + k, padded, sum);
     }
 }
 
@@ -817,6 +818,7 @@ static const NAME(verbs) LNAME(lanes_verbs) = {
     .accumulate = LNAME(accumulate),
     .norms = LNAME(norms),
     .update = LNAME(update),
+    .update_features = LNAME(update_features),
     .update_by_rows = LNAME(update_by_rows),
     .run_single = LNAME(run_single),
     .catch_up_all = LNAME(catch_up_all),

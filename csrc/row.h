@@ -448,7 +448,7 @@ static fsgd_status NAME(row_run_single)(NAME(context) *ctx, int64_t budget) {
 static void NAME(row_score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     const fsgd_state *state = ctx->state;
     const REAL scale = state->width == 1 ? (REAL)state->scale[0] : 1, b = *(REAL *)state->intercept;
-    const int64_t here = state->row + state->batch_row, far = NAME(far)(ctx, 1);
+    const int64_t here = NAME(position)(ctx, rows), far = NAME(far)(ctx, 1);
     for (int64_t r = 0; r < m; ++r) {
         REAL *x = ctx->rows + r * ctx->row_stride;
         const char *ahead;
@@ -459,8 +459,12 @@ static void NAME(row_score)(NAME(context) *ctx, const int64_t *rows, int64_t m) 
     ctx->report->work += m * (ctx->data->d + 16);
 }
 
-/* Kahan's sum of a vector of features; what rounding leaves out stands `rest` elements on. */
+/* NAME(add) for a vector of features */
 static ALWAYS_INLINE void NAME(add_wide)(REAL *sum, int64_t rest, NAME(wide) term) {
+    if (rest == 0) {
+        *(NAME(wide) *)sum = term;
+        return;
+    }
     NAME(wide) *s = (NAME(wide) *)sum, *lost = (NAME(wide) *)(sum + rest);
     const NAME(wide) y = term - *lost, t = *s + y;
     *lost = (t - *s) - y;
@@ -470,8 +474,8 @@ static ALWAYS_INLINE void NAME(add_wide)(REAL *sum, int64_t rest, NAME(wide) ter
 /* grad += sum_r c_r x_r of a chunk: four vectors of features at a time, over all rows */
 static void NAME(row_accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     enum { V = NAME(wide_count) };
-    const int64_t n = ctx->row_stride;
-    REAL *g = ctx->state->grad, *g_b = ctx->state->grad_intercept, sum = 0;
+    const int64_t n = ctx->row_stride, rest = ctx->rest;
+    REAL *g = ctx->sum;
     (void)rows;
     int64_t j = 0;
     for (; j + 4 * V <= n; j += 4 * V) {
@@ -483,18 +487,16 @@ static void NAME(row_accumulate)(NAME(context) *ctx, const int64_t *rows, int64_
             a2 += c * NAME(wide_at)(x + 2 * V);
             a3 += c * NAME(wide_at)(x + 3 * V);
         }
-        NAME(add_wide)(g + j, n, a0);
-        NAME(add_wide)(g + j + V, n, a1);
-        NAME(add_wide)(g + j + 2 * V, n, a2);
-        NAME(add_wide)(g + j + 3 * V, n, a3);
+        NAME(add_wide)(g + j, rest, a0);
+        NAME(add_wide)(g + j + V, rest, a1);
+        NAME(add_wide)(g + j + 2 * V, rest, a2);
+        NAME(add_wide)(g + j + 3 * V, rest, a3);
     }
     for (; j < n; j += V) {
         NAME(wide) a = {0};
         for (int64_t r = 0; r < m; ++r) a += ctx->c[r] * NAME(wide_at)(ctx->rows + r * n + j);
-        NAME(add_wide)(g + j, n, a);
+        NAME(add_wide)(g + j, rest, a);
     }
-    for (int64_t r = 0; r < m; ++r) sum += ctx->c[r];
-    NAME(add)(g_b, 1, sum);
 }
 
 /* squares += |grad|^2 */

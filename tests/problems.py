@@ -157,6 +157,19 @@ def train_core(
     return state
 
 
+def bits(state: solver.State, settings: Settings) -> tuple:
+    """Everything of a run that can be seen, as bytes."""
+    numbers = (
+        *state.weights(settings),
+        *state.last_weights(),
+        state.loss_sum,
+        state.row_count,
+        state.norm_sum,
+        state.t,
+    )
+    return state.epoch, state.row, *(np.ascontiguousarray(a).tobytes() for a in numbers)
+
+
 def difference(core: solver.State, twin: reference.State, settings: Settings) -> float:
     """Largest norm-wise relative difference of weights, intercepts, losses and gradient norms."""
     pairs = zip(

@@ -245,7 +245,7 @@ BAD_PARAMETERS = {
     "random_state": (-1, "seed", 0.5),
     "l1_ratio": (-0.1, 1.1, np.nan, "1"),
     "epsilon": (-0.1, np.nan, "1", None),
-    "n_jobs": (1.5, "1"),
+    "n_jobs": (0, 1.5, "1"),
     "early_stopping": ("yes", None, 2),
     "validation_fraction": (0.0, 1.0, np.nan, "1", None),
     "warm_start": ("yes", None, 2),

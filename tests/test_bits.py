@@ -17,6 +17,7 @@ from problems import (
     ISAS,
     LAYOUTS,
     TOLERANCE,
+    bits,
     difference,
     grid,
     lanes,
@@ -59,19 +60,6 @@ def data_of(dtype, layout):
 
 def settings_of(width, batch_size, **other):
     return Settings(batch_size=batch_size, seed=3, **WIDTHS[width], **other)
-
-
-def bits(state, settings):
-    """Everything of a run that can be seen, as bytes."""
-    numbers = (
-        *state.weights(settings),
-        *state.last_weights(),
-        state.loss_sum,
-        state.row_count,
-        state.norm_sum,
-        state.t,
-    )
-    return state.epoch, state.row, *(np.ascontiguousarray(a).tobytes() for a in numbers)
 
 
 def place(state):

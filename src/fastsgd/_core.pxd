@@ -101,6 +101,7 @@ cdef extern from "fastsgd.h" nogil:
         double momentum
         int64_t average
         int64_t batch_size
+        int64_t threads
         double clip_norm
         fsgd_sampling sampling
         uint64_t seed

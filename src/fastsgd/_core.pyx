@@ -656,6 +656,7 @@ cdef class Run:
         c.momentum = settings.momentum
         c.average = settings.average
         c.batch_size = min(settings.batch_size, self.data.n)
+        c.threads = settings.n_jobs
         c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
         c.seed = settings.seed
         c.schedule.kind = <fsgd_schedule_kind><int>SCHEDULES.index(settings.schedule.kind)

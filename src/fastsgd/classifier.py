@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -119,7 +118,10 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     epsilon : float, default=0.1
         Of the losses "huber", "epsilon_insensitive" and "squared_epsilon_insensitive".
     n_jobs : int or None, default=None
-        Accepted for scikit-learn's sake; has no effect: all classes train in one pass.
+        Threads that share the work of each batch; -1 for all processors. No bit of the model
+        depends on it. None takes as many as are measured to pay for the size of a batch, all
+        classes together; one for ``batch_size=1`` and sparse X, which never use more. There are no
+        threads between calls: a process may fork after a fit.
     random_state : int, RandomState instance or None, default=None
         Seed of the order of samples and of the validation split; drawn once a run, and kept by
         ``partial_fit`` and ``warm_start``.
@@ -246,7 +248,6 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         **CONSTRAINTS,
         **PENALTY_CONSTRAINTS,
         "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), CompiledLoss],
-        "n_jobs": [None, Integral],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "multi_class": [StrOptions({"ovr", "multinomial"})],
     }

@@ -305,9 +305,10 @@ class CompiledLoss:
     ----------
     value, slope : scipy.LowLevelCallable, numba cfunc or ctypes function
         ``void f(const double *z, const double *y, double *out, int64_t n)``: out[i] is the loss, or
-        its derivative in z, at (z[i], y[i]). Called without the interpreter's lock, from any
-        thread; float32 data are converted. What is left unwritten counts as NaN, so that a ctypes
-        callback that raises ends in a DivergenceError (Ctrl-C inside one too: ctypes swallows it).
+        its derivative in z, at (z[i], y[i]). Called without the interpreter's lock, from several
+        threads at once where ``n_jobs`` has them; float32 data are converted. What is left
+        unwritten counts as NaN, so that a ctypes callback that raises ends in a DivergenceError
+        (Ctrl-C inside one too: ctypes swallows it).
     name : str
         The name this object is assigned to in its module: it pickles by import name, as a function
         does, and so works in ``clone``, grid searches and other processes.

@@ -33,9 +33,9 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         Upper bound of the share of outliers among the training rows, in (0, 1].
     fit_intercept : bool, default=True
         Learn rho; else it is 0.
-    max_iter, tol, shuffle, verbose, random_state, learning_rate, eta0, power_t, early_stopping, \
-validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, nesterov, \
-sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
+    max_iter, tol, shuffle, verbose, n_jobs, random_state, learning_rate, eta0, power_t, \
+early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, \
+nesterov, sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
 on_divergence, certificate, standardize
         As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2"; the
         learning rate is "optimal" by default, since nu is the curvature that "auto" would have to
@@ -80,6 +80,7 @@ on_divergence, certificate, standardize
         tol: float | None = 1e-3,
         shuffle: bool = True,
         verbose: int = 0,
+        n_jobs: int | None = None,
         random_state: Any = None,
         learning_rate: Any = "optimal",
         eta0: float | None = None,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any
 
+import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
@@ -41,6 +44,12 @@ LEARNING_RATES = {
 
 PASSIVE_AGGRESSIVE = ("pa1", "pa2")
 
+THREAD_VALUES = 1 << 12
+"""Values of a batch, rows times features times lanes, that are worth a thread of their own."""
+
+EPOCH_VALUES = 1 << 20
+"""Values of an epoch above which starting threads, about 0.1 ms a call, does not matter."""
+
 _positive = Interval(Real, 0, None, closed="neither")
 _not_negative = Interval(Real, 0, None, closed="left")
 _count = Interval(Integral, 1, None, closed="left")
@@ -65,6 +74,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         Interval(RealNotInt, 0, 1, closed="neither"),
     ],
     "batch_size": [_count],
+    "n_jobs": [_count, Interval(Integral, None, -1, closed="right"), None],
     "momentum": [Interval(Real, 0, 1, closed="left")],
     "nesterov": ["boolean"],
     "sampling": [StrOptions(set(SAMPLINGS))],
@@ -245,6 +255,25 @@ def horizon_of(estimator: Any, kept: Kept | None) -> float:
     return float(min(estimator.max_iter, 2**62)) if kept is None else kept.horizon
 
 
+def threads_of(n_jobs: int | None, data: Data, batch_size: int, k: int) -> int:
+    """Threads of a fit: -1 for all processors, -2 for all but one; for None what pays.
+
+    That is one thread in a process or thread that is one of several already, for CSR data, for a
+    table of which an epoch is over before threads have started, and for batches of fewer than two
+    times ``THREAD_VALUES`` multiplications.
+    """
+    backend, asked = get_active_backend()  # of joblib.parallel_config, or of the worker this is
+    n_jobs = asked if n_jobs is None and asked != 1 else n_jobs
+    processors = joblib.cpu_count()
+    if n_jobs is not None:
+        return min(n_jobs, 2**31 - 1) if n_jobs > 0 else max(1, processors + 1 + n_jobs)
+    values, rows = data.d * k, min(batch_size, data.n)
+    crowded = backend.nesting_level or multiprocessing.current_process().daemon
+    if crowded or data.sparse or data.n * values < EPOCH_VALUES:
+        return 1
+    return max(1, min(processors, rows * values // THREAD_VALUES))
+
+
 def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed: int) -> Settings:
     """What all lanes share; horizon and start of the averages are those of the run so far."""
     horizon = horizon_of(estimator, kept)
@@ -270,6 +299,7 @@ def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed:
         schedule=schedule_of(estimator, horizon),
         step=rate if isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE else "gradient",
         clip_norm=np.inf if estimator.clip_norm is None else estimator.clip_norm,
+        n_jobs=threads_of(estimator.n_jobs, data, estimator.batch_size, len(task.labels)),
     )
 
 

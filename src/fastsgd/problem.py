@@ -262,6 +262,8 @@ class Settings:
         sign(c) min(1, loss / (C |x|^2)) ("pa1") or sign(c) loss / (C |x|^2 + 1/2) ("pa2").
     clip_norm : float
         Longest batch gradient (of the loss, in w and b together); a longer one is scaled down.
+    n_jobs : int
+        Threads that work on a batch of dense rows, at most; from 1. No bit depends on it.
     fit_intercept : bool
         Learn b; it is never penalised.
     sampling : str
@@ -285,6 +287,7 @@ class Settings:
     loss_parameter: float = 0.1
     step: str = "gradient"
     clip_norm: float = np.inf
+    n_jobs: int = 1
 
     def __post_init__(self) -> None:
         loss = find(self.loss)
@@ -311,6 +314,8 @@ class Settings:
             raise ValueError(f"{self.step!r} steps do not couple lanes, as {self.loss!r} does")
         if not self.clip_norm > 0.0:
             raise ValueError(f"clip_norm must be > 0, got {self.clip_norm!r}")
+        if not 1 <= self.n_jobs < 2**31:
+            raise ValueError(f"n_jobs must be >= 1, got {self.n_jobs!r}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {self.batch_size!r}")
         if not 0.0 <= self.momentum < 1.0:

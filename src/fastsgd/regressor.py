@@ -39,7 +39,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         :class:`fastsgd.losses.CompiledLoss`.
     quantile : float, default=0.5
         Of the "quantile" loss, in [0, 1].
-    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, \
+    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, n_jobs, \
 random_state, learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, \
 warm_start, average, batch_size, momentum, nesterov, sampling, decay, step_epochs, total_epochs, \
 warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, standardize
@@ -88,6 +88,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         shuffle: bool = True,
         verbose: int = 0,
         epsilon: float = 0.1,
+        n_jobs: int | None = None,
         random_state: Any = None,
         learning_rate: Any = "auto",
         eta0: float | None = None,
