@@ -306,8 +306,11 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
         for (int64_t k = 0; k < padded; ++k) s[k] = weight * own * ctx->weight_negative[k];
         return;
     }
-    for (int64_t k = 0; k < padded; ++k)
-        s[k] = weight * (y[k] > 0 ? ctx->weight_positive[k] : ctx->weight_negative[k]);
+    const REAL *restrict positive = ctx->weight_positive, *restrict negative = ctx->weight_negative;
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+        const REAL if_positive = positive[k], if_negative = negative[k];
+        s[k] = weight * (y[k] > 0 ? if_positive : if_negative);
+    }
     if (ctx->settings->step == FSGD_PA1 && NAME(row_square)(data, i) == 0)
         for (int64_t k = 0; k < padded; ++k) s[k] = 0; /* no step could make it passive */
 }
@@ -369,15 +372,26 @@ static fsgd_status NAME(slopes_of)(NAME(context) *ctx, const int64_t *rows, int6
 /* Losses v and counts of m rows go into the state's sums: v, s (m, padded). */
 static void NAME(count_rows)(fsgd_state *state, const REAL *v, const REAL *s, int64_t m) {
     const int64_t padded = state->padded;
+    double *restrict loss_sum = state->loss_sum, *restrict rows = state->row_count;
+    double *restrict batch = state->batch_count;
+    if (m == 1) {
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+            const double count = s[k] > 0 ? 1.0 : 0.0;
+            loss_sum[k] += (double)v[k];
+            rows[k] += count;
+            batch[k] += count;
+        }
+        return;
+    }
     for (int64_t k = 0; k < padded; ++k) {
-        double loss = state->loss_sum[k], count = 0;
+        double loss = loss_sum[k], count = 0;
         for (int64_t r = 0; r < m; ++r) {
             loss += (double)v[r * padded + k];
             count += s[r * padded + k] > 0 ? 1.0 : 0.0;
         }
-        state->loss_sum[k] = loss;
-        state->row_count[k] += count;
-        state->batch_count[k] += count;
+        loss_sum[k] = loss;
+        rows[k] += count;
+        batch[k] += count;
     }
 }
 
@@ -482,11 +496,45 @@ static ALWAYS_INLINE double NAME(rate_at)(const NAME(context) *ctx, int64_t k, d
     return eta * ctx->state->rate_factor[k];
 }
 
+/* The same as `tick`, in loops that vectorise, where all lanes that tick are at one update; else
+ * nothing, and 0. */
+static ALWAYS_INLINE int NAME(tick_together)(NAME(context) *ctx, const int64_t padded,
+                                             const double *restrict count, double e) {
+    const fsgd_schedule *schedule = &ctx->settings->schedule;
+    const double *restrict eta0 = ctx->lanes->eta0, *restrict mu = ctx->lanes->mu;
+    const double *restrict own = ctx->state->rate_factor;
+    double *restrict eta = ctx->eta;
+    int64_t *restrict t = ctx->state->t, first = 0;
+    const int roots = schedule->power_t == 0.5;
+    if (schedule->kind == FSGD_CALLABLE) return 0;
+    if (schedule->kind == FSGD_INVERSE && !roots && schedule->power_t != 1) return 0;
+    while (first < padded && !(count[first] > 0)) ++first;
+    if (first == padded) return 0;
+    int64_t differ = 0;
+    const int64_t now = t[first] + 1;
+    for (int64_t k = 0; k < padded; ++k) differ |= (count[k] > 0) & (t[k] + 1 != now);
+    if (differ) return 0;
+    const double factor = fsgd_schedule_factor(schedule, (double)now, e);
+    const double before = (double)(now - 1);
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+        double rate = eta0[k] * factor;
+        if (schedule->kind == FSGD_INVERSE) {
+            const double x = 1 + eta0[k] * mu[k] * before;
+            rate *= roots ? 1.0 / sqrt(x) : 1.0 / x;
+        }
+        eta[k] = count[k] > 0 ? rate * own[k] : 0;
+        t[k] += count[k] > 0;
+    }
+    ctx->report->eta = eta[first];
+    return 1;
+}
+
 /* Tick the lanes that have rows (count > 0) and find their rates; eta is 0 in the others. */
 static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
                                      const double *count) {
     fsgd_state *state = ctx->state;
     const double e = NAME(epochs_at)(ctx, state->row);
+    if (padded > 1 && NAME(tick_together)(ctx, padded, count, e)) return;
     double factor = 1, factor_t = -1;
     int first = 1;
     for (int64_t k = 0; k < padded; ++k) {
@@ -515,21 +563,23 @@ static void NAME(unscale)(NAME(context) *ctx) {
 
 /* width 1: the L2 penalty goes into the scale, w = scale * stored; stored += p g. */
 static ALWAYS_INLINE void NAME(plan_scaled)(NAME(context) *ctx, const int64_t padded,
-                                            const double *count) {
-    fsgd_state *state = ctx->state;
-    const double *eta = ctx->eta, *alpha = ctx->lanes->alpha;
-    int renormalise = 0;
-    for (int64_t k = 0; k < padded; ++k) {
-        double decay = 1 - eta[k] * alpha[k];
-        ctx->report->clipped |= decay <= 0;
-        state->scale[k] *= decay > 0 ? decay : 0;
-        renormalise |= state->scale[k] < 1e-9;
+                                            const double *restrict count) {
+    const double *restrict eta = ctx->eta, *restrict alpha = ctx->lanes->alpha;
+    double *restrict scale = ctx->state->scale;
+    REAL *restrict p = ctx->p, *restrict p0 = ctx->p0;
+    int renormalise = 0, clipped = 0;
+    _Pragma("omp simd reduction(| : renormalise, clipped)") for (int64_t k = 0; k < padded; ++k) {
+        const double decay = 1 - eta[k] * alpha[k];
+        clipped |= decay <= 0;
+        scale[k] *= decay > 0 ? decay : 0;
+        renormalise |= scale[k] < 1e-9;
     }
+    ctx->report->clipped |= clipped;
     if (__builtin_expect(renormalise, 0)) NAME(unscale)(ctx);
-    for (int64_t k = 0; k < padded; ++k) {
-        double rate = -eta[k] / (count[k] > 0 ? count[k] : 1);
-        ctx->p0[k] = (REAL)rate;
-        ctx->p[k] = (REAL)(rate / state->scale[k]);
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+        const double rate = -eta[k] / (count[k] > 0 ? count[k] : 1);
+        p0[k] = (REAL)rate;
+        p[k] = (REAL)(rate / scale[k]);
     }
 }
 
@@ -597,6 +647,13 @@ static ALWAYS_INLINE void NAME(update_intercept)(NAME(context) *ctx, const int64
                                                  const double *count) {
     REAL *u = ctx->state->intercept;
     if (!ctx->settings->fit_intercept) return;
+    if (width == 1 && padded > 1) {
+        const REAL *restrict p0 = ctx->p0;
+        const double *restrict pull = ctx->lanes->pull;
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
+            u[k] += p0[k] * (g[k] + (REAL)(count[k] * pull[k]));
+        return;
+    }
     for (int64_t k = 0; k < padded; ++k) {
         REAL change[NAME(max_width)];
         const REAL sum = g[k] + (REAL)(count[k] * ctx->lanes->pull[k]);

@@ -207,16 +207,20 @@ static void NAME(softmax)(int64_t m, int64_t padded, const REAL *z, const REAL *
                           REAL *values, REAL *slopes) {
     for (int64_t r = 0; r < m; ++r, z += padded, y += padded, s += padded) {
         REAL top = -INFINITY, own = 0, sum = 0;
-        for (int64_t k = 0; k < padded; ++k) top = s[k] > 0 && z[k] > top ? z[k] : top;
-        for (int64_t k = 0; k < padded; ++k) {
-            const REAL part = s[k] > 0 ? NAME(exp)(z[k] - top) : 0;
-            own += s[k] > 0 && y[k] > 0 ? z[k] : 0;
-            sum += part;
-            if (slopes) slopes[k] = part;
+        _Pragma("omp simd reduction(max : top)") for (int64_t k = 0; k < padded; ++k) {
+            const REAL score = s[k] > 0 ? z[k] : -INFINITY;
+            top = score > top ? score : top;
+        }
+        _Pragma("omp simd reduction(+ : own, sum)") for (int64_t k = 0; k < padded; ++k) {
+            const REAL part = NAME(exp)(z[k] - top), counted = s[k] > 0 ? part : 0;
+            own += (s[k] > 0) & (y[k] > 0) ? z[k] : 0;
+            sum += counted;
+            if (slopes) slopes[k] = counted;
         }
         const REAL value = (top - own) + (REAL)log((double)sum), by = 1 / sum;
-        for (int64_t k = 0; k < padded; ++k) {
-            if (slopes) slopes[k] = s[k] > 0 ? s[k] * (slopes[k] * by - (REAL)(y[k] > 0)) : 0;
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+            const REAL slope = slopes ? s[k] * (slopes[k] * by - (y[k] > 0 ? 1 : 0)) : 0;
+            if (slopes) slopes[k] = s[k] > 0 ? slope : 0;
             if (values) values[k] = s[k] > 0 ? s[k] * value : 0;
         }
         values = values ? values + padded : NULL;
