@@ -216,7 +216,6 @@ ROWS = (
     ),
     Row(f"{WIDE}, 16 lanes", wide, Ours(lanes=16), scikit_learn, 40.0, 3),
     Row(TEXT, sparse, Ours(), scikit_learn, 3.0, 9),
-    Row(f"{TEXT}, block", sparse, Ours(sampling="block"), scikit_learn, 5.0),
     Row(f"{TEXT}, L1", sparse, Ours(penalty="l1", alpha=1e-6), scikit_learn, 1.0),
     Row(f"{TEXT}, 16 lanes", sparse, Ours(lanes=16), scikit_learn, 25.0),
     Row(f"{PICTURES}, each against the rest", pictures, Ours(), scikit_learn, 15.0, 3),

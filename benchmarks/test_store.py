@@ -78,7 +78,7 @@ def test_stored_types(
     classes: NDArray[np.float32],
     benchmark: Any,
     report: Results,
-    read_bandwidth: float,
+    read_bandwidth: Any,
     check_targets: bool,
 ) -> None:
     scaling = (np.full(FEATURES, 127.5), np.full(FEATURES, 1.0 / 74.0)) if scaled else ()
@@ -107,7 +107,7 @@ def test_stored_types(
                 "standardised": "in the step" if scaled else "no",
                 "ns a row": f"{1e9 * times[name] / ROWS:.0f}",
                 "reads": f"{speed / 1e9:.1f} GB/s",
-                "of streaming": f"{speed / read_bandwidth:.0%}",
+                "of streaming": f"{speed / read_bandwidth():.0%}",
                 "float32 takes": f"{ratios[name]:.2f} x",
                 "target": f"{TARGETS[name]} x" if name in TARGETS and not scaled else "",
             }

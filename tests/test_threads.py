@@ -312,7 +312,7 @@ def test_threads_only_where_they_pay():
         assert threads_of(None, data, batch_size, k) == 1
     assert threads_of(None, data, 32, 1) == 1
     data = Data(X, np.zeros(n))
-    assert threads_of(None, data, 32, 4) == min(joblib.cpu_count(), 32 * 4 * 500 // THREAD_VALUES)
+    assert threads_of(None, data, 256, 4) == 1
 
 
 # ---------------------------------------------------------------- processes

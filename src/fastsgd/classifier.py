@@ -119,8 +119,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         Of the losses "huber", "epsilon_insensitive" and "squared_epsilon_insensitive".
     n_jobs : int or None, default=None
         Threads that share the work of each batch; -1 for all processors. No bit of the model
-        depends on it. None takes as many as are measured to pay for the size of a batch, all
-        classes together; one for ``batch_size=1`` and sparse X, which never use more. There are no
+        depends on it. None takes as many as are measured to pay for the size of a batch: one for
+        several lanes, and for ``batch_size=1`` and sparse X, which never use more. There are no
         threads between calls: a process may fork after a fit.
     random_state : int, RandomState instance or None, default=None
         Seed of the order of samples and of the validation split; drawn once a run, and kept by

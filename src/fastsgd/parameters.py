@@ -258,20 +258,20 @@ def horizon_of(estimator: Any, kept: Kept | None) -> float:
 def threads_of(n_jobs: int | None, data: Data, batch_size: int, k: int) -> int:
     """Threads of a fit: -1 for all processors, -2 for all but one; for None what pays.
 
-    That is one thread in a process or thread that is one of several already, for CSR data, for a
-    table of which an epoch is over before threads have started, and for batches of fewer than two
-    times ``THREAD_VALUES`` multiplications.
+    That is one thread in a process or thread that is one of several already, for CSR data, for
+    several lanes (docs/decisions.md), for a table of which an epoch is over before threads have
+    started, and for batches of fewer than two times ``THREAD_VALUES`` values.
     """
     backend, asked = get_active_backend()  # of joblib.parallel_config, or of the worker this is
     n_jobs = asked if n_jobs is None and asked != 1 else n_jobs
     processors = joblib.cpu_count()
     if n_jobs is not None:
         return min(n_jobs, 2**31 - 1) if n_jobs > 0 else max(1, processors + 1 + n_jobs)
-    values, rows = data.d * k, min(batch_size, data.n)
+    rows = min(batch_size, data.n)
     crowded = backend.nesting_level or multiprocessing.current_process().daemon
-    if crowded or data.sparse or data.n * values < EPOCH_VALUES:
+    if crowded or data.sparse or k > 1 or data.n * data.d < EPOCH_VALUES:
         return 1
-    return max(1, min(processors, rows * values // THREAD_VALUES))
+    return max(1, min(processors, rows * data.d // THREAD_VALUES))
 
 
 def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed: int) -> Settings:
