@@ -44,47 +44,6 @@ static ALWAYS_INLINE VEC *LNAME(at)(const REAL *p, int i) {
     return (VEC *)(uintptr_t)(p + i * PER);
 }
 
-/* ------------------------------------------------------------------ CSR rows */
-
-static ALWAYS_INLINE int64_t LNAME(index)(const void *indices, int64_t p,
-                                          const fsgd_layout layout) {
-    return layout == FSGD_CSR32 ? ((const int32_t *)indices)[p] : ((const int64_t *)indices)[p];
-}
-
-/* The values of a row, and of a CSR row their features; a dense row has indices NULL. */
-typedef struct {
-    const REAL *x;
-    const void *indices;
-    int64_t count;
-} LNAME(row);
-
-static inline LNAME(row) LNAME(csr_row)(const fsgd_data *data, int64_t i) {
-    int64_t begin = LNAME(index)(data->indptr, i, data->layout);
-    int64_t end = LNAME(index)(data->indptr, i + 1, data->layout);
-    int64_t size = data->layout == FSGD_CSR32 ? 4 : 8;
-    return (LNAME(row)){(const REAL *)data->x + begin, (const char *)data->indices + begin * size,
-                        end - begin};
-}
-
-/* The feature of value p of a row. */
-static ALWAYS_INLINE int64_t LNAME(feature)(const LNAME(row) *row, int64_t p,
-                                            const fsgd_layout layout) {
-    return layout == FSGD_DENSE ? p : LNAME(index)(row->indices, p, layout);
-}
-
-static ALWAYS_INLINE void LNAME(prefetch_csr)(const NAME(context) *ctx, int64_t i) {
-    const LNAME(row) row = LNAME(csr_row)(ctx->data, i);
-    NAME(prefetch)(row.x, row.count * (int64_t)sizeof(REAL));
-    NAME(prefetch)(row.indices, row.count * (ctx->data->layout == FSGD_CSR32 ? 4 : 8));
-}
-
-/* Where row i starts, and its targets: for a row whose values are asked for a little later. */
-static ALWAYS_INLINE void LNAME(prefetch_indptr)(const NAME(context) *ctx, int64_t i) {
-    const int64_t size = ctx->data->layout == FSGD_CSR32 ? 4 : 8;
-    NAME(prefetch_line)((const char *)ctx->data->indptr + i * size);
-    NAME(prefetch_targets)(ctx, i);
-}
-
 /* Call a body with the layout as a constant. Dense rows of one lane are row.h's. */
 #if TILE == 1
 #define BY_LAYOUT(CALL)                                                                            \
@@ -194,15 +153,14 @@ static inline int LNAME(is_lazy)(const NAME(context) *ctx) {
 }
 
 /* Bring the features of a CSR row to the present: pending steps, or a truncation that waits. */
-static ALWAYS_INLINE void LNAME(touch_row)(NAME(context) *ctx, const LNAME(row) *row,
+static ALWAYS_INLINE void LNAME(touch_row)(NAME(context) *ctx, const NAME(row) *row,
                                            const fsgd_layout layout) {
     fsgd_state *state = ctx->state;
     if (LNAME(is_lazy)(ctx)) {
-        for (int64_t p = 0; p < row->count; ++p)
-            LNAME(touch)(state, LNAME(feature)(row, p, layout));
+        for (int64_t p = 0; p < row->count; ++p) LNAME(touch)(state, NAME(column)(row, p, layout));
     } else if (ctx->late_l1) {
         for (int64_t p = 0; p < row->count; ++p) {
-            REAL *w = (REAL *)state->w + LNAME(feature)(row, p, layout) * state->feature_stride;
+            REAL *w = (REAL *)state->w + NAME(column)(row, p, layout) * state->feature_stride;
             NAME(truncate_late)(ctx->u, TILE < 16 ? TILE : state->padded, w,
                                 w + state->vector_stride);
         }
@@ -212,7 +170,7 @@ static ALWAYS_INLINE void LNAME(touch_row)(NAME(context) *ctx, const LNAME(row) 
 /* ------------------------------------------------------------------ score */
 
 /* z (padded) = x . W of one row; a dense one from its end if ctx->backwards. */
-static ALWAYS_INLINE void LNAME(dot_row)(const NAME(context) *ctx, const LNAME(row) *row, REAL *z,
+static ALWAYS_INLINE void LNAME(dot_row)(const NAME(context) *ctx, const NAME(row) *row, REAL *z,
                                          const fsgd_layout layout) {
     const fsgd_state *state = ctx->state;
     const int64_t stride = LNAME(stride)(state);
@@ -225,11 +183,11 @@ static ALWAYS_INLINE void LNAME(dot_row)(const NAME(context) *ctx, const LNAME(r
         int64_t done = 0, p = by < 0 ? row->count - 1 : 0;
         for (; done + UNROLL <= row->count; done += UNROLL)
             for (int u = 0; u < UNROLL; ++u, p += by) {
-                const REAL *wj = w + LNAME(feature)(row, p, layout) * stride;
+                const REAL *wj = w + NAME(column)(row, p, layout) * stride;
                 for (int i = 0; i < NV; ++i) sum[u][i] += row->x[p] * *LNAME(at)(wj, i);
             }
         for (; done < row->count; ++done, p += by) {
-            const REAL *wj = w + LNAME(feature)(row, p, layout) * stride;
+            const REAL *wj = w + NAME(column)(row, p, layout) * stride;
             for (int i = 0; i < NV; ++i) sum[0][i] += row->x[p] * *LNAME(at)(wj, i);
         }
         for (int i = 0; i < NV; ++i) {
@@ -240,7 +198,7 @@ static ALWAYS_INLINE void LNAME(dot_row)(const NAME(context) *ctx, const LNAME(r
 }
 
 /* z (padded) = x . W of one row, its features brought to the present. */
-static void LNAME(dot)(NAME(context) *ctx, const LNAME(row) *row, REAL *z) {
+static void LNAME(dot)(NAME(context) *ctx, const NAME(row) *row, REAL *z) {
 #define CALL(LAYOUT)                                                                               \
     if (LAYOUT != FSGD_DENSE) LNAME(touch_row)(ctx, row, LAYOUT);                                  \
     LNAME(dot_row)(ctx, row, z, LAYOUT)
@@ -294,10 +252,10 @@ static ALWAYS_INLINE void LNAME(load_plan)(const NAME(context) *ctx, int64_t til
 
 /* All lanes of a row's features, with g = c x_j: c (padded). What the loop reads is in locals: its
  * stores may alias anything. */
-static ALWAYS_INLINE void LNAME(add_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c,
+static ALWAYS_INLINE void LNAME(add_row)(NAME(context) *ctx, const NAME(row) *row, const REAL *c,
                                          const fsgd_layout layout, const int width) {
     fsgd_state *state = ctx->state;
-    const LNAME(row) r = *row;
+    const NAME(row) r = *row;
     const int64_t stride = LNAME(stride)(state), vector_stride = state->vector_stride;
     const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int direct = layout == FSGD_DENSE && width > 1;
@@ -309,7 +267,7 @@ static ALWAYS_INLINE void LNAME(add_row)(NAME(context) *ctx, const LNAME(row) *r
         for (int64_t k = 0; k < r.count; ++k) {
             VEC x[NV], new_w[NV];
             for (int i = 0; i < NV; ++i) x[i] = r.x[k] - (VEC){0};
-            REAL *u = w + LNAME(feature)(&r, k, layout) * stride;
+            REAL *u = w + NAME(column)(&r, k, layout) * stride;
             LNAME(update_tile)(u, vector_stride, width, direct ? D : NULL, p, x, new_w);
         }
     }
@@ -410,7 +368,7 @@ static void LNAME(l1_features)(NAME(context) *ctx, int64_t first, int64_t last, 
 
 /* A step with an L1 penalty of one row: over all features, or, where the others may wait, over the
  * row's. */
-static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
+static void LNAME(update_row_l1)(NAME(context) *ctx, const NAME(row) *row, const REAL *c) {
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
     if (ctx->data->layout == FSGD_DENSE) {
         LNAME(l1_features)(ctx, 0, d - 1, row->x, c);
@@ -424,19 +382,19 @@ static void LNAME(update_row_l1)(NAME(context) *ctx, const LNAME(row) *row, cons
     } else {
         REAL *g = ctx->spread;
         for (int64_t p = 0; p < row->count; ++p) {
-            const int64_t j = LNAME(index)(row->indices, p, ctx->data->layout);
+            const int64_t j = NAME(index)(row->indices, p, ctx->data->layout);
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         LNAME(l1_features)(ctx, 0, d - 1, NULL, g);
         for (int64_t p = 0; p < row->count; ++p)
-            memset(g + LNAME(index)(row->indices, p, ctx->data->layout) * padded, 0,
+            memset(g + NAME(index)(row->indices, p, ctx->data->layout) * padded, 0,
                    (size_t)padded * sizeof(REAL));
         ctx->report->work += d * ctx->state->width * ((padded + 15) / 16);
     }
 }
 
 /* Add a row times c to the weights, or, where steps have a history or a D, take the step. */
-static void LNAME(take_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
+static void LNAME(take_row)(NAME(context) *ctx, const NAME(row) *row, const REAL *c) {
 #define CALL(LAYOUT)                                                                               \
     switch (ctx->state->width) {                                                                   \
     case 1: LNAME(add_row)(ctx, row, c, LAYOUT, 1); break;                                         \
@@ -447,7 +405,7 @@ static void LNAME(take_row)(NAME(context) *ctx, const LNAME(row) *row, const REA
 #undef CALL
 }
 
-static void LNAME(update_row)(NAME(context) *ctx, const LNAME(row) *row, const REAL *c) {
+static void LNAME(update_row)(NAME(context) *ctx, const NAME(row) *row, const REAL *c) {
     if (ctx->l1)
         LNAME(update_row_l1)(ctx, row, c);
     else
@@ -513,13 +471,13 @@ static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t la
 
 /* The row at a position of the epoch, read where it lies; one that must be converted first lies in
  * a buffer then, as long as only the next one is asked for. */
-static inline LNAME(row) LNAME(row_of)(const NAME(context) *ctx, int64_t position) {
+static inline NAME(row) LNAME(row_of)(const NAME(context) *ctx, int64_t position) {
     const int64_t d = ctx->data->d, i = NAME(row_at)(ctx, position);
-    if (ctx->data->layout != FSGD_DENSE) return LNAME(csr_row)(ctx->data, i);
-    if (ctx->plain) return (LNAME(row)){(const REAL *)ctx->data->x + i * d, NULL, d};
+    if (ctx->data->layout != FSGD_DENSE) return NAME(csr_row)(ctx->data, i, ctx->data->layout);
+    if (ctx->plain) return (NAME(row)){(const REAL *)ctx->data->x + i * d, NULL, d};
     REAL *to = ctx->rows + (position & 1) * ctx->row_stride;
     NAME(convert_row)(ctx->data, i, to);
-    return (LNAME(row)){to, NULL, d};
+    return (NAME(row)){to, NULL, d};
 }
 
 /* Ask for rows to come: `far` ahead, and where a CSR row starts twice as far. */
@@ -528,26 +486,26 @@ static ALWAYS_INLINE void LNAME(prefetch_ahead)(const NAME(context) *ctx, int64_
     if (ctx->data->layout == FSGD_DENSE) {
         if (r + far < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
     } else {
-        if (r + 2 * far < n) LNAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, r + 2 * far));
-        if (r + far < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + far));
+        if (r + 2 * far < n) NAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, r + 2 * far));
+        if (r + far < n) NAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + far));
     }
 }
 
 static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
-    enum { CSR_AHEAD = 4, DENSE_BYTES = 8192 };
+    enum { CSR_AHEAD = 4 };
     fsgd_state *state = ctx->state;
 #if TILE == 1
     if (state->width == 1 && !ctx->l1) return NAME(csr_run_single)(ctx, budget);
 #endif
     const int lazy = LNAME(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
-    const int64_t far = dense ? DENSE_BYTES / ctx->row_bytes + 1 : CSR_AHEAD;
+    const int64_t far = dense ? NAME(far)(ctx, 1) : CSR_AHEAD;
     int dotted = 0; /* z holds x . W of this row, which is `next`, already */
-    LNAME(row) next = {0};
+    NAME(row) next = {0};
     /* Every other dense row is read from its end, while what the last one ended with is in the L1
      * cache: 1.2 times faster where W is a little larger than that (784 features, 16 lanes). */
     for (; state->row < ctx->stop && ctx->report->work < budget; ++state->row) {
         const int64_t i = NAME(row_at)(ctx, state->row);
-        const LNAME(row) row = dotted ? next : LNAME(row_of)(ctx, state->row);
+        const NAME(row) row = dotted ? next : LNAME(row_of)(ctx, state->row);
         int ticks;
         LNAME(prefetch_ahead)(ctx, state->row, far);
         ctx->backwards = dense && (state->row & 1);
@@ -625,9 +583,9 @@ static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     }
     for (int64_t r = 0; r < m; ++r) {
         const int64_t next = here + r + AHEAD, far = next + AHEAD;
-        if (far < n) LNAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
-        if (next < n) LNAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
-        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
+        if (far < n) NAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
+        if (next < n) NAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
+        const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
         LNAME(dot)(ctx, &row, ctx->z + r * ctx->state->padded);
         LNAME(finish_score)(ctx, row.count, ctx->z + r * ctx->state->padded);
     }
@@ -646,13 +604,12 @@ static ALWAYS_INLINE void LNAME(add)(REAL *sum, int64_t rest, int i, VEC term) {
 }
 
 /* grad += c x of one CSR row: c (padded) */
-static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const LNAME(row) *row,
+static ALWAYS_INLINE void LNAME(scatter_row)(const fsgd_state *state, const NAME(row) *row,
                                              const REAL *c, const fsgd_layout layout) {
     const int64_t rest = NAME(grad_size)(state);
     for (int64_t tile = 0; tile < state->padded; tile += TILE)
         for (int64_t p = 0; p < row->count; ++p) {
-            REAL *grad = (REAL *)state->grad + LNAME(feature)(row, p, layout) * state->padded +
-                         tile;
+            REAL *grad = (REAL *)state->grad + NAME(column)(row, p, layout) * state->padded + tile;
             for (int i = 0; i < NV; ++i)
                 LNAME(add)(grad, rest, i, row->x[p] * *LNAME(at)(c + tile, i));
         }
@@ -690,7 +647,7 @@ static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m
         LNAME(accumulate_dense)(ctx, m);
     } else {
         for (int64_t r = 0; r < m; ++r) {
-            const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
+            const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
 #define CALL(LAYOUT) LNAME(scatter_row)(state, &row, ctx->c + r * padded, LAYOUT)
             BY_LAYOUT(CALL)
 #undef CALL
@@ -718,10 +675,11 @@ static void LNAME(norms)(NAME(context) *ctx, const int64_t *rows, int64_t m, dou
         return;
     }
     for (int64_t r = 0; r < m; ++r) {
-        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r);
+        const NAME(row) row = NAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r,
+                                            ctx->data->layout);
         for (int64_t p = 0; p < row.count; ++p) {
             REAL *grad = (REAL *)state->grad +
-                         LNAME(index)(row.indices, p, ctx->data->layout) * padded;
+                         NAME(index)(row.indices, p, ctx->data->layout) * padded;
             if (grad[rest] == (REAL)INFINITY) continue;
             grad[rest] = (REAL)INFINITY;
             for (int64_t k = 0; k < padded; ++k) squares[k] += (double)grad[k] * (double)grad[k];
@@ -736,11 +694,11 @@ static void LNAME(update_by_rows)(NAME(context) *ctx, const int64_t *rows, int64
     NAME(plan_lanes)(ctx, state->batch_count);
     if (LNAME(is_lazy)(ctx)) LNAME(push_step)(ctx);
     for (int64_t r = 0; r < m; ++r) {
-        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
+        const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
         LNAME(take_row)(ctx, &row, ctx->c + r * padded);
     }
     for (int64_t r = 0; ctx->late_l1 && r < m; ++r) {
-        const LNAME(row) row = LNAME(csr_row)(ctx->data, rows[r]);
+        const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
 #define CALL(LAYOUT) LNAME(touch_row)(ctx, &row, LAYOUT)
         BY_LAYOUT(CALL)
 #undef CALL
@@ -762,9 +720,10 @@ static void LNAME(update)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
         for (int64_t r = 0; r < m; ++r) {
-            const LNAME(row) row = LNAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r);
+            const NAME(row) row = NAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r,
+                                                ctx->data->layout);
             for (int64_t p = 0; p < row.count; ++p) {
-                const int64_t j = LNAME(index)(row.indices, p, ctx->data->layout);
+                const int64_t j = NAME(index)(row.indices, p, ctx->data->layout);
                 LNAME(update_features)(ctx, j, j);
             }
         }

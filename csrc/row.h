@@ -151,14 +151,37 @@ static ALWAYS_INLINE void NAME(keep_loss)(NAME(context) *ctx, NAME(loss_buffer) 
     if (++buffer->count == NAME(loss_block)) NAME(add_losses)(ctx, buffer);
 }
 
+/* One row as a step of its own. */
+typedef struct {
+    int64_t row;
+    REAL y, s, z; /* target, weight > 0, score */
+    REAL c;       /* slope */
+    double count; /* by which its gradient is divided: 1, or more where it is clipped */
+} NAME(sample);
+
+/* Slope and loss of a row. */
+static ALWAYS_INLINE fsgd_status NAME(slope_of)(NAME(context) *ctx, NAME(loss_buffer) *buffer,
+                                                NAME(sample) *one) {
+    const fsgd_loss_spec *loss = &ctx->settings->loss;
+    if (!(one->z - one->z == 0)) return NAME(nonfinite)(ctx, one->row);
+    NAME(keep_loss)(ctx, buffer, one->z, one->y, one->s);
+    one->c = one->s * NAME(loss_slope)(loss, one->z, one->y);
+    if (!(one->c - one->c == 0)) return NAME(nonfinite)(ctx, one->row);
+    if (__builtin_expect(NAME(to_examine)(ctx), 0)) {
+        ctx->c[0] = one->c, ctx->s[0] = one->s, ctx->count[0] = one->count;
+        NAME(loss_values)(loss, 1, &one->z, &one->y, &one->s, ctx->v);
+        NAME(examine)(ctx, one->row);
+        one->c = ctx->c[0], one->count = ctx->count[0];
+    }
+    return FSGD_OK;
+}
+
 static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t stop, int64_t budget,
                                                   const int width) {
     enum { AHEAD = NAME(ring) - 1 };
     fsgd_state *state = ctx->state;
     const int64_t n = ctx->data->n, stride = ctx->row_stride, cost = ctx->data->d * width + 16;
-    const int64_t far = 8192 / (stride * (int64_t)sizeof(REAL)) + AHEAD +
-                        1; /* rows to prefetch ahead */
-    const fsgd_loss_spec *loss = &ctx->settings->loss;
+    const int64_t far = NAME(far)(ctx, 2);
     REAL *w = state->w, *b = state->intercept;
     NAME(loss_buffer) buffer = {0};
     fsgd_status status = FSGD_OK;
@@ -167,37 +190,22 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
     for (; state->row < stop && ctx->report->work < budget; ++state->row) {
         const int64_t r = state->row, i = NAME(row_at)(ctx, r);
         const REAL *x = ctx->rows + (r % NAME(ring))*stride;
-        REAL y, s;
+        NAME(sample) one = {.row = i, .count = 1};
         if (r + far < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
         if (r + AHEAD < stop)
             NAME(load_row)(ctx, NAME(row_at)(ctx, r + AHEAD),
                            ctx->rows + ((r + AHEAD) % NAME(ring))*stride);
-        NAME(load_targets)(ctx, i, 1, &y, &s);
+        NAME(load_targets)(ctx, i, 1, &one.y, &one.s);
         ctx->report->work += cost;
 
-        REAL z = NAME(dot)(x, w, stride, NULL, 0);
-        z = (width == 1 ? (REAL)state->scale[0] * z : z) + b[0];
-        if (!(s > 0)) continue;
-        if (!(z - z == 0)) {
-            status = NAME(nonfinite)(ctx, i);
-            break;
-        }
-        NAME(keep_loss)(ctx, &buffer, z, y, s);
-        REAL c = s * NAME(loss_slope)(loss, z, y);
-        double count = 1;
-        if (!(c - c == 0)) {
-            status = NAME(nonfinite)(ctx, i);
-            break;
-        }
-        if (__builtin_expect(NAME(to_examine)(ctx), 0)) {
-            ctx->c[0] = c, ctx->s[0] = s, ctx->count[0] = count;
-            NAME(loss_values)(loss, 1, &z, &y, &s, ctx->v);
-            NAME(examine)(ctx, i);
-            c = ctx->c[0], count = ctx->count[0];
-        }
-        NAME(plan)(ctx, 1, width, &count);
-        if (width > 1 || ctx->l1 || c != 0) NAME(row_update)(ctx, width, x, c);
-        NAME(update_intercept)(ctx, 1, width, &c, &count);
+        const REAL dot = NAME(dot)(x, w, stride, NULL, 0);
+        one.z = (width == 1 ? (REAL)state->scale[0] * dot : dot) + b[0];
+        if (!(one.s > 0)) continue;
+        status = NAME(slope_of)(ctx, &buffer, &one);
+        if (status != FSGD_OK) break;
+        NAME(plan)(ctx, 1, width, &one.count);
+        if (width > 1 || ctx->l1 || one.c != 0) NAME(row_update)(ctx, width, x, one.c);
+        NAME(update_intercept)(ctx, 1, width, &one.c, &one.count);
     }
     NAME(add_losses)(ctx, &buffer);
     return status;
@@ -263,15 +271,16 @@ static ALWAYS_INLINE void NAME(store_sums)(const NAME(wide) *v, const int count,
     }
 }
 
-/* w += sum_j a_j x_j of the old block, and u and G of the new one; rows are (n). On the way the
- * rows at `ahead` (B), of d values of `stored` bytes, are asked for, a line at a time: many at once
- * would wait for each other and hold up everything behind them. */
-static ALWAYS_INLINE void NAME(pass)(REAL *restrict w, const NAME(block) *old, NAME(block) *block,
-                                     const char *const *ahead, int64_t d, int64_t stored,
-                                     const int64_t n, const int B) {
+/* w += sum_j a_j x_j of the old block, and u and G of the new one. On the way the rows at `ahead`
+ * (B) are asked for, a line at a time: many at once would wait for each other and hold up
+ * everything behind them. */
+static ALWAYS_INLINE void NAME(pass)(const NAME(context) *ctx, const NAME(block) *old,
+                                     NAME(block) *block, const char *const *ahead, const int B) {
     enum { V = NAME(wide_count), LINE = 64 / REAL_BYTES };
     NAME(wide) a[NAME(max_block)], u[NAME(max_block)], G[NAME(max_pairs)];
+    const int64_t n = ctx->row_stride, stored = ctx->stored;
     const REAL *restrict was = old->x, *restrict is = block->x;
+    REAL *restrict w = ctx->state->w;
     for (int j = 0; j < B; ++j) a[j] = old->a[j] - (NAME(wide)){0};
     for (int j = 0; j < NAME(max_block); ++j) u[j] = (NAME(wide)){0};
     for (int j = 0; j < NAME(max_pairs); ++j) G[j] = (NAME(wide)){0};
@@ -289,7 +298,7 @@ static ALWAYS_INLINE void NAME(pass)(REAL *restrict w, const NAME(block) *old, N
             }
         }
     }
-    for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + d * stored - 1);
+    for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + ctx->row_bytes - 1);
     NAME(store_sums)(u, B, block->u);
     NAME(store_sums)(G, B * (B - 1) / 2, block->G);
 }
@@ -366,7 +375,7 @@ static ALWAYS_INLINE REAL NAME(chain)(const NAME(context) *ctx, NAME(block) *blo
 static ALWAYS_INLINE void NAME(commit_block)(NAME(context) *ctx, const NAME(block) *block,
                                              NAME(loss_buffer) *buffer, REAL b) {
     fsgd_state *state = ctx->state;
-    if (block->first % 64 == 0 && block->s[0] > 0) {
+    if (NAME(measures_row)(ctx) && block->s[0] > 0) {
         const double one = ctx->settings->fit_intercept ? 1 : 0;
         const double square = NAME(row_square)(ctx->data, block->row[0]) + one;
         NAME(clip)(ctx, 0, 1, fabs((double)block->c[0]) * sqrt(square), 1);
@@ -380,12 +389,8 @@ static ALWAYS_INLINE void NAME(commit_block)(NAME(context) *ctx, const NAME(bloc
     if (block->ticks > 0) ctx->report->eta = block->eta;
 }
 
-/* The rows of a block as single steps: where a step shrinks w so much that the block's scales might
- * underflow, or a score or slope is not finite, which may be the block's doing or the row's. */
-static fsgd_status NAME(steps_one_by_one)(NAME(context) *ctx, const NAME(block) *block) {
-    return NAME(row_single)(ctx, block->first + block->count, INT64_MAX, 1);
-}
-
+/* Plain steps in blocks. Where a step shrinks w so much that a block's scales might underflow, or a
+ * score or slope is not finite, which may be the block's doing or the row's, rows go one by one. */
 static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t budget, const int B) {
     fsgd_state *state = ctx->state;
     const int64_t stride = ctx->row_stride;
@@ -398,7 +403,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t bu
     NAME(load_block)(ctx, state->row, B, block);
     while (block->count > 0 && ctx->report->work < budget && status == FSGD_OK) {
         NAME(look_ahead)(ctx, state->row + far, B, ahead);
-        NAME(pass)(state->w, old, block, ahead, ctx->data->d, ctx->stored, stride, B);
+        NAME(pass)(ctx, old, block, ahead, B);
         NAME(load_block)(ctx, state->row + block->count, B, old);
         ctx->report->work += block->count * (ctx->data->d + 16);
         const int gentle = NAME(plan_block)(ctx, block, B);
@@ -409,7 +414,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t bu
             NAME(commit_block)(ctx, block, &buffer, b);
         } else {
             NAME(add_losses)(ctx, &buffer);
-            status = NAME(steps_one_by_one)(ctx, block);
+            status = NAME(row_single)(ctx, block->first + block->count, INT64_MAX, 1);
             memset(block->a, 0, sizeof block->a);
             memset(block->x, 0, (size_t)(B * stride) * sizeof(REAL));   /* they may be infinite */
             NAME(load_block)(ctx, block->first + block->count, B, old); /* the ring was in use */

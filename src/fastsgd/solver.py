@@ -43,11 +43,11 @@ class _Clock:
     def __init__(self) -> None:
         self.budget = _FIRST_BUDGET
 
-    def advance(self, run: Run) -> bool:
+    def advance(self, run: Run, stop: int | None = None) -> bool:
         if run.draws_order:
             return run.advance(self.budget)
         start = time.perf_counter()
-        done = run.advance(self.budget)
+        done = run.advance(self.budget, stop)
         seconds = time.perf_counter() - start
         if seconds > 2 * CALL_SECONDS:
             self.budget = max(1 << 12, self.budget // 2)
@@ -67,13 +67,11 @@ def run_epoch(
         If a score is not finite.
     """
     run, clock = Run(data, lanes, settings, state), _Clock()
-    if batches is None:
-        while not clock.advance(run):
-            pass
-        return
-    epoch, stop = state.epoch, state.row + batches * min(settings.batch_size, data.n)
+    epoch, stop = state.epoch, data.n
+    if batches is not None:
+        stop = min(stop, state.row + batches * min(settings.batch_size, data.n))
     while state.epoch == epoch and state.row < stop:
-        run.advance(1 << 30, stop)
+        clock.advance(run, stop)
 
 
 def gradient(
