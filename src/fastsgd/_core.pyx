@@ -597,7 +597,7 @@ cdef class Run:
         self.data.offset = self.data.scale = NULL
         self.data.stored = stored_code(X.dtype)
         if hasattr(X, "indptr"):
-            self._bind_csr(X)
+            self._bind_csr(X, data.checked)
         else:
             if not (isinstance(X, np.ndarray) and X.flags.c_contiguous and X.flags.aligned):
                 raise ValueError("X must be a C-ordered ndarray or a CSR matrix")
@@ -611,10 +611,11 @@ cdef class Run:
         if data.sample_weight is not None:
             self.data.sample_weight = self._hold(data.sample_weight, dtype)
 
-    cdef _bind_csr(self, X):
+    cdef _bind_csr(self, X, bint checked):
         if getattr(X, "format", None) != "csr":
             raise ValueError(f"sparse X must be in CSR format, got {getattr(X, 'format', None)}")
-        check_structure(X)
+        if not checked:
+            check_structure(X)
         if X.data.dtype not in (np.float32, np.float64):
             raise ValueError(f"X.data must be float32 or float64, got {X.data.dtype}")
         if X.indices.dtype not in (np.int32, np.int64):

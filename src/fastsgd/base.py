@@ -385,7 +385,9 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 weight = hold_out(weight, rows, len(task.y), computed_in(task.X))
             task.scaling = self._scaling(task, weight, kept)
             validate = self._validation(task, rows, validation)
-            data = Data(task.X, task.y, weight, task.scaling.offset, task.scaling.scale)
+            data = Data(
+                task.X, task.y, weight, task.scaling.offset, task.scaling.scale, checked=True
+            )
             settings = settings_of(self, task, data, kept, seed)
             lanes = lanes_of(self, task, data, settings, kept)
             self._check_unseen(data, lanes, settings)

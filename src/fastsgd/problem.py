@@ -64,6 +64,9 @@ class Data:
         Finite and non-negative; a row of weight zero leaves every lane untouched.
     offset, scale : ndarray of shape (d,) or None, of the dtype of computation
         Finite; 0 and 1 where only the other is given. Of dense X alone.
+    checked : bool
+        Whether the index arrays of CSR X are known to be sound: whoever says so has called
+        ``_core.check_structure``. Otherwise the core reads them once more before a run.
     """
 
     X: Any
@@ -71,6 +74,7 @@ class Data:
     sample_weight: NDArray[np.floating] | None = None
     offset: NDArray[np.floating] | None = None
     scale: NDArray[np.floating] | None = None
+    checked: bool = False
 
     def __post_init__(self) -> None:
         if getattr(self.X, "ndim", None) != 2:
