@@ -16,7 +16,6 @@ times the measured processor seconds of an epoch of one lane in one thread: a us
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from datasets import dense, text
+from experiment import effort
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -576,30 +576,20 @@ def draw(results: list[Result], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> list[Result]:
     """Run, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one seed")
-    parser.add_argument("--seeds", type=int, default=3, help="runs behind a median (3)")
-    parser.add_argument("--rounds", type=int, default=7, help="least timed rounds of a median (7)")
-    parser.add_argument("--figure", type=Path, help="docs/minibatch.png, or nothing with --quick")
-    options = parser.parse_args(arguments)
-    seeds, rounds = (1, 3) if options.quick else (options.seeds, options.rounds)
-    figure = options.figure
-    if figure is None and not options.quick:
-        figure = Path(__file__).parents[1] / "docs" / "minibatch.png"
-
+    asked = effort(__doc__.splitlines()[0], "minibatch", (3, 7), (1, 3), arguments)
     start, results = time.perf_counter(), []
     with threadpool_limits(1):
         print(format_header(environment()), flush=True)
-        problems = make_problems(0.1 if options.quick else 1.0)
+        problems = make_problems(asked.scale)
         searches = sum(
             1 + (m >= problem.momentum_from) for problem in problems for m in problem.batch_sizes
         )
         with tqdm(total=searches, unit="search", disable=None, leave=False) as progress:
             for problem in problems:
-                results.append(measure(problem, seeds, rounds, progress))
+                results.append(measure(problem, asked.seeds, asked.rounds, progress))
                 tqdm.write(f"\n{format_result(results[-1])}")
-    if figure is not None:
-        draw(results, figure)
+    if asked.figure is not None:
+        draw(results, asked.figure)
     print(f"\n* the grid's last rate or decay. Took {time.perf_counter() - start:.0f} s.")
     return results
 

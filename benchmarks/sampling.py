@@ -15,13 +15,13 @@ after 1, 2, 5 and 10 epochs, and the processor time of an epoch on tables larger
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from experiment import effort
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from test_speed import dense, text
@@ -329,32 +329,21 @@ def draw(results: list[Result], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> list[Result]:
     """Run, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, two seeds")
-    parser.add_argument("--seeds", type=int, default=9, help="runs behind a median (9)")
-    parser.add_argument("--rounds", type=int, default=9, help="timed epochs of a median (9)")
-    parser.add_argument("--figure", type=Path, help="docs/sampling.png, or nothing with --quick")
-    options = parser.parse_args(arguments)
-    scale = 0.1 if options.quick else 1.0
-    seeds, rounds = (2, 3) if options.quick else (options.seeds, options.rounds)
-    figure = options.figure
-    if figure is None and not options.quick:
-        figure = Path(__file__).parents[1] / "docs" / "sampling.png"
-
+    asked = effort(__doc__.splitlines()[0], "sampling", (9, 9), (2, 3), arguments)
     start, results = time.perf_counter(), []
     with threadpool_limits(1):
         print(format_header(environment()), flush=True)
-        print(f"\n{format_times(time_epochs(rounds, scale))}", flush=True)
-        problems = make_problems(scale)
+        print(f"\n{format_times(time_epochs(asked.rounds, asked.scale))}", flush=True)
+        problems = make_problems(asked.scale)
         cases = len(problems) * len(STORAGES) * len(SAMPLINGS)
         with tqdm(total=cases, unit="case", disable=None, leave=False) as progress:
-            results = [measure(problem, seeds, progress) for problem in problems]
+            results = [measure(problem, asked.seeds, progress) for problem in problems]
     print("\nPart of the first gap that is left, in percent: median and range of the seeds.")
     for epochs in EPOCHS:
         print(f"\n{format_gaps(results, epochs)}")
     print("\nRates, in units of auto's:", *(f"{of.name}: {of.rate}." for of in results))
-    if figure is not None:
-        draw(results, figure)
+    if asked.figure is not None:
+        draw(results, asked.figure)
     print(f"Took {time.perf_counter() - start:.0f} s.")
     return results
 
