@@ -42,6 +42,7 @@ from fastsgd.schedules import SCHEDULES
 BATCH_SIZES = (1, 4, 23)  # single samples; batches, the last one short; the full batch
 AVERAGES = (0, 5)
 VARIANTS = tuple(product(DTYPES, LAYOUTS))
+POWERS = (0.5, 1.0, 0.25)  # of "inverse" and "invscaling": without pow, and with
 SCHEDULE = {"decay": 0.5, "step_epochs": 1.0, "total_epochs": 4.0, "warmup_steps": 3, "final": 0.1}
 
 
@@ -121,7 +122,7 @@ def test_core_equals_twin(loss, mode):
             nesterov=case["momentum"][1],
             average=case["average"],
             sampling=mode,
-            schedule=schedule_of(kind, **SCHEDULE),
+            schedule=schedule_of(kind, power_t=POWERS[i // len(SCHEDULES) % 3], **SCHEDULE),
         )
         of = lanes(case["k"], loss, penalty)
         compare(of, settings, worst, (case, penalty, kind), weighted=i % 3 == 0)
@@ -211,7 +212,7 @@ def test_dense_and_csr_give_one_model(loss):
             momentum=case["momentum"][0],
             nesterov=case["momentum"][1],
             average=case["average"],
-            schedule=schedule_of(case["kind"], **SCHEDULE),
+            schedule=schedule_of(case["kind"], power_t=POWERS[i % 3], **SCHEDULE),
         )
         k = (2, 19, 1)[i % (2 if LOSSES[loss].coupled else 3)]
         lanes_k = of[k, case["penalty"]] if k > 1 else lanes(1, loss, case["penalty"])
