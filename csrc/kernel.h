@@ -42,6 +42,7 @@ typedef struct {
     int64_t stop;            /* the row at which the run ends */
     int l1;                  /* there is an L1 penalty */
     int late_l1;             /* its truncation waits until a feature is seen again */
+    int simple;              /* a row's step depends on its scores by the slope of the loss alone */
     int coupled;             /* lanes share a row's loss */
     int plain;               /* dense rows can be used as they lie */
     int64_t row_bytes;       /* of a dense row as it lies */
@@ -54,8 +55,12 @@ typedef struct {
     REAL *spread; /* (d, padded) a CSR row's gradient over all features; NULL when not needed */
     REAL *label, *weight_positive, *weight_negative; /* (padded); weights are 0 in a frozen lane */
     double *eta, *count;                             /* (padded) */
-    REAL *D, *D0;  /* (width, width, padded) of this step: features, intercept */
-    REAL *p, *p0;  /* (width, padded) */
+    REAL *D, *D0;   /* (width, width, padded) of this step: features, intercept */
+    REAL *p, *p0;   /* (width, padded), or of the steps of a block (max_block, padded) */
+    REAL *scale;    /* (max_block, padded) of the steps of a block */
+    double *before; /* (2, padded) scales before it, and the least decay of its steps */
+    REAL *flight;   /* (in_flight, padded) numbers in the units of stored weights, of no row of W */
+    int64_t in_flight;
     REAL *sum;     /* where `accumulate` adds up c_i x_i: State's grad, */
     int64_t rest;  /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
     int64_t *iota; /* (chunk) row numbers when there is no order */
@@ -90,13 +95,15 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     char *at = base;
     int64_t padded = ctx->lanes->padded, chunk = ctx->chunk, width = ctx->state->width;
     int64_t rows = chunk > 2 * NAME(max_block) ? chunk : 2 * NAME(max_block);
+    int64_t scores = (chunk > NAME(max_block) ? chunk : NAME(max_block))*padded;
+    int64_t plans = (width > NAME(max_block) ? width : NAME(max_block))*padded;
     if (ctx->data->layout != FSGD_DENSE) rows = 0;
     ctx->rows = NAME(take)(&at, rows * ctx->row_stride, sizeof(REAL));
-    ctx->z = NAME(take)(&at, chunk * padded, sizeof(REAL));
-    ctx->c = NAME(take)(&at, chunk * padded, sizeof(REAL));
-    ctx->y = NAME(take)(&at, chunk * padded, sizeof(REAL));
-    ctx->s = NAME(take)(&at, chunk * padded, sizeof(REAL));
-    ctx->v = NAME(take)(&at, chunk * padded, sizeof(REAL));
+    ctx->z = NAME(take)(&at, scores, sizeof(REAL));
+    ctx->c = NAME(take)(&at, scores, sizeof(REAL));
+    ctx->y = NAME(take)(&at, scores, sizeof(REAL));
+    ctx->s = NAME(take)(&at, scores, sizeof(REAL));
+    ctx->v = NAME(take)(&at, scores, sizeof(REAL));
     ctx->u = NAME(take)(&at, padded, sizeof(REAL));
     ctx->label = NAME(take)(&at, padded, sizeof(REAL));
     ctx->weight_positive = NAME(take)(&at, padded, sizeof(REAL));
@@ -105,8 +112,11 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     ctx->count = NAME(take)(&at, padded, sizeof(double));
     ctx->D = NAME(take)(&at, width * width * padded, sizeof(REAL));
     ctx->D0 = NAME(take)(&at, width * width * padded, sizeof(REAL));
-    ctx->p = NAME(take)(&at, width * padded, sizeof(REAL));
-    ctx->p0 = NAME(take)(&at, width * padded, sizeof(REAL));
+    ctx->p = NAME(take)(&at, plans, sizeof(REAL));
+    ctx->p0 = NAME(take)(&at, plans, sizeof(REAL));
+    ctx->scale = NAME(take)(&at, plans, sizeof(REAL));
+    ctx->before = NAME(take)(&at, 2 * padded, sizeof(double));
+    ctx->flight = NAME(take)(&at, ctx->in_flight * padded, sizeof(REAL));
     ctx->iota = NAME(take)(&at, chunk, sizeof(int64_t));
     int spreads = ctx->l1 && !ctx->late_l1 && ctx->data->layout != FSGD_DENSE &&
                   ctx->settings->batch_size == 1;
@@ -153,7 +163,11 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                            .plain = NAME(is_plain)(problem->data),
                            .row_bytes = problem->data->d * NAME(stored_bytes)(problem->data),
                            .stored = NAME(stored_bytes)(problem->data),
-                           .row_stride = fsgd_padded_features(problem->data->d)};
+                           .row_stride = fsgd_padded_features(problem->data->d),
+                           .in_flight = 2 * NAME(max_block)};
+    ctx->simple = !ctx->coupled && problem->settings->loss.kind != FSGD_COMPILED &&
+                  problem->settings->step == FSGD_GRADIENT &&
+                  !(problem->settings->clip_norm < INFINITY);
     if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
     ctx->late_l1 = ctx->l1 && problem->data->layout != FSGD_DENSE && problem->state->width == 1;
     for (int64_t k = 0; ctx->late_l1 && k < lanes->k; ++k) ctx->late_l1 &= !(lanes->alpha[k] > 0);

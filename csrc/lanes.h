@@ -23,16 +23,18 @@ typedef REAL LNAME(vec) __attribute__((vector_size(LANE_BYTES), aligned(REAL_BYT
 #endif
 
 enum {
-    LNAME(per_vec) = LANE_BYTES / REAL_BYTES,               /* lanes of a vector */
-    LNAME(vecs) = TILE / LNAME(per_vec),                    /* vectors of a tile */
-    LNAME(unroll) = LNAME(vecs) >= 4 ? 1 : 4 / LNAME(vecs), /* features in flight when scoring */
-    LNAME(block) = LNAME(vecs) >= 8 ? 1 : 8 / LNAME(vecs),  /* rows, or features, of a product */
+    LNAME(per_vec) = LANE_BYTES / REAL_BYTES,                  /* lanes of a vector */
+    LNAME(vecs) = TILE / LNAME(per_vec),                       /* vectors of a tile */
+    LNAME(unroll) = LNAME(vecs) >= 4 ? 1 : 4 / LNAME(vecs),    /* features in flight when scoring */
+    LNAME(block) = LNAME(vecs) >= 8 ? 1 : 8 / LNAME(vecs),     /* rows, or features, of a product */
+    LNAME(block_rows) = LNAME(vecs) > 1 ? 2 : NAME(max_block), /* rows of a block of plain steps */
 };
 #define VEC    LNAME(vec)
 #define NV     LNAME(vecs)
 #define PER    LNAME(per_vec)
 #define UNROLL LNAME(unroll)
 #define BLOCK  LNAME(block)
+#define STEPS  LNAME(block_rows)
 
 /* What the numbers of a feature are apart; of one lane a plane each. */
 static ALWAYS_INLINE int64_t LNAME(stride)(const fsgd_state *state) {
@@ -310,11 +312,10 @@ static ALWAYS_INLINE void LNAME(add_and_dot)(NAME(context) *ctx, const REAL *x, 
 }
 
 static void LNAME(update_and_dot)(NAME(context) *ctx, const REAL *x, const REAL *next) {
-    switch (ctx->state->width) {
-    case 1: LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 1); break;
-    case 2: LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 2); break;
-    default: LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 3);
-    }
+    if (ctx->state->width == 2)
+        LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 2);
+    else
+        LNAME(add_and_dot)(ctx, x, ctx->c, next, ctx->z, 3);
 }
 
 /* The whole step of one feature with an L1 penalty: u += D u + p x g, then truncation; g (padded).
@@ -491,19 +492,17 @@ static ALWAYS_INLINE void LNAME(prefetch_ahead)(const NAME(context) *ctx, int64_
     }
 }
 
-static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
+/* Rows one by one, up to row `stop` of the epoch. */
+static fsgd_status LNAME(run_rows)(NAME(context) *ctx, int64_t stop, int64_t budget) {
     enum { CSR_AHEAD = 4 };
     fsgd_state *state = ctx->state;
-#if TILE == 1
-    if (state->width == 1 && !ctx->l1) return NAME(csr_run_single)(ctx, budget);
-#endif
     const int lazy = LNAME(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
     const int64_t far = dense ? NAME(far)(ctx, 1) : CSR_AHEAD;
     int dotted = 0; /* z holds x . W of this row, which is `next`, already */
     NAME(row) next = {0};
     /* Every other dense row is read from its end, while what the last one ended with is in the L1
      * cache: 1.2 times faster where W is a little larger than that (784 features, 16 lanes). */
-    for (; state->row < ctx->stop && ctx->report->work < budget; ++state->row) {
+    for (; state->row < stop && ctx->report->work < budget; ++state->row) {
         const int64_t i = NAME(row_at)(ctx, state->row);
         const NAME(row) row = dotted ? next : LNAME(row_of)(ctx, state->row);
         int ticks;
@@ -516,7 +515,8 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
         if (!ticks) continue;
         NAME(plan_lanes)(ctx, ctx->count);
         if (lazy) LNAME(push_step)(ctx);
-        if (dense && !ctx->l1 && state->row + 1 < ctx->stop && ctx->report->work < budget) {
+        if (dense && !ctx->l1 && state->width > 1 && state->row + 1 < stop &&
+            ctx->report->work < budget) {
             next = LNAME(row_of)(ctx, state->row + 1);
             ctx->backwards = (state->row + 1) & 1;
             LNAME(update_and_dot)(ctx, row.x, next.x);
@@ -527,6 +527,248 @@ static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
         NAME(update_intercepts)(ctx, ctx->c, ctx->count);
     }
     return FSGD_OK;
+}
+
+/* ------------------------------------------------------------------ plain steps, in blocks */
+
+#if TILE > 1
+/* Dense rows of plain steps (width 1, no L1) are taken in blocks, as row.h has them: W is read and
+ * written once for STEPS rows, whose Gram matrix is one for all lanes. ctx->flight holds the
+ * steps a, 0 until they are taken, and then u. */
+
+/* The rows from position `first` of the epoch on, as many as there are of a block. */
+static ALWAYS_INLINE int64_t LNAME(load_block)(const NAME(context) *ctx, int64_t first, REAL *x) {
+    const int64_t left = ctx->stop - first, all = STEPS - first % STEPS, stride = ctx->row_stride;
+    const int64_t count = left < all ? left < 0 ? 0 : left : all;
+    for (int64_t j = 0; j < count; ++j)
+        NAME(load_row)(ctx, NAME(row_at)(ctx, first + j), x + j * stride);
+    memset(x + count * stride, 0, (size_t)((STEPS - count) * stride) * sizeof(REAL));
+    return count;
+}
+
+/* G_ji = x_j . x_i at j STEPS + i, i < j. */
+static ALWAYS_INLINE void LNAME(gram)(const REAL *x, int64_t n, REAL *G) {
+    NAME(wide) sum[STEPS * STEPS];
+    for (int i = 0; i < STEPS * STEPS; ++i) sum[i] = (NAME(wide)){0};
+    for (int64_t k = 0; k < n; k += NAME(wide_count))
+        for (int j = 1; j < STEPS; ++j)
+            for (int i = 0; i < j; ++i)
+                sum[j * STEPS + i] += NAME(wide_at)(x + j * n + k) * NAME(wide_at)(x + i * n + k);
+    for (int j = 1; j < STEPS; ++j)
+        for (int i = 0; i < j; ++i) G[j * STEPS + i] = NAME(wide_sum)(sum[j * STEPS + i]);
+}
+
+/* W += sum_j a_j x_j of the rows before, and u of these. On the way the rows at `ahead` are asked
+ * for. */
+static ALWAYS_INLINE void LNAME(pass)(const NAME(context) *ctx, const REAL *restrict was,
+                                      const REAL *restrict is, const char *const *ahead) {
+    enum { LINE = 64 / REAL_BYTES };
+    const fsgd_state *state = ctx->state;
+    const int64_t stride = state->feature_stride, d = ctx->data->d, n = ctx->row_stride;
+    const int64_t padded = TILE < 16 ? TILE : state->padded, stored = ctx->stored;
+    for (int64_t tile = 0; tile < padded; tile += TILE) {
+        REAL *flight = ctx->flight + tile, *restrict w = (REAL *)state->w + tile;
+        VEC a[STEPS][NV], u[STEPS][NV];
+        for (int r = 0; r < STEPS; ++r)
+            for (int i = 0; i < NV; ++i)
+                a[r][i] = *LNAME(at)(flight + r * padded, i), u[r][i] = (VEC){0};
+        for (int64_t line = 0; line < d; line += LINE) {
+            const int64_t end = d - line < LINE ? d : line + LINE;
+            for (int r = 0; tile == 0 && r < STEPS; ++r)
+                NAME(ask_for_features)(ahead[r], line, stored);
+            for (int64_t j = line; j < end; ++j, w += stride)
+                for (int i = 0; i < NV; ++i) {
+                    VEC now = *LNAME(at)(w, i);
+                    for (int r = 0; r < STEPS; ++r) now += was[r * n + j] * a[r][i];
+                    *LNAME(at)(w, i) = now;
+                    for (int r = 0; r < STEPS; ++r) u[r][i] += is[r * n + j] * now;
+                }
+        }
+        flight += STEPS * padded;
+        for (int r = 0; r < STEPS; ++r)
+            for (int i = 0; i < NV; ++i) *LNAME(at)(flight + r * padded, i) = u[r][i];
+    }
+    for (int r = 0; r < STEPS; ++r) NAME(prefetch_line)(ahead[r] + ctx->row_bytes - 1);
+}
+
+/* The steps of a block one by one, but for W: the general way. Stops at a score that is not finite,
+ * which may be the block's doing or the row's. */
+static fsgd_status LNAME(steps)(NAME(context) *ctx, int64_t count, REAL *x, const REAL *G) {
+    fsgd_state *state = ctx->state;
+    const int64_t padded = state->padded;
+    REAL *a = ctx->flight, *u = a + STEPS * padded;
+    for (int64_t j = 0; j < count; ++j, ++state->row, a += padded, u += padded) {
+        int ticks;
+        memcpy(ctx->z, u, (size_t)padded * sizeof(REAL));
+        LNAME(finish_score)(ctx, ctx->data->d, ctx->z);
+        if (NAME(slopes_single)(ctx, NAME(row_at)(ctx, state->row), &ticks) != FSGD_OK)
+            return FSGD_NONFINITE;
+        if (!ticks) { /* it may hold anything */
+            memset(x + j * ctx->row_stride, 0, (size_t)ctx->row_stride * sizeof(REAL));
+            continue;
+        }
+        NAME(plan_lanes)(ctx, ctx->count);
+        for (int64_t k = 0; k < padded; ++k) a[k] = ctx->p[k] * ctx->c[k];
+        for (int64_t i = 1; i < count - j; ++i)
+            for (int64_t k = 0; k < padded; ++k) u[i * padded + k] += a[k] * G[(i + j) * STEPS + j];
+        NAME(update_intercepts)(ctx, ctx->c, ctx->count);
+    }
+    return FSGD_OK;
+}
+
+/* Targets, rates and scales of a whole block's steps. Not of a block whose rows tick in different
+ * lanes, or at different updates, or whose scales might underflow: then nothing is changed, and 0
+ * returned. */
+static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t padded) {
+    fsgd_state *state = ctx->state;
+    const double *restrict alpha = ctx->lanes->alpha, *restrict eta = ctx->eta;
+    double *restrict scale = state->scale, *restrict count = ctx->count;
+    double *restrict was = ctx->before, *restrict least = was + padded;
+    const REAL *restrict s = ctx->s;
+    const REAL b_moves = ctx->settings->fit_intercept ? 1 : 0;
+    int64_t one, now;
+    int differ = 0, low = 0;
+    for (int64_t j = 0; j < STEPS; ++j)
+        NAME(load_targets)(ctx, NAME(row_at)(ctx, state->row + j), padded, ctx->y + j * padded,
+                           ctx->s + j * padded);
+    _Pragma("omp simd reduction(| : differ)") for (int64_t k = 0; k < padded; ++k) {
+        for (int j = 1; j < STEPS; ++j) differ |= (s[k] > 0) ^ (s[j * padded + k] > 0);
+        count[k] = s[k] > 0 ? 1.0 : 0.0;
+        was[k] = scale[k];
+        least[k] = 1;
+    }
+    if (differ || !NAME(tick_together)(ctx, padded, count, &one, &now)) return 0;
+    for (int64_t j = 0; j < STEPS; ++j) {
+        REAL *restrict now_scale = ctx->scale + j * padded, *restrict p = ctx->p + j * padded;
+        REAL *restrict p0 = ctx->p0 + j * padded;
+        NAME(common_rates)(ctx, padded, count, now + j, NAME(epochs_at)(ctx, state->row + j));
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+            const double decay = 1 - eta[k] * alpha[k], then = scale[k] * decay;
+            least[k] = decay < least[k] ? decay : least[k];
+            now_scale[k] = (REAL)scale[k];
+            scale[k] = then;
+            p0[k] = b_moves * (REAL)-eta[k];
+            p[k] = (REAL)(-eta[k] / then);
+        }
+    }
+    _Pragma("omp simd reduction(| : low)") for (int64_t k = 0; k < padded; ++k)
+        low |= !(least[k] > 1e-4) | (scale[k] < 1e-9);
+    if (low) memcpy(scale, was, (size_t)padded * sizeof(double));
+    ctx->report->eta = eta[one];
+    return !low;
+}
+
+/* `steps` for a whole block, where a row's step depends on its scores by the slope alone. Whether
+ * they were taken; if not, nothing is changed. */
+static ALWAYS_INLINE int LNAME(quick_steps)(NAME(context) *ctx, const REAL *G,
+                                            const int64_t padded) {
+    fsgd_state *state = ctx->state;
+    const fsgd_loss_spec *loss = &ctx->settings->loss;
+    const REAL e = (REAL)loss->parameter;
+    const size_t bytes = (size_t)padded * sizeof(REAL);
+    REAL *restrict z = ctx->z, *restrict c = ctx->c, *restrict b = ctx->v,
+                   *restrict a = ctx->flight;
+    const REAL *restrict y = ctx->y, *restrict s = ctx->s, *restrict scale = ctx->scale;
+    const REAL *restrict p = ctx->p, *restrict p0 = ctx->p0;
+    const double *restrict pull = ctx->lanes->pull;
+    if (!LNAME(plan_block)(ctx, padded)) return 0;
+    memcpy(z, a + STEPS * padded, STEPS * bytes); /* u, until a row's turn comes */
+    memcpy(b, state->intercept, bytes);
+#define TAKE(SLOPE)                                                                                \
+    for (int64_t j = 0; j < STEPS; ++j) {                                                          \
+        const int64_t first = j * padded;                                                          \
+        _Pragma("omp simd") for (int64_t k = first; k < first + padded; ++k) {                     \
+            const REAL score = scale[k] * z[k] + b[k - first];                                     \
+            const REAL f = SLOPE(score, y[k], e), slope = s[k] > 0 ? s[k] * f : 0;                 \
+            const REAL more = s[k] > 0 ? (REAL)pull[k - first] : 0, step = p[k] * slope;           \
+            b[k - first] += p0[k] * (slope + more);                                                \
+            z[k] = score, c[k] = slope, a[k] = step;                                               \
+        }                                                                                          \
+        for (int64_t i = j + 1; i < STEPS; ++i)                                                    \
+            for (int64_t k = 0; k < padded; k += PER)                                              \
+                *LNAME(at)(z + i * padded + k, 0) += *LNAME(at)(a + first + k, 0) *                \
+                                                     G[i * STEPS + j];                             \
+    }
+    switch (loss->kind) {
+#define CASE(KIND, F)                                                                              \
+    case KIND: TAKE(NAME(F##_slope)) break;
+        FSGD_EACH_LOSS(CASE)
+#undef CASE
+    default: TAKE(NAME(squared_error_slope))
+    }
+#undef TAKE
+    if (!NAME(all_finite)(z, s, STEPS * padded)) {
+        memcpy(state->scale, ctx->before, (size_t)padded * sizeof(double));
+        memset(a, 0, STEPS * bytes);
+        return 0;
+    }
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
+        state->t[k] += ctx->count[k] > 0 ? STEPS : 0;
+    if (NAME(measures_row)(ctx)) NAME(examine)(ctx, NAME(row_at)(ctx, state->row));
+    if (ctx->settings->fit_intercept) memcpy(state->intercept, b, bytes);
+    NAME(loss_values)(loss, STEPS * padded, z, y, s, ctx->v);
+    for (int64_t j = 0; j < STEPS; ++j)
+        NAME(count_rows)(state, ctx->v + j * padded, s + j * padded, 1);
+    memset(state->batch_count, 0, (size_t)padded * sizeof(double));
+    state->row += STEPS;
+    ctx->report->work += STEPS * (ctx->data->d + 16) * ((padded + 15) / 16);
+    return 1;
+}
+
+static fsgd_status LNAME(chain)(NAME(context) *ctx, int64_t count, REAL *x) {
+    const int64_t padded = ctx->state->padded;
+    REAL G[STEPS * STEPS];
+    LNAME(gram)(x, ctx->row_stride, G);
+    memset(ctx->flight, 0, (size_t)(STEPS * padded) * sizeof(REAL));
+    if (ctx->simple && count == STEPS &&
+        (padded == TILE ? LNAME(quick_steps)(ctx, G, TILE) : LNAME(quick_steps)(ctx, G, padded)))
+        return FSGD_OK;
+    return LNAME(steps)(ctx, count, x, G);
+}
+
+/* Put the steps of rows x that are taken into W. */
+static void LNAME(finish_block)(NAME(context) *ctx, REAL *x) {
+    const char *ahead[STEPS];
+    NAME(look_ahead)(ctx, ctx->state->row, STEPS, ahead);
+    LNAME(pass)(ctx, x, x, ahead);
+    memset(ctx->flight, 0, (size_t)(STEPS * ctx->state->padded) * sizeof(REAL));
+}
+
+static fsgd_status LNAME(run_blocks)(NAME(context) *ctx, int64_t budget) {
+    const fsgd_state *state = ctx->state;
+    const int64_t stride = ctx->row_stride, far = NAME(far)(ctx, STEPS);
+    REAL *was = ctx->rows, *is = was + STEPS * stride;
+    const char *ahead[STEPS];
+    fsgd_status status = FSGD_OK;
+    int64_t count = LNAME(load_block)(ctx, state->row, is);
+    while (count > 0 && ctx->report->work < budget && status == FSGD_OK) {
+        const int64_t first = state->row, end = first + count;
+        NAME(look_ahead)(ctx, first + far, STEPS, ahead);
+        LNAME(pass)(ctx, was, is, ahead);
+        count = LNAME(load_block)(ctx, end, was);
+        if (__builtin_expect(LNAME(chain)(ctx, end - first, is) != FSGD_OK, 0)) {
+            const int64_t done = state->row - first; /* the others may be infinite */
+            memset(is + done * stride, 0, (size_t)((STEPS - done) * stride) * sizeof(REAL));
+            LNAME(finish_block)(ctx, is);
+            status = LNAME(run_rows)(ctx, end, INT64_MAX);
+            LNAME(load_block)(ctx, end, was); /* its place was in use */
+        }
+        REAL *swap = was;
+        was = is, is = swap;
+    }
+    LNAME(finish_block)(ctx, was);
+    return status;
+}
+#endif
+
+static fsgd_status LNAME(run_single)(NAME(context) *ctx, int64_t budget) {
+    const int plain = ctx->state->width == 1 && !ctx->l1;
+#if TILE == 1
+    if (plain) return NAME(csr_run_single)(ctx, budget);
+#else
+    if (plain && ctx->data->layout == FSGD_DENSE) return LNAME(run_blocks)(ctx, budget);
+#endif
+    return LNAME(run_rows)(ctx, ctx->stop, budget);
 }
 
 /* ------------------------------------------------------------------ batches */
@@ -792,4 +1034,5 @@ static const NAME(verbs) LNAME(lanes_verbs) = {
 #undef PER
 #undef UNROLL
 #undef BLOCK
+#undef STEPS
 #undef TILE

@@ -9,11 +9,12 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
     const REAL *yi = (const REAL *)data->y + i * data->n_targets;
     const REAL weight = data->sample_weight ? ((const REAL *)data->sample_weight)[i] : 1;
     if (data->n_targets == 1)
-        for (int64_t k = 0; k < padded; ++k) y[k] = yi[0];
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) y[k] = yi[0];
     else
         for (int64_t k = 0; k < padded; ++k) y[k] = yi[ctx->lanes->target[k]];
+    const REAL *restrict label = ctx->label;
     if (ctx->settings->sign_targets)
-        for (int64_t k = 0; k < padded; ++k) y[k] = y[k] == ctx->label[k] ? 1 : -1;
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) y[k] = y[k] == label[k] ? 1 : -1;
     if (ctx->coupled) { /* the weight of the row's class, in every active lane */
         REAL own = 0;
         for (int64_t k = 0; k < padded; ++k) own += y[k] > 0 ? ctx->weight_positive[k] : 0;

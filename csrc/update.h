@@ -25,45 +25,60 @@ static ALWAYS_INLINE double NAME(rate_at)(const NAME(context) *ctx, int64_t k, d
     return eta * ctx->state->rate_factor[k];
 }
 
-/* The same as `tick`, in loops that vectorise, where all lanes that tick are at one update; else
- * nothing, and 0. */
-static ALWAYS_INLINE int NAME(tick_together)(NAME(context) *ctx, const int64_t padded,
-                                             const double *restrict count, double e) {
+/* Whether `common_rates` can find the rates of the lanes that tick (count > 0): all are at one
+ * update, *now, when they have ticked, and *first is one of them. */
+static ALWAYS_INLINE int NAME(tick_together)(const NAME(context) *ctx, const int64_t padded,
+                                             const double *restrict count, int64_t *first,
+                                             int64_t *now) {
+    const fsgd_schedule *schedule = &ctx->settings->schedule;
+    const int64_t *restrict t = ctx->state->t;
+    int64_t differ = 0, one = 0;
+    if (schedule->kind == FSGD_CALLABLE) return 0;
+    if (schedule->kind == FSGD_INVERSE && schedule->power_t != 0.5 && schedule->power_t != 1)
+        return 0;
+    while (one < padded && !(count[one] > 0)) ++one;
+    if (one == padded) return 0;
+    const int64_t then = t[one] + 1;
+    _Pragma("omp simd reduction(| : differ)") for (int64_t k = 0; k < padded; ++k)
+        differ |= (count[k] > 0) & (t[k] + 1 != then);
+    *first = one, *now = then;
+    return !differ;
+}
+
+/* Rates of the lanes that tick, all at their update t and after e epochs; 0 in the others. In loops
+ * that vectorise. */
+static ALWAYS_INLINE void NAME(common_rates)(const NAME(context) *ctx, const int64_t padded,
+                                             const double *restrict count, int64_t t, double e) {
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     const double *restrict eta0 = ctx->lanes->eta0, *restrict mu = ctx->lanes->mu;
     const double *restrict own = ctx->state->rate_factor;
     double *restrict eta = ctx->eta;
-    int64_t *restrict t = ctx->state->t, first = 0;
-    const int roots = schedule->power_t == 0.5;
-    if (schedule->kind == FSGD_CALLABLE) return 0;
-    if (schedule->kind == FSGD_INVERSE && !roots && schedule->power_t != 1) return 0;
-    while (first < padded && !(count[first] > 0)) ++first;
-    if (first == padded) return 0;
-    int64_t differ = 0;
-    const int64_t now = t[first] + 1;
-    for (int64_t k = 0; k < padded; ++k) differ |= (count[k] > 0) & (t[k] + 1 != now);
-    if (differ) return 0;
-    const double factor = fsgd_schedule_factor(schedule, (double)now, e);
-    const double before = (double)(now - 1);
+    const double factor = fsgd_schedule_factor(schedule, (double)t, e);
+    const double before = (double)(t - 1);
+    const int falls = schedule->kind == FSGD_INVERSE, roots = schedule->power_t == 0.5;
     _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
         double rate = eta0[k] * factor;
-        if (schedule->kind == FSGD_INVERSE) {
+        if (falls) {
             const double x = 1 + eta0[k] * mu[k] * before;
             rate *= roots ? 1.0 / sqrt(x) : 1.0 / x;
         }
         eta[k] = count[k] > 0 ? rate * own[k] : 0;
-        t[k] += count[k] > 0;
     }
-    ctx->report->eta = eta[first];
-    return 1;
 }
 
-/* Tick the lanes that have rows (count > 0) and find their rates; eta is 0 in the others. */
-static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
+/* Tick the lanes that have rows (count > 0) in the batch at a row of the epoch, and find their
+ * rates; eta is 0 in the others. */
+static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, int64_t row, const int64_t padded,
                                      const double *count) {
     fsgd_state *state = ctx->state;
-    const double e = NAME(epochs_at)(ctx, state->row);
-    if (padded > 1 && NAME(tick_together)(ctx, padded, count, e)) return;
+    const double e = NAME(epochs_at)(ctx, row);
+    int64_t one, now;
+    if (padded > 1 && NAME(tick_together)(ctx, padded, count, &one, &now)) {
+        NAME(common_rates)(ctx, padded, count, now, e);
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) state->t[k] += count[k] > 0;
+        ctx->report->eta = ctx->eta[one];
+        return;
+    }
     double factor = 1, factor_t = -1;
     int first = 1;
     for (int64_t k = 0; k < padded; ++k) {
@@ -73,18 +88,22 @@ static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
         }
         double t = (double)++state->t[k];
         if (t != factor_t) factor = fsgd_schedule_factor(&ctx->settings->schedule, factor_t = t, e);
-        ctx->eta[k] = NAME(rate_at)(ctx, k, t, factor, state->row);
+        ctx->eta[k] = NAME(rate_at)(ctx, k, t, factor, row);
         if (first) ctx->report->eta = ctx->eta[k];
         first = 0;
     }
 }
 
-/* Multiply the stored weights by their scales, which become 1. */
+/* Multiply the stored weights, and what is in flight to them, by their scales, which become 1. */
 static void NAME(unscale)(NAME(context) *ctx) {
     fsgd_state *state = ctx->state;
     for (int64_t j = 0; j < state->d; ++j) {
         REAL *w = (REAL *)state->w + j * state->feature_stride;
         for (int64_t k = 0; k < state->padded; ++k) w[k] = (REAL)((double)w[k] * state->scale[k]);
+    }
+    for (int64_t r = 0; r < ctx->in_flight; ++r) {
+        REAL *a = ctx->flight + r * state->padded;
+        for (int64_t k = 0; k < state->padded; ++k) a[k] = (REAL)((double)a[k] * state->scale[k]);
     }
     for (int64_t k = 0; k < state->padded; ++k) state->scale[k] = 1;
     ctx->report->work += state->d;
@@ -155,7 +174,7 @@ static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) *ctx, const int64_t pa
 /* Called with constants where a step is short; NAME(plan_lanes) is the one for many lanes. */
 static ALWAYS_INLINE void NAME(plan)(NAME(context) *ctx, const int64_t padded, const int width,
                                      const double *count) {
-    NAME(tick)(ctx, padded, count);
+    NAME(tick)(ctx, ctx->state->row, padded, count);
     if (width == 1 && !ctx->l1)
         NAME(plan_scaled)(ctx, padded, count);
     else

@@ -89,11 +89,11 @@ def compare(of, settings, worst, case, variants=VARIANTS, counts=False, **option
         worst[dtype] = max(worst[dtype], gap)
 
 
-def settings_of(loss, **other):
+def settings_of(loss, fit_intercept=True, **other):
     return Settings(
         loss=loss,
         sign_targets=sign_targets(loss),
-        fit_intercept=loss != "linear",
+        fit_intercept=fit_intercept and loss != "linear",
         seed=7,
         **other,
     )
@@ -117,6 +117,7 @@ def test_core_equals_twin(loss, mode):
         penalty, kind = penalties[i % len(penalties)], SCHEDULES[i % len(SCHEDULES)]
         settings = settings_of(
             loss,
+            fit_intercept=i % 7 > 0,
             batch_size=case["batch_size"],
             momentum=case["momentum"][0],
             nesterov=case["momentum"][1],
@@ -144,6 +145,7 @@ def test_stored_types_and_scales_equal_the_twins(loss, mode):
         penalty, momentum = penalties_of(loss)[i % len(penalties_of(loss))], MOMENTA[i % 3]
         settings = settings_of(
             loss,
+            fit_intercept=i % 4 > 0,
             batch_size=case["batch_size"],
             momentum=momentum[0],
             nesterov=momentum[1],
