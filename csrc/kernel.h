@@ -22,8 +22,10 @@ enum {
     NAME(max_block) = 4,   /* rows of a block of plain steps (row.h) */
     NAME(max_pairs) = 8,   /* pairs of them, in whole vectors of 16 bytes */
     NAME(short_row) = 128, /* features up to which a block has 4 rows; 2 above */
-    NAME(max_chunk) = 32,  /* dense rows of a batch that are scored together */
-    NAME(csr_chunk) = 256, /* the same of CSR rows, */
+    NAME(long_bytes) = 4096,     /* of a row from which a block reads it where it lies, */
+    NAME(near_bytes) = 1536,     /* and where rows that follow each other lie side by side */
+    NAME(max_chunk) = 32,        /* dense rows of a batch that are scored together */
+    NAME(csr_chunk) = 256,       /* the same of CSR rows, */
     NAME(csr_values) = 1 << 18,  /* of so many values */
     NAME(csr_scores) = 1 << 12,  /* and so many scores */
     NAME(loss_block) = 64,       /* single-sample scores whose loss values are computed together */

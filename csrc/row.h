@@ -223,8 +223,9 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
  * so that between one slope and the next stands a multiplication instead of a pass over w, and w is
  * read once a block. Blocks end at multiples of B: no bit depends on where calls stop. */
 typedef struct {
-    int64_t first, count;         /* rows of the epoch; the rest of B is zero */
-    REAL *x;                      /* (B, row_stride) */
+    int64_t first, count;           /* rows of the epoch; the rest of B is zero */
+    const REAL *x[NAME(max_block)]; /* their features, as far as `whole` of the context */
+    REAL *copies; /* (B, row_stride): rows that are copied, and ends of the others */
     int64_t row[NAME(max_block)]; /* where they are in X */
     REAL y[NAME(max_block)], s[NAME(max_block)];
     REAL u[NAME(max_block)], G[NAME(max_pairs)]; /* G_ji at j (j - 1) / 2 + i */
@@ -237,7 +238,7 @@ typedef struct {
 
 /* The block from `first` on. A row of weight zero may hold anything: it is not copied. */
 static ALWAYS_INLINE void NAME(load_block)(const NAME(context) *ctx, int64_t first, const int B,
-                                           NAME(block) *block) {
+                                           const int in_place, NAME(block) *block) {
     const fsgd_data *data = ctx->data;
     const int64_t stride = ctx->row_stride, left = ctx->stop - first, all = B - first % B;
     const REAL *y = data->y, *weight = data->sample_weight;
@@ -256,10 +257,16 @@ static ALWAYS_INLINE void NAME(load_block)(const NAME(context) *ctx, int64_t fir
         block->y[j] = yj, block->s[j] = weight ? weight[i] * own : own;
     }
     for (int j = 0; j < B; ++j) {
-        if (block->s[j] > 0)
-            NAME(load_row)(ctx, block->row[j], block->x + j * stride);
-        else
-            memset(block->x + j * stride, 0, (size_t)stride * sizeof(REAL));
+        REAL *copy = block->copies + j * stride;
+        if (in_place) block->x[j] = copy;
+        if (!(block->s[j] > 0)) {
+            memset(copy, 0, (size_t)stride * sizeof(REAL));
+        } else if (!in_place) {
+            NAME(load_row)(ctx, block->row[j], copy);
+        } else {
+            block->x[j] = (const REAL *)data->x + block->row[j] * data->d;
+            for (int64_t k = data->d / 16 * 16; k < data->d; ++k) copy[k] = block->x[j][k];
+        }
     }
 }
 
@@ -271,45 +278,62 @@ static ALWAYS_INLINE void NAME(store_sums)(const NAME(wide) *v, const int count,
     }
 }
 
+/* A vector of w += sum_j a_j x_j of the old block, and of u and G of the new one. */
+static ALWAYS_INLINE void NAME(pass_vector)(REAL *w, const REAL *const *was, const REAL *const *is,
+                                            int64_t k, const NAME(wide) *a, NAME(wide) *u,
+                                            NAME(wide) *G, const int B) {
+    NAME(wide) now = NAME(wide_at)(w + k), x[NAME(max_block)];
+    for (int j = 0; j < B; ++j) now += a[j] * NAME(wide_at)(was[j] + k);
+    *(NAME(wide) *)(w + k) = now;
+    for (int j = 0; j < B; ++j) {
+        x[j] = NAME(wide_at)(is[j] + k);
+        u[j] += x[j] * now;
+        for (int i = 0; i < j; ++i) G[j * (j - 1) / 2 + i] += x[j] * x[i];
+    }
+}
+
 /* w += sum_j a_j x_j of the old block, and u and G of the new one. On the way the rows at `ahead`
  * (B) are asked for, a line at a time: many at once would wait for each other and hold up
  * everything behind them. */
 static ALWAYS_INLINE void NAME(pass)(const NAME(context) *ctx, const NAME(block) *old,
-                                     NAME(block) *block, const char *const *ahead, const int B) {
+                                     NAME(block) *block, const char *const *ahead, const int B,
+                                     const int in_place) {
     enum { V = NAME(wide_count), LINE = 64 / REAL_BYTES };
     NAME(wide) a[NAME(max_block)], u[NAME(max_block)], G[NAME(max_pairs)];
     const int64_t n = ctx->row_stride, stored = ctx->stored;
-    const REAL *restrict was = old->x, *restrict is = block->x;
+    const int64_t whole = in_place ? ctx->data->d / 16 * 16 : n;
+    const REAL *was[NAME(max_block)], *is[NAME(max_block)];
+    const REAL *restrict before = old->copies, *restrict now = block->copies;
     REAL *restrict w = ctx->state->w;
     for (int j = 0; j < B; ++j) a[j] = old->a[j] - (NAME(wide)){0};
     for (int j = 0; j < NAME(max_block); ++j) u[j] = (NAME(wide)){0};
     for (int j = 0; j < NAME(max_pairs); ++j) G[j] = (NAME(wide)){0};
-    for (int64_t line = 0; line < n; line += LINE) {
+    for (int j = 0; j < B; ++j) {
+        was[j] = in_place ? old->x[j] : before + j * n;
+        is[j] = in_place ? block->x[j] : now + j * n;
+    }
+    for (int64_t line = 0; line < whole; line += LINE) {
         for (int j = 0; j < B; ++j) NAME(ask_for_features)(ahead[j], line, stored);
-        for (int64_t k = line; k < line + LINE; k += V) {
-            NAME(wide) now = NAME(wide_at)(w + k);
-            for (int j = 0; j < B; ++j) now += a[j] * NAME(wide_at)(was + j * n + k);
-            *(NAME(wide) *)(w + k) = now;
-            NAME(wide) x[NAME(max_block)];
-            for (int j = 0; j < B; ++j) {
-                x[j] = NAME(wide_at)(is + j * n + k);
-                u[j] += x[j] * now;
-                for (int i = 0; i < j; ++i) G[j * (j - 1) / 2 + i] += x[j] * x[i];
-            }
-        }
+        for (int64_t k = line; k < line + LINE; k += V)
+            NAME(pass_vector)(w, was, is, k, a, u, G, B);
     }
     for (int j = 0; j < B; ++j) NAME(prefetch_line)(ahead[j] + ctx->row_bytes - 1);
+    for (int j = 0; j < B; ++j) was[j] = before + j * n, is[j] = now + j * n;
+    for (int64_t k = whole; k < n; k += V) NAME(pass_vector)(w, was, is, k, a, u, G, B);
     NAME(store_sums)(u, B, block->u);
     NAME(store_sums)(G, B * (B - 1) / 2, block->G);
 }
 
 /* The first half of `pass` alone: the steps of a block go into w. */
-static void NAME(finish_block)(NAME(context) *ctx, NAME(block) *block, const int B) {
-    const int64_t n = ctx->row_stride;
+static void NAME(finish_block)(NAME(context) *ctx, NAME(block) *block, const int B,
+                               const int in_place) {
+    const int64_t n = ctx->row_stride, whole = in_place ? ctx->data->d / 16 * 16 : 0;
     REAL *restrict w = ctx->state->w;
     for (int64_t k = 0; k < n; k += NAME(wide_count)) {
         NAME(wide) now = NAME(wide_at)(w + k);
-        for (int j = 0; j < B; ++j) now += block->a[j] * NAME(wide_at)(block->x + j * n + k);
+        for (int j = 0; j < B; ++j)
+            now += block->a[j] *
+                   NAME(wide_at)((k < whole ? block->x[j] : block->copies + j * n) + k);
         *(NAME(wide) *)(w + k) = now;
     }
     for (int j = 0; j < B; ++j) block->a[j] = 0;
@@ -391,7 +415,8 @@ static ALWAYS_INLINE void NAME(commit_block)(NAME(context) *ctx, const NAME(bloc
 
 /* Plain steps in blocks. Where a step shrinks w so much that a block's scales might underflow, or a
  * score or slope is not finite, which may be the block's doing or the row's, rows go one by one. */
-static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t budget, const int B) {
+static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t budget, const int B,
+                                                  const int in_place) {
     fsgd_state *state = ctx->state;
     const int64_t stride = ctx->row_stride;
     const int64_t far = NAME(far)(ctx, B);
@@ -399,12 +424,13 @@ static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t bu
     NAME(loss_buffer) buffer = {0};
     const char *ahead[NAME(max_block)];
     fsgd_status status = FSGD_OK;
-    old->x = ctx->rows, block->x = ctx->rows + B * stride;
-    NAME(load_block)(ctx, state->row, B, block);
+    old->copies = ctx->rows, block->copies = ctx->rows + B * stride;
+    for (int j = 0; j < B; ++j) old->x[j] = old->copies + j * stride;
+    NAME(load_block)(ctx, state->row, B, in_place, block);
     while (block->count > 0 && ctx->report->work < budget && status == FSGD_OK) {
         NAME(look_ahead)(ctx, state->row + far, B, ahead);
-        NAME(pass)(ctx, old, block, ahead, B);
-        NAME(load_block)(ctx, state->row + block->count, B, old);
+        NAME(pass)(ctx, old, block, ahead, B, in_place);
+        NAME(load_block)(ctx, state->row + block->count, B, in_place, old);
         ctx->report->work += block->count * (ctx->data->d + 16);
         const int gentle = NAME(plan_block)(ctx, block, B);
         const REAL b = NAME(chain)(ctx, block, B);
@@ -416,17 +442,20 @@ static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t bu
             NAME(add_losses)(ctx, &buffer);
             status = NAME(row_single)(ctx, block->first + block->count, INT64_MAX, 1);
             memset(block->a, 0, sizeof block->a);
-            memset(block->x, 0, (size_t)(B * stride) * sizeof(REAL));   /* they may be infinite */
-            NAME(load_block)(ctx, block->first + block->count, B, old); /* the ring was in use */
+            memset(block->copies, 0,
+                   (size_t)(B * stride) * sizeof(REAL)); /* they may be infinite */
+            for (int j = 0; j < B; ++j) block->x[j] = block->copies + j * stride;
+            NAME(load_block)(ctx, block->first + block->count, B, in_place,
+                             old); /* the ring was in use */
         }
         if (state->scale[0] < 1e-9) {
-            NAME(finish_block)(ctx, block, B);
+            NAME(finish_block)(ctx, block, B, in_place);
             NAME(unscale)(ctx);
         }
         NAME(block) *next = old;
         old = block, block = next;
     }
-    NAME(finish_block)(ctx, old, B);
+    NAME(finish_block)(ctx, old, B, in_place);
     NAME(add_losses)(ctx, &buffer);
     return status;
 }
@@ -437,10 +466,19 @@ static int NAME(in_blocks)(const NAME(context) *ctx) {
            !(ctx->settings->clip_norm < INFINITY);
 }
 
+/* Whether blocks read rows where they lie: a copy is in the L1 cache when the block comes, but
+ * costs a third of a step. Worth it where rows are long, or where the next one lies beside. */
+static int NAME(reads_in_place)(const NAME(context) *ctx) {
+    const int beside = !ctx->order || ctx->settings->sampling == FSGD_BLOCK;
+    return ctx->plain && ctx->row_bytes >= (beside ? NAME(near_bytes) : NAME(long_bytes));
+}
+
 static fsgd_status NAME(row_run_single)(NAME(context) *ctx, int64_t budget) {
-    if (NAME(in_blocks)(ctx))
-        return ctx->row_stride <= NAME(short_row) ? NAME(row_blocks)(ctx, budget, 4)
-                                                  : NAME(row_blocks)(ctx, budget, 2);
+    if (NAME(in_blocks)(ctx)) {
+        if (ctx->row_stride <= NAME(short_row)) return NAME(row_blocks)(ctx, budget, 4, 0);
+        return NAME(reads_in_place)(ctx) ? NAME(row_blocks)(ctx, budget, 2, 1)
+                                         : NAME(row_blocks)(ctx, budget, 2, 0);
+    }
     switch (ctx->state->width) {
     case 1: return NAME(row_single)(ctx, ctx->stop, budget, 1);
     case 2: return NAME(row_single)(ctx, ctx->stop, budget, 2);
