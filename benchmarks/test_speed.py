@@ -184,12 +184,14 @@ def million(targets: str = "logistic") -> Table:
 
 
 wide = cache(lambda: dense(200_000, 500))
+wider = cache(lambda: dense(80_000, 1_300))
 sparse = cache(lambda: text(200_000, 47_236, 75))
 calm = cache(lambda: replace(sparse(), rate=0.2))  # else the intercept's noise decides the loss
 pictures = cache(lambda: images(60_000, 784, 10))
 narrow = cache(lambda: dense(100_000, 28, "linear"))
 
 MILLION, WIDE, TEXT = "dense 1,000,000 x 28", "dense 200,000 x 500", "CSR 200,000 x 47,236"
+WIDER = "dense 80,000 x 1,300"
 PICTURES = "60,000 x 784, ten classes"
 SOFTMAX = Ours("softmax", 64, 0.9)
 
@@ -344,6 +346,7 @@ def with_samplings(
 SAMPLINGS = ("sequential", "block", "reshuffle")
 KERNELS = (
     *with_samplings(WIDE, wide, Ours(), 0.9, 0.75),
+    *with_samplings(WIDER, wider, Ours(), 0.9, 0.75),
     *with_samplings(MILLION, million, Ours()),
     *with_samplings(f"{WIDE}, batch 256", wide, Ours(batch_size=256)),
     *with_samplings(f"{MILLION}, batch 256", million, Ours(batch_size=256)),

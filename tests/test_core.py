@@ -20,6 +20,7 @@ from problems import (
     DTYPES,
     ISAS,
     LAYOUTS,
+    STORED_DTYPES,
     TOLERANCE,
     difference,
     grid,
@@ -552,6 +553,27 @@ def test_many_features(layout, k, optimiser):
     of = Lanes(k, alpha=0.01, eta0=1e-4, target=np.arange(k) % 2)
     core, twin = train_core(data, of, settings), train_twin(data, of, settings)
     assert difference(core, twin, settings) < 1e-12
+
+
+@pytest.mark.parametrize("mode", SAMPLINGS)
+@pytest.mark.parametrize("dtype", STORED_DTYPES)
+@pytest.mark.parametrize("d", (129, 400, 1024, 1027))
+def test_long_rows(d, dtype, mode):
+    """Read where they lie or copied, with ends of any length; a row of weight zero is not used."""
+    rng, n = np.random.default_rng(d), 41
+    X = rng.integers(0, 9, size=(n, d)).astype(dtype)
+    real = np.float64 if dtype == np.float64 else np.float32
+    y = rng.integers(0, 2, n).astype(real)
+    weight = np.where(np.arange(n) % 5 == 2, 0.0, rng.random(n) + 0.5).astype(real)
+    settings = Settings(loss="log_loss", sign_targets=True, sampling=mode, seed=3)
+    of = Lanes(1, alpha=0.01, eta0=1e-3 / d)
+    exact = Data(X.astype(np.float64), y.astype(np.float64), weight.astype(np.float64))
+    twin = train_twin(exact, of, settings)
+    if dtype in DTYPES:
+        X[weight == 0.0] = np.nan
+    for isa in ISAS:
+        core = train_core(Data(X, y, weight), of, settings, isa)
+        assert difference(core, twin, settings) < TOLERANCE[real]
 
 
 # ---------------------------------------------------------------- what an epoch's end says
