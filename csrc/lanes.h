@@ -721,7 +721,8 @@ static fsgd_status LNAME(chain)(NAME(context) *ctx, int64_t count, REAL *x) {
     LNAME(gram)(x, ctx->row_stride, G);
     memset(ctx->flight, 0, (size_t)(STEPS * padded) * sizeof(REAL));
     if (ctx->simple && count == STEPS &&
-        (padded == TILE ? LNAME(quick_steps)(ctx, G, TILE) : LNAME(quick_steps)(ctx, G, padded)))
+        (TILE < 16 || padded == TILE ? LNAME(quick_steps)(ctx, G, TILE)
+                                     : LNAME(quick_steps)(ctx, G, padded)))
         return FSGD_OK;
     return LNAME(steps)(ctx, count, x, G);
 }
