@@ -137,6 +137,58 @@ def images(rows: int, features: int, classes: int) -> Table:
     return Table(np.clip(X, 0.0, 1.0, out=X), y)
 
 
+def _logistic(rng: np.random.Generator, score: NDArray[Any]) -> NDArray[np.int64]:
+    return (score + rng.logistic(size=len(score)) > 0).astype(np.int64)
+
+
+def ill_conditioned(rows: int, features: int, targets: str = "logistic") -> Table:
+    """Rotated normal features of standard deviations 1, 1/2, 1/3, ...: eigenvalues fall as j^-2."""
+    rng = np.random.default_rng(SEED)
+    turn = np.linalg.qr(rng.standard_normal((features, features)))[0]
+    deviations = 1.0 / np.arange(1, features + 1)
+    X = (rng.standard_normal((rows, features)) * deviations @ turn).astype(np.float32)
+    score = X @ rng.standard_normal(features)
+    if targets == "linear":
+        return Table(X, (score + 0.5 * rng.standard_normal(rows)).astype(np.float32))
+    return Table(X, _logistic(rng, 3.0 * score))
+
+
+def one_hot(rows: int, kinds: tuple[int, ...] = (5, 20, 60, 120, 200)) -> Table:
+    """Categorical columns as 0/1 columns, of Zipf's frequencies, standardised: rows of heavy-tailed
+    length."""
+    rng = np.random.default_rng(SEED)
+    columns = []
+    for k in kinds:
+        frequency = np.arange(1, k + 1) ** -1.5
+        drawn = rng.choice(k, size=rows, p=frequency / frequency.sum())
+        columns.append(np.eye(k, dtype=np.float32)[drawn])
+    X = np.hstack(columns)
+    X = X[:, X.any(axis=0)]
+    X = np.ascontiguousarray((X - X.mean(axis=0)) / X.std(axis=0), dtype=np.float32)
+    return Table(X, _logistic(rng, 0.1 * (X @ rng.standard_normal(X.shape[1]))))
+
+
+def imbalanced(rows: int, features: int) -> Table:
+    """Standard normal features, one row in 40 of the second class."""
+    rng = np.random.default_rng(SEED)
+    X = rng.standard_normal((rows, features)).astype(np.float32)
+    return Table(X, _logistic(rng, X @ rng.standard_normal(features) / 3.0 - 6.0))
+
+
+# Bundled with scikit-learn, standardised.
+
+
+def bundled(name: str) -> Table:
+    """ "breast_cancer", "digits" (odd ones against even ones) or "diabetes"."""
+    import sklearn.datasets
+
+    X, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+    X = ((X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-9)).astype(np.float32)
+    if name == "diabetes":
+        return Table(X, ((y - y.mean()) / y.std()).astype(np.float32))
+    return Table(X, (y % 2).astype(np.int64))
+
+
 # Fetched.
 
 

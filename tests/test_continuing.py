@@ -112,7 +112,8 @@ def test_k_epochs_at_once_or_one_by_one(estimator, name, layout):
 def test_classes_that_are_weighted_go_on_too():
     """ "balanced" from running counts is the same wherever the epochs are counted."""
     y = np.minimum(Y[SGDClassifier], 1) + (rng.random(60) < 0.1)
-    for options in ({"class_weight": "balanced"}, {"class_weight": {0: 2.0, 1: 0.3}}):
+    for weights in ("balanced", {0: 2.0, 1: 0.3}):
+        options = {"class_weight": weights, "total_epochs": float(EPOCHS)}
         weight = rng.uniform(0.0, 2.0, 60)
         whole = of(SGDClassifier, options, max_iter=EPOCHS).fit(X, y, sample_weight=weight)
         stepwise = of(SGDClassifier, options)

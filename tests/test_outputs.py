@@ -149,7 +149,7 @@ def test_classes_are_the_sorted_labels(dtype):
         model = SGDClassifier(**SHORT).fit(X, y)
         assert_array_equal(model.classes_, np.unique(y))
         assert model.classes_.dtype == model.predict(X).dtype == y.dtype
-        again = SGDClassifier(random_state=0)
+        again = SGDClassifier(random_state=0, total_epochs=5)
         for _ in range(5):
             again.partial_fit(X, y, classes=model.classes_)
         assert_array_equal(again.coef_, model.coef_)

@@ -221,7 +221,7 @@ def test_epochs_at_once_or_one_by_one(dtype, estimator, examples):
     fitted = targets_of(estimator, y)
     one = estimator(**FEW, **way).fit(X, **fitted)
     warm = estimator(**{**FEW, "max_iter": 1}, **way, warm_start=True, total_epochs=5)
-    parts = estimator(**FEW, **way)
+    parts = estimator(**FEW, **way, total_epochs=5)
     for _ in range(5):
         warm.fit(X, **fitted)
         first = {"classes": np.unique(y)} if estimator is SGDClassifier else {}

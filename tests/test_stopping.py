@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, f1_score, make_scorer, r2_score
@@ -73,6 +75,98 @@ def test_max_iter_with_a_tolerance_warns():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             model.set_params(tol=None).fit(X, LABELS)
+
+
+def many_rows(n=4000):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(n, 5))
+    return X, (X @ rng.normal(size=(5, 2)) + rng.logistic(size=(n, 2)) > 0).astype(int)
+
+
+def test_auto_eases_its_rate_after_an_epoch_without_gain():
+    """By 4 each time; what a call eased is as it was at its end."""
+    X, y = many_rows()
+    model = SGDClassifier("log_loss", alpha=1e-4, random_state=0).fit(X, y[:, 0])
+    rates, losses = (np.array(model.history_[name]) for name in ("learning_rate", "loss"))
+    best = np.minimum.accumulate(losses)
+    waited = np.append(False, losses[1:] > best[:-1] - model.tol)[:-1]  # the last one stopped it
+    assert 2 <= waited.sum() < len(waited)
+    updates = len(X) * np.arange(1, model.n_iter_ + 1)
+    eta0, mu = (float(np.ravel(rate)[0]) for rate in model._kept.rates)
+    eased = 4.0 ** -np.append(0, np.cumsum(waited))
+    assert_allclose(rates, eased * eta0 / np.sqrt(1 + eta0 * mu * (updates - 1)), rtol=1e-9)
+    assert_array_equal(model._kept.state.rate_factor[0], 1.0)
+
+
+def test_auto_eases_each_lane_by_its_own_loss():
+    X, y = many_rows()
+    options = {"loss": "log_loss", "alpha": 1e-4, "random_state": 0}
+    both = SGDClassifier(**options).fit(X, y)
+    for k in range(2):
+        alone = SGDClassifier(**options).fit(X, y[:, k])
+        assert_allclose(both.coef_[k], alone.coef_[0], rtol=1e-9)
+        assert alone.n_iter_ <= both.n_iter_
+
+
+def test_auto_does_not_ease_on_few_rows_or_a_score():
+    X, y = many_rows()
+    for options in ({"early_stopping": True}, {"batch_size": 4000}):
+        model = SGDClassifier("log_loss", random_state=0, max_iter=40, **options).fit(X, y[:, 0])
+        rates = np.array(model.history_["learning_rate"])
+        assert ((rates[1:] / rates[:-1]) > 0.5).all()
+
+
+def test_auto_falls_to_zero_where_the_end_is_known():
+    X, y = many_rows()
+    options = {"loss": "log_loss", "random_state": 0, "max_iter": 4}
+    ends = SGDClassifier(tol=None, **options).fit(X, y[:, 0])
+    given = SGDClassifier(total_epochs=8, tol=None, **options).fit(X, y[:, 0])
+    for model, total in ((ends, 4), (given, 8)):
+        rates, batches = np.array(model.history_["learning_rate"]), len(X)
+        done = np.arange(1, 5) - 1 / batches  # the last update of each epoch
+        first = rates[0] / (1 - done[0] / total) ** 2
+        assert_allclose(rates, first * (1 - done / total) ** 2, rtol=1e-9)
+    for going_on in ({"warm_start": True}, {"average": True}):
+        model = SGDClassifier(tol=None, **options, **going_on).fit(X, y[:, 0])
+        rates = model.history_["learning_rate"]
+        assert rates[-1] > 0.4 * rates[0]
+    first = SGDClassifier(**options).partial_fit(X, y[:, 0], classes=[0, 1])
+    assert first.history_["learning_rate"] == rates[:1]
+
+
+@pytest.mark.parametrize("loss", ("log_loss", "squared_error"))
+@pytest.mark.parametrize("power", (0.0, 1.0))
+def test_auto_comes_near_the_minimum(loss, power):
+    """Within 1e-2 after 2 epochs and 1e-3 after 5, of easy data; 1e-2 and 3e-3 of eigenvalues that
+    fall to 1/400."""
+    rng = np.random.default_rng(4)
+    n, d, alpha = 30_000, 20, 1e-4
+    X = (rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -power) @ np.linalg.qr(
+        rng.normal(size=(d, d))
+    )[0]
+    score = X @ rng.normal(size=d)
+    real = loss == "squared_error"
+    y = score + rng.normal(size=n) if real else (score + rng.logistic(size=n) > 0).astype(int)
+
+    def objective(w):
+        z = X @ w[:-1] + w[-1]
+        value = 0.5 * (z - y) ** 2 if real else np.logaddexp(0.0, z) - y * z
+        slope = z - y if real else expit(z) - y
+        gradient = np.append(X.T @ slope / n + alpha * w[:-1], slope.mean())
+        return value.mean() + 0.5 * alpha * w[:-1] @ w[:-1], gradient
+
+    best = minimize(objective, np.zeros(d + 1), jac=True, options={"gtol": 1e-8}).fun
+    estimator = SGDRegressor if real else SGDClassifier
+    for options, excess in (
+        ({"max_iter": 2, "tol": None}, 1e-2),
+        ({"max_iter": 5, "tol": None}, 1e-3 if power == 0.0 else 3e-3),
+        ({}, 1e-2),
+    ):
+        for seed in range(3):
+            model = estimator(loss, alpha=alpha, random_state=seed, **options).fit(X, y)
+            found = objective(np.append(np.ravel(model.coef_), model.intercept_))[0]
+            assert found < (1.0 + excess) * best
+            assert model.n_iter_ <= 20
 
 
 def test_adaptive_divides_the_rate_by_five():

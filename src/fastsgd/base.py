@@ -43,7 +43,7 @@ from .rates import feature_scales
 from .report import CallbackSupportMixin, listening
 from .solver import Fit, Stopping, fit
 from .standardise import Scaling, standardising
-from .stopping import ADAPTIVE_FLOOR
+from .stopping import ADAPTIVE_FLOOR, EASING
 from .validation import LaneScore, ModelScore, hold_out, products, split
 
 IN_PLACE = tuple(dtype.type for dtype in STORED)
@@ -388,7 +388,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             data = Data(
                 task.X, task.y, weight, task.scaling.offset, task.scaling.scale, checked=True
             )
-            settings = settings_of(self, task, data, kept, seed)
+            settings = settings_of(self, task, data, kept, seed, partial=partial)
             lanes = lanes_of(self, task, data, settings, kept)
             self._check_unseen(data, lanes, settings)
             if not partial:
@@ -407,6 +407,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 patience=self.n_iter_no_change,
                 validate=validate,
                 adaptive=self.learning_rate == "adaptive",
+                easing=EASING if self.learning_rate == "auto" else 1.0,
                 backoff=self.on_divergence == "backoff",
             )
             problem = data, lanes, settings

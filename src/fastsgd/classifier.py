@@ -128,7 +128,12 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     learning_rate : str, Schedule or callable, default="auto"
         With t the number of the update from 1 and e the epochs done, with their fraction:
 
-        - "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data;
+        - "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data, divided by 4 after an
+          epoch that gained less than ``tol`` (of a patience above 5, after every fifth of it; not
+          with a validation score, and an epoch of few updates counts in part). Where the run ends
+          is known, with ``tol=None`` or ``total_epochs``, and nothing is averaged:
+          eta0 (1 - e / total_epochs)^2. A fit that will go on (``warm_start``, ``partial_fit``)
+          knows no end;
         - "optimal": scikit-learn's, eta0 / (1 + eta0 alpha (t-1)) with Bottou's eta0;
         - "constant": eta0;
         - "adaptive": eta0, divided by 5 where training would stop, while it is above 1e-6;
@@ -177,7 +182,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         Epochs between the drops of "step".
     total_epochs : float or None, default=None
         Horizon of "linear", "polynomial", "cosine", "one_cycle" and of tail averaging; None is
-        ``max_iter`` at the first call, kept by ``partial_fit`` and ``warm_start``.
+        ``max_iter`` at the first call, kept by ``partial_fit`` and ``warm_start``. Of "auto" too,
+        where it is given.
     warmup_steps : int, default=0
         Updates over which the rate rises linearly to its schedule.
     multi_class : {"ovr", "multinomial"}, default="ovr"

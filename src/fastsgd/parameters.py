@@ -219,8 +219,9 @@ def penalties(estimator: Any) -> tuple[float, float]:
     return alpha * (1.0 - ratio), alpha * ratio
 
 
-def schedule_of(estimator: Any, horizon: float) -> Schedule:
-    """The schedule that ``learning_rate`` asks for."""
+def schedule_of(estimator: Any, horizon: float, *, ends: bool = False) -> Schedule:
+    """The schedule that ``learning_rate`` asks for; "auto" falls to 0 where a run ``ends`` with its
+    horizon."""
     rate = estimator.learning_rate
     if isinstance(rate, Schedule):
         total = rate.total_epochs
@@ -228,6 +229,8 @@ def schedule_of(estimator: Any, horizon: float) -> Schedule:
     common = {"total_epochs": horizon, "warmup_steps": estimator.warmup_steps}
     if callable(rate):
         return Schedule("callable", function=rate, **common)
+    if rate == "auto" and ends:
+        return Schedule("polynomial", power=2.0, **common)
     return Schedule(
         LEARNING_RATES[rate],
         power_t={"auto": 0.5, "optimal": 1.0}.get(rate, estimator.power_t),
@@ -274,8 +277,19 @@ def threads_of(n_jobs: int | None, data: Data, batch_size: int, k: int) -> int:
     return max(1, min(processors, rows * data.d // THREAD_VALUES))
 
 
-def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed: int) -> Settings:
+def settings_of(
+    estimator: Any,
+    task: Task,
+    data: Data,
+    kept: Kept | None,
+    seed: int,
+    *,
+    partial: bool = False,
+) -> Settings:
     """What all lanes share; horizon and start of the averages are those of the run so far."""
+    goes_on = partial or estimator.warm_start or kept is not None
+    ends = bool(estimator.total_epochs) or (estimator.tol is None and not goes_on)
+    ends &= not estimator.average  # averages do without
     horizon = horizon_of(estimator, kept)
     if estimator.total_epochs is not None:
         horizon = float(estimator.total_epochs)
@@ -296,7 +310,7 @@ def settings_of(estimator: Any, task: Task, data: Data, kept: Kept | None, seed:
         fit_intercept=estimator.fit_intercept,
         sampling=estimator.sampling if estimator.shuffle else "sequential",
         seed=seed,
-        schedule=schedule_of(estimator, horizon),
+        schedule=schedule_of(estimator, horizon, ends=ends),
         step=rate if isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE else "gradient",
         clip_norm=np.inf if estimator.clip_norm is None else estimator.clip_norm,
         n_jobs=threads_of(estimator.n_jobs, data, estimator.batch_size, len(task.labels)),

@@ -21,7 +21,7 @@ from .exceptions import DivergenceError
 from .history import History, mean
 from .problem import Data, Lanes, Settings
 from .rates import loss_at, mean_weight, safe_rate
-from .stopping import ADAPTIVE_FLOOR, Stopping, Watch
+from .stopping import ADAPTIVE_FLOOR, EASING_UPDATES, EASINGS, Stopping, Watch
 
 __all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
 
@@ -161,25 +161,28 @@ def fit(
     seen = Fit() if seen is None else seen
     training = _Training((data, lanes, settings), state, stopping, seen)
     done, retries = 0, 0
-    while done < stopping.max_epochs:
-        if seen.before_epoch is not None and retries == seen.backoffs:
-            seen.before_epoch()
-        retries = seen.backoffs
-        try:
-            seconds = training.epoch()
-            training.measure()
-            training.check()
-        except DivergenceError as error:
-            training.recover(error)
-            continue
-        done += 1
-        training.record(seconds)
-        if seen.on_epoch is not None and seen.on_epoch(seen):
-            seen.ended = True
-            break
-        if training.decide():
-            break
-    training.restore_best()
+    try:
+        while done < stopping.max_epochs:
+            if seen.before_epoch is not None and retries == seen.backoffs:
+                seen.before_epoch()
+            retries = seen.backoffs
+            try:
+                seconds = training.epoch()
+                training.measure()
+                training.check()
+            except DivergenceError as error:
+                training.recover(error)
+                continue
+            done += 1
+            training.record(seconds)
+            if seen.on_epoch is not None and seen.on_epoch(seen):
+                seen.ended = True
+                break
+            if training.decide():
+                break
+        training.restore_best()
+    finally:
+        training.end_easing()
     return seen
 
 
@@ -209,6 +212,11 @@ class _Training:
         self.score: Any = math.nan
         self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
         self.some_stopped = False
+        self.eased = np.zeros(k, dtype=np.int64)  # how often a lane's rate was
+        updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
+        self.easing_epochs = max(
+            1, stopping.patience // EASINGS, math.ceil(EASING_UPDATES / updates)
+        )
 
     def _bind(self, state: State) -> None:
         self.state = self.seen.state = state
@@ -281,6 +289,8 @@ class _Training:
         stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
         if stopping.validate is not None:
             self._keep_best(better & ~seen.stopped)
+        if stopping.easing != 1.0 and stopping.validate is None:
+            self._ease(~seen.stopped & ~stops)
         if not np.count_nonzero(stops):  # any() takes three times as long
             return False
         stops &= ~seen.stopped
@@ -300,6 +310,19 @@ class _Training:
             self.run.settle()  # a frozen lane keeps its bits, however the others go on
             self.state.active[seen.stopped] = 0.0
         return False
+
+    def _ease(self, training: NDArray[np.bool_]) -> None:
+        """Lower the rates of lanes that have waited long enough for a gain."""
+        waited = self.watch.without_gain
+        due = training & (waited > 0) & (waited % self.easing_epochs == 0)
+        self.eased += due
+        self.state.rate_factor[due] /= self.stopping.easing
+
+    def end_easing(self) -> None:
+        """Rates that were eased are what they were: another call may have something to learn."""
+        if self.eased.any():
+            self.state.rate_factor[:] *= self.stopping.easing ** self.eased.astype(np.float64)
+            self.eased[:] = 0
 
     def _keep_best(self, better: NDArray[np.bool_]) -> None:
         if self.best is None or better.all():

@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Stopping", "Watch"]
+__all__ = ["EASING", "EASINGS", "EASING_UPDATES", "Stopping", "Watch"]
 
 Array = NDArray[np.floating]
+
+EASING = 4.0
+"""What an epoch without gain divides the rate of "auto" by: a power of two, which is exact."""
+
+EASINGS = 5
+"""How often a rate is eased while patience runs out, if that is so many epochs."""
+
+EASING_UPDATES = 2000
+"""Updates of which an epoch consists at least, or so many epochs count as one, for an easing: of a
+few rows the loss is mostly chance."""
 
 ADAPTIVE_FLOOR = 1e-6
 """Rate below which "adaptive" stops instead of dividing by 5, as in scikit-learn."""
@@ -37,6 +47,10 @@ class Stopping:
         one with the smallest ``validate.tie`` (K,) is the best, if there is such an attribute.
     adaptive : bool
         Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
+    easing : float
+        Divide a lane's rate by this after an epoch that did not improve its best value by more than
+        ``tol``, ``EASINGS`` times before patience has run out; 1 for never. Of a training loss
+        only. What a call eased is as it was when the call ends.
     backoff : bool
         After a divergence go back to the last epoch's end and halve the rate of the lanes at fault.
     """
@@ -46,6 +60,7 @@ class Stopping:
     patience: int = 5
     validate: Callable[[Array, Array], Array | float] | None = None
     adaptive: bool = False
+    easing: float = 1.0
     backoff: bool = False
 
 
