@@ -125,6 +125,8 @@ typedef struct {
     int64_t n_targets;
     const void *y;             /* (n, n_targets) reals */
     const void *sample_weight; /* n reals, or NULL for ones */
+    const uint64_t *held_out;  /* (n) bit f: the row is held out of split f; NULL: of none.
+                                * Only with several lanes that are not coupled */
 } fsgd_data;
 
 /* Hyper-parameters per lane. Every array has `padded` elements; those from k on are never active.
@@ -141,6 +143,7 @@ typedef struct {
     const double *weight_positive; /* class weights; 1 for real targets */
     const double *weight_negative;
     const int64_t *target; /* column of y */
+    const uint64_t *split; /* rows of which held_out has this bit are of weight zero */
 } fsgd_lanes;
 
 /* A schedule's constants; csrc/schedule.h has the formulas. */

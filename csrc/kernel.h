@@ -60,7 +60,7 @@ typedef struct {
     REAL *D, *D0;   /* (width, width, padded) of this step: features, intercept */
     REAL *p, *p0;   /* (width, padded), or of the steps of a block (max_block, padded) */
     REAL *scale;    /* (max_block, padded) of the steps of a block */
-    double *before; /* (2, padded) scales before it, and the least decay of its steps */
+    double *before; /* (3, padded) scales before it, the least decay of its steps, updates done */
     REAL *flight;   /* (in_flight, padded) numbers in the units of stored weights, of no row of W */
     int64_t in_flight;
     REAL *sum;     /* where `accumulate` adds up c_i x_i: State's grad, */
@@ -117,7 +117,7 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     ctx->p = NAME(take)(&at, plans, sizeof(REAL));
     ctx->p0 = NAME(take)(&at, plans, sizeof(REAL));
     ctx->scale = NAME(take)(&at, plans, sizeof(REAL));
-    ctx->before = NAME(take)(&at, 2 * padded, sizeof(double));
+    ctx->before = NAME(take)(&at, 3 * padded, sizeof(double));
     ctx->flight = NAME(take)(&at, ctx->in_flight * padded, sizeof(REAL));
     ctx->iota = NAME(take)(&at, chunk, sizeof(int64_t));
     int spreads = ctx->l1 && !ctx->late_l1 && ctx->data->layout != FSGD_DENSE &&

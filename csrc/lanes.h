@@ -616,18 +616,33 @@ static fsgd_status LNAME(steps)(NAME(context) *ctx, int64_t count, REAL *x, cons
     return FSGD_OK;
 }
 
-/* Targets, rates and scales of a whole block's steps. Not of a block whose rows tick in different
- * lanes, or at different updates, or whose scales might underflow: then nothing is changed, and 0
+/* Which lanes tick at row j of a block: count (padded). Whether any does. */
+static ALWAYS_INLINE int LNAME(ticks_at)(const NAME(context) *ctx, int64_t j,
+                                         const int64_t padded) {
+    const REAL *restrict s = ctx->s + j * padded;
+    double *restrict count = ctx->count;
+    int any = 0;
+    _Pragma("omp simd reduction(| : any)") for (int64_t k = 0; k < padded; ++k) {
+        count[k] = s[k] > 0 ? 1.0 : 0.0;
+        any |= s[k] > 0;
+    }
+    return any;
+}
+
+/* Targets, rates and scales of a whole block's steps; count says which lanes tick at its first row.
+ * Not of a block with a row that ticks in no lane, or whose scales might underflow, or of rates
+ * that `own_rates` cannot find and that are not common to the lanes: then nothing is changed, and 0
  * returned. */
 static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t padded) {
     fsgd_state *state = ctx->state;
     const double *restrict alpha = ctx->lanes->alpha, *restrict eta = ctx->eta;
     double *restrict scale = state->scale, *restrict count = ctx->count;
     double *restrict was = ctx->before, *restrict least = was + padded;
+    double *restrict done = least + padded;
     const REAL *restrict s = ctx->s;
     const REAL b_moves = ctx->settings->fit_intercept ? 1 : 0;
     int64_t one, now;
-    int differ = 0, low = 0;
+    int differ = 0, low = 0, all = 1;
     for (int64_t j = 0; j < STEPS; ++j)
         NAME(load_targets)(ctx, NAME(row_at)(ctx, state->row + j), padded, ctx->y + j * padded,
                            ctx->s + j * padded);
@@ -637,11 +652,23 @@ static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t pad
         was[k] = scale[k];
         least[k] = 1;
     }
-    if (differ || !NAME(tick_together)(ctx, padded, count, &one, &now)) return 0;
+    const int together = !differ && NAME(tick_together)(ctx, padded, count, &one, &now);
+    if (!together) {
+        if (!NAME(tick_apart)(ctx)) return 0;
+        for (int64_t j = 0; j < STEPS; ++j) all &= LNAME(ticks_at)(ctx, j, padded);
+        if (!all) return 0;
+        for (int64_t k = 0; k < padded; ++k) done[k] = (double)state->t[k];
+        for (one = 0; !(count[one] > 0);) ++one;
+    }
     for (int64_t j = 0; j < STEPS; ++j) {
         REAL *restrict now_scale = ctx->scale + j * padded, *restrict p = ctx->p + j * padded;
         REAL *restrict p0 = ctx->p0 + j * padded;
-        NAME(common_rates)(ctx, padded, count, now + j, NAME(epochs_at)(ctx, state->row + j));
+        const double e = NAME(epochs_at)(ctx, state->row + j);
+        if (!together) LNAME(ticks_at)(ctx, j, padded);
+        if (together)
+            NAME(common_rates)(ctx, padded, count, now + j, e);
+        else
+            NAME(own_rates)(ctx, padded, count, done, e);
         _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
             const double decay = 1 - eta[k] * alpha[k], then = scale[k] * decay;
             least[k] = decay < least[k] ? decay : least[k];
@@ -655,6 +682,7 @@ static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t pad
         low |= !(least[k] > 1e-4) | (scale[k] < 1e-9);
     if (low) memcpy(scale, was, (size_t)padded * sizeof(double));
     ctx->report->eta = eta[one];
+    if (!together) LNAME(ticks_at)(ctx, 0, padded);
     return !low;
 }
 
@@ -702,8 +730,9 @@ static ALWAYS_INLINE int LNAME(quick_steps)(NAME(context) *ctx, const REAL *G,
         memset(a, 0, STEPS * bytes);
         return 0;
     }
-    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
-        state->t[k] += ctx->count[k] > 0 ? STEPS : 0;
+    for (int64_t j = 0; j < STEPS; ++j)
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
+            state->t[k] += s[j * padded + k] > 0;
     if (NAME(measures_row)(ctx)) NAME(examine)(ctx, NAME(row_at)(ctx, state->row));
     if (ctx->settings->fit_intercept) memcpy(state->intercept, b, bytes);
     NAME(loss_values)(loss, STEPS * padded, z, y, s, ctx->v);

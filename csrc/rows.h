@@ -38,6 +38,7 @@ static ALWAYS_INLINE void NAME(prefetch_targets)(const NAME(context) *ctx, int64
     const fsgd_data *data = ctx->data;
     NAME(prefetch_line)((const REAL *)data->y + i * data->n_targets);
     if (data->sample_weight) NAME(prefetch_line)((const REAL *)data->sample_weight + i);
+    if (data->held_out) NAME(prefetch_line)(data->held_out + i);
 }
 
 static ALWAYS_INLINE void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i) {

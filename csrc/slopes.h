@@ -26,6 +26,13 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
         const REAL if_positive = positive[k], if_negative = negative[k];
         s[k] = weight * (y[k] > 0 ? if_positive : if_negative);
     }
+    if (padded > 1 && data->held_out && data->held_out[i]) {
+        const uint64_t held_out = data->held_out[i], *restrict split = ctx->lanes->split;
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+            const REAL own = s[k];
+            s[k] = held_out & split[k] ? 0 : own;
+        }
+    }
     if (ctx->settings->step == FSGD_PA1 && NAME(row_square)(data, i) == 0)
         for (int64_t k = 0; k < padded; ++k) s[k] = 0; /* no step could make it passive */
 }

@@ -66,6 +66,38 @@ static ALWAYS_INLINE void NAME(common_rates)(const NAME(context) *ctx, const int
     }
 }
 
+/* Whether `own_rates` can find the rates of lanes that are at updates of their own: no power or
+ * warm-up depends on them. */
+static ALWAYS_INLINE int NAME(tick_apart)(const NAME(context) *ctx) {
+    const fsgd_schedule *schedule = &ctx->settings->schedule;
+    if (schedule->kind == FSGD_CALLABLE || schedule->kind == FSGD_INVSCALING) return 0;
+    if (schedule->kind == FSGD_INVERSE && schedule->power_t != 0.5 && schedule->power_t != 1)
+        return 0;
+    return !(schedule->warmup_steps > 0);
+}
+
+/* Rates of the lanes that tick (count > 0) after e epochs, each of which has done its `done`
+ * updates; 0 in the others. Counts the update. In loops that vectorise. */
+static ALWAYS_INLINE void NAME(own_rates)(const NAME(context) *ctx, const int64_t padded,
+                                          const double *restrict count, double *restrict done,
+                                          double e) {
+    const fsgd_schedule *schedule = &ctx->settings->schedule;
+    const double *restrict eta0 = ctx->lanes->eta0, *restrict mu = ctx->lanes->mu;
+    const double *restrict own = ctx->state->rate_factor;
+    double *restrict eta = ctx->eta;
+    const double factor = fsgd_schedule_factor(schedule, 1, e);
+    const int falls = schedule->kind == FSGD_INVERSE, roots = schedule->power_t == 0.5;
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+        double rate = eta0[k] * factor;
+        if (falls) {
+            const double x = 1 + eta0[k] * mu[k] * done[k];
+            rate *= roots ? 1.0 / sqrt(x) : 1.0 / x;
+        }
+        eta[k] = count[k] > 0 ? rate * own[k] : 0;
+        done[k] += count[k] > 0 ? 1.0 : 0.0;
+    }
+}
+
 /* Tick the lanes that have rows (count > 0) in the batch at a row of the epoch, and find their
  * rates; eta is 0 in the others. */
 static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, int64_t row, const int64_t padded,
@@ -77,6 +109,16 @@ static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, int64_t row, const int6
         NAME(common_rates)(ctx, padded, count, now, e);
         _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) state->t[k] += count[k] > 0;
         ctx->report->eta = ctx->eta[one];
+        return;
+    }
+    if (padded > 1 && NAME(tick_apart)(ctx)) {
+        double *restrict done = ctx->before + 2 * padded;
+        for (int64_t k = 0; k < padded; ++k) done[k] = (double)state->t[k];
+        NAME(own_rates)(ctx, padded, count, done, e);
+        for (int64_t k = padded; k-- > 0;) {
+            state->t[k] += count[k] > 0;
+            ctx->report->eta = count[k] > 0 ? ctx->eta[k] : ctx->report->eta;
+        }
         return;
     }
     double factor = 1, factor_t = -1;

@@ -67,6 +67,7 @@ cdef extern from "fastsgd.h" nogil:
         int64_t n_targets
         const void *y
         const void *sample_weight
+        const uint64_t *held_out
 
     ctypedef struct fsgd_lanes:
         int64_t k
@@ -80,6 +81,7 @@ cdef extern from "fastsgd.h" nogil:
         const double *weight_positive
         const double *weight_negative
         const int64_t *target
+        const uint64_t *split
 
     ctypedef struct fsgd_schedule:
         fsgd_schedule_kind kind

@@ -9,7 +9,7 @@ import os
 import numpy as np
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.math cimport fabs, isnan, sqrt
 from libc.string cimport memset
 
@@ -595,6 +595,7 @@ cdef class Run:
         self.data.dtype = dtype_code(dtype)
         self.data.indices = self.data.indptr = self.data.sample_weight = NULL
         self.data.offset = self.data.scale = NULL
+        self.data.held_out = NULL
         self.data.stored = stored_code(X.dtype)
         if hasattr(X, "indptr"):
             self._bind_csr(X, data.checked)
@@ -610,6 +611,8 @@ cdef class Run:
         self.data.y = self._hold(data.y, dtype)
         if data.sample_weight is not None:
             self.data.sample_weight = self._hold(data.sample_weight, dtype)
+        if data.held_out is not None:
+            self.data.held_out = <uint64_t *>self._hold(data.held_out, np.uint64)
 
     cdef _bind_csr(self, X, bint checked):
         if getattr(X, "format", None) != "csr":
@@ -630,9 +633,9 @@ cdef class Run:
         numbers = np.zeros((len(LANE_NUMBERS), padded))
         for row, name in zip(numbers, LANE_NUMBERS):
             row[:lanes.k] = getattr(lanes, name)
-        target = np.zeros(padded, dtype=np.int64)
-        target[:lanes.k] = lanes.target
-        self.held.extend([numbers, target])
+        target, split = np.zeros(padded, dtype=np.int64), np.zeros(padded, dtype=np.uint64)
+        target[:lanes.k], split[:lanes.k] = lanes.target, lanes.split
+        self.held.extend([numbers, target, split])
         cdef dict held = dict(zip(LANE_NUMBERS, numbers))
         self.lanes.k, self.lanes.padded = lanes.k, padded
         self.lanes.alpha = <double *>pointer(held["alpha"])
@@ -644,6 +647,7 @@ cdef class Run:
         self.lanes.weight_positive = <double *>pointer(held["weight_positive"])
         self.lanes.weight_negative = <double *>pointer(held["weight_negative"])
         self.lanes.target = <int64_t *>pointer(target)
+        self.lanes.split = <uint64_t *>pointer(split)
 
     cdef _bind_settings(self, settings):
         cdef fsgd_settings *c = &self.settings
@@ -678,7 +682,9 @@ cdef class Run:
         self.rates = np.zeros((RATE_BATCHES, self.lanes.padded))
         self.problem.rates = <double *>pointer(self.rates)
         weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
-        self.in_step = all(weight is None or weight.all() for weight in weights) and (
+        self.in_step = data.held_out is None and all(
+            weight is None or weight.all() for weight in weights
+        ) and (
             self.settings.loss.kind != FSGD_SOFTMAX or np.isin(data.y[:, lanes.target[0]], lanes.label).all()
         )
 

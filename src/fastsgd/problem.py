@@ -64,6 +64,8 @@ class Data:
         Finite and non-negative; a row of weight zero leaves every lane untouched.
     offset, scale : ndarray of shape (d,) or None, of the dtype of computation
         Finite; 0 and 1 where only the other is given. Of dense X alone.
+    held_out : ndarray of shape (n,) or None, uint64
+        Bit f is set in a row that is held out of split f; see ``Lanes.split``.
     checked : bool
         Whether the index arrays of CSR X are known to be sound: whoever says so has called
         ``_core.check_structure``. Otherwise the core reads them once more before a run.
@@ -75,6 +77,7 @@ class Data:
     offset: NDArray[np.floating] | None = None
     scale: NDArray[np.floating] | None = None
     checked: bool = False
+    held_out: NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         if getattr(self.X, "ndim", None) != 2:
@@ -96,6 +99,10 @@ class Data:
                 object.__setattr__(self, name, self._checked(name, value, shape))
         if self.sample_weight is not None and (self.sample_weight < 0).any():
             raise ValueError("sample_weight must be non-negative")
+        if self.held_out is not None and (
+            np.shape(self.held_out) != (n,) or self.held_out.dtype != np.uint64
+        ):
+            raise ValueError(f"held_out must be {n} numbers of uint64")
         if self.offset is None and self.scale is None:
             return
         if self.sparse:
@@ -200,6 +207,9 @@ class Lanes:
         With sign targets, rows whose y equals it are +1 and all others -1.
     weight_positive, weight_negative : ndarray of shape (K,)
         With sign targets, class weights of the two signs, >= 0; multiply the sample weights.
+    split : ndarray of shape (K,), uint64
+        The bit of the split that the lane trains on: a row whose ``Data.held_out`` has it is of
+        weight zero in the lane. 0: none is.
     """
 
     k: int
@@ -212,12 +222,15 @@ class Lanes:
     weight_negative: NDArray[np.float64] = 1.0  # type: ignore[assignment]
     l1: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     pull: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    split: NDArray[np.uint64] = 0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be >= 1, got {self.k!r}")
         numbers, target = np.empty((len(LANE_NUMBERS), self.k)), np.empty(self.k, dtype=np.int64)
-        for name, row in (*zip(LANE_NUMBERS, numbers, strict=True), ("target", target)):
+        split = np.empty(self.k, dtype=np.uint64)
+        others = ("target", target), ("split", split)
+        for name, row in (*zip(LANE_NUMBERS, numbers, strict=True), *others):
             row[:] = getattr(self, name)
             object.__setattr__(self, name, row)
         self.check()
@@ -357,6 +370,8 @@ def check(data: Data, lanes: Lanes, settings: Settings) -> None:
         raise ValueError(f"y must be >= 0 with loss {settings.loss!r}, got {data.y.min()}")
     if loss.coupled and (lanes.k < 2 or len(np.unique(lanes.label)) < lanes.k):
         raise ValueError(f"loss {settings.loss!r} needs a lane for each class, got {lanes.label}")
+    if data.held_out is not None and (loss.coupled or lanes.k < 2):
+        raise ValueError("held_out is for several lanes, each a model of its own")
     if loss.infimum == -np.inf:
         if (lanes.alpha <= 0).any():
             raise ValueError(

@@ -113,13 +113,17 @@ def targets(data: Data, lanes: Lanes, settings: Settings, rows: NDArray[np.int64
 def sample_weights(
     data: Data, lanes: Lanes, settings: Settings, y: Float, rows: NDArray[np.int64]
 ) -> Float:
-    """s_ik of the rows, shape (m, K): sample weight times, for sign targets, class weight."""
+    """s_ik of the rows, shape (m, K): sample weight times, for sign targets, class weight.
+
+    0 where the row is held out of the lane's split.
+    """
     signs = settings.sign_targets
     if settings.terms.coupled:  # the weight of the row's class, in every lane
         s = np.repeat((lanes.weight_positive * (y > 0)).sum(axis=1, keepdims=True), lanes.k, 1)
         return s if data.sample_weight is None else s * data.sample_weight[rows, None]
     s = np.where(y > 0, lanes.weight_positive, lanes.weight_negative) if signs else np.ones_like(y)
-    return s if data.sample_weight is None else s * data.sample_weight[rows, None]
+    s = s if data.sample_weight is None else s * data.sample_weight[rows, None]
+    return s if data.held_out is None else s * ((data.held_out[rows, None] & lanes.split) == 0)
 
 
 def score(data: Data, state: State, rows: NDArray[np.int64]) -> Float:
