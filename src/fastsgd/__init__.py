@@ -1,7 +1,8 @@
 """fastsgd: stochastic gradient descent on a CPU, as fast as its memory, with scikit-learn's API.
 
-Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`. The solver
-behind them, lane by lane: :mod:`fastsgd.solver`; the same in plain NumPy:
+Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; with a search by
+cross-validation :class:`SGDClassifierCV`, :class:`SGDRegressorCV`; :func:`path` for a path of
+penalties. The solver behind them, lane by lane: :mod:`fastsgd.solver`; the same in plain NumPy:
 :mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar, avx2, avx512, neon) forces an instruction set.
 """
 
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning
 
 if TYPE_CHECKING:
-    from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
+    from .estimators import (
+        SGDClassifier,
+        SGDClassifierCV,
+        SGDOneClassSVM,
+        SGDRegressor,
+        SGDRegressorCV,
+        path,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,15 +29,18 @@ __all__ = [
     "DivergenceError",
     "FeatureScaleWarning",
     "SGDClassifier",
+    "SGDClassifierCV",
     "SGDOneClassSVM",
     "SGDRegressor",
+    "SGDRegressorCV",
     "__version__",
+    "path",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import the estimators, and with them scikit-learn, when one is asked for."""
-    if name.startswith("SGD") and name in __all__:
+    if name in __all__:
         return getattr(importlib.import_module(".estimators", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -213,6 +213,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
 
     # What an estimator adds.
 
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        """Lanes of a fit from scratch, from its input."""
+        raise NotImplementedError
+
     def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
         """The attributes that publish a model (K, d) and (K,)."""
         return {"coef_": coef, "intercept_": intercept}

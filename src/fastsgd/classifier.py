@@ -417,6 +417,22 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     # Training.
 
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        """Classes and lanes of a fit, from its input."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=True)
+        y = self._labels(y)
+        self._multilabel = y.ndim == 2
+        if self._multilabel:
+            self.classes_ = np.arange(y.shape[1])
+            encoded = self._encode(y, computed_in(X))
+        else:
+            self.classes_, encoded = find_labels(y, computed_in(X))
+            if y.dtype.kind not in "biuU":  # of which any will do
+                check_classification_targets(self.classes_)
+        self._check_classes()
+        return self._task(X, y, encoded, sample_weight, given, partial=False)
+
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -460,31 +476,19 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             The run overflowed. The estimator is left as it was before the call.
         """
         self._check_multinomial()
-        given = X, y, sample_weight
-        X, y = self._validate(X, y, reset=True)
-        y = self._labels(y)
         resume = self.warm_start and hasattr(self, "_kept")
         before = vars(self).get("classes_")
-        self._multilabel = y.ndim == 2
-        if self._multilabel:
-            self.classes_ = np.arange(y.shape[1])
-            encoded = self._encode(y, computed_in(X))
-        else:
-            self.classes_, encoded = find_labels(y, computed_in(X))
-            if y.dtype.kind not in "biuU":  # of which any will do
-                check_classification_targets(self.classes_)
-        self._check_classes()
+        task = self._begin(X, y, sample_weight)
         if resume and not np.array_equal(before, self.classes_):
             raise ValueError(
                 f"Provided coef_ does not match dataset: warm_start goes on with classes {before}, "
                 f"but y has {self.classes_}"
             )
-        task = self._task(X, y, encoded, sample_weight, given, partial=False)
         validation = None
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
             y_val = self._labels(y_val)
-            validation = X_val, self._encode(y_val, computed_in(X), "y_val"), y_val
+            validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
         self._solve(task, (coef_init, intercept_init), resume=resume, validation=validation)
         return self
 

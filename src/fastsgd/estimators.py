@@ -9,5 +9,13 @@ X.
 from .classifier import SGDClassifier
 from .oneclass import SGDOneClassSVM
 from .regressor import SGDRegressor
+from .search import SGDClassifierCV, SGDRegressorCV, path
 
-__all__ = ["SGDClassifier", "SGDOneClassSVM", "SGDRegressor"]
+__all__ = [
+    "SGDClassifier",
+    "SGDClassifierCV",
+    "SGDOneClassSVM",
+    "SGDRegressor",
+    "SGDRegressorCV",
+    "path",
+]

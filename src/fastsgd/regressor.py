@@ -137,6 +137,12 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
             given=given,
         )
 
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        """Lanes of a fit, from its input."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=True)
+        return self._task(X, y, sample_weight, given)
+
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -167,13 +173,11 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
             As in :meth:`SGDClassifier.fit`.
         """
         check_parameters(self)
-        given = X, y, sample_weight
-        X, y = self._validate(X, y, reset=True)
-        task = self._task(X, y, sample_weight, given)
+        task = self._begin(X, y, sample_weight)
         validation = None
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
-            y_val = self._targets(y_val, computed_in(X))
+            y_val = self._targets(y_val, computed_in(task.X))
             if y_val.shape[1:] != task.y.shape[1:]:
                 raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
             validation = X_val, y_val, y_val

@@ -116,6 +116,8 @@ class Fit:
         ``on_epoch`` ended the fit.
     backoffs : int
         How often the rate was halved after a divergence.
+    at_fault : ndarray of shape (K,), bool
+        Lanes that diverged, when a divergence ended the fit.
     """
 
     history: History = field(default_factory=History)
@@ -129,6 +131,7 @@ class Fit:
     stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     ended: bool = False
     backoffs: int = 0
+    at_fault: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def losses(self) -> list[NDArray[np.float64]]:
@@ -294,7 +297,9 @@ class _Training:
         if not np.count_nonzero(stops):  # any() takes three times as long
             return False
         stops &= ~seen.stopped
-        if (stops & self._blown_up(self.loss)).any():
+        blown = stops & self._blown_up(self.loss)
+        if blown.any():
+            seen.at_fault = blown
             raise self._with_weights(self._diverged())
         if stopping.adaptive:
             rate = self.lanes.eta0 * self.state.rate_factor
@@ -346,7 +351,8 @@ class _Training:
     def _blown_up(self, loss: NDArray[np.float64]) -> NDArray[np.bool_]:
         if self.first_loss is None:
             return np.zeros(self.lanes.k, dtype=bool)
-        return (loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
+        with np.errstate(over="ignore"):
+            return (loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
 
     def _has_run_away(self) -> bool:
         """Whether a lane blew up by the yardstick of these data too: calls of an epoch each never
@@ -377,6 +383,7 @@ class _Training:
         """Go back to the last good state at half the rate, or raise."""
         hopeless = self.seen.backoffs >= BACKOFFS or not math.isfinite(self.data.largest())
         if self.good is None or hopeless:
+            self.seen.at_fault = self._at_fault()
             raise self._with_weights(error) from None
         self.seen.backoffs += 1
         self.good.rate_factor[self._at_fault()] *= 0.5

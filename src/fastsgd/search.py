@@ -1,0 +1,805 @@
+"""Many models of the same rows in shared passes over X: cross-validation and regularisation paths.
+
+A candidate is a choice of alpha, l1_ratio and eta0. With s splits and K outputs there are
+candidates x splits x K lanes. A row that a split holds out is of weight zero in the split's lanes,
+so X is read in place and no part of it is copied for training. A lane learns what a fit learns
+whose ``sample_weight`` is 0 in the rows that its split does not train on, in the same order.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    _fit_context,
+    clone,
+    is_classifier,
+)
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .base import BaseSGD, all_or_nothing, blame_input, keep_parameters
+from .classifier import SGDClassifier, _may_predict_proba
+from .exceptions import DivergenceError
+from .parameters import (
+    CONSTRAINTS,
+    PENALTY_CONSTRAINTS,
+    Task,
+    check_parameters,
+    penalties,
+    rates_of,
+    seed_of,
+    settings_of,
+    threads_of,
+)
+from .problem import BLOCK, LANE_NUMBERS, Data, Lanes, Settings, computed_in
+from .regressor import SGDRegressor
+from .solver import Fit, State, Stopping, fit
+from .standardise import Scaling
+from .validation import ModelScore, products
+
+__all__ = ["Path", "SGDClassifierCV", "SGDRegressorCV", "path"]
+
+ALPHAS = tuple(np.logspace(-7.0, 0.0, 16).tolist())
+"""The penalties that are tried where none are given: 16 from 1e-7 to 1."""
+
+STATE_BYTES = 1 << 20
+"""Weights and optimiser state of the lanes of a pass: about what an L2 cache holds."""
+
+LEAST_LANES = 16
+"""Lanes of a pass, at least, if there are so many."""
+
+MOST_SPLITS = 64
+"""Splits of a pass: the bits of ``Data.held_out``."""
+
+
+# ------------------------------------------------------------------ lanes
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What the candidates learn from the training rows of one split.
+
+    Attributes
+    ----------
+    train : ndarray of shape (n_train,) or None
+        Training rows; None: all.
+    data, lanes, settings
+        Lanes are (candidates, outputs), outputs side by side.
+    scaling : Scaling
+        Of the features that are trained on.
+    """
+
+    train: NDArray[np.int64] | None
+    data: Data
+    lanes: Lanes
+    settings: Settings
+    scaling: Scaling
+
+    def shares(self, other: _Split) -> bool:
+        """Whether the lanes of two splits may be trained in one pass."""
+        return self.scaling.scale is None and self.settings == other.settings
+
+
+@dataclass(frozen=True)
+class _Models:
+    """What the lanes of all splits have learnt: s splits, C candidates, K outputs.
+
+    Attributes
+    ----------
+    coef, intercept : ndarray of shape (s, C, K, d) and (s, C, K)
+        In the space of X.
+    epochs : ndarray of shape (s, C, K), int64
+    failed : ndarray of shape (s, C), bool
+        Whether a lane diverged.
+    error : DivergenceError or None
+        The last of them.
+    """
+
+    coef: NDArray[np.floating]
+    intercept: NDArray[np.floating]
+    epochs: NDArray[np.int64]
+    failed: NDArray[np.bool_]
+    error: DivergenceError | None
+
+
+def _fields(lanes: Lanes, which: Any = slice(None)) -> dict[str, NDArray[Any]]:
+    """The fields of some lanes."""
+    return {name: getattr(lanes, name)[which] for name in (*LANE_NUMBERS, "target")}
+
+
+def _lanes_of(models: Sequence[BaseSGD], task: Task, data: Data, settings: Settings) -> Lanes:
+    """The lanes of all candidates; rates that are found from the data are found once an eta0."""
+    k, count = len(task.labels), len(models)
+    strengths = np.repeat([penalties(model) for model in models], k, axis=0)
+    lanes = Lanes(
+        count * k,
+        alpha=strengths[:, 0],
+        l1=strengths[:, 1],
+        eta0=1.0,
+        label=np.tile(task.labels, count),
+        target=np.tile(task.targets, count),
+        **{name: np.tile(np.broadcast_to(w, k), count) for name, w in task.class_weight.items()},
+    )
+    alike: dict[Any, list[int]] = {}
+    for i, model in enumerate(models):
+        alike.setdefault((model.eta0, model.learning_rate == "optimal" and i), []).append(i)
+    for same in alike.values():
+        which = (np.array(same)[:, None] * k + np.arange(k)).ravel()
+        some = Lanes(len(which), **_fields(lanes, which))
+        lanes.eta0[which], lanes.mu[which] = rates_of(models[same[0]], data, some, settings)
+    lanes.check()
+    return lanes
+
+
+def _split_of(
+    models: Sequence[BaseSGD], task: Task, train: NDArray[np.int64] | None, seed: int
+) -> _Split:
+    weight = task.weight
+    if train is not None:
+        weight = np.zeros(len(task.y), dtype=computed_in(task.X))
+        weight[train] = 1.0 if task.weight is None else task.weight[train]
+        if not weight.any():
+            raise ValueError("The sample weights of the training rows of a split are all zero.")
+    scaling = models[0]._scaling(task, weight, None)
+    data = Data(task.X, task.y, weight, scaling.offset, scaling.scale, checked=True)
+    settings = settings_of(models[0], task, data, None, seed)
+    return _Split(train, data, _lanes_of(models, task, data, settings), settings, scaling)
+
+
+def _passes(splits: Sequence[_Split]) -> Iterator[list[tuple[int, NDArray[np.int64]]]]:
+    """Lanes that are trained together: the number of a split, and which of its lanes, for each."""
+    first = splits[0]
+    vectors = first.settings.width + bool(first.lanes.l1.any())
+    most = STATE_BYTES // (first.data.d * first.data.dtype.itemsize * vectors)
+    most = max(LEAST_LANES, most // LEAST_LANES * LEAST_LANES)
+    k, start = first.lanes.k, 0
+    while start < len(splits):
+        stop = start + 1
+        while stop < min(len(splits), start + MOST_SPLITS) and splits[stop].shares(splits[start]):
+            stop += 1
+        lanes = np.arange((stop - start) * k)
+        for begin in range(0, len(lanes), most):
+            part = lanes[begin : begin + most]
+            numbers = np.unique(part // k)
+            yield [(start + int(f), part[part // k == f] - int(f) * k) for f in numbers]
+        start = stop
+
+
+def _pass_of(
+    splits: Sequence[_Split], members: list[tuple[int, NDArray[np.int64]]], weight: Any
+) -> tuple[Data, Lanes]:
+    """Data and lanes of a pass. Rows of one split alone are left out by their sample weights."""
+    parts = [_fields(splits[f].lanes, which) for f, which in members]
+    fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    data, k = splits[members[0][0]].data, len(fields["alpha"])
+    if len(members) == 1:
+        return data, Lanes(k, **fields)
+    held_out = np.zeros(data.n, dtype=np.uint64)
+    bits = np.uint64(1) << np.arange(len(members), dtype=np.uint64)
+    for (f, _), bit in zip(members, bits, strict=True):
+        out = np.ones(data.n, dtype=bool)
+        out[splits[f].train] = False
+        held_out[out] |= bit
+    of_lane = np.repeat(bits, [len(which) for _, which in members])
+    return replace(data, sample_weight=weight, held_out=held_out), Lanes(k, **fields, split=of_lane)
+
+
+def _train(
+    model: BaseSGD, data: Data, lanes: Lanes, settings: Settings
+) -> tuple[Fit, NDArray[np.bool_], DivergenceError | None]:
+    """One pass an epoch. Lanes that diverge are left out, and the others start again."""
+    settings = replace(settings, n_jobs=threads_of(model.n_jobs, data, model.batch_size, lanes.k))
+    stopping = Stopping(
+        max_epochs=model.max_iter,
+        tol=model.tol,
+        patience=model.n_iter_no_change,
+        adaptive=model.learning_rate == "adaptive",
+    )
+    failed, last = np.zeros(lanes.k, dtype=bool), None
+    while True:
+        state, seen = State(data, lanes, settings), Fit()
+        state.active[failed] = 0.0
+        try:
+            fit(data, lanes, settings, state, stopping, seen)
+            return seen, failed, last
+        except DivergenceError as error:
+            last = error
+            failed = failed | seen.at_fault
+            if failed.all():
+                return seen, failed, last
+
+
+def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> _Models:
+    """Train every candidate on the training rows of every split (None: on all rows)."""
+    splits = [_split_of(models, task, train, seed) for train in rows]
+    shape, d = (len(splits), len(models), len(task.labels)), task.X.shape[1]
+    k = len(models) * len(task.labels)
+    coef = np.empty((len(splits), k, d), dtype=splits[0].data.dtype)
+    intercept = np.empty((len(splits), k), dtype=coef.dtype)
+    epochs = np.zeros((len(splits), k), dtype=np.int64)
+    failed, error = np.zeros((len(splits), k), dtype=bool), None
+    for members in _passes(splits):
+        data, lanes = _pass_of(splits, members, task.weight)
+        first = splits[members[0][0]]
+        seen, wrong, diverged = _train(models[0], data, lanes, first.settings)
+        error = error if diverged is None else diverged
+        w, b = first.scaling.to_users(seen.coef, seen.intercept)
+        start = 0
+        for f, which in members:
+            here = slice(start, start + len(which))
+            coef[f, which], intercept[f, which] = w[here], b[here]
+            epochs[f, which], failed[f, which] = seen.epochs[here], wrong[here]
+            start += len(which)
+    return _Models(
+        coef.reshape(*shape, d),
+        intercept.reshape(shape),
+        epochs.reshape(shape),
+        failed.reshape(shape).any(axis=2),
+        error,
+    )
+
+
+# ------------------------------------------------------------------ candidates and splits
+
+
+def _numbers(name: str, value: Any) -> list[float]:
+    """The values of a parameter that are tried."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be a list of finite numbers, got {value!r}")
+    return array.tolist()
+
+
+def _grid(estimator: Any) -> list[dict[str, float]]:
+    """The candidates; alpha runs fastest."""
+    tried: dict[str, list[float]] = {}
+    if np.ndim(estimator.eta0):
+        tried["eta0"] = _numbers("eta0", estimator.eta0)
+    if np.ndim(estimator.l1_ratio):
+        if estimator.penalty != "elasticnet":
+            raise ValueError("several values of l1_ratio go with penalty='elasticnet'")
+        tried["l1_ratio"] = _numbers("l1_ratio", estimator.l1_ratio)
+    tried["alpha"] = _numbers("alphas", ALPHAS if estimator.alphas is None else estimator.alphas)
+    names = sorted(tried)
+    found = [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
+    return [{name: candidate[name] for name in names} for candidate in found]
+
+
+def _models_of(base: BaseSGD, candidates: Sequence[dict[str, float]]) -> list[BaseSGD]:
+    """A copy of the estimator for each candidate, checked."""
+    models = []
+    for candidate in candidates:
+        model = copy.copy(base)
+        vars(model).update(candidate)
+        model._validate_params()
+        check_parameters(model)
+        models.append(model)
+    return models
+
+
+def _splits(
+    cv: Any, task: Task, groups: Any, *, classifier: bool
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Training and test rows of every split."""
+    n, found = len(task.y), []
+    splitter = check_cv(cv, task.user_y, classifier=classifier)
+    for train, test in splitter.split(task.X, task.user_y, groups):
+        train, test = np.arange(n)[train], np.arange(n)[test]
+        if len(train) == 0 or len(test) == 0:
+            raise ValueError(f"cv made a split of {len(train)} training and {len(test)} test rows")
+        if np.count_nonzero(np.bincount(train, minlength=n)) != len(train):
+            raise ValueError("cv made a split that trains on a row twice: use sample_weight")
+        found.append((train, test))
+    if not found:
+        raise ValueError("cv made no splits")
+    return found
+
+
+# ------------------------------------------------------------------ scores
+
+
+def _default_scores(
+    model: BaseSGD, task: Task, test: NDArray[np.int64], coef: Any, intercept: Any
+) -> NDArray[np.float64]:
+    """Accuracy, or R^2, of each candidate on test rows: coef (C, K, d), intercept (C, K)."""
+    count, k, d = coef.shape
+    w, b = coef.reshape(-1, d), intercept.ravel()
+    weight = np.ones(len(test)) if task.weight is None else task.weight[test].astype(np.float64)
+    total = np.zeros(count)
+    size = max(1, BLOCK // max(d, len(w)))
+    for start in range(0, len(test), size):
+        rows = test[start : start + size]
+        scores, y = products(task.X[rows], w) + b, task.y[rows][:, None]
+        if not task.sign_targets:
+            values = (y - model._means(scores).astype(np.float64)) ** 2
+        elif k == 1:
+            values = (scores > 0) == (y > 0)
+        else:
+            values = scores.reshape(len(rows), count, k).argmax(axis=2) == y
+        total += weight[start : start + size] @ values
+    if task.sign_targets:
+        return total / weight.sum()
+    y = task.y[test].astype(np.float64)
+    spread = weight @ (y - np.average(y, weights=weight)) ** 2
+    return 1.0 - total / spread if spread > 0.0 else np.where(total == 0.0, 1.0, 0.0)
+
+
+def _scores(
+    base: BaseSGD, task: Task, tests: Sequence[NDArray[np.int64]], models: _Models
+) -> NDArray[np.float64]:
+    """Scores of the candidates on each split's test rows, (C, s); NaN where one diverged."""
+    default = base.scoring in (None, "accuracy" if task.sign_targets else "r2")
+    scores = np.full(models.failed.T.shape, np.nan)
+    for f, test in enumerate(tests):
+        weight = None if task.weight is None else task.weight[test]
+        if weight is not None and not weight.any():
+            raise ValueError(f"The sample weights of the test rows of split {f} are all zero.")
+        good = ~models.failed[f]
+        coef, intercept = models.coef[f, good], models.intercept[f, good]
+        if default and task.y.ndim == 1:
+            scores[good, f] = _default_scores(base, task, test, coef, intercept)
+        else:
+            score = ModelScore(base, task.X[test], task.user_y[test], weight, Scaling())
+            scores[good, f] = [score(*model) for model in zip(coef, intercept, strict=True)]
+    return scores
+
+
+def _results(candidates: Sequence[dict[str, float]], scores: NDArray[np.float64]) -> dict[str, Any]:
+    """``cv_results_`` as GridSearchCV has it, of scores (C, s)."""
+    results: dict[str, Any] = {
+        f"param_{name}": np.array([candidate[name] for candidate in candidates])
+        for name in candidates[0]
+    }
+    results["params"] = list(candidates)
+    results.update((f"split{f}_test_score", column) for f, column in enumerate(scores.T))
+    mean = scores.mean(axis=1)
+    results["mean_test_score"], results["std_test_score"] = mean, scores.std(axis=1)
+    lowest = np.nanmin(mean) - 1.0 if np.isfinite(mean).any() else 0.0
+    ranks = rankdata(-np.where(np.isnan(mean), lowest, mean), method="min")
+    results["rank_test_score"] = ranks.astype(np.int32)
+    return results
+
+
+# ------------------------------------------------------------------ estimators
+
+
+class _SearchCV(BaseEstimator):
+    """What the two searches share."""
+
+    _plain: type[BaseSGD]
+
+    loss: Any
+    alphas: Any
+    l1_ratio: Any
+    eta0: Any
+    penalty: str | None
+    scoring: Any
+    cv: Any
+    random_state: Any
+    standardize: bool
+    best_estimator_: Any
+
+    def _base(self) -> BaseSGD:
+        """The estimator of one model, with the first candidate's parameters."""
+        names = self._plain._get_param_names()
+        given = {
+            name: value for name, value in self.get_params(deep=False).items() if name in names
+        }
+        base = self._plain(**given)
+        vars(base).update(_grid(self)[0])
+        return base
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Any:
+        """Train every candidate on every split, and the best candidate on all rows.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Read in place where :meth:`SGDClassifier.fit` does.
+        y : array-like of shape (n_samples,), or of shape (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+            Of training, and of scorers that take weights.
+        groups : array-like of shape (n_samples,), optional
+            For ``cv``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Bad input; the message names the argument.
+        DivergenceError
+            Every candidate diverged in some split, or the best one on all rows.
+        """
+        base, candidates = self._base(), _grid(self)
+        base.random_state = seed_of(self.random_state)
+        task = base._begin(X, y, sample_weight)
+        models = _models_of(base, candidates)
+        splits = _splits(self.cv, task, groups, classifier=is_classifier(self))
+        with blame_input(base, task.X):
+            trained = _fit_lanes(models, task, [train for train, _ in splits], base.random_state)
+            if trained.failed.any(axis=0).all():
+                assert trained.error is not None
+                raise trained.error
+        scores = _scores(base, task, [test for _, test in splits], trained)
+        self.cv_results_ = _results(candidates, scores)
+        if trained.failed.any():
+            warnings.warn(
+                f"{np.count_nonzero(trained.failed)} of {trained.failed.size} fits diverged: their "
+                "scores are NaN.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        self.n_splits_ = len(splits)
+        self.best_index_ = int(self.cv_results_["rank_test_score"].argmin())
+        self.best_params_ = candidates[self.best_index_]
+        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
+        self.alphas_ = np.unique(self.cv_results_["param_alpha"])
+        vars(base).update(self.best_params_)
+        base._solve(task)
+        self.best_estimator_ = base
+        self._publish(base)
+        return self
+
+    def _publish(self, base: BaseSGD) -> None:
+        """Make the attributes of the model of all rows this estimator's."""
+        vars(self).pop("feature_names_in_", None)
+        self.alpha_, self.l1_ratio_, self.eta0_ = base.alpha, base.l1_ratio, base.eta0
+        names = "classes_", "coef_", "intercept_", "n_iter_", "loss_curve_", "n_features_in_"
+        for name in (*names, "feature_names_in_"):
+            if name in vars(base):
+                setattr(self, name, getattr(base, name))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predictions of the model of all rows, as those of ``best_estimator_``."""
+        check_is_fitted(self)
+        return self.best_estimator_.predict(X)
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """The score of the model of all rows, by ``scoring``."""
+        if self.scoring is None:
+            return super().score(X, y, sample_weight)  # type: ignore[misc]
+        check_is_fitted(self)
+        scorer = check_scoring(self.best_estimator_, scoring=self.scoring)
+        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return scorer(self.best_estimator_, X, y, **options)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        plain = self._plain(self.loss, standardize=self.standardize).__sklearn_tags__()
+        tags.input_tags, tags.target_tags = plain.input_tags, plain.target_tags
+        tags.classifier_tags = plain.classifier_tags
+        return tags
+
+
+def _constraints(plain: type[BaseSGD], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Constraints of a search's parameters."""
+    several = {
+        name: [*{**CONSTRAINTS, **PENALTY_CONSTRAINTS}[name], "array-like"]
+        for name in ("l1_ratio", "eta0")
+    }
+    return {
+        **{name: plain._parameter_constraints[name] for name in names},
+        **several,
+        "alphas": ["array-like", None],
+        "cv": ["cv_object"],
+    }
+
+
+_SHARED = (
+    *("loss", "penalty", "fit_intercept", "max_iter", "tol", "shuffle", "epsilon", "n_jobs"),
+    *("random_state", "learning_rate", "power_t", "n_iter_no_change", "average", "batch_size"),
+    *("momentum", "nesterov", "sampling", "decay", "step_epochs", "total_epochs", "warmup_steps"),
+    *("clip_norm", "linear_scaling", "scoring", "standardize"),
+)
+
+
+class SGDClassifierCV(ClassifierMixin, _SearchCV):
+    """Linear classifiers whose penalty and rate are found by cross-validation.
+
+    All candidates, splits and classes are trained in shared passes over X, of which nothing is
+    copied: a row that a split holds out is of weight zero in its lanes. The model of a candidate
+    on a split is what :class:`SGDClassifier` learns with ``sample_weight`` 0 outside the split's
+    training rows. The best candidate is then trained on all rows.
+
+    Parameters
+    ----------
+    loss, penalty, fit_intercept, max_iter, tol, shuffle, epsilon, n_jobs, random_state, \
+learning_rate, power_t, n_iter_no_change, class_weight, average, batch_size, momentum, nesterov, \
+sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, standardize
+        As in :class:`SGDClassifier`. More than two classes are each against the rest: a joint
+        softmax is one model of several lanes, of which no two share a pass. With ``standardize``,
+        or where the start of averages depends on the number of rows, splits do not share passes.
+    alphas : array-like of shape (n_alphas,), default=None
+        Strengths of the penalty. None: 16 from 1e-7 to 1, evenly spaced in their logarithm.
+    l1_ratio : float, None or array-like, default=0.15
+        One value or several, with "elasticnet".
+    eta0 : float, None or array-like, default=None
+        One value or several. None: found from the training rows of each split.
+    cv : int, splitter, iterable or None, default=None
+        Splits as scikit-learn's ``check_cv`` takes them: an int or None, 5, is of stratified folds.
+        A split must not train on a row twice.
+    scoring : str, callable or None, default=None
+        Scorer of the test rows, of which the largest mean is best. None: accuracy. Test rows have
+        their sample weights where a scorer takes them.
+
+    Attributes
+    ----------
+    alpha_, l1_ratio_, eta0_ : float
+        The best candidate's; ``eta0_`` is None if it is found from the data.
+    alphas_ : ndarray of shape (n_alphas,)
+        Those that were tried.
+    best_params_ : dict
+        What was tried of "alpha", "l1_ratio" and "eta0".
+    best_score_ : float
+        Its mean score.
+    best_index_ : int
+        Its place in ``cv_results_``; of equal candidates, the first.
+    best_estimator_ : SGDClassifier
+        The model of all rows.
+    cv_results_ : dict of str to ndarray
+        As of scikit-learn's ``GridSearchCV``: "params", "param_alpha", "split0_test_score", ...,
+        "mean_test_score", "std_test_score", "rank_test_score". The scores of a candidate that
+        diverged are NaN.
+    n_splits_ : int
+    classes_, coef_, intercept_, n_iter_, loss_curve_, n_features_in_, feature_names_in_
+        Of the model of all rows, as in :class:`SGDClassifier`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.preprocessing import scale
+    >>> from fastsgd import SGDClassifierCV
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> search = SGDClassifierCV("log_loss", max_iter=20, tol=None, random_state=0)
+    >>> search.fit(scale(X), y).best_score_ > 0.97
+    True
+    """
+
+    _plain = SGDClassifier
+    _parameter_constraints = _constraints(SGDClassifier, (*_SHARED, "class_weight"))
+
+    def __init__(
+        self,
+        loss: Any = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alphas: ArrayLike | None = None,
+        l1_ratio: Any = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: Any = "auto",
+        eta0: Any = None,
+        power_t: float = 0.5,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        average: bool | int | float = False,
+        batch_size: int = 1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        sampling: str = "reshuffle",
+        decay: float = 0.1,
+        step_epochs: float = 10.0,
+        total_epochs: float | None = None,
+        warmup_steps: int = 0,
+        clip_norm: float | None = None,
+        linear_scaling: bool = False,
+        standardize: bool = False,
+        cv: Any = None,
+        scoring: Any = None,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Scores of the model of all rows: see :meth:`SGDClassifier.decision_function`."""
+        check_is_fitted(self)
+        return self.best_estimator_.decision_function(X)
+
+    @available_if(_may_predict_proba)
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Probabilities of the classes: see :meth:`SGDClassifier.predict_proba`."""
+        check_is_fitted(self)
+        return self.best_estimator_.predict_proba(X)
+
+    @available_if(_may_predict_proba)
+    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
+        """Logarithms of ``predict_proba``, shape (n, n_classes)."""
+        check_is_fitted(self)
+        return self.best_estimator_.predict_log_proba(X)
+
+
+class SGDRegressorCV(RegressorMixin, _SearchCV):
+    """Linear regression whose penalty and rate are found by cross-validation.
+
+    See :class:`SGDClassifierCV`.
+
+    Parameters
+    ----------
+    loss, penalty, fit_intercept, max_iter, tol, shuffle, epsilon, n_jobs, random_state, \
+learning_rate, power_t, n_iter_no_change, average, quantile, batch_size, momentum, nesterov, \
+sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, standardize
+        As in :class:`SGDRegressor`.
+    alphas, l1_ratio, eta0
+        As in :class:`SGDClassifierCV`.
+    cv : int, splitter, iterable or None, default=None
+        Splits as scikit-learn's ``check_cv`` takes them: an int or None, 5, is of folds in order.
+    scoring : str, callable or None, default=None
+        Scorer of the test rows, of which the largest mean is best. None: R^2.
+
+    Attributes
+    ----------
+    alpha_, l1_ratio_, eta0_, alphas_, best_params_, best_score_, best_index_, best_estimator_, \
+cv_results_, n_splits_
+        As in :class:`SGDClassifierCV`.
+    coef_, intercept_, n_iter_, loss_curve_, n_features_in_, feature_names_in_
+        Of the model of all rows, as in :class:`SGDRegressor`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from fastsgd import SGDRegressorCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> search = SGDRegressorCV(max_iter=20, tol=None, random_state=0).fit(scale(X), y)
+    >>> search.best_score_ > 0.4
+    True
+    """
+
+    _plain = SGDRegressor
+    _parameter_constraints = _constraints(SGDRegressor, (*_SHARED, "quantile"))
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        *,
+        penalty: str | None = "l2",
+        alphas: ArrayLike | None = None,
+        l1_ratio: Any = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: Any = "auto",
+        eta0: Any = None,
+        power_t: float = 0.25,
+        n_iter_no_change: int = 5,
+        average: bool | int | float = False,
+        quantile: float = 0.5,
+        batch_size: int = 1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        sampling: str = "reshuffle",
+        decay: float = 0.1,
+        step_epochs: float = 10.0,
+        total_epochs: float | None = None,
+        warmup_steps: int = 0,
+        clip_norm: float | None = None,
+        linear_scaling: bool = False,
+        standardize: bool = False,
+        cv: Any = None,
+        scoring: Any = None,
+    ) -> None:
+        keep_parameters(self, locals())
+
+
+# ------------------------------------------------------------------ paths
+
+
+class Path(NamedTuple):
+    """Models along a path of penalties.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+    coef : ndarray of shape (n_alphas, *) with the shape of the estimator's ``coef_``
+    intercept : ndarray of shape (n_alphas, *) with the shape of its ``intercept_``
+    n_iter : ndarray of shape (n_alphas,), int64
+        Epochs of each.
+    """
+
+    alphas: NDArray[np.float64]
+    coef: NDArray[np.floating]
+    intercept: NDArray[np.floating]
+    n_iter: NDArray[np.int64]
+
+
+def path(
+    X: Any,
+    y: ArrayLike,
+    *,
+    alphas: ArrayLike | None = None,
+    estimator: BaseSGD | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Path:
+    """Models of many penalties, trained in shared passes over X.
+
+    Each is what a fit of the estimator with that alpha learns.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,), or of shape (n_samples, n_outputs)
+    alphas : array-like of shape (n_alphas,), optional
+        Strengths of the penalty; 16 from 1e-7 to 1 if not given.
+    estimator : SGDClassifier or SGDRegressor, optional
+        Has all other parameters, and is left as it is; ``SGDRegressor()`` if not given. Without
+        ``early_stopping``, and not of a joint softmax.
+    sample_weight : array-like of shape (n_samples,), optional
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        Bad input; the message names the argument.
+    DivergenceError
+        A run overflowed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from fastsgd import SGDRegressor, path
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> lasso = SGDRegressor(penalty="l1", max_iter=100, tol=None, random_state=0)
+    >>> found = path(scale(X), y, alphas=[0.1, 1.0, 10.0], estimator=lasso)
+    >>> found.coef.shape
+    (3, 10)
+    """
+    if estimator is not None and not isinstance(estimator, (SGDClassifier, SGDRegressor)):
+        raise ValueError(f"estimator must be an SGDClassifier or SGDRegressor, got {estimator!r}")
+    base = clone(SGDRegressor() if estimator is None else estimator)
+    if base.early_stopping:
+        raise ValueError("early_stopping should be False in a path")
+    values = _numbers("alphas", ALPHAS if alphas is None else alphas)
+    base.random_state = seed_of(base.random_state)
+    models = _models_of(base, [{"alpha": value} for value in values])
+    task = base._begin(X, y, sample_weight)
+    if task.loss == "softmax":
+        raise ValueError("multi_class='multinomial' has no path in one pass: use multi_class='ovr'")
+    with blame_input(base, task.X):
+        trained = _fit_lanes(models, task, [None], base.random_state)
+        if trained.error is not None:
+            raise trained.error
+    models_found = zip(trained.coef[0], trained.intercept[0], strict=True)
+    published = [base._attributes(*model) for model in models_found]
+    return Path(
+        np.array(values),
+        np.stack([attributes["coef_"] for attributes in published]),
+        np.stack([attributes["intercept_"] for attributes in published]),
+        trained.epochs[0].max(axis=1),
+    )
