@@ -377,8 +377,8 @@ def _results(candidates: Sequence[dict[str, float]], scores: NDArray[np.float64]
 # ------------------------------------------------------------------ estimators
 
 
-class _SearchCV(BaseEstimator):
-    """What the two searches share."""
+class _SearchCV:
+    """What the two searches share; before scikit-learn's classes among the bases."""
 
     _plain: type[BaseSGD]
 
@@ -396,9 +396,8 @@ class _SearchCV(BaseEstimator):
     def _base(self) -> BaseSGD:
         """The estimator of one model, with the first candidate's parameters."""
         names = self._plain._get_param_names()
-        given = {
-            name: value for name, value in self.get_params(deep=False).items() if name in names
-        }
+        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+        given = {name: value for name, value in parameters.items() if name in names}
         base = self._plain(**given)
         vars(base).update(_grid(self)[0])
         return base
@@ -489,7 +488,7 @@ class _SearchCV(BaseEstimator):
         return scorer(self.best_estimator_, X, y, **options)
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
         plain = self._plain(self.loss, standardize=self.standardize).__sklearn_tags__()
         tags.input_tags, tags.target_tags = plain.input_tags, plain.target_tags
         tags.classifier_tags = plain.classifier_tags
@@ -518,7 +517,7 @@ _SHARED = (
 )
 
 
-class SGDClassifierCV(ClassifierMixin, _SearchCV):
+class SGDClassifierCV(_SearchCV, ClassifierMixin, BaseEstimator):
     """Linear classifiers whose penalty and rate are found by cross-validation.
 
     All candidates, splits and classes are trained in shared passes over X, of which nothing is
@@ -637,7 +636,7 @@ sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scal
         return self.best_estimator_.predict_log_proba(X)
 
 
-class SGDRegressorCV(RegressorMixin, _SearchCV):
+class SGDRegressorCV(_SearchCV, RegressorMixin, BaseEstimator):
     """Linear regression whose penalty and rate are found by cross-validation.
 
     See :class:`SGDClassifierCV`.
