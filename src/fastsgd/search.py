@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from scipy.stats import rankdata
 from sklearn.base import (
     BaseEstimator,
@@ -28,6 +29,7 @@ from sklearn.base import (
 )
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -45,7 +47,7 @@ from .parameters import (
     settings_of,
     threads_of,
 )
-from .problem import BLOCK, LANE_NUMBERS, Data, Lanes, Settings, computed_in
+from .problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
 from .regressor import SGDRegressor
 from .solver import Fit, State, Stopping, fit
 from .standardise import Scaling
@@ -64,6 +66,9 @@ LEAST_LANES = 16
 
 MOST_SPLITS = 64
 """Splits of a pass: the bits of ``Data.held_out``."""
+
+SCORE_VALUES = 1 << 22
+"""Values of test rows, or their scores, that are in memory at a time."""
 
 
 # ------------------------------------------------------------------ lanes
@@ -283,9 +288,11 @@ def _models_of(base: BaseSGD, candidates: Sequence[dict[str, float]]) -> list[Ba
     """A copy of the estimator for each candidate, checked."""
     models = []
     for candidate in candidates:
+        validate_parameter_constraints(
+            base._parameter_constraints, candidate, caller_name=type(base).__name__
+        )
         model = copy.copy(base)
         vars(model).update(candidate)
-        model._validate_params()
         check_parameters(model)
         models.append(model)
     return models
@@ -320,7 +327,8 @@ def _default_scores(
     w, b = coef.reshape(-1, d), intercept.ravel()
     weight = np.ones(len(test)) if task.weight is None else task.weight[test].astype(np.float64)
     total = np.zeros(count)
-    size = max(1, BLOCK // max(d, len(w)))
+    values = task.X.nnz // task.X.shape[0] if issparse(task.X) else d
+    size = max(1, SCORE_VALUES // max(values, len(w)))
     for start in range(0, len(test), size):
         rows = test[start : start + size]
         scores, y = products(task.X[rows], w) + b, task.y[rows][:, None]
@@ -785,6 +793,7 @@ def path(
     if base.early_stopping:
         raise ValueError("early_stopping should be False in a path")
     values = _numbers("alphas", ALPHAS if alphas is None else alphas)
+    base._validate_params()
     base.random_state = seed_of(base.random_state)
     models = _models_of(base, [{"alpha": value} for value in values])
     task = base._begin(X, y, sample_weight)
