@@ -194,19 +194,24 @@ CLASSIFIERS = (
     {"loss": "log_loss", "penalty": "l1", "batch_size": 8, "momentum": 0.5},
     {"loss": "squared_hinge", "class_weight": "balanced", "average": 0.5},
     {"loss": "log_loss", "standardize": True},
+    {"loss": "log_loss", "multi_class": "multinomial", "class_weight": "balanced"},
+    {"loss": "log_loss", "class_weight": {1: 0.01}, "max_iter": 40, "tol": 1e-2},
     {"loss": "log_loss", "learning_rate": "invscaling", "eta0": 0.01, "sampling": "block"},
 )
 
 
 @pytest.mark.filterwarnings("ignore:eta . alpha reached 1:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("options", CLASSIFIERS)
 @pytest.mark.parametrize("classes", (2, 10))
 def test_a_classifiers_scores_are_those_of_separate_fits(classes, options, digits, binary):
     X, y = binary if classes == 2 else digits
-    found = SGDClassifierCV(**FEW, **options, alphas=ALPHAS, cv=3).fit(X, y)
+    y = (y == "low").astype(int) if "class_weight" in options and classes == 2 else y
+    options = {**FEW, **options}
+    found = SGDClassifierCV(**options, alphas=ALPHAS, cv=3).fit(X, y)
     splits = list(StratifiedKFold(3).split(X, y))
     candidates = [{"alpha": alpha} for alpha in ALPHAS]
-    expected = separately(SGDClassifier(**FEW, **options), X, y, splits, candidates)
+    expected = separately(SGDClassifier(**options), X, y, splits, candidates)
     np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
     assert found.cv_results_["params"] == candidates
     assert len(np.unique(expected)) > 3
@@ -494,6 +499,7 @@ def test_bad_numbers(diabetes, binary):
         SGDRegressor(**FEW),
         SGDRegressor(penalty="l1", tol=1e-3, max_iter=50, random_state=0),
         SGDClassifier("log_loss", **FEW),
+        SGDClassifier("log_loss", multi_class="multinomial", class_weight="balanced", **FEW),
         SGDClassifier("hinge", eta0=0.01, standardize=True, **FEW),
     ),
     ids=str,
@@ -530,8 +536,8 @@ def test_a_path_refuses(diabetes, digits):
         path(X, y, estimator=SGDRegressor(early_stopping=True))
     with pytest.raises(ValueError, match="alphas must be a list of finite numbers"):
         path(X, y, alphas=0.1)
-    softmax = SGDClassifier("log_loss", multi_class="multinomial")
-    with pytest.raises(ValueError, match="has no path in one pass"):
+    softmax = SGDClassifier("hinge", multi_class="multinomial")
+    with pytest.raises(ValueError, match="multi_class='multinomial' is the softmax"):
         path(*digits, estimator=softmax)
     with pytest.raises(DivergenceError):
         path(X, y, estimator=SGDRegressor(learning_rate="constant", eta0=10.0))

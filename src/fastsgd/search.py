@@ -48,9 +48,11 @@ from .parameters import (
     threads_of,
 )
 from .problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
+from .rates import mean_weight
 from .regressor import SGDRegressor
 from .solver import Fit, State, Stopping, fit
 from .standardise import Scaling
+from .stopping import EASING
 from .validation import ModelScore, products
 
 __all__ = ["Path", "SGDClassifierCV", "SGDRegressorCV", "path"]
@@ -165,9 +167,15 @@ def _split_of(
     return _Split(train, data, _lanes_of(models, task, data, settings), settings, scaling)
 
 
-def _passes(splits: Sequence[_Split]) -> Iterator[list[tuple[int, NDArray[np.int64]]]]:
+def _passes(
+    splits: Sequence[_Split], outputs: int
+) -> Iterator[list[tuple[int, NDArray[np.int64]]]]:
     """Lanes that are trained together: the number of a split, and which of its lanes, for each."""
     first = splits[0]
+    if first.settings.terms.coupled:  # the lanes of a softmax are one model, which has its own pass
+        for f, begin in product(range(len(splits)), range(0, first.lanes.k, outputs)):
+            yield [(f, np.arange(begin, begin + outputs))]
+        return
     vectors = first.settings.width + bool(first.lanes.l1.any())
     most = STATE_BYTES // (first.data.d * first.data.dtype.itemsize * vectors)
     most = max(LEAST_LANES, most // LEAST_LANES * LEAST_LANES)
@@ -200,11 +208,27 @@ def _pass_of(
         out[splits[f].train] = False
         held_out[out] |= bit
     of_lane = np.repeat(bits, [len(which) for _, which in members])
-    return replace(data, sample_weight=weight, held_out=held_out), Lanes(k, **fields, split=of_lane)
+    data = replace(data, sample_weight=weight, held_out=held_out)
+    return data, Lanes(k, **fields, split=of_lane)
+
+
+def _mean_weights(
+    splits: Sequence[_Split], members: list[tuple[int, NDArray[np.int64]]]
+) -> NDArray[np.float64]:
+    """Mean weight of the rows that a lane trains on, by which its tolerance is measured."""
+    means = []
+    for f, which in members:
+        lanes = Lanes(len(which), **_fields(splits[f].lanes, which))
+        means.append(mean_weight(splits[f].data, lanes, splits[f].settings))
+    return np.concatenate(means)
 
 
 def _train(
-    model: BaseSGD, data: Data, lanes: Lanes, settings: Settings
+    model: BaseSGD,
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    unit: NDArray[np.float64],
 ) -> tuple[Fit, NDArray[np.bool_], DivergenceError | None]:
     """One pass an epoch. Lanes that diverge are left out, and the others start again."""
     settings = replace(settings, n_jobs=threads_of(model.n_jobs, data, model.batch_size, lanes.k))
@@ -213,6 +237,8 @@ def _train(
         tol=model.tol,
         patience=model.n_iter_no_change,
         adaptive=model.learning_rate == "adaptive",
+        easing=EASING if model.learning_rate == "auto" else 1.0,
+        unit=unit,
     )
     failed, last = np.zeros(lanes.k, dtype=bool), None
     while True:
@@ -223,6 +249,7 @@ def _train(
             return seen, failed, last
         except DivergenceError as error:
             last = error
+            last.coef_ = last.intercept_ = None  # of many models
             failed = failed | seen.at_fault
             if failed.all():
                 return seen, failed, last
@@ -237,10 +264,12 @@ def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed:
     intercept = np.empty((len(splits), k), dtype=coef.dtype)
     epochs = np.zeros((len(splits), k), dtype=np.int64)
     failed, error = np.zeros((len(splits), k), dtype=bool), None
-    for members in _passes(splits):
+    weighed = models[0].tol is not None and (task.weight is not None or bool(task.class_weight))
+    for members in _passes(splits, len(task.labels)):
         data, lanes = _pass_of(splits, members, task.weight)
+        unit = _mean_weights(splits, members) if weighed else np.ones(lanes.k)
         first = splits[members[0][0]]
-        seen, wrong, diverged = _train(models[0], data, lanes, first.settings)
+        seen, wrong, diverged = _train(models[0], data, lanes, first.settings, unit)
         error = error if diverged is None else diverged
         w, b = first.scaling.to_users(seen.coef, seen.intercept)
         start = 0
@@ -293,7 +322,10 @@ def _models_of(base: BaseSGD, candidates: Sequence[dict[str, float]]) -> list[Ba
         )
         model = copy.copy(base)
         vars(model).update(candidate)
-        check_parameters(model)
+        if isinstance(model, SGDClassifier):
+            model._check_multinomial()
+        else:
+            check_parameters(model)
         models.append(model)
     return models
 
@@ -537,10 +569,11 @@ class SGDClassifierCV(_SearchCV, ClassifierMixin, BaseEstimator):
     ----------
     loss, penalty, fit_intercept, max_iter, tol, shuffle, epsilon, n_jobs, random_state, \
 learning_rate, power_t, n_iter_no_change, class_weight, average, batch_size, momentum, nesterov, \
-sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, standardize
-        As in :class:`SGDClassifier`. More than two classes are each against the rest: a joint
-        softmax is one model of several lanes, of which no two share a pass. With ``standardize``,
-        or where the start of averages depends on the number of rows, splits do not share passes.
+sampling, decay, step_epochs, total_epochs, warmup_steps, multi_class, clip_norm, linear_scaling, \
+standardize
+        As in :class:`SGDClassifier`. With ``standardize``, or where the start of averages depends
+        on the number of rows, splits do not share passes; of "multinomial" models, whose classes
+        are not independent of each other, no two do.
     alphas : array-like of shape (n_alphas,), default=None
         Strengths of the penalty. None: 16 from 1e-7 to 1, evenly spaced in their logarithm.
     l1_ratio : float, None or array-like, default=0.15
@@ -588,7 +621,7 @@ sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scal
     """
 
     _plain = SGDClassifier
-    _parameter_constraints = _constraints(SGDClassifier, (*_SHARED, "class_weight"))
+    _parameter_constraints = _constraints(SGDClassifier, (*_SHARED, "class_weight", "multi_class"))
 
     def __init__(
         self,
@@ -618,6 +651,7 @@ sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scal
         step_epochs: float = 10.0,
         total_epochs: float | None = None,
         warmup_steps: int = 0,
+        multi_class: str = "ovr",
         clip_norm: float | None = None,
         linear_scaling: bool = False,
         standardize: bool = False,
@@ -762,7 +796,7 @@ def path(
         Strengths of the penalty; 16 from 1e-7 to 1 if not given.
     estimator : SGDClassifier or SGDRegressor, optional
         Has all other parameters, and is left as it is; ``SGDRegressor()`` if not given. Without
-        ``early_stopping``, and not of a joint softmax.
+        ``early_stopping``. "multinomial" models have a pass each.
     sample_weight : array-like of shape (n_samples,), optional
 
     Returns
@@ -797,8 +831,6 @@ def path(
     base.random_state = seed_of(base.random_state)
     models = _models_of(base, [{"alpha": value} for value in values])
     task = base._begin(X, y, sample_weight)
-    if task.loss == "softmax":
-        raise ValueError("multi_class='multinomial' has no path in one pass: use multi_class='ovr'")
     with blame_input(base, task.X):
         trained = _fit_lanes(models, task, [None], base.random_state)
         if trained.error is not None:

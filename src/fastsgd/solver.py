@@ -202,7 +202,8 @@ class _Training:
         self._bind(state)
         seen.coef, seen.intercept = state.weights(self.settings)
         self.good = state.copy() if stopping.backoff else None
-        self.watch = Watch(k, stopping, mean_weight(*problem))
+        unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
+        self.watch = Watch(k, stopping, unit)
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
         self.first_loss: NDArray[np.float64] | None = None

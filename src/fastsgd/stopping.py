@@ -51,6 +51,8 @@ class Stopping:
         Divide a lane's rate by this after an epoch that did not improve its best value by more than
         ``tol``, ``EASINGS`` times before patience has run out; 1 for never. Of a training loss
         only. What a call eased is as it was when the call ends.
+    unit : ndarray of shape (K,) or None
+        What a unit of loss weighs in a lane; None: the mean of its rows' weights.
     backoff : bool
         After a divergence go back to the last epoch's end and halve the rate of the lanes at fault.
     """
@@ -62,6 +64,7 @@ class Stopping:
     adaptive: bool = False
     easing: float = 1.0
     backoff: bool = False
+    unit: Array | None = None
 
 
 class Watch:
