@@ -617,10 +617,9 @@ static fsgd_status LNAME(steps)(NAME(context) *ctx, int64_t count, REAL *x, cons
 }
 
 /* Which lanes tick at row j of a block: count (padded). Whether any does. */
-static ALWAYS_INLINE int LNAME(ticks_at)(const NAME(context) *ctx, int64_t j,
-                                         const int64_t padded) {
+static ALWAYS_INLINE int LNAME(ticks_at)(const NAME(context) *ctx, int64_t j, const int64_t padded,
+                                         double *restrict count) {
     const REAL *restrict s = ctx->s + j * padded;
-    double *restrict count = ctx->count;
     int any = 0;
     _Pragma("omp simd reduction(| : any)") for (int64_t k = 0; k < padded; ++k) {
         count[k] = s[k] > 0 ? 1.0 : 0.0;
@@ -641,7 +640,7 @@ static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t pad
     double *restrict done = least + padded;
     const REAL *restrict s = ctx->s;
     const REAL b_moves = ctx->settings->fit_intercept ? 1 : 0;
-    int64_t one, now;
+    int64_t one = 0, now = 0;
     int differ = 0, low = 0, all = 1;
     for (int64_t j = 0; j < STEPS; ++j)
         NAME(load_targets)(ctx, NAME(row_at)(ctx, state->row + j), padded, ctx->y + j * padded,
@@ -655,7 +654,7 @@ static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t pad
     const int together = !differ && NAME(tick_together)(ctx, padded, count, &one, &now);
     if (!together) {
         if (!NAME(tick_apart)(ctx)) return 0;
-        for (int64_t j = 0; j < STEPS; ++j) all &= LNAME(ticks_at)(ctx, j, padded);
+        for (int64_t j = 0; j < STEPS; ++j) all &= LNAME(ticks_at)(ctx, j, padded, count);
         if (!all) return 0;
         for (int64_t k = 0; k < padded; ++k) done[k] = (double)state->t[k];
         for (one = 0; !(count[one] > 0);) ++one;
@@ -664,7 +663,7 @@ static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t pad
         REAL *restrict now_scale = ctx->scale + j * padded, *restrict p = ctx->p + j * padded;
         REAL *restrict p0 = ctx->p0 + j * padded;
         const double e = NAME(epochs_at)(ctx, state->row + j);
-        if (!together) LNAME(ticks_at)(ctx, j, padded);
+        if (!together) LNAME(ticks_at)(ctx, j, padded, count);
         if (together)
             NAME(common_rates)(ctx, padded, count, now + j, e);
         else
@@ -682,7 +681,7 @@ static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t pad
         low |= !(least[k] > 1e-4) | (scale[k] < 1e-9);
     if (low) memcpy(scale, was, (size_t)padded * sizeof(double));
     ctx->report->eta = eta[one];
-    if (!together) LNAME(ticks_at)(ctx, 0, padded);
+    if (!together) LNAME(ticks_at)(ctx, 0, padded, count);
     return !low;
 }
 
