@@ -691,7 +691,6 @@ static ALWAYS_INLINE int LNAME(quick_steps)(NAME(context) *ctx, const REAL *G,
                                             const int64_t padded) {
     fsgd_state *state = ctx->state;
     const fsgd_loss_spec *loss = &ctx->settings->loss;
-    const REAL e = (REAL)loss->parameter;
     const size_t bytes = (size_t)padded * sizeof(REAL);
     REAL *restrict z = ctx->z, *restrict c = ctx->c, *restrict b = ctx->v,
                    *restrict a = ctx->flight;
@@ -701,29 +700,21 @@ static ALWAYS_INLINE int LNAME(quick_steps)(NAME(context) *ctx, const REAL *G,
     if (!LNAME(plan_block)(ctx, padded)) return 0;
     memcpy(z, a + STEPS * padded, STEPS * bytes); /* u, until a row's turn comes */
     memcpy(b, state->intercept, bytes);
-#define TAKE(SLOPE)                                                                                \
-    for (int64_t j = 0; j < STEPS; ++j) {                                                          \
-        const int64_t first = j * padded;                                                          \
-        _Pragma("omp simd") for (int64_t k = first; k < first + padded; ++k) {                     \
-            const REAL score = scale[k] * z[k] + b[k - first];                                     \
-            const REAL f = SLOPE(score, y[k], e), slope = s[k] > 0 ? s[k] * f : 0;                 \
-            const REAL more = s[k] > 0 ? (REAL)pull[k - first] : 0, step = p[k] * slope;           \
-            b[k - first] += p0[k] * (slope + more);                                                \
-            z[k] = score, c[k] = slope, a[k] = step;                                               \
-        }                                                                                          \
-        for (int64_t i = j + 1; i < STEPS; ++i)                                                    \
-            for (int64_t k = 0; k < padded; k += PER)                                              \
-                *LNAME(at)(z + i * padded + k, 0) += *LNAME(at)(a + first + k, 0) *                \
-                                                     G[i * STEPS + j];                             \
+    for (int64_t j = 0; j < STEPS; ++j) {
+        const int64_t first = j * padded, end = first + padded;
+        _Pragma("omp simd") for (int64_t k = first; k < end; ++k)
+            z[k] = scale[k] * z[k] + b[k - first];
+        NAME(loss_slopes)(loss, padded, z + first, y + first, s + first, c + first);
+        _Pragma("omp simd") for (int64_t k = first; k < end; ++k) {
+            const REAL more = s[k] > 0 ? (REAL)pull[k - first] : 0;
+            b[k - first] += p0[k] * (c[k] + more);
+            a[k] = p[k] * c[k];
+        }
+        for (int64_t i = j + 1; i < STEPS; ++i)
+            for (int64_t k = 0; k < padded; k += PER)
+                *LNAME(at)(z + i * padded + k, 0) += *LNAME(at)(a + first + k, 0) *
+                                                     G[i * STEPS + j];
     }
-    switch (loss->kind) {
-#define CASE(KIND, F)                                                                              \
-    case KIND: TAKE(NAME(F##_slope)) break;
-        FSGD_EACH_LOSS(CASE)
-#undef CASE
-    default: TAKE(NAME(squared_error_slope))
-    }
-#undef TAKE
     if (!NAME(all_finite)(z, s, STEPS * padded)) {
         memcpy(state->scale, ctx->before, (size_t)padded * sizeof(double));
         memset(a, 0, STEPS * bytes);
