@@ -5,12 +5,12 @@
 #include "fastsgd.h"
 #include "isas.h"
 
-#define DECLARE(ISA) extern const fsgd_kernels fsgd_kernels_##ISA;
-#define TABLE(ISA)   &fsgd_kernels_##ISA,
+#define DECLARE(ISA) extern const fsgd_kernels fsgd_kernels_##ISA##_f32, fsgd_kernels_##ISA##_f64;
+#define TABLES(ISA)  {&fsgd_kernels_##ISA##_f32, &fsgd_kernels_##ISA##_f64},
 #define STRING(ISA)  #ISA,
 
 FSGD_ISAS(DECLARE)
-static const fsgd_kernels *const tables[] = {FSGD_ISAS(TABLE)};
+static const fsgd_kernels *const tables[][2] = {FSGD_ISAS(TABLES)};
 static const char *const names[] = {FSGD_ISAS(STRING) NULL};
 enum { COUNT = sizeof tables / sizeof *tables };
 
@@ -30,8 +30,9 @@ int fsgd_isa_supported(const char *isa) {
     return 0;
 }
 
-const fsgd_kernels *fsgd_kernels_for(const char *isa) {
+const fsgd_kernels *fsgd_kernels_for(const char *isa, fsgd_dtype dtype) {
     for (int i = COUNT - 1; i >= 0; --i)
-        if ((!isa || !strcmp(isa, names[i])) && fsgd_isa_supported(names[i])) return tables[i];
+        if ((!isa || !strcmp(isa, names[i])) && fsgd_isa_supported(names[i]))
+            return tables[i][dtype != FSGD_FLOAT32];
     return NULL;
 }

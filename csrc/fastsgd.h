@@ -249,7 +249,8 @@ typedef struct {
     int64_t stop_row; /* where the run ends: n, or where the rates or the caller do */
 } fsgd_problem;
 
-/* Kernels of one instruction set. Structure and ranges are checked by the caller. */
+/* Kernels of one instruction set for one element type. Structure and ranges are checked by the
+ * caller. */
 typedef struct {
     const char *isa;
     /* Train until about `budget` values were read or the epoch is done. May stop inside a batch. */
@@ -265,13 +266,13 @@ typedef struct {
     /* Make stored weights plain: scale 1, nothing pending. */
     fsgd_status (*settle)(const fsgd_problem *problem);
     /* out[i] = value or slope of a loss at z[i], y[i], for tests. */
-    void (*loss)(fsgd_dtype dtype, const fsgd_loss_spec *loss, int slope, int64_t n, const void *z,
-                 const void *y, void *out);
+    void (*loss)(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
+                 void *out);
 } fsgd_kernels;
 
 /* dispatch.c: the best kernels of this machine (NULL), or those of a name; NULL if not to be had.
  */
-const fsgd_kernels *fsgd_kernels_for(const char *isa);
+const fsgd_kernels *fsgd_kernels_for(const char *isa, fsgd_dtype dtype);
 /* Names of the compiled instruction sets, best last, NULL at the end; whether this machine has one.
  */
 const char *const *fsgd_isas(void);

@@ -18,10 +18,11 @@
 
 enum {
     NAME(max_width) = 3,
-    NAME(ring) = 4,        /* rows in flight of a single-sample run: the current one and 3 ahead */
-    NAME(max_block) = 4,   /* rows of a block of plain steps (row.h) */
-    NAME(max_pairs) = 8,   /* pairs of them, in whole vectors of 16 bytes */
-    NAME(short_row) = 128, /* features up to which a block has 4 rows; 2 above */
+    NAME(ring) = 4,      /* rows in flight of a single-sample run: the current one and 3 ahead */
+    NAME(max_block) = 4, /* rows of a block of plain steps (row.h) */
+    NAME(in_flight) = 2 * NAME(max_block),
+    NAME(max_pairs) = 8,         /* pairs of them, in whole vectors of 16 bytes */
+    NAME(short_row) = 128,       /* features up to which a block has 4 rows; 2 above */
     NAME(long_bytes) = 4096,     /* of a row from which a block reads it where it lies, */
     NAME(near_bytes) = 1536,     /* and where rows that follow each other lie side by side */
     NAME(max_chunk) = 32,        /* dense rows of a batch that are scored together */
@@ -44,6 +45,7 @@ typedef struct {
     int64_t stop;            /* the row at which the run ends */
     int l1;                  /* there is an L1 penalty */
     int late_l1;             /* its truncation waits until a feature is seen again */
+    int unclipped;           /* a step is a rate times the slope */
     int simple;              /* a row's step depends on its scores by the slope of the loss alone */
     int coupled;             /* lanes share a row's loss */
     int plain;               /* dense rows can be used as they lie */
@@ -60,13 +62,13 @@ typedef struct {
     REAL *D, *D0;   /* (width, width, padded) of this step: features, intercept */
     REAL *p, *p0;   /* (width, padded), or of the steps of a block (max_block, padded) */
     REAL *scale;    /* (max_block, padded) of the steps of a block */
-    double *before; /* (3, padded) scales before it, the least decay of its steps, updates done */
+    double *before; /* (2, padded) scales before it, and the least decay of its steps */
+    double *done;   /* (padded) updates of each lane */
     REAL *flight;   /* (in_flight, padded) numbers in the units of stored weights, of no row of W */
-    int64_t in_flight;
-    REAL *sum;     /* where `accumulate` adds up c_i x_i: State's grad, */
-    int64_t rest;  /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
-    int64_t *iota; /* (chunk) row numbers when there is no order */
-    int backwards; /* dense rows are read from their end: lanes.h */
+    REAL *sum;      /* where `accumulate` adds up c_i x_i: State's grad, */
+    int64_t rest;   /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
+    int64_t *iota;  /* (chunk) row numbers when there is no order */
+    int backwards;  /* dense rows are read from their end: lanes.h */
     struct NAME(crew) *crew; /* threads that share a batch, or NULL */
     void *block;
 } NAME(context);
@@ -117,8 +119,9 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     ctx->p = NAME(take)(&at, plans, sizeof(REAL));
     ctx->p0 = NAME(take)(&at, plans, sizeof(REAL));
     ctx->scale = NAME(take)(&at, plans, sizeof(REAL));
-    ctx->before = NAME(take)(&at, 3 * padded, sizeof(double));
-    ctx->flight = NAME(take)(&at, ctx->in_flight * padded, sizeof(REAL));
+    ctx->before = NAME(take)(&at, 2 * padded, sizeof(double));
+    ctx->done = NAME(take)(&at, padded, sizeof(double));
+    ctx->flight = NAME(take)(&at, NAME(in_flight) *padded, sizeof(REAL));
     ctx->iota = NAME(take)(&at, chunk, sizeof(int64_t));
     int spreads = ctx->l1 && !ctx->late_l1 && ctx->data->layout != FSGD_DENSE &&
                   ctx->settings->batch_size == 1;
@@ -165,11 +168,10 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                            .plain = NAME(is_plain)(problem->data),
                            .row_bytes = problem->data->d * NAME(stored_bytes)(problem->data),
                            .stored = NAME(stored_bytes)(problem->data),
-                           .row_stride = fsgd_padded_features(problem->data->d),
-                           .in_flight = 2 * NAME(max_block)};
-    ctx->simple = !ctx->coupled && problem->settings->loss.kind != FSGD_COMPILED &&
-                  problem->settings->step == FSGD_GRADIENT &&
-                  !(problem->settings->clip_norm < INFINITY);
+                           .row_stride = fsgd_padded_features(problem->data->d)};
+    ctx->unclipped = problem->settings->step == FSGD_GRADIENT &&
+                     !(problem->settings->clip_norm < INFINITY);
+    ctx->simple = ctx->unclipped && !ctx->coupled && problem->settings->loss.kind != FSGD_COMPILED;
     if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
     ctx->late_l1 = ctx->l1 && problem->data->layout != FSGD_DENSE && problem->state->width == 1;
     for (int64_t k = 0; ctx->late_l1 && k < lanes->k; ++k) ctx->late_l1 &= !(lanes->alpha[k] > 0);

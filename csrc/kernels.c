@@ -1,10 +1,11 @@
-/* kernels.c: compiled once per instruction set; CMakeLists.txt has the list.
+/* kernels.c: compiled once per instruction set and element type; CMakeLists.txt has the list.
  *
  * Template parameters, from the build:
  *     ISA           the instruction set's name, as in FASTSGD_ISA
  *     VECTOR_BYTES  width of its vectors
+ *     REAL_BYTES    4 for float, 8 for double
  *
- * Everything here is static but the table: files for different instruction sets share no function.
+ * Everything here is static but the table: the files share no function.
  */
 #define _POSIX_C_SOURCE 200809L /* threads and their signals */
 #include <math.h>
@@ -48,74 +49,56 @@ static void restore_denormals(unsigned mode) { (void)mode; }
 typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 
 #define ALWAYS_INLINE      inline __attribute__((always_inline))
-#define PASTE2(a, b)       a##b
-#define CAT2(a, b)         PASTE2(a, b)
 #define PASTE3(a, b, c)    a##b##c
 #define CAT3(a, b, c)      PASTE3(a, b, c)
 #define TILE_NAME(x, tile) CAT3(NAME(x), _, tile)
 #define STRING(x)          #x
 #define NAME_OF(x)         STRING(x)
 
-#define REAL       float
-#define REAL_BYTES 4
-#define NAME(x)    x##_f32
+#if REAL_BYTES == 4
+#define REAL    float
+#define NAME(x) x##_f32
+#define TABLE   CAT3(fsgd_kernels_, ISA, _f32)
+#else
+#define REAL    double
+#define NAME(x) x##_f64
+#define TABLE   CAT3(fsgd_kernels_, ISA, _f64)
+#endif
 #include "kernel.h"
-#undef REAL
-#undef REAL_BYTES
-#undef NAME
 
-#define REAL       double
-#define REAL_BYTES 8
-#define NAME(x)    x##_f64
-#include "kernel.h"
-#undef REAL
-#undef REAL_BYTES
-#undef NAME
-
-/* One call of a kernel for the data's type. */
-#define BY_DTYPE(CALL32, CALL64)                                                                   \
+/* A call with denormals counted as zero. */
+#define FLUSHED(CALL)                                                                              \
     unsigned mode = flush_denormals();                                                             \
-    fsgd_status status = problem->data->dtype == FSGD_FLOAT32 ? CALL32 : CALL64;                   \
+    fsgd_status status = CALL;                                                                     \
     restore_denormals(mode);                                                                       \
     return status
 
 static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
-    BY_DTYPE(run_f32(problem, budget, report), run_f64(problem, budget, report));
+    FLUSHED(NAME(run)(problem, budget, report));
 }
 
 static fsgd_status score(const fsgd_problem *problem, const int64_t *rows, int64_t m, void *z) {
-    BY_DTYPE(score_f32(problem, rows, m, z), score_f64(problem, rows, m, z));
+    FLUSHED(NAME(score)(problem, rows, m, z));
 }
 
 static fsgd_status slope(const fsgd_problem *problem, const int64_t *rows, int64_t m, const void *z,
                          void *c) {
-    BY_DTYPE(slope_f32(problem, rows, m, z, c), slope_f64(problem, rows, m, z, c));
+    FLUSHED(NAME(slope)(problem, rows, m, z, c));
 }
 
 static fsgd_status accumulate(const fsgd_problem *problem, const int64_t *rows, int64_t m,
                               const void *c) {
-    BY_DTYPE(accumulate_f32(problem, rows, m, c), accumulate_f64(problem, rows, m, c));
+    FLUSHED(NAME(accumulate)(problem, rows, m, c));
 }
 
 static fsgd_status weights(const fsgd_problem *problem, int average, void *out, void *intercept) {
-    BY_DTYPE(weights_f32(problem, average, out, intercept),
-             weights_f64(problem, average, out, intercept));
+    FLUSHED(NAME(weights)(problem, average, out, intercept));
 }
 
-static fsgd_status settle(const fsgd_problem *problem) {
-    BY_DTYPE(settle_f32(problem), settle_f64(problem));
-}
+static fsgd_status settle(const fsgd_problem *problem) { FLUSHED(NAME(settle)(problem)); }
 
-static void loss_at(fsgd_dtype dtype, const fsgd_loss_spec *loss, int want_slope, int64_t n,
-                    const void *z, const void *y, void *out) {
-    if (dtype == FSGD_FLOAT32)
-        loss_at_f32(loss, want_slope, n, z, y, out);
-    else
-        loss_at_f64(loss, want_slope, n, z, y, out);
-}
-
-extern const fsgd_kernels CAT2(fsgd_kernels_, ISA);
-const fsgd_kernels CAT2(fsgd_kernels_, ISA) = {
+extern const fsgd_kernels TABLE;
+const fsgd_kernels TABLE = {
     .isa = NAME_OF(ISA),
     .run = run,
     .score = score,
@@ -123,5 +106,5 @@ const fsgd_kernels CAT2(fsgd_kernels_, ISA) = {
     .accumulate = accumulate,
     .weights = weights,
     .settle = settle,
-    .loss = loss_at,
+    .loss = NAME(loss_at),
 };

@@ -466,12 +466,6 @@ static ALWAYS_INLINE fsgd_status NAME(row_blocks)(NAME(context) *ctx, int64_t bu
     return status;
 }
 
-/* Whether steps may be taken in blocks. */
-static int NAME(in_blocks)(const NAME(context) *ctx) {
-    return ctx->state->width == 1 && !ctx->l1 && ctx->settings->step == FSGD_GRADIENT &&
-           !(ctx->settings->clip_norm < INFINITY);
-}
-
 /* Whether blocks read rows where they lie: a copy is in the L1 cache when the block comes, but
  * costs a third of a step. Worth it where rows are long, or where the next one lies beside. */
 static int NAME(reads_in_place)(const NAME(context) *ctx) {
@@ -480,7 +474,7 @@ static int NAME(reads_in_place)(const NAME(context) *ctx) {
 }
 
 static fsgd_status NAME(row_run_single)(NAME(context) *ctx, int64_t budget) {
-    if (NAME(in_blocks)(ctx)) {
+    if (ctx->state->width == 1 && !ctx->l1 && ctx->unclipped) {
         if (ctx->row_stride <= NAME(short_row)) return NAME(row_blocks)(ctx, budget, 4, 0);
         return NAME(reads_in_place)(ctx) ? NAME(row_blocks)(ctx, budget, 2, 1)
                                          : NAME(row_blocks)(ctx, budget, 2, 0);

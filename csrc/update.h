@@ -25,68 +25,37 @@ static ALWAYS_INLINE double NAME(rate_at)(const NAME(context) *ctx, int64_t k, d
     return eta * ctx->state->rate_factor[k];
 }
 
-/* Whether `common_rates` can find the rates of the lanes that tick (count > 0): all are at one
- * update, *now, when they have ticked, and *first is one of them. */
-static ALWAYS_INLINE int NAME(tick_together)(const NAME(context) *ctx, const int64_t padded,
-                                             const double *restrict count, int64_t *first,
-                                             int64_t *now) {
-    const fsgd_schedule *schedule = &ctx->settings->schedule;
-    const int64_t *restrict t = ctx->state->t;
-    int64_t differ = 0, one = 0;
-    if (schedule->kind == FSGD_CALLABLE) return 0;
-    if (schedule->kind == FSGD_INVERSE && schedule->power_t != 0.5 && schedule->power_t != 1)
-        return 0;
-    while (one < padded && !(count[one] > 0)) ++one;
-    if (one == padded) return 0;
-    const int64_t then = t[one] + 1;
-    _Pragma("omp simd reduction(| : differ)") for (int64_t k = 0; k < padded; ++k)
-        differ |= (count[k] > 0) & (t[k] + 1 != then);
-    *first = one, *now = then;
-    return !differ;
-}
-
-/* Rates of the lanes that tick, all at their update t and after e epochs; 0 in the others. In loops
- * that vectorise. */
-static ALWAYS_INLINE void NAME(common_rates)(const NAME(context) *ctx, const int64_t padded,
-                                             const double *restrict count, int64_t t, double e) {
-    const fsgd_schedule *schedule = &ctx->settings->schedule;
-    const double *restrict eta0 = ctx->lanes->eta0, *restrict mu = ctx->lanes->mu;
-    const double *restrict own = ctx->state->rate_factor;
-    double *restrict eta = ctx->eta;
-    const double factor = fsgd_schedule_factor(schedule, (double)t, e);
-    const double before = (double)(t - 1);
-    const int falls = schedule->kind == FSGD_INVERSE, roots = schedule->power_t == 0.5;
-    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-        double rate = eta0[k] * factor;
-        if (falls) {
-            const double x = 1 + eta0[k] * mu[k] * before;
-            rate *= roots ? 1.0 / sqrt(x) : 1.0 / x;
-        }
-        eta[k] = count[k] > 0 ? rate * own[k] : 0;
-    }
-}
-
-/* Whether `own_rates` can find the rates of lanes that are at updates of their own: no power or
- * warm-up depends on them. */
-static ALWAYS_INLINE int NAME(tick_apart)(const NAME(context) *ctx) {
-    const fsgd_schedule *schedule = &ctx->settings->schedule;
-    if (schedule->kind == FSGD_CALLABLE || schedule->kind == FSGD_INVSCALING) return 0;
-    if (schedule->kind == FSGD_INVERSE && schedule->power_t != 0.5 && schedule->power_t != 1)
-        return 0;
-    return !(schedule->warmup_steps > 0);
+/* The first lane that ticks; padded if none does. */
+static ALWAYS_INLINE int64_t NAME(first_ticking)(const double *count, const int64_t padded) {
+    int64_t k = 0;
+    while (k < padded && !(count[k] > 0)) ++k;
+    return k;
 }
 
 /* Rates of the lanes that tick (count > 0) after e epochs, each of which has done its `done`
- * updates; 0 in the others. Counts the update. In loops that vectorise. */
-static ALWAYS_INLINE void NAME(own_rates)(const NAME(context) *ctx, const int64_t padded,
-                                          const double *restrict count, double *restrict done,
-                                          double e) {
+ * updates; 0 in the others. Counts the update. In loops that vectorise. 0 is returned and nothing
+ * changed where lanes share no part of the schedule: it is the user's, a power of a number of their
+ * own, or depends on the update and they are at different ones. */
+static ALWAYS_INLINE int NAME(rates)(NAME(context) *ctx, const int64_t padded,
+                                     const double *restrict count, double *restrict done,
+                                     double e) {
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     const double *restrict eta0 = ctx->lanes->eta0, *restrict mu = ctx->lanes->mu;
     const double *restrict own = ctx->state->rate_factor;
     double *restrict eta = ctx->eta;
-    const double factor = fsgd_schedule_factor(schedule, 1, e);
+    double t = 1;
     const int falls = schedule->kind == FSGD_INVERSE, roots = schedule->power_t == 0.5;
+    if (schedule->kind == FSGD_CALLABLE) return 0;
+    if (falls && !roots && schedule->power_t != 1) return 0;
+    if (schedule->kind == FSGD_INVSCALING || schedule->warmup_steps > 0) {
+        const int64_t one = NAME(first_ticking)(count, padded);
+        int differ = one == padded;
+        t = differ ? 1 : done[one] + 1;
+        _Pragma("omp simd reduction(| : differ)") for (int64_t k = 0; k < padded; ++k)
+            differ |= (count[k] > 0) & (done[k] + 1 != t);
+        if (differ) return 0;
+    }
+    const double factor = fsgd_schedule_factor(schedule, t, e);
     _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
         double rate = eta0[k] * factor;
         if (falls) {
@@ -96,44 +65,31 @@ static ALWAYS_INLINE void NAME(own_rates)(const NAME(context) *ctx, const int64_
         eta[k] = count[k] > 0 ? rate * own[k] : 0;
         done[k] += count[k] > 0 ? 1.0 : 0.0;
     }
+    return 1;
 }
 
-/* Tick the lanes that have rows (count > 0) in the batch at a row of the epoch, and find their
+/* Tick the lanes that have rows (count > 0) in the batch that begins at State's row, and find their
  * rates; eta is 0 in the others. */
-static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, int64_t row, const int64_t padded,
+static ALWAYS_INLINE void NAME(tick)(NAME(context) *ctx, const int64_t padded,
                                      const double *count) {
     fsgd_state *state = ctx->state;
-    const double e = NAME(epochs_at)(ctx, row);
-    int64_t one, now;
-    if (padded > 1 && NAME(tick_together)(ctx, padded, count, &one, &now)) {
-        NAME(common_rates)(ctx, padded, count, now, e);
-        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) state->t[k] += count[k] > 0;
-        ctx->report->eta = ctx->eta[one];
-        return;
-    }
-    if (padded > 1 && NAME(tick_apart)(ctx)) {
-        double *restrict done = ctx->before + 2 * padded;
-        for (int64_t k = 0; k < padded; ++k) done[k] = (double)state->t[k];
-        NAME(own_rates)(ctx, padded, count, done, e);
-        for (int64_t k = padded; k-- > 0;) {
-            state->t[k] += count[k] > 0;
-            ctx->report->eta = count[k] > 0 ? ctx->eta[k] : ctx->report->eta;
-        }
-        return;
-    }
+    const double e = NAME(epochs_at)(ctx, state->row);
+    const int64_t one = NAME(first_ticking)(count, padded);
     double factor = 1, factor_t = -1;
-    int first = 1;
-    for (int64_t k = 0; k < padded; ++k) {
-        if (!(count[k] > 0)) {
-            ctx->eta[k] = 0;
-            continue;
-        }
-        double t = (double)++state->t[k];
-        if (t != factor_t) factor = fsgd_schedule_factor(&ctx->settings->schedule, factor_t = t, e);
-        ctx->eta[k] = NAME(rate_at)(ctx, k, t, factor, row);
-        if (first) ctx->report->eta = ctx->eta[k];
-        first = 0;
+    int found = 0;
+    if (padded > 1) {
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) ctx->done[k] = (double)state->t[k];
+        found = NAME(rates)(ctx, padded, count, ctx->done, e);
     }
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) state->t[k] += count[k] > 0;
+    for (int64_t k = 0; !found && k < padded; ++k) {
+        const double t = (double)state->t[k];
+        ctx->eta[k] = 0;
+        if (!(count[k] > 0)) continue;
+        if (t != factor_t) factor = fsgd_schedule_factor(&ctx->settings->schedule, factor_t = t, e);
+        ctx->eta[k] = NAME(rate_at)(ctx, k, t, factor, state->row);
+    }
+    if (one < padded) ctx->report->eta = ctx->eta[one];
 }
 
 /* Multiply the stored weights, and what is in flight to them, by their scales, which become 1. */
@@ -143,7 +99,7 @@ static void NAME(unscale)(NAME(context) *ctx) {
         REAL *w = (REAL *)state->w + j * state->feature_stride;
         for (int64_t k = 0; k < state->padded; ++k) w[k] = (REAL)((double)w[k] * state->scale[k]);
     }
-    for (int64_t r = 0; r < ctx->in_flight; ++r) {
+    for (int64_t r = 0; r < NAME(in_flight); ++r) {
         REAL *a = ctx->flight + r * state->padded;
         for (int64_t k = 0; k < state->padded; ++k) a[k] = (REAL)((double)a[k] * state->scale[k]);
     }
@@ -216,7 +172,7 @@ static ALWAYS_INLINE void NAME(plan_linear)(NAME(context) *ctx, const int64_t pa
 /* Called with constants where a step is short; NAME(plan_lanes) is the one for many lanes. */
 static ALWAYS_INLINE void NAME(plan)(NAME(context) *ctx, const int64_t padded, const int width,
                                      const double *count) {
-    NAME(tick)(ctx, ctx->state->row, padded, count);
+    NAME(tick)(ctx, padded, count);
     if (width == 1 && !ctx->l1)
         NAME(plan_scaled)(ctx, padded, count);
     else

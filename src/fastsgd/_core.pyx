@@ -99,14 +99,14 @@ def isas():
     return tuple(names)
 
 
-cdef const fsgd_kernels *kernels_for(name) except NULL:
-    """The kernels of a name; of FASTSGD_ISA, or the machine's best, for None."""
+cdef const fsgd_kernels *kernels_for(name, fsgd_dtype dtype) except NULL:
+    """The kernels of a name for a type; of FASTSGD_ISA, or the machine's best, for None."""
     cdef const fsgd_kernels *kernels
     asked = name if name is not None else os.environ.get("FASTSGD_ISA") or None
     if asked is None:
-        kernels = fsgd_kernels_for(NULL)
+        kernels = fsgd_kernels_for(NULL, dtype)
     else:
-        kernels = fsgd_kernels_for(asked.encode())
+        kernels = fsgd_kernels_for(asked.encode(), dtype)
     if kernels == NULL:
         source = "FASTSGD_ISA" if name is None else "isa"
         raise ValueError(
@@ -118,7 +118,7 @@ cdef const fsgd_kernels *kernels_for(name) except NULL:
 
 def isa():
     """The instruction set in use: FASTSGD_ISA, or the best of this machine."""
-    return kernels_for(None).isa.decode()
+    return kernels_for(None, FSGD_FLOAT32).isa.decode()
 
 
 def loss_infos():
@@ -160,9 +160,8 @@ def loss_at(loss, z, y, *, parameter=0.1, slope=False, isa=None):
     if z.shape != y.shape or z.dtype not in (np.float32, np.float64):
         raise ValueError(f"z and y must be float32 or float64 of one shape, got {z.shape}, {y.shape}")
     out = np.empty_like(z)
-    kernels_for(isa).loss(
-        dtype_code(z.dtype), &spec, slope, z.size,
-        pointer(z), pointer(y), pointer(out),
+    kernels_for(isa, dtype_code(z.dtype)).loss(
+        &spec, slope, z.size, pointer(z), pointer(y), pointer(out)
     )
     return out
 
@@ -451,10 +450,10 @@ cdef class State:
         self.arrays["intercept"][0, :k] = intercept
 
     def weights(self, settings):
-        return self._read(settings.average, kernels_for(None))
+        return self._read(settings.average, kernels_for(None, self.c.dtype))
 
     def last_weights(self):
-        return self._read(0, kernels_for(None))
+        return self._read(0, kernels_for(None, self.c.dtype))
 
     cdef _read(self, int64_t average, const fsgd_kernels *kernels):
         if self.c.k < 1:
@@ -551,7 +550,7 @@ cdef class Run:
 
     def __init__(self, data, lanes, settings, State state not None, isa=None):
         _problem.check(data, lanes, settings)
-        self.kernels = kernels_for(isa)
+        self.kernels = kernels_for(isa, dtype_code(data.dtype))
         self.held = []
         self.state = state
         self._bind_data(data)
