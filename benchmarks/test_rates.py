@@ -3,8 +3,8 @@
 ``learning_rate="auto"`` beside scikit-learn's default ("optimal", at most 100 epochs), L2 with
 alpha 1e-4; medians of three seeds. Targets: within 1e-2 after 2 epochs and 1e-3 after 5 of
 well-conditioned tables and rows of norm one, 1e-2 after 3 and 3e-3 after 5 of ill-conditioned ones;
-untouched, tolerance and all, within 1e-2 after at most 20 epochs. Asserted with
-``--check-targets``.
+untouched, tolerance and all, within 1e-2 after at most 20 epochs. And what finding the rate costs
+beside an epoch: a tenth at most of 100,000 rows or more. Asserted with ``--check-targets``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from results import Results
 
 import fastsgd
 from fastsgd.bench import seconds_of
+from fastsgd.parameters import rates_of
+from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.solver import State, run_epoch
 
 ALPHA = 1e-4
 SEEDS = range(3)
@@ -121,3 +124,46 @@ def test_defaults(case: Case, benchmark: Any, report: Results, check_targets: bo
         assert all(after[T] <= value for T, value in targets.items())
         assert excess <= UNTOUCHED
         assert epochs <= MOST_EPOCHS
+
+
+COSTS = (
+    Case("dense 100,000 x 28", lambda: dense(100_000, 28)),
+    Case("dense 100,000 x 28", lambda: dense(100_000, 28, "linear"), "huber"),
+    Case("dense 200,000 x 100", lambda: dense(200_000, 100)),
+    Case("dense 200,000 x 100", lambda: dense(200_000, 100, "linear"), "huber"),
+    Case("text 100,000 x 47,236", lambda: text(100_000, 47_236, 75)),
+)
+MOST = 0.1
+"""Of an epoch, what finding a rate may cost."""
+ROUNDS = 15
+
+
+@pytest.mark.parametrize("case", COSTS, ids=lambda case: f"{case.name}, {case.loss}")
+def test_cost_of_finding_a_rate(
+    case: Case, benchmark: Any, report: Results, check_targets: bool
+) -> None:
+    table = case.table()
+    real = case.loss == "huber"
+    estimator = (fastsgd.SGDRegressor if real else fastsgd.SGDClassifier)(loss=case.loss)
+    data = Data(table.X, table.y.astype(table.X.dtype), checked=True)
+    lanes, settings = Lanes(1, alpha=ALPHA, eta0=1e-3), Settings(case.loss, sign_targets=not real)
+    state = State(data, lanes, settings)
+    turns = []
+
+    def turn() -> None:
+        epoch = seconds_of(partial(run_epoch, data, lanes, settings, state))
+        turns.append((seconds_of(partial(rates_of, estimator, data, lanes, settings)), epoch))
+
+    benchmark.pedantic(turn, rounds=ROUNDS)
+    found, epoch = np.median(turns, axis=0)
+    report.line(
+        "cost of finding a rate",
+        f"{case.name}, {case.loss}",
+        found=f"{1e3 * found:.3f} ms",
+        epoch=f"{1e3 * epoch:.2f} ms",
+        part=f"{100 * found / epoch:.1f} %",
+        target=f"{100 * MOST:.0f} %",
+    )
+    assert found < epoch
+    if check_targets:
+        assert found <= MOST * epoch

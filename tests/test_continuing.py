@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from fastsgd import (
@@ -156,18 +156,35 @@ def test_the_horizon_is_that_of_the_first_fit():
     assert model.history_["epoch"] == list(range(1, 9))
 
 
-def test_rates_found_are_those_of_the_steepest_rows_so_far():
-    """Smaller features do not raise the rate, larger ones lower it; parameters begin anew."""
-    model = of(SGDRegressor, {"learning_rate": "constant"}).partial_fit(X, Y[SGDRegressor])
-    first = model.history_["learning_rate"][-1]
-    model.partial_fit(0.3 * X, Y[SGDRegressor])
-    assert model.history_["learning_rate"][-1] == first
-    model.partial_fit(3.0 * X, Y[SGDRegressor])
-    assert model.history_["learning_rate"][-1] < 0.5 * first
-    model.set_params(batch_size=20).partial_fit(X, Y[SGDRegressor])
-    assert model.history_["learning_rate"][-1] != first
-    model.set_params(eta0=0.003).partial_fit(X, Y[SGDRegressor])
-    assert model.history_["learning_rate"][-1] == 0.003
+@pytest.mark.parametrize("loss", ("squared_error", "huber"))
+def test_rates_are_decided_once_a_hundred_rows_were_seen(loss):
+    """Until then curvatures are averaged by rows; then larger features lower the rate where a run
+    may diverge, and smaller ones never raise it. Other parameters begin anew."""
+    y, few = Y[SGDRegressor], 0.1 * X[:6]
+    model = of(SGDRegressor, {"learning_rate": "constant", "loss": loss})
+
+    def rate():
+        return model.history_["learning_rate"][-1]
+
+    def alone(X):
+        fresh = clone(model).partial_fit(X, y[: len(X)])
+        return fresh.history_["learning_rate"][-1]
+
+    model.partial_fit(few, y[:6])
+    assert rate() == alone(few)
+    model.partial_fit(X, y)
+    weights = np.array([6.0, len(X)]) / (6.0 + len(X))
+    assert_allclose(rate(), 1.0 / (weights / [alone(few), alone(X)]).sum())
+    model.partial_fit(X, y)
+    decided = rate()
+    for factor in (0.3, 3.0):
+        model.partial_fit(factor * X, y)
+        steeper = factor > 1.0 and loss == "squared_error"
+        assert rate() < 0.5 * decided if steeper else rate() == decided
+    model.set_params(batch_size=20).partial_fit(X, y)
+    assert rate() != decided
+    model.set_params(eta0=0.003).partial_fit(X, y)
+    assert rate() == 0.003
 
 
 def test_fit_without_warm_start_begins_anew():

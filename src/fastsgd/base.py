@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from .losses import find
 from .parameters import (
     PASSIVE_AGGRESSIVE,
     Kept,
+    Rates,
     Task,
     horizon_of,
     lanes_of,
@@ -41,9 +43,11 @@ from .parameters import (
 from .problem import STORED, Data, Lanes, Settings, blocks, computed_in
 from .rates import feature_scales
 from .report import CallbackSupportMixin, listening
+from .result import Result
 from .solver import Fit, Stopping, fit
 from .standardise import Scaling, standardising
 from .stopping import ADAPTIVE_FLOOR, EASING
+from .trial import FACTORS
 from .validation import LaneScore, ModelScore, hold_out, products, split
 
 IN_PLACE = tuple(dtype.type for dtype in STORED)
@@ -392,8 +396,9 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             data = Data(
                 task.X, task.y, weight, task.scaling.offset, task.scaling.scale, checked=True
             )
-            settings = settings_of(self, task, data, kept, seed, partial=partial)
-            lanes = lanes_of(self, task, data, settings, kept)
+            watched = validate is None
+            settings = settings_of(self, task, data, kept, seed, partial=partial, watched=watched)
+            lanes, rates = lanes_of(self, task, data, settings, kept)
             self._check_unseen(data, lanes, settings)
             if not partial:
                 if not self.standardize:
@@ -411,14 +416,15 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 patience=self.n_iter_no_change,
                 validate=validate,
                 adaptive=self.learning_rate == "adaptive",
-                easing=EASING if self.learning_rate == "auto" else 1.0,
+                easing=EASING if watched and self.learning_rate == "auto" else 1.0,
                 backoff=self.on_divergence == "backoff",
             )
             problem = data, lanes, settings
+            publish = functools.partial(self._publish, problem, kept, task.scaling, rates, stopping)
             try:
                 with listening(self, task, epochs, seen) as end:
                     fit(*problem, state, stopping, seen)
-                    self._publish(problem, seen, kept, task.scaling)
+                    publish(seen)
                     end()
             except DivergenceError as error:
                 if error.coef_ is not None:
@@ -429,7 +435,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             except KeyboardInterrupt:
                 if seen.state is not None:
                     self._take_what_there_is(settings, seen)
-                    self._publish(problem, seen, kept, task.scaling)
+                    publish(seen)
                 raise
         self._warn(settings, stopping, seen)
         if self.certificate and not partial:
@@ -575,9 +581,11 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     def _publish(
         self,
         problem: tuple[Data, Lanes, Settings],
-        seen: Fit,
         kept: Kept | None,
         scaling: Scaling,
+        rates: Rates,
+        stopping: Stopping,
+        seen: Fit,
     ) -> None:
         data, lanes, settings = problem
         assert seen.state is not None
@@ -594,8 +602,23 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             average=(self.average, settings.average),
             fits=state_key(data, lanes, settings),
             recipe=recipe_of(self),
-            rates=(lanes.eta0, lanes.mu),
+            rates=rates,
             scaling=scaling,
+        )
+        tried = rates.trial
+        self.result_ = Result(
+            eta0=rates.eta0,
+            mu=rates.mu,
+            schedule=settings.schedule,
+            average=settings.average,
+            curvature=rates.curvature,
+            factor=rates.factor,
+            trial=None if tried is None else dict(zip(FACTORS.tolist(), tried.T, strict=True)),
+            updates=math.ceil(data.n / min(settings.batch_size, data.n)),
+            epochs=self.n_iter_,
+            stopped=_end_of(seen),
+            eases=stopping.easing != 1.0 and stopping.tol is not None,
+            momentum=settings.momentum,
         )
 
     def _check_partial(self) -> None:
@@ -636,6 +659,12 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = not self.standardize
         return tags
+
+
+def _end_of(seen: Fit) -> str:
+    if seen.stopped.all():
+        return "tolerance"
+    return "callback" if seen.ended else "max_iter"
 
 
 def _initial_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -129,11 +129,13 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         With t the number of the update from 1 and e the epochs done, with their fraction:
 
         - "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data, divided by 4 after an
-          epoch that gained less than ``tol`` (of a patience above 5, after every fifth of it; not
-          with a validation score, and an epoch of few updates counts in part). Where the run ends
-          is known, with ``tol=None`` or ``total_epochs``, and nothing is averaged:
-          eta0 (1 - e / total_epochs)^2. A fit that will go on (``warm_start``, ``partial_fit``)
-          knows no end;
+          epoch that gained less than ``tol`` (of a patience above 5, after every fifth of it, and
+          of 250 updates at least; not with a validation score). An epoch of 5,000 updates or fewer
+          stays at eta0 until then, and one of n < 3,000 rows need not gain more than
+          tol n / 3,000. Where the run ends is known, with ``tol=None`` or ``total_epochs``, and
+          nothing is averaged: eta0 (1 - e / total_epochs)^2, from a lower eta0 the longer the run.
+          A fit that will go on (``warm_start``, ``partial_fit``) knows no end. ``result_`` says
+          what was chosen;
         - "optimal": scikit-learn's, eta0 / (1 + eta0 alpha (t-1)) with Bottou's eta0;
         - "constant": eta0;
         - "adaptive": eta0, divided by 5 where training would stop, while it is above 1e-6;
@@ -228,6 +230,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses" (of each
         class), "validation_score", "learning_rate", "gradient_norm" (root mean square over a sample
         of the batches), "weight_norm", "seconds", "rows_per_second".
+    result_ : fastsgd.result.Result
+        The learning rate that the last call chose, from what, and what ended it; printed, it says
+        so in words.
     certificate_ : Certificate
         Gradient norm and duality gap of each class, with ``certificate=True``.
     n_features_in_, feature_names_in_

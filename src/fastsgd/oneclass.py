@@ -47,7 +47,7 @@ on_divergence, certificate, standardize
         Of the dtype of X; float32 for float16 and uint8.
     offset_ : ndarray of shape (1,)
         rho: ``decision_function`` is ``score_samples`` minus it.
-    n_iter_, t_, loss_curve_, history_, certificate_, n_features_in_, feature_names_in_
+    n_iter_, t_, loss_curve_, history_, result_, certificate_, n_features_in_, feature_names_in_
         As in :class:`SGDClassifier`.
 
     Examples

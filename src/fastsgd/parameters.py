@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
-from .losses import CompiledLoss
+from .losses import CompiledLoss, find
 from .problem import Data, Lanes, Settings
-from .rates import auto_rate, typical_weight
+from .rates import FEW_UPDATES, Curvature, bounded, curvature_of, rates_from, typical_weight
 from .sampling import SAMPLINGS
 from .schedules import Schedule, optimal_eta0
 from .solver import State
 from .standardise import Scaling
+from .trial import pays, trial
 
 LEARNING_RATES = {
     "auto": "inverse",
@@ -49,6 +50,9 @@ THREAD_VALUES = 1 << 12
 
 EPOCH_VALUES = 1 << 20
 """Values of an epoch above which starting threads, about 0.1 ms a call, does not matter."""
+
+ENOUGH_ROWS = 100
+"""Rows after which the rates that the data gave are kept, however ``partial_fit`` goes on."""
 
 _positive = Interval(Real, 0, None, closed="neither")
 _not_negative = Interval(Real, 0, None, closed="left")
@@ -143,6 +147,32 @@ class Task:
         return y == self.labels if self.sign_targets else y
 
 
+@dataclass(frozen=True)
+class Rates:
+    """The learning rates of the lanes, and what was found on the way.
+
+    Attributes
+    ----------
+    eta0, mu : ndarray of shape (K,)
+        Of ``Lanes``.
+    curvature : Curvature or None
+        Where eta0 comes from the data.
+    factor : ndarray of shape (K,) or None
+        By what a trial multiplied the rate that the curvature gives.
+    trial : ndarray of shape (K, 16) or None
+        The losses at its end, at ``trial.FACTORS`` times that rate.
+    rows : int
+        Rows that were seen when the rates were found.
+    """
+
+    eta0: NDArray[np.float64]
+    mu: NDArray[np.float64]
+    curvature: Curvature | None = None
+    factor: NDArray[np.float64] | None = None
+    trial: NDArray[np.float64] | None = None
+    rows: int = 0
+
+
 @dataclass
 class Kept:
     """What a fitted estimator keeps to go on from: the state, and what was found or drawn once.
@@ -161,8 +191,8 @@ class Kept:
         What the state was made for; see :func:`state_key`.
     recipe : tuple
         The parameters that the rates were found with.
-    rates : tuple of ndarray
-        eta0 and mu of the lanes.
+    rates : Rates
+        Of the lanes, as they were found.
     scaling : Scaling
         That of the features the state is trained on.
     """
@@ -173,7 +203,7 @@ class Kept:
     average: tuple[Any, int]
     fits: tuple[Any, ...]
     recipe: tuple[Any, ...]
-    rates: tuple[Any, Any]
+    rates: Rates
     scaling: Scaling
 
     def weights(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -219,9 +249,11 @@ def penalties(estimator: Any) -> tuple[float, float]:
     return alpha * (1.0 - ratio), alpha * ratio
 
 
-def schedule_of(estimator: Any, horizon: float, *, ends: bool = False) -> Schedule:
+def schedule_of(
+    estimator: Any, horizon: float, *, ends: bool = False, stays: bool = False
+) -> Schedule:
     """The schedule that ``learning_rate`` asks for; "auto" falls to 0 where a run ``ends`` with its
-    horizon."""
+    horizon, and ``stays`` where its steps are few and watched."""
     rate = estimator.learning_rate
     if isinstance(rate, Schedule):
         total = rate.total_epochs
@@ -232,7 +264,7 @@ def schedule_of(estimator: Any, horizon: float, *, ends: bool = False) -> Schedu
     if rate == "auto" and ends:
         return Schedule("polynomial", power=2.0, **common)
     return Schedule(
-        LEARNING_RATES[rate],
+        "constant" if rate == "auto" and stays else LEARNING_RATES[rate],
         power_t={"auto": 0.5, "optimal": 1.0}.get(rate, estimator.power_t),
         decay=estimator.decay,
         step_epochs=estimator.step_epochs,
@@ -285,11 +317,18 @@ def settings_of(
     seed: int,
     *,
     partial: bool = False,
+    watched: bool = True,
 ) -> Settings:
-    """What all lanes share; horizon and start of the averages are those of the run so far."""
+    """What all lanes share; horizon and start of the averages are those of the run so far.
+
+    ``watched``: whether a tolerance, if there is one, is of the training loss.
+    """
     goes_on = partial or estimator.warm_start or kept is not None
     ends = bool(estimator.total_epochs) or (estimator.tol is None and not goes_on)
     ends &= not estimator.average  # averages do without
+    updates = data.n / min(estimator.batch_size, data.n)
+    stays = estimator.tol is not None and watched and not partial and updates <= FEW_UPDATES
+    stays &= find(task.loss).targets != {"count"}  # whose curvature grows with the scores
     horizon = horizon_of(estimator, kept)
     if estimator.total_epochs is not None:
         horizon = float(estimator.total_epochs)
@@ -310,7 +349,7 @@ def settings_of(
         fit_intercept=estimator.fit_intercept,
         sampling=estimator.sampling if estimator.shuffle else "sequential",
         seed=seed,
-        schedule=schedule_of(estimator, horizon, ends=ends),
+        schedule=schedule_of(estimator, horizon, ends=ends, stays=stays),
         step=rate if isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE else "gradient",
         clip_norm=np.inf if estimator.clip_norm is None else estimator.clip_norm,
         n_jobs=threads_of(estimator.n_jobs, data, estimator.batch_size, len(task.labels)),
@@ -328,7 +367,7 @@ def recipe_of(estimator: Any) -> tuple[Any, ...]:
 
 def lanes_of(
     estimator: Any, task: Task, data: Data, settings: Settings, kept: Kept | None
-) -> Lanes:
+) -> tuple[Lanes, Rates]:
     """The lanes, at the rates given, found now, or found when the run began."""
     alpha, l1 = penalties(estimator)
     lanes = Lanes(
@@ -341,37 +380,78 @@ def lanes_of(
         target=task.targets,
         **task.class_weight,
     )
-    eta0, mu = rates_of(estimator, data, lanes, settings)
-    if kept is not None and kept.recipe == recipe_of(estimator):
-        # found from the steepest data so far: a first chunk may not be like the others
-        steeper = np.broadcast_to(eta0 < kept.rates[0], (lanes.k,))
-        eta0, mu = (
-            np.where(steeper, new, old) for new, old in zip((eta0, mu), kept.rates, strict=True)
-        )
-    lanes.eta0[:], lanes.mu[:] = eta0, mu
+    known = kept.rates if kept is not None and kept.recipe == recipe_of(estimator) else None
+    rates = rates_of(estimator, data, lanes, settings, known)
+    lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu
     lanes.check()
-    return lanes
+    return lanes, rates
 
 
-def rates_of(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, Any]:
-    """eta0 and mu of the schedule, per lane; an explicit eta0 is used as given."""
+def rates_of(
+    estimator: Any, data: Data, lanes: Lanes, settings: Settings, known: Rates | None = None
+) -> Rates:
+    """eta0 and mu of the schedule, per lane; an explicit eta0 is used as given.
+
+    What the data say is kept once ``ENOUGH_ROWS`` rows were seen, and until then the mean of what
+    they said by the rows that said it. Where a loss is of unbounded slope, and a run may diverge,
+    steeper data lower the rate later too.
+    """
     rate, eta0 = estimator.learning_rate, estimator.eta0
+
+    def given(eta0: Any, mu: Any = 0.0) -> Rates:
+        return Rates(np.full(lanes.k, eta0, dtype=np.float64), np.full(lanes.k, mu, dtype=float))
+
     if settings.schedule.kind == "callable":
-        return 1.0, 0.0
+        return given(1.0)
     if rate == "optimal":
         strength = estimator._strength
-        return optimal_eta0(strength), strength
+        return given(optimal_eta0(strength), strength)
     if settings.step != "gradient":
-        return 1.0 if eta0 is None else eta0, 0.0
+        return given(1.0 if eta0 is None else eta0)
     if eta0 is not None:
         eta0 = eta0 * min(estimator.batch_size, data.n) if estimator.linear_scaling else eta0
         if settings.schedule.kind != "inverse":
-            return eta0, 0.0
+            return given(eta0)
+    enough = known is not None and known.rows >= ENOUGH_ROWS
+    if known is not None and enough and (eta0 is not None or bounded(settings)):
+        return known
+    found = _found_rates(data, lanes, settings, eta0)
+    if known is None:
+        return found
+    if enough:
+        lower = found.eta0 < known.eta0
+        mu = np.where(lower, found.mu, known.mu)
+        return replace(known, eta0=np.minimum(found.eta0, known.eta0), mu=mu)
+    rows = known.rows + found.rows
+    part = found.rows / rows
+
+    def mean(old: Any, new: Any) -> Any:
+        return np.where(old == new, old, (1.0 - part) * old + part * new)
+
+    eta0 = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
+    eta0 = np.where(found.eta0 == known.eta0, known.eta0, eta0)
+    return replace(found, eta0=eta0, mu=mean(known.mu, found.mu), rows=rows)
+
+
+def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:
     weight = typical_weight(data, lanes, settings)
-    found, mu = auto_rate(data, settings)
-    if eta0 is None:
-        eta0 = found / (weight + found * lanes.alpha)
-    return eta0, np.maximum(mu * weight, lanes.alpha)
+    curvature = curvature_of(data, settings)
+    found, mu = rates_from(curvature, data, settings)
+    factor: NDArray[np.float64] | None = None
+    losses = None
+    if eta0 is None and pays(settings):
+        losses, factor = trial(data, lanes, settings, found / weight)
+    by = 1.0 if factor is None else factor
+    own = found * by / (weight + found * by * lanes.alpha) if eta0 is None else eta0
+    rows = data.n if data.sample_weight is None else int(np.count_nonzero(data.sample_weight))
+    return Rates(
+        np.broadcast_to(own, (lanes.k,)).astype(np.float64),
+        np.maximum(mu * weight / by, lanes.alpha),
+        curvature if eta0 is None else None,
+        factor,
+        losses,
+        rows,
+    )
 
 
 def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:

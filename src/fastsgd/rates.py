@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,27 @@ from .problem import Data, Lanes, Settings
 from .stopping import EASING_UPDATES
 
 __all__ = [
+    "FEW_UPDATES",
+    "Curvature",
     "auto_rate",
+    "bounded",
+    "curvature_of",
     "feature_scales",
     "loss_at",
     "mean_weight",
+    "rates_from",
     "safe_rate",
     "typical_weight",
 ]
 
 SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
+
+FEW_UPDATES = 5000
+"""Updates of an epoch up to which "auto" with a tolerance stays at eta0 until an epoch gains
+nothing: so few do not reach the noise floor before."""
+
+LONG_RUN = 50_000
+"""Updates above which a rate that falls to 0 at a known end begins lower, as their root."""
 
 
 def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> slice | NDArray[np.int64]:
@@ -77,6 +90,53 @@ def _bounded(loss: str | CompiledLoss, parameter: float) -> bool:
     return bool(np.abs(far).max() < 1e4)
 
 
+def bounded(settings: Settings) -> bool:
+    """Whether the slope of the loss stays below some bound."""
+    return _bounded(settings.loss, settings.loss_parameter)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """What the rates of "auto" are made of; see :func:`auto_rate`.
+
+    Attributes
+    ----------
+    smoothness : float
+        Bound of the loss's second derivative.
+    noise : float
+        R^2, of the rows with their intercept: mean |x|^2, or mean |x|^4 / mean |x|^2.
+    mean_square : float
+        mean |x|^2 of the same.
+    largest : float
+        Largest eigenvalue of X'X / n; mean |x|^2, which is a bound of it, at batches of one row.
+    often : float
+        How often R^2 counts beyond once, in [0, 1].
+    batch : int
+        Rows of a batch.
+    features : int
+        d + 1.
+    """
+
+    smoothness: float
+    noise: float
+    mean_square: float
+    largest: float
+    often: float
+    batch: int
+    features: int
+
+    @property
+    def met(self) -> float:
+        """Curvature that a batch meets."""
+        noise = (1.0 + self.often) * self.noise
+        return self.smoothness * (self.largest + (noise - self.largest) / self.batch)
+
+    @property
+    def average(self) -> float:
+        """Curvature in an average direction."""
+        return self.smoothness * self.mean_square / self.features
+
+
 def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     """eta0 and mu of the schedule eta0 / sqrt(1 + eta0 mu (t - 1)), from the data.
 
@@ -93,20 +153,32 @@ def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     rate that is just stable leaves half of the noise, and takes twice as long. The intercept counts
     as a feature of ones. mu is a fifth of the curvature in an average direction, smoothness * mean
     |x|^2 / d.
+
+    A rate that falls to 0 at a known end, after N updates, begins at sqrt(50,000 / N) of that where
+    N is greater: what is then left of the noise falls as fast as what is left of the distance, for
+    any curvature (Nemirovski et al. 2009 for 1 / sqrt(N); docs/rates.md for the constant).
     """
-    curvature, average = _curvatures(data, settings)
-    return (1.0 - settings.momentum) / curvature, 0.2 * average
+    return rates_from(curvature_of(data, settings), data, settings)
+
+
+def rates_from(curvature: Curvature, data: Data, settings: Settings) -> tuple[float, float]:
+    """The same, of a curvature that is known."""
+    eta0, mu = (1.0 - settings.momentum) / curvature.met, 0.2 * curvature.average
+    updates = math.ceil(data.n / curvature.batch)
+    if settings.schedule.ends:
+        eta0 *= min(1.0, math.sqrt(LONG_RUN / (settings.schedule.horizon * updates)))
+    return eta0, mu
 
 
 def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
     """1 / L of the lane with the largest weights: see :func:`auto_rate`."""
-    curvature, _ = _curvatures(data, settings)
+    curvature = curvature_of(data, settings).met
     weight = float(typical_weight(data, lanes, settings).max())
     return (1.0 - settings.momentum) / (curvature * max(weight, 1e-300) + float(lanes.alpha.max()))
 
 
-def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
-    """Curvature that a batch meets, and in an average direction."""
+def curvature_of(data: Data, settings: Settings) -> Curvature:
+    """The curvature of a sample of rows."""
     X = data.rows(sample_rows(data), data.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         if data.sparse:
@@ -135,10 +207,9 @@ def _curvatures(data: Data, settings: Settings) -> tuple[float, float]:
             largest = size * float(np.linalg.norm(image / size))
             vector = image / largest
         largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
-    smoothness = _smoothness(data, settings)
     often = min(1.0, data.n / (m * EASING_UPDATES))
-    curvature = smoothness * (largest + ((1.0 + often) * noise - largest) / m)
-    return curvature, smoothness * mean_square / (data.d + 1)
+    smoothness = _smoothness(data, settings)
+    return Curvature(smoothness, noise, mean_square, largest, often, m, data.d + 1)
 
 
 def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:

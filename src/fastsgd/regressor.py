@@ -51,7 +51,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
     coef_ : ndarray of shape (n_features,), or (n_outputs, n_features) for y of two dimensions
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_outputs,)
-    n_iter_, t_, loss_curve_, history_, certificate_, n_features_in_, feature_names_in_
+    n_iter_, t_, loss_curve_, history_, result_, certificate_, n_features_in_, feature_names_in_
         As in :class:`SGDClassifier`.
 
     Examples

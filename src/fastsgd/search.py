@@ -147,7 +147,8 @@ def _lanes_of(models: Sequence[BaseSGD], task: Task, data: Data, settings: Setti
     for same in alike.values():
         which = (np.array(same)[:, None] * k + np.arange(k)).ravel()
         some = Lanes(len(which), **_fields(lanes, which))
-        lanes.eta0[which], lanes.mu[which] = rates_of(models[same[0]], data, some, settings)
+        rates = rates_of(models[same[0]], data, some, settings)
+        lanes.eta0[which], lanes.mu[which] = rates.eta0, rates.mu
     lanes.check()
     return lanes
 

@@ -21,7 +21,7 @@ from .exceptions import DivergenceError
 from .history import History, mean
 from .problem import Data, Lanes, Settings
 from .rates import loss_at, mean_weight, safe_rate
-from .stopping import ADAPTIVE_FLOOR, EASING_UPDATES, EASINGS, Stopping, Watch
+from .stopping import ADAPTIVE_FLOOR, EASINGS, GAIN_ROWS, STALLED_UPDATES, Stopping, Watch
 
 __all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
 
@@ -203,6 +203,8 @@ class _Training:
         seen.coef, seen.intercept = state.weights(self.settings)
         self.good = state.copy() if stopping.backoff else None
         unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
+        if stopping.easing != 1.0:
+            unit = np.minimum(1.0, unit) * min(1.0, self.data.n / GAIN_ROWS)
         self.watch = Watch(k, stopping, unit)
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
@@ -219,7 +221,7 @@ class _Training:
         self.eased = np.zeros(k, dtype=np.int64)  # how often a lane's rate was
         updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
         self.easing_epochs = max(
-            1, stopping.patience // EASINGS, math.ceil(EASING_UPDATES / updates)
+            1, stopping.patience // EASINGS, math.ceil(STALLED_UPDATES / updates)
         )
 
     def _bind(self, state: State) -> None:

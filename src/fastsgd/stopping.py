@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EASING", "EASINGS", "EASING_UPDATES", "Stopping", "Watch"]
+__all__ = [
+    "EASING",
+    "EASINGS",
+    "EASING_UPDATES",
+    "GAIN_ROWS",
+    "STALLED_UPDATES",
+    "Stopping",
+    "Watch",
+]
 
 Array = NDArray[np.floating]
 
@@ -20,8 +28,14 @@ EASINGS = 5
 """How often a rate is eased while patience runs out, if that is so many epochs."""
 
 EASING_UPDATES = 2000
-"""Updates of which an epoch consists at least, or so many epochs count as one, for an easing: of a
-few rows the loss is mostly chance."""
+"""Updates of an epoch from which on "auto" takes half of the rate that is just stable."""
+
+STALLED_UPDATES = 250
+"""Updates without gain after which a rate is eased, at least: of fewer it is mostly chance."""
+
+GAIN_ROWS = 3000
+"""Rows of which an epoch consists at least, or ``tol`` is the gain of so many epochs, with an
+easing: what a small table gains in an epoch says little of what is left."""
 
 ADAPTIVE_FLOOR = 1e-6
 """Rate below which "adaptive" stops instead of dividing by 5, as in scikit-learn."""
@@ -50,7 +64,8 @@ class Stopping:
     easing : float
         Divide a lane's rate by this after an epoch that did not improve its best value by more than
         ``tol``, ``EASINGS`` times before patience has run out; 1 for never. Of a training loss
-        only. What a call eased is as it was when the call ends.
+        only. Of n < ``GAIN_ROWS`` rows ``tol`` counts n / ``GAIN_ROWS`` then. What a call eased is
+        as it was when the call ends.
     unit : ndarray of shape (K,) or None
         What a unit of loss weighs in a lane; None: the mean of its rows' weights.
     backoff : bool

@@ -1,0 +1,149 @@
+"""Learning rates found from the data: by curvature, by a trial, and what `result_` says of them."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd.losses import LOSSES
+from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.rates import FEW_UPDATES, LONG_RUN, auto_rate, bounded
+from fastsgd.schedules import SCHEDULES, Schedule
+from fastsgd.trial import FACTORS, pays, trial
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(300, 6))
+SCORE = X @ rng.normal(size=6)
+Y = SCORE + 0.3 * rng.standard_t(3, size=300)
+LABELS = (SCORE > 0).astype(int)
+REAL = [name for name, loss in LOSSES.items() if "real" in loss.targets]
+SCALED = [name for name in REAL if pays(Settings(loss=name))]
+
+
+def test_a_trial_is_made_of_bounded_slopes_and_real_targets():
+    assert set(SCALED) == {"huber", "epsilon_insensitive", "quantile"}
+    for name in SCALED:
+        assert bounded(Settings(loss=name))
+        assert not pays(Settings(loss=name, schedule=Schedule("callable", function=lambda t, e: t)))
+    assert not pays(Settings(loss="log_loss", sign_targets=True))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SCHEDULES if kind != "callable"])
+def test_a_long_run_with_an_end_begins_lower(kind):
+    """As the root of its updates, from 50,000 on; other schedules do not look at an end."""
+    rates = []
+    for epochs in (10.0, 1000.0, 4000.0):
+        settings = Settings(schedule=Schedule(kind, total_epochs=epochs))
+        rates.append(auto_rate(Data(X, Y), settings)[0])
+    ends = settings.schedule.ends
+    assert ends == (kind in ("polynomial", "cosine", "one_cycle"))
+    ratios = np.sqrt([1.0, LONG_RUN / (1000.0 * 300), LONG_RUN / (4000.0 * 300)]) if ends else 1.0
+    assert_allclose(rates, rates[0] * np.ones(3) * ratios)
+
+
+@pytest.mark.parametrize("scale", (1e-2, 1.0, 1e3))
+@pytest.mark.parametrize("loss", SCALED)
+def test_targets_of_any_scale(loss, scale):
+    """The untouched default comes as near the minimum as the best of rates from far below to far
+    above, whose grid knows nothing of the scale."""
+    X = rng.normal(size=(2000, 6))
+    y = scale * (X @ np.arange(6.0) + rng.standard_t(3, size=2000))
+    options = {"loss": loss, "epsilon": 0.1 * scale if loss == "huber" else 0.0, "alpha": 1e-9}
+    if loss == "huber":
+        options["epsilon"] = 0.1  # a slope that is tiny beside large targets
+    terms, parameter = LOSSES[loss], 0.5 if loss == "quantile" else options["epsilon"]
+
+    def value(**more):
+        model = SGDRegressor(**options, random_state=0, **more).fit(X, y)
+        return float(np.mean(terms.value(model.predict(X), y, parameter)))
+
+    grid = [value(eta0=eta0, tol=None, max_iter=20) for eta0 in 4.0 ** np.arange(-8, 9)]
+    assert value(tol=1e-3 * min(1.0, scale)) < 1.02 * min(grid)
+    assert min(grid) < 0.5 * max(grid)
+
+
+def test_a_trial_is_of_the_data_and_the_seed_alone():
+    """Not of penalties, storage or order of columns; each output has its own."""
+    eta0 = np.array([0.1, 0.1])
+    both = Lanes(2, alpha=0.0, eta0=1.0, target=[0, 1], label=0.0)
+    settings = Settings(loss="huber", loss_parameter=0.1)
+    losses, factors = trial(Data(X, np.column_stack([Y, 50.0 * Y])), both, settings, eta0)
+    assert losses.shape == (2, len(FACTORS))
+    assert factors[1] >= 8.0 * factors[0]
+    for k, y in enumerate((Y, 50.0 * Y)):
+        for alpha in (0.0, 1.0):
+            one = Lanes(1, alpha=alpha, l1=alpha, eta0=1.0, label=0.0)
+            for X_ in (X, sp.csr_array(X)):
+                alone, factor = trial(Data(X_, y), one, settings, eta0[:1])
+                assert_allclose(alone[0], losses[k], rtol=1e-6)
+                assert factor == factors[k]
+
+
+def test_rows_of_weight_zero_are_not_tried():
+    weight = (rng.random(300) < 0.5).astype(float)
+    bad = np.where(weight == 0.0, 1e6, Y)
+    lanes, settings = Lanes(1, alpha=0.0, eta0=1.0), Settings(loss="huber", loss_parameter=0.1)
+    some = trial(Data(X, bad, weight), lanes, settings, np.ones(1))
+    kept = trial(Data(X[weight > 0], Y[weight > 0]), lanes, settings, np.ones(1))
+    for ours, theirs in zip(some, kept, strict=True):
+        assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n_jobs", (1, 3))
+def test_the_same_rates_for_any_threads(n_jobs):
+    options = {"loss": "huber", "batch_size": 16, "random_state": 0}
+    one = SGDRegressor(**options).fit(X, Y)
+    other = SGDRegressor(**options, n_jobs=n_jobs).fit(X, Y)
+    assert one.result_.eta0 == other.result_.eta0
+    assert_array_equal(one.coef_, other.coef_)
+
+
+def test_result_of_a_rate_that_was_found():
+    model = SGDClassifier("log_loss", random_state=0).fit(X, LABELS)
+    found = model.result_
+    squares = np.square(X).sum(axis=1) + 1.0
+    assert_allclose(found.curvature.noise, squares.mean())
+    assert_allclose(found.eta0, 1 / (0.25 * (1 + 300 / 2000) * squares.mean() + 1e-4), rtol=1e-3)
+    assert (found.epochs, found.updates, found.stopped) == (model.n_iter_, 300, "tolerance")
+    assert found.schedule.kind == "constant"  # few updates, watched
+    assert found.average == 0
+    text = str(found)
+    for part in ("eta0:", "smoothness 0.25", "constant; divided by 4", "by the tolerance"):
+        assert part in text
+    assert str(pickle.loads(pickle.dumps(found))) == text
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_result_says_what_was_asked_for():
+    X = rng.normal(size=(FEW_UPDATES + 1, 3))
+    y = (X[:, 0] > 0).astype(int)
+    cases = {
+        "as given": {"eta0": 0.1},
+        "sqrt(1 + eta0 mu (t - 1))": {"max_iter": 3, "tol": 1e-9},
+        "(1 - x)^2, x the part done of 40 epochs; begun at sqrt(50,000 / 200,040 updates)": {
+            "tol": None,
+            "max_iter": 40,
+        },
+        "by max_iter": {"tol": None, "max_iter": 2},
+        "from update 1 on": {"average": True, "max_iter": 2, "tol": None},
+        "batches of 32 rows": {"batch_size": 32, "max_iter": 2, "tol": None},
+        "1 - momentum = 0.1": {"momentum": 0.9, "max_iter": 2, "tol": None},
+    }
+    for part, options in cases.items():
+        model = SGDClassifier("log_loss", random_state=0, **options)
+        assert part in str(model.fit(X, y).result_)
+    scaled = SGDRegressor("huber", random_state=0).fit(X, 1000.0 * X[:, 0])
+    assert "the best of 16 rates on a sample" in str(scaled.result_)
+    assert SGDOneClassSVM(random_state=0).fit(X).result_.curvature is None
+
+
+def test_a_validation_score_does_not_let_the_rate_stay():
+    model = SGDClassifier("log_loss", random_state=0, early_stopping=True).fit(X, LABELS)
+    assert model.result_.schedule.kind == "inverse"
+    assert not model.result_.eases
+    later = clone(model).set_params(early_stopping=False).partial_fit(X, LABELS, classes=[0, 1])
+    assert later.result_.schedule.kind == "inverse"
