@@ -221,6 +221,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         """Lanes of a fit from scratch, from its input."""
         raise NotImplementedError
 
+    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        """Lanes of the model as it is fitted, on other rows."""
+        raise NotImplementedError
+
     def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
         """The attributes that publish a model (K, d) and (K,)."""
         return {"coef_": coef, "intercept_": intercept}

@@ -438,6 +438,13 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._check_classes()
         return self._task(X, y, encoded, sample_weight, given, partial=False)
 
+    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=False)
+        y = self._labels(y)
+        encoded = self._encode(y, computed_in(X))
+        return self._task(X, y, encoded, sample_weight, given, partial=False)
+
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

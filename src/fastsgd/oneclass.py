@@ -142,6 +142,10 @@ on_divergence, certificate, standardize
             given=given,
         )
 
+    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        X = self._validate(X, reset=False)
+        return self._task(X, sample_weight, (X, None, sample_weight))
+
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
         def score(coef: Any, intercept: Any) -> float:
             users = task.scaling.to_users(coef, intercept)

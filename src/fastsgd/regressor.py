@@ -143,6 +143,13 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         X, y = self._validate(X, y, reset=True)
         return self._task(X, y, sample_weight, given)
 
+    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=False)
+        task = self._task(X, y, sample_weight, given)
+        self._check_going_on(len(task.labels), X.shape[1])
+        return task
+
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

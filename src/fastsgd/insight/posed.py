@@ -1,0 +1,95 @@
+"""The problem that an estimator poses on given rows, at the weights it has."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from .. import reference
+from ..base import BaseSGD, blame_input
+from ..parameters import check_parameters, penalties, seed_of, settings_of
+from ..problem import Data, Lanes, Settings
+from ..standardise import Scaling
+
+__all__ = ["Posed", "pose"]
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Rows, lanes and settings, and the weights (K, d) and (K,) at which they are looked at.
+
+    All of the features that are trained on: with ``standardize=True`` the standardised ones.
+    """
+
+    data: Data
+    lanes: Lanes
+    settings: Settings
+    coef: Float
+    intercept: Float
+    scaling: Scaling
+
+    @property
+    def columns(self) -> int:
+        """Coordinates of a gradient of one lane: d, and 1 for an intercept that is learnt."""
+        return self.data.d + self.settings.fit_intercept
+
+    def slopes(self, rows: NDArray[np.int64] | slice, z: Float) -> Float:
+        """Slopes c (m, K) of the losses of rows at scores z (m, K), weights included."""
+        rows = np.arange(self.data.n)[rows] if isinstance(rows, slice) else rows
+        problem = self.data, self.lanes, self.settings
+        y = reference.targets(*problem, rows)
+        s = reference.sample_weights(*problem, y, rows)
+        return reference.slope(self.settings, z, y, s)
+
+    def smooth_penalty(self) -> tuple[Float, Float]:
+        """Gradient (K, d) and (K,) of the penalty without its L1 part: no row changes it."""
+        return self.lanes.alpha[:, None] * self.coef, self.lanes.pull.copy()
+
+
+def pose(
+    estimator: BaseSGD, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+) -> Posed:
+    """The problem of a fitted estimator on rows X, y; rows of weight zero are left out.
+
+    The estimator is not touched.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator was not fitted.
+    ValueError
+        Bad input; the message names the argument.
+    """
+    check_is_fitted(estimator)
+    estimator = copy.copy(estimator)
+    check_parameters(estimator)
+    with blame_input(estimator, X):
+        task = estimator._again(X, y, sample_weight)
+        kept = vars(estimator).get("_kept")
+        scaling = estimator._scaling(task, task.weight, kept)
+        rows = slice(None) if task.weight is None else np.flatnonzero(task.weight)
+        weight = None if task.weight is None else task.weight[rows]
+        parts = task.X[rows], task.y[rows], weight, scaling.offset, scaling.scale
+        data = Data(*parts, checked=True)
+        settings = settings_of(estimator, task, data, None, seed_of(0))
+        alpha, l1 = penalties(estimator)
+        lanes = Lanes(
+            len(task.labels),
+            alpha=alpha,
+            l1=l1,
+            pull=estimator._pull,
+            eta0=1.0,
+            label=task.labels,
+            target=task.targets,
+            **task.class_weight,
+        )
+        coef, intercept = scaling.to_trained(*estimator._model(vars(estimator)))
+        wide = np.asarray(coef, dtype=np.float64), np.asarray(intercept, dtype=np.float64)
+        return Posed(data, lanes, settings, *wide, scaling)

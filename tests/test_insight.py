@@ -1,0 +1,178 @@
+"""Drift and noise of gradients against brute force: every row's gradient, every batch."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose
+from sklearn.exceptions import NotFittedError
+
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd.insight import gradient_noise
+from fastsgd.insight.posed import pose
+
+rng = np.random.default_rng(0)
+n, d = 60, 4
+X = rng.normal(size=(n, d))
+Y = X @ rng.normal(size=d) + rng.normal(size=n)
+LABELS = np.digitize(Y, [-0.5, 0.5])
+WEIGHT = rng.uniform(0.5, 2.0, n)
+FEW = {"max_iter": 3, "tol": None, "random_state": 0}
+MODELS = {
+    "log_loss": (SGDClassifier("log_loss", alpha=0.1, **FEW), LABELS > 0),
+    "balanced": (SGDClassifier("log_loss", class_weight="balanced", **FEW), LABELS > 0),
+    "hinge of three": (SGDClassifier("hinge", **FEW), LABELS),
+    "softmax": (SGDClassifier("log_loss", multi_class="multinomial", **FEW), LABELS),
+    "multilabel": (SGDClassifier("log_loss", **FEW), np.column_stack([LABELS > 0, LABELS > 1])),
+    "squares": (SGDRegressor(alpha=0.01, **FEW), Y),
+    "no intercept": (SGDRegressor(fit_intercept=False, **FEW), Y),
+    "two outputs": (SGDRegressor("huber", **FEW), np.column_stack([Y, 1.0 - Y])),
+    "standardised": (SGDRegressor(standardize=True, **FEW), Y),
+    "elastic net": (SGDClassifier("log_loss", penalty="elasticnet", **FEW), LABELS > 0),
+    "one class": (SGDOneClassSVM(nu=0.3, **FEW), None),
+}
+
+
+def fitted(name, X=X, weight=None):
+    model, y = MODELS[name]
+    if y is None:
+        return model.fit(X, sample_weight=weight), None
+    return model.fit(X, y.astype(float) if y.dtype == float else y, sample_weight=weight), y
+
+
+def by_hand(model, X, y, weight):
+    """Gradients of single rows (n, K, d + 1), the penalty's among them, by differences of the
+    objective's parts: of each row's loss at nudged weights."""
+    posed = pose(model, X, y, weight)
+    features = posed.data.rows(slice(None))
+    features = features.toarray() if sp.issparse(features) else features
+    z = features @ posed.coef.T + posed.intercept
+    c = posed.slopes(slice(None), z)
+    ones = np.full((len(c), 1), float(posed.settings.fit_intercept))
+    g = c[:, :, None] * np.hstack([features, ones])[:, None, :]
+    penalty, pull = posed.smooth_penalty()
+    return g + np.column_stack([penalty, pull * posed.settings.fit_intercept])
+
+
+@pytest.mark.parametrize("layout", ("dense", "csr"))
+@pytest.mark.parametrize("weighted", (False, True))
+@pytest.mark.parametrize("name", MODELS)
+def test_against_every_row(name, weighted, layout):
+    if layout == "csr" and name == "standardised":
+        pytest.skip("standardize=True is of dense X")
+    data, weight = sp.csr_array(X) if layout == "csr" else X, WEIGHT if weighted else None
+    model, y = fitted(name, data, weight)
+    before = {key: np.copy(value) for key, value in vars(model).items() if key.endswith("_")}
+    noise = gradient_noise(model, data, y, weight)
+    for key, value in before.items():
+        np.testing.assert_equal(np.copy(vars(model)[key]), value)
+    g = by_hand(model, data, y, weight)
+    mean, exact = g.mean(axis=0), {"rtol": 1e-10, "atol": 1e-12}
+    assert_allclose(np.column_stack([noise.gradient, noise.gradient_intercept]), mean, **exact)
+    variance = np.column_stack([noise.variance, noise.variance_intercept])
+    assert_allclose(variance, g.var(axis=0), **exact)
+    assert_allclose(noise.trace, np.square(g - mean).sum(axis=2).mean(axis=0), **exact)
+    assert_allclose(noise.squared_norm, np.square(mean).sum(axis=1), **exact)
+    assert_allclose(noise.noise_scale, noise.trace / np.square(mean).sum(axis=1), **exact)
+    assert (noise.n, noise.rows) == (n, n)
+
+
+def test_the_gradient_is_that_of_the_objective():
+    """By central differences of the mean loss and the penalty."""
+    from fastsgd.losses import LOSSES
+
+    model, y = fitted("log_loss")
+    signs = np.where(y, 1.0, -1.0)
+
+    def value(coef, intercept):
+        z = X @ coef + intercept
+        loss = LOSSES["log_loss"].value(z, signs, 0.0).mean()
+        return loss + 0.5 * model.alpha * np.square(coef).sum()
+
+    noise, step = gradient_noise(model, X, y), 1e-5
+    point = np.append(model.coef_[0], model.intercept_)
+    for j in range(d + 1):
+        up, down = point.copy(), point.copy()
+        up[j] += step
+        down[j] -= step
+        slope = (value(up[:-1], up[-1]) - value(down[:-1], down[-1])) / (2 * step)
+        found = noise.gradient[0, j] if j < d else noise.gradient_intercept[0]
+        assert_allclose(found, slope, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("replacement", (False, True))
+@pytest.mark.parametrize("m", (1, 2, 3, 7))
+def test_every_batch_of_seven_rows(m, replacement):
+    """The covariance of a batch, enumerated."""
+    few, y = X[:7], Y[:7]
+    model = SGDRegressor(alpha=0.1, **FEW).fit(few, y)
+    noise, g = gradient_noise(model, few, y), by_hand(model, few, y, None)[:, 0]
+    if replacement and m > 3:
+        pytest.skip("too many to enumerate")
+    draws = product(range(7), repeat=m) if replacement else combinations(range(7), m)
+    batches = np.array([g[list(draw)].mean(axis=0) for draw in draws])
+    mean = g.mean(axis=0)
+    assert_allclose(batches.mean(axis=0), mean, atol=1e-12)
+    size = np.square(batches - mean).sum(axis=1).mean()
+    how = {"replacement": replacement}
+    assert_allclose(noise.batch_trace(m, **how), size, atol=1e-12)
+    spread = batches.std(axis=0)
+    ratios = np.append(*(part[0] for part in noise.coordinate_signal_to_noise(m, **how)))
+    if m == 7 and not replacement:
+        assert np.isinf(ratios).all()
+        assert noise.cosine(m) == 1.0
+        assert noise.norm_test(m, theta=1e-9)
+        return
+    assert_allclose(ratios, np.abs(mean) / spread, rtol=1e-9)
+    assert_allclose(noise.signal_to_noise(m, **how), np.linalg.norm(mean) / np.sqrt(size))
+    root = np.sqrt(np.square(batches).sum(axis=1).mean())
+    assert_allclose(noise.cosine(m, **how), np.linalg.norm(mean) / root)
+    for theta in (0.1, 1.0, 10.0):
+        assert noise.norm_test(m, theta=theta, **how) == (size <= theta**2 * (mean @ mean))
+
+
+def test_rows_of_weight_zero_are_no_rows():
+    weight = np.where(np.arange(n) < 40, 1.0, 0.0)
+    model, y = fitted("squares")
+    some, kept = gradient_noise(model, X, y, weight), gradient_noise(model, X[:40], y[:40])
+    assert some.n == kept.n == 40
+    assert_allclose(some.trace, kept.trace)
+
+
+@pytest.mark.parametrize("name", ("log_loss", "squares"))
+def test_samples_say_how_wrong_they_are(name):
+    """Of 200 samples the 95 % intervals hold the exact value in 95 %, give or take chance."""
+    many = np.random.default_rng(1)
+    X = many.normal(size=(5000, 6))
+    y = X @ many.normal(size=6) + many.normal(size=5000)
+    y = y > 0 if name == "log_loss" else y
+    model = MODELS[name][0].fit(X, y)
+    exact = gradient_noise(model, X, y)
+    inside = dict.fromkeys(("trace", "squared_norm", "noise_scale"), 0)
+    traces = []
+    for seed in range(200):
+        some = gradient_noise(model, X, y, sample=1000, random_state=seed)
+        assert (some.n, some.rows) == (5000, 1000)
+        traces.append(some.trace[0])
+        for quantity in inside:
+            low, high = some.interval(quantity)
+            inside[quantity] += int(low[0] <= getattr(exact, quantity)[0] <= high[0])
+    assert abs(np.mean(traces) - exact.trace[0]) < 4 * np.std(traces) / np.sqrt(200)
+    for quantity, count in inside.items():
+        assert count >= 180, (quantity, count)
+
+
+def test_errors_name_what_is_wrong():
+    model, y = fitted("log_loss")
+    with pytest.raises(NotFittedError):
+        gradient_noise(SGDClassifier(), X, y)
+    with pytest.raises(ValueError, match="sample must be at least 40 rows"):
+        gradient_noise(model, X, y, sample=5)
+    with pytest.raises(ValueError, match="features"):
+        gradient_noise(model, X[:, :2], y)
+    with pytest.raises(ValueError, match="classes not in"):
+        gradient_noise(model, X, np.where(y, 7, 0))
+    for wrong in (0, 1.5, True):
+        with pytest.raises(ValueError, match="batch_size must be an integer >= 1"):
+            gradient_noise(model, X, y).batch_trace(wrong)
