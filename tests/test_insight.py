@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.insight import gradient_noise
+from fastsgd.insight import gradient_noise, two_batch_noise
 from fastsgd.insight.posed import pose
 
 rng = np.random.default_rng(0)
@@ -161,6 +161,64 @@ def test_samples_say_how_wrong_they_are(name):
     assert abs(np.mean(traces) - exact.trace[0]) < 4 * np.std(traces) / np.sqrt(200)
     for quantity, count in inside.items():
         assert count >= 180, (quantity, count)
+
+
+@pytest.mark.parametrize("sizes", ((1, 2), (1, 3), (2, 3)))
+def test_two_batch_sizes_are_enough(sizes):
+    """Over all batches, drawn with replacement, the estimate is exact."""
+    model = SGDRegressor(alpha=0.1, **FEW).fit(X[:7], Y[:7])
+    exact, g = gradient_noise(model, X[:7], Y[:7]), by_hand(model, X[:7], Y[:7], None)[:, 0]
+    means = [
+        np.mean([np.sum(g[list(draw)].mean(axis=0) ** 2) for draw in product(range(7), repeat=m)])
+        for m in sizes
+    ]
+    found = two_batch_noise(*means, *sizes)
+    assert_allclose([found.squared_norm, found.trace], [exact.squared_norm[0], exact.trace[0]])
+    assert_allclose(found.noise_scale, exact.noise_scale[0])
+    with pytest.raises(ValueError, match="m_small must be in"):
+        two_batch_noise(*means, 3, 3)
+
+
+@pytest.mark.parametrize("weighted", (False, True))
+@pytest.mark.parametrize("name", MODELS)
+def test_diagnostics_of_a_fit(name, weighted):
+    """Where the sample is all rows, the last epoch's numbers are exact; training is not touched."""
+    model, y = MODELS[name]
+    targets = {} if y is None else {"y": y}
+    weight = np.where(np.arange(n) < 50, WEIGHT, 0.0) if weighted else None
+    plain = model.fit(X, **targets, sample_weight=weight)
+    coef = plain.coef_.copy()
+    assert np.isnan(plain.history_["noise_scale"]).all()
+    model.fit(X, **targets, sample_weight=weight, diagnostics=True)
+    np.testing.assert_array_equal(model.coef_, coef)
+    exact = gradient_noise(model, X, y, weight)
+    last = {key: values[-1] for key, values in model.history_.items()}
+    tight = {"rtol": 1e-5}
+    assert_allclose(last["full_gradient_norm"], np.sqrt(exact.squared_norm.sum()), **tight)
+    assert_allclose(last["gradient_noise"], exact.trace.sum(), **tight)
+    assert_allclose(last["noise_scale"], exact.trace.sum() / exact.squared_norm.sum(), **tight)
+    assert len(model.history_["noise_scale"]) == 3
+
+
+def test_diagnostics_of_many_rows_are_of_a_sample():
+    many = np.random.default_rng(2)
+    X = many.normal(size=(3000, 5))
+    y = X @ np.arange(5.0) + many.normal(size=3000)
+    runs = []
+    for seed in range(30):
+        model = SGDRegressor(max_iter=1, tol=None, random_state=seed, eta0=1e-4)
+        model.fit(X, y, diagnostics=True)
+        exact = gradient_noise(model, X, y)
+        runs.append((model.history_["gradient_noise"][0], exact.trace[0]))
+        runs[-1] += (model.history_["full_gradient_norm"][0] ** 2, exact.squared_norm[0])
+    trace, exact_trace, squared, exact_squared = np.transpose(runs)
+    for found, true in ((trace, exact_trace), (squared, exact_squared)):
+        error = (found - true) / true
+        assert error.std() > 0.0
+        assert abs(error.mean()) < 4.0 * error.std() / np.sqrt(30)
+    again = SGDRegressor(max_iter=1, tol=None, random_state=29, eta0=1e-4)
+    again.fit(X, y, diagnostics=True)
+    assert again.history_["gradient_noise"][0] == trace[-1]
 
 
 def test_errors_name_what_is_wrong():

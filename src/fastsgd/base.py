@@ -371,6 +371,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         resume: bool = False,
         partial: bool = False,
         validation: tuple[Any, Any, Any] | None = None,
+        diagnostics: bool = False,
     ) -> None:
         """Train, publish the model, warn of what a user should know.
 
@@ -384,6 +385,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             One epoch, without stopping.
         validation : tuple or None
             The user's own X_val, with y_val as the lanes and as the user see it.
+        diagnostics : bool
+            Measure the noise of the gradients at the end of each epoch.
         """
         kept = vars(self).get("_kept") if resume else None
         going_on = kept is None and (partial or self.warm_start) and "coef_" in vars(self)
@@ -414,6 +417,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
             history = History() if kept is None else History(self.history_)
             seen, epochs = Fit(history), 1 if partial else self.max_iter
+            if diagnostics:
+                from .insight.epochs import Diagnosis
+
+                seen.diagnose = Diagnosis(data, lanes, settings)
             stopping = Stopping(
                 max_epochs=epochs,
                 tol=None if partial else self.tol,

@@ -229,7 +229,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     history_ : dict of str to list
         Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses" (of each
         class), "validation_score", "learning_rate", "gradient_norm" (root mean square over a sample
-        of the batches), "weight_norm", "seconds", "rows_per_second".
+        of the batches), "weight_norm", "full_gradient_norm", "gradient_noise" and "noise_scale"
+        (with ``diagnostics=True``), "seconds", "rows_per_second".
     result_ : fastsgd.result.Result
         The learning rate that the last call chose, from what, and what ended it; printed, it says
         so in words.
@@ -456,6 +457,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         sample_weight: ArrayLike | None = None,
         X_val: Any = None,
         y_val: ArrayLike | None = None,
+        diagnostics: bool = False,
     ) -> SGDClassifier:
         """Fit from scratch, or go on with ``warm_start``.
 
@@ -475,6 +477,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         X_val, y_val : optional
             A validation set of the user's own: it is watched, and the best weights are kept,
             whatever ``early_stopping`` says.
+        diagnostics : bool, default=False
+            Measure gradient and noise at the end of each epoch, on a sample of rows, into
+            ``history_``; see :mod:`fastsgd.insight`.
 
         Returns
         -------
@@ -501,7 +506,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             X_val, y_val = self._validate(X_val, y_val, reset=False)
             y_val = self._labels(y_val)
             validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
-        self._solve(task, (coef_init, intercept_init), resume=resume, validation=validation)
+        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics}
+        self._solve(task, start, resume=resume, validation=validation, **options)
         return self
 
     @all_or_nothing

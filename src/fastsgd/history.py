@@ -19,6 +19,9 @@ FIELDS = {
     "learning_rate": "of the last update, of the first lane that made it",
     "gradient_norm": "root mean square of batch-gradient norms, mean over the lanes that trained",
     "weight_norm": "|w| at the end, mean over lanes",
+    "full_gradient_norm": "with diagnostics: |grad L| at the end, all lanes together; else NaN",
+    "gradient_noise": "with diagnostics: tr Sigma of single rows' gradients, the same; else NaN",
+    "noise_scale": "with diagnostics: tr Sigma / |grad L|^2, the batch of equal noise; else NaN",
     "seconds": "time of the training steps",
     "rows_per_second": "rows over seconds",
 }

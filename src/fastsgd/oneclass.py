@@ -166,12 +166,13 @@ on_divergence, certificate, standardize
         offset_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         X_val: Any = None,
+        diagnostics: bool = False,
     ) -> SGDOneClassSVM:
         """Fit from scratch, or go on with ``warm_start``.
 
         Parameters
         ----------
-        X, coef_init, sample_weight, X_val
+        X, coef_init, sample_weight, X_val, diagnostics
             As in :meth:`SGDClassifier.fit`.
         y : ignored
         offset_init : array-like of shape (1,), optional
@@ -192,6 +193,7 @@ on_divergence, certificate, standardize
             (coef_init, intercept),
             resume=self.warm_start and hasattr(self, "_kept"),
             validation=validation,
+            diagnostics=diagnostics,
         )
         return self
 

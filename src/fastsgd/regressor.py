@@ -161,13 +161,14 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         sample_weight: ArrayLike | None = None,
         X_val: Any = None,
         y_val: ArrayLike | None = None,
+        diagnostics: bool = False,
     ) -> SGDRegressor:
         """Fit from scratch, or go on with ``warm_start``.
 
         Parameters
         ----------
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        X, coef_init, intercept_init, sample_weight, X_val, y_val
+        X, coef_init, intercept_init, sample_weight, X_val, y_val, diagnostics
             As in :meth:`SGDClassifier.fit`.
 
         Returns
@@ -189,7 +190,8 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
                 raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
             validation = X_val, y_val, y_val
         resume = self.warm_start and hasattr(self, "_kept")
-        self._solve(task, (coef_init, intercept_init), resume=resume, validation=validation)
+        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics}
+        self._solve(task, start, resume=resume, validation=validation, **options)
         return self
 
     @all_or_nothing

@@ -99,6 +99,9 @@ class Fit:
     ----------
     history : History
         Grows by one entry an epoch.
+    diagnose : callable or None
+        ``diagnose(epoch, coef, intercept)`` at an epoch's end: its squared gradient norm and trace
+        of the noise go into the history.
     before_epoch, on_epoch : callable or None
         Called before every epoch, and with this object after it; True from ``on_epoch`` ends the
         fit.
@@ -123,6 +126,7 @@ class Fit:
     history: History = field(default_factory=History)
     before_epoch: Callable[[], None] | None = None
     on_epoch: Callable[[Fit], bool | None] | None = None
+    diagnose: Callable[[int, Any, Any], Any] | None = None
     state: State | None = None
     coef: Any = None
     intercept: Any = None
@@ -270,6 +274,10 @@ class _Training:
         if self.stopping.validate is not None:
             self.score = self.stopping.validate(self.coef, self.intercept)
         seen.epochs += ~seen.stopped if self.some_stopped else 1
+        noise = (math.nan, math.nan, math.nan)
+        if seen.diagnose is not None:
+            found = seen.diagnose(state.epoch, self.coef, self.intercept)
+            noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
         seen.history.add(
             state.epoch,
             mean(self.loss),
@@ -278,6 +286,7 @@ class _Training:
             self.run.rate,
             state.gradient_norm,
             self.norm,
+            *noise,
             seconds,
             self.data.n / max(seconds, 1e-9),
         )

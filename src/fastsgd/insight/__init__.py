@@ -3,6 +3,6 @@
 :func:`gradient_noise` takes the gradient at a model's weights apart into drift and noise.
 """
 
-from .gradients import GradientNoise, gradient_noise
+from .gradients import GradientNoise, gradient_noise, two_batch_noise
 
-__all__ = ["GradientNoise", "gradient_noise"]
+__all__ = ["GradientNoise", "gradient_noise", "two_batch_noise"]

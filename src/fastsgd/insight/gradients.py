@@ -28,7 +28,7 @@ from ..base import BaseSGD
 from ..problem import blocks
 from .posed import Posed, pose
 
-__all__ = ["GradientNoise", "gradient_noise"]
+__all__ = ["Estimate", "GradientNoise", "estimate", "gradient_noise", "two_batch_noise"]
 
 Float = NDArray[np.float64]
 
@@ -199,6 +199,49 @@ def gradient_noise(
     return _sampled(posed, rows)
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """|grad L|^2, tr Sigma and the noise scale, their ratio, over all lanes together."""
+
+    squared_norm: float
+    trace: float
+
+    @property
+    def noise_scale(self) -> float:
+        """tr Sigma / |grad L|^2; infinite where the gradient is lost in the noise."""
+        return self.trace / self.squared_norm if self.squared_norm > 0.0 else np.inf
+
+
+def two_batch_noise(small: float, big: float, m_small: int, m_big: int) -> Estimate:
+    """|grad L|^2 and tr Sigma from mean squared norms of gradients of batches of two sizes.
+
+    Unbiased for rows drawn independently (McCandlish, Kaplan & Amodei 2018, appendix A.1), since
+    E |g_B|^2 = |grad L|^2 + tr Sigma / m.
+
+    Parameters
+    ----------
+    small, big : float
+        Means of |g_B|^2 over batches of ``m_small`` and of ``m_big`` rows.
+    m_small, m_big : int
+        1 <= m_small < m_big.
+
+    Raises
+    ------
+    ValueError
+        If the sizes are not so.
+    """
+    if not 1 <= m_small < m_big:
+        raise ValueError(f"m_small must be in [1, m_big), got {m_small!r} and {m_big!r}")
+    squared_norm = (m_big * big - m_small * small) / (m_big - m_small)
+    return Estimate(squared_norm, (small - big) / (1.0 / m_small - 1.0 / m_big))
+
+
+def estimate(sample: Posed, n: int) -> Estimate:
+    """The same of n rows, from a sample of them without replacement."""
+    found = _of(sample, _sums(sample), n)
+    return Estimate(float(found.squared_norm.sum()), float(found.trace.sum()))
+
+
 # ------------------------------------------------------------------ sums over rows
 
 
@@ -255,11 +298,11 @@ def _sums(posed: Posed, rows: NDArray[np.int64] | None = None) -> _Sums:
     return total
 
 
-def _of(posed: Posed, sums: _Sums) -> GradientNoise:
+def _of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
     """What sums over m of the n rows say: unbiased where m < n."""
     mean, variance, mean_b, variance_b = sums.moments()
-    n, m = posed.data.n, sums.m
-    if m < n:  # Sigma is over n: variances of a sample without replacement
+    m = sums.m
+    if 1 < m < n:  # Sigma is over n: variances of a sample without replacement
         unbias = m / (m - 1) * ((n - 1) / n)
         variance, variance_b = variance * unbias, variance_b * unbias
     penalty, pull = posed.smooth_penalty()
@@ -275,7 +318,7 @@ def _of(posed: Posed, sums: _Sums) -> GradientNoise:
 
 
 def _exact(posed: Posed) -> GradientNoise:
-    return _of(posed, _sums(posed))
+    return _of(posed, _sums(posed), posed.data.n)
 
 
 def _sampled(posed: Posed, rows: NDArray[np.int64]) -> GradientNoise:
@@ -284,8 +327,8 @@ def _sampled(posed: Posed, rows: NDArray[np.int64]) -> GradientNoise:
     total = groups[0]
     for group in groups[1:]:
         total = total + group
-    whole = _of(posed, total)
-    without = [_of(posed, total - group) for group in groups]
+    whole = _of(posed, total, posed.data.n)
+    without = [_of(posed, total - group, posed.data.n) for group in groups]
     correction = np.sqrt(1.0 - len(rows) / posed.data.n)  # of a finite population
     errors = {}
     for name in whole.errors:
