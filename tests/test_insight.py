@@ -5,11 +5,18 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.insight import gradient_noise, two_batch_noise
+from fastsgd.insight import (
+    BatchVarianceDisplay,
+    LossCurveDisplay,
+    NoiseScaleDisplay,
+    batch_variance,
+    gradient_noise,
+    two_batch_noise,
+)
 from fastsgd.insight.posed import pose
 
 rng = np.random.default_rng(0)
@@ -234,3 +241,66 @@ def test_errors_name_what_is_wrong():
     for wrong in (0, 1.5, True):
         with pytest.raises(ValueError, match="batch_size must be an integer >= 1"):
             gradient_noise(model, X, y).batch_trace(wrong)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_batches_follow_the_law(name):
+    """Measured noise is within five standard errors of that of batches without replacement."""
+    model, y = fitted(name)
+    found = batch_variance(model, X, y, random_state=0)
+    assert_array_equal(found.batch_sizes, [1, 2, 4, 8, 16, 32, 60])
+    exact = gradient_noise(model, X, y)
+    assert_allclose(found.law, exact.trace.sum() / found.batch_sizes)
+    assert_allclose(found.finite_law, [exact.batch_trace(m).sum() for m in found.batch_sizes])
+    assert (np.abs(found.measured - found.finite_law)[:-1] < 5.0 * found.error[:-1]).all()
+    assert found.measured[-1] < 1e-20
+    again = batch_variance(model, X, y, random_state=0, batch_sizes=[4, 2])
+    assert_array_equal(again.batch_sizes, [2, 4])
+    for wrong in ([], [0], [61], [1.5]):
+        with pytest.raises(ValueError, match="batch_size"):
+            batch_variance(model, X, y, batch_sizes=wrong)
+
+
+@pytest.fixture
+def axes():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    yield plt.subplots()[1]
+    plt.close("all")
+
+
+def test_displays_draw_what_was_measured(axes):
+    model, y = MODELS["log_loss"]
+    model.set_params(max_iter=4).fit(X, y, diagnostics=True)
+    loss = LossCurveDisplay.from_estimator(model, ax=axes, color="k")
+    assert loss.ax_ is axes
+    assert loss.figure_ is axes.figure
+    assert_array_equal(loss.line_.get_xydata(), np.column_stack([range(1, 5), model.loss_curve_]))
+    assert loss.line_.get_color() == "k"
+    assert loss.score_line_ is None
+    model.set_params(early_stopping=True, max_iter=4).fit(X, y, diagnostics=True)
+    scored = LossCurveDisplay.from_estimator(model)
+    assert scored.ax_ is not axes
+    assert_array_equal(scored.score_line_.get_ydata(), model.history_["validation_score"])
+    noise = NoiseScaleDisplay.from_estimator(model, ax=axes)
+    assert noise.ax_.get_yscale() == "log"
+    assert_array_equal(noise.line_.get_ydata(), model.history_["noise_scale"])
+    variance = BatchVarianceDisplay.from_estimator(model, X, y, random_state=0)
+    for display in (loss, scored, noise, variance):
+        display.figure_.canvas.draw()
+        assert display.ax_.get_xlabel()
+        assert display.ax_.get_ylabel()
+    model.set_params(early_stopping=False).fit(X, y)
+    with pytest.raises(ValueError, match="diagnostics=True"):
+        NoiseScaleDisplay.from_estimator(model)
+    with pytest.raises(NotFittedError):
+        LossCurveDisplay.from_estimator(SGDClassifier())
+
+
+def test_lost_gradients_are_marked(axes):
+    display = NoiseScaleDisplay([1, 2], [1.0, 0.0], [2.0, 2.0], [2.0, np.inf], 8).plot(ax=axes)
+    labels = [line.get_label() for line in display.ax_.get_lines()]
+    assert "gradient lost in the sample's noise" in labels
+    assert_array_equal(display.line_.get_xdata(), [1])

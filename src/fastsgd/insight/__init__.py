@@ -1,8 +1,21 @@
 """What the noise of stochastic gradients does to a model, measured on its own data.
 
-:func:`gradient_noise` takes the gradient at a model's weights apart into drift and noise.
+:func:`gradient_noise` takes the gradient at a model's weights apart into drift and noise;
+:func:`batch_variance` draws batches and compares them with the laws; ``fit(..., diagnostics=True)``
+measures the noise scale of each epoch. The displays draw it.
 """
 
+from .displays import BatchVarianceDisplay, LossCurveDisplay, NoiseScaleDisplay
 from .gradients import GradientNoise, gradient_noise, two_batch_noise
+from .variance import BatchVariance, batch_variance
 
-__all__ = ["GradientNoise", "gradient_noise", "two_batch_noise"]
+__all__ = [
+    "BatchVariance",
+    "BatchVarianceDisplay",
+    "GradientNoise",
+    "LossCurveDisplay",
+    "NoiseScaleDisplay",
+    "batch_variance",
+    "gradient_noise",
+    "two_batch_noise",
+]

@@ -101,7 +101,7 @@ class GradientNoise:
 
     def part(self, batch_size: int, *, replacement: bool = False) -> float:
         """What is left of Sigma in the covariance of a batch: (n - m) / (n - 1) / m, or 1 / m."""
-        m = _batch(batch_size)
+        m = check_batch_size(batch_size)
         if replacement or self.n == 1:
             return 1.0 / m if replacement else 0.0
         return max(0, self.n - m) / (self.n - 1) / m
@@ -192,7 +192,7 @@ def gradient_noise(
     posed = pose(estimator, X, y, sample_weight)
     n = posed.data.n
     if sample is None or sample >= n:
-        return _exact(posed)
+        return exact_noise(posed)
     if sample < 2 * GROUPS:
         raise ValueError(f"sample must be at least {2 * GROUPS} rows, or None, got {sample!r}")
     rows = check_random_state(random_state).choice(n, int(sample), replace=False)
@@ -317,7 +317,7 @@ def _of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
     return GradientNoise(*parts, trace, squared, n, m, errors)
 
 
-def _exact(posed: Posed) -> GradientNoise:
+def exact_noise(posed: Posed) -> GradientNoise:
     return _of(posed, _sums(posed), posed.data.n)
 
 
@@ -338,7 +338,7 @@ def _sampled(posed: Posed, rows: NDArray[np.int64]) -> GradientNoise:
     return replace(whole, errors=errors)
 
 
-def _batch(batch_size: int) -> int:
+def check_batch_size(batch_size: int) -> int:
     if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
         raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
     return int(batch_size)

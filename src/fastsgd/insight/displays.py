@@ -1,0 +1,229 @@
+"""Plots in scikit-learn's manner: ``Display.from_estimator(...)``, drawn anew by ``plot``.
+
+They need matplotlib: ``pip install 'fastsgd[plot]'``. Colours are Okabe and Ito's, which
+colour-blind readers tell apart, and nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from ..base import BaseSGD
+from .variance import BatchVariance, batch_variance
+
+__all__ = ["BatchVarianceDisplay", "LossCurveDisplay", "NoiseScaleDisplay"]
+
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
+
+
+class _Display:
+    """Axes of its own or given; ``figure_`` and ``ax_`` as scikit-learn's displays have them."""
+
+    figure_: Any
+    ax_: Any
+
+    def _axes(self, ax: Any) -> Any:
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                f"{type(self).__name__} needs matplotlib: pip install 'fastsgd[plot]'"
+            ) from error
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        ax.grid(visible=True, alpha=0.3)
+        return ax
+
+
+class LossCurveDisplay(_Display):
+    """Loss of each epoch, and the validation score where there is one.
+
+    Parameters
+    ----------
+    epoch : array-like of shape (E,)
+    loss : array-like of shape (E,)
+        Mean loss of the rows, each before its own step, plus the penalty.
+    validation_score : array-like of shape (E,), optional
+        All NaN where there was none.
+    learning_rate : array-like of shape (E,), optional
+
+    Attributes
+    ----------
+    ax_, figure_
+        Where it was drawn.
+    line_ : matplotlib Line2D
+        Of the loss.
+    score_line_ : matplotlib Line2D or None
+        Of the score, on an axis of its own at the right.
+    """
+
+    def __init__(
+        self,
+        epoch: ArrayLike,
+        loss: ArrayLike,
+        validation_score: ArrayLike | None = None,
+        learning_rate: ArrayLike | None = None,
+    ) -> None:
+        self.epoch, self.loss = np.asarray(epoch), np.asarray(loss)
+        nothing = np.full(len(self.loss), np.nan)
+        self.validation_score = nothing if validation_score is None else validation_score
+        self.learning_rate = nothing if learning_rate is None else learning_rate
+
+    @classmethod
+    def from_estimator(cls, estimator: BaseSGD, *, ax: Any = None, **line: Any) -> LossCurveDisplay:
+        """Draw the history of a fitted estimator; ``line`` goes to ``ax.plot``."""
+        check_is_fitted(estimator)
+        names = "epoch", "loss", "validation_score", "learning_rate"
+        return cls(*(estimator.history_[name] for name in names)).plot(ax=ax, **line)
+
+    def plot(self, *, ax: Any = None, **line: Any) -> LossCurveDisplay:
+        ax = self._axes(ax)
+        few = len(self.loss) <= 50
+        style = {"color": BLUE, "marker": "o" if few else None, "markersize": 4, "label": "loss"}
+        (self.line_,) = ax.plot(self.epoch, self.loss, **(style | line))
+        ax.set(xlabel="epochs", ylabel="training loss, penalty included")
+        self.score_line_ = None
+        score = np.asarray(self.validation_score, dtype=np.float64)
+        if not np.isnan(score).all():
+            right = ax.twinx()
+            style |= {"color": ORANGE, "linestyle": "--", "label": "validation score"}
+            style["marker"] = "s" if few else None
+            (self.score_line_,) = right.plot(self.epoch, score, **style)
+            right.set_ylabel("validation score")
+            right.legend(handles=[self.line_, self.score_line_], loc="center right")
+        return self
+
+
+class NoiseScaleDisplay(_Display):
+    """Gradient, noise and their ratio, epoch by epoch of a fit with ``diagnostics=True``.
+
+    Parameters
+    ----------
+    epoch, full_gradient_norm, gradient_noise, noise_scale : array-like of shape (E,)
+        As in ``history_``.
+    batch_size : int
+        Drawn as a line beside the noise scale.
+
+    Attributes
+    ----------
+    ax_, figure_
+        Where it was drawn.
+    line_ : matplotlib Line2D
+        Of the noise scale.
+    """
+
+    def __init__(
+        self,
+        epoch: ArrayLike,
+        full_gradient_norm: ArrayLike,
+        gradient_noise: ArrayLike,
+        noise_scale: ArrayLike,
+        batch_size: int = 1,
+    ) -> None:
+        self.epoch, self.noise_scale = np.asarray(epoch), np.asarray(noise_scale)
+        self.full_gradient_norm = np.asarray(full_gradient_norm)
+        self.gradient_noise, self.batch_size = np.asarray(gradient_noise), batch_size
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: BaseSGD, *, ax: Any = None, **line: Any
+    ) -> NoiseScaleDisplay:
+        """Draw the history of an estimator that was fitted with ``diagnostics=True``.
+
+        Raises
+        ------
+        ValueError
+            If it was fitted without.
+        """
+        check_is_fitted(estimator)
+        names = "epoch", "full_gradient_norm", "gradient_noise", "noise_scale"
+        columns = [np.asarray(estimator.history_[name], dtype=np.float64) for name in names]
+        if np.isnan(columns[-1]).all():
+            raise ValueError("the history has no noise: fit(..., diagnostics=True) measures it")
+        return cls(*columns, batch_size=estimator.batch_size).plot(ax=ax, **line)
+
+    def plot(self, *, ax: Any = None, **line: Any) -> NoiseScaleDisplay:
+        ax = self._axes(ax)
+        seen = np.isfinite(self.noise_scale)
+        style = {"color": BLUE, "marker": "o", "markersize": 4}
+        style["label"] = "noise scale tr Sigma / |grad L|²"
+        (self.line_,) = ax.plot(self.epoch[seen], self.noise_scale[seen], **(style | line))
+        ax.axhline(self.batch_size, color=ORANGE, linestyle="--", label="batch size")
+        if not seen.all():
+            top = np.full((~seen).sum(), 0.97)
+            ax.plot(
+                self.epoch[~seen],
+                top,
+                "^",
+                color=BLUE,
+                transform=ax.get_xaxis_transform(),
+                label="gradient lost in the sample's noise",
+            )
+        ax.set(xlabel="epochs", ylabel="rows", yscale="log")
+        ax.legend()
+        return self
+
+
+class BatchVarianceDisplay(_Display):
+    """E |g_B - grad L|^2 against batch size, with the two laws.
+
+    Parameters
+    ----------
+    variance : BatchVariance
+
+    Attributes
+    ----------
+    ax_, figure_
+        Where it was drawn.
+    """
+
+    def __init__(self, variance: BatchVariance) -> None:
+        self.variance = variance
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseSGD,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        batch_sizes: ArrayLike | None = None,
+        random_state: Any = None,
+        ax: Any = None,
+    ) -> BatchVarianceDisplay:
+        """Measure and draw; see :func:`batch_variance`."""
+        options = {"batch_sizes": batch_sizes, "random_state": random_state}
+        return cls(batch_variance(estimator, X, y, sample_weight, **options)).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> BatchVarianceDisplay:
+        ax = self._axes(ax)
+        found = self.variance
+        n = found.noise.n
+        m: NDArray[np.float64] = np.geomspace(1.0, n, 400)
+        trace = found.noise.trace.sum()
+        ax.plot(m, trace / m, color=GREY, linestyle=":", label="σ² / m, with replacement")
+        finite = trace / m * (n - m) / max(1, n - 1)
+        some = finite > 0.0
+        ax.plot(m[some], finite[some], color=GREEN, linestyle="--", label=f"of {n:,} rows, without")
+        shown = found.measured > 1e-9 * trace / n
+        ax.errorbar(
+            found.batch_sizes[shown],
+            found.measured[shown],
+            yerr=2.0 * found.error[shown],
+            color=BLUE,
+            marker="o",
+            markersize=4,
+            linestyle="none",
+            capsize=2,
+            label="batches drawn, ± 2 standard errors",
+        )
+        ax.set(xlabel="batch size m (rows)", ylabel="E |g_B - grad L|²", xscale="log", yscale="log")
+        ax.set_ylim(bottom=0.2 * found.measured[shown].min(), top=3.0 * trace)
+        ax.legend()
+        return self
