@@ -15,6 +15,7 @@ from fastsgd.insight import (
     NoiseScaleDisplay,
     batch_variance,
     gradient_noise,
+    stability_report,
     two_batch_noise,
 )
 from fastsgd.insight.posed import pose
@@ -304,3 +305,112 @@ def test_lost_gradients_are_marked(axes):
     labels = [line.get_label() for line in display.ax_.get_lines()]
     assert "gradient lost in the sample's noise" in labels
     assert_array_equal(display.line_.get_xdata(), [1])
+
+
+# ---------------------------------------------------------------- stability
+
+
+def table(n=2000, seed=3):
+    of = np.random.default_rng(seed)
+    X = of.normal(size=(n, 5))
+    score = X @ of.normal(size=5)
+    return X, (score + of.logistic(size=n) > 0).astype(int), score + 0.3 * of.normal(size=n)
+
+
+def found(model, X, y):
+    report = stability_report(model, X, y)
+    assert str(report).count("->") == len(report.findings)
+    return {one.name: one for one in report.findings}, report
+
+
+def test_nothing_is_wrong_with_the_defaults():
+    X, labels, y = table()
+    for model, targets in ((SGDClassifier("log_loss"), labels), (SGDRegressor(), y)):
+        model.set_params(random_state=0)
+        for state in ("before", "after"):
+            findings, report = found(model, X, targets)
+            assert not findings, (state, findings)
+            assert report.rate <= report.stable_rate
+            assert "Nothing found" in str(report)
+            model.fit(X, targets)
+
+
+def test_a_rate_above_two_over_l():
+    """A run at the rate that is called stable settles, one at three times it diverges."""
+    X, _, y = table()
+    model = SGDRegressor(eta0=100.0, learning_rate="constant", random_state=0, max_iter=5, tol=None)
+    with pytest.raises(ValueError, match="diverged"):
+        model.fit(X, y)
+    findings, report = found(model, X, y)
+    assert list(findings) == ["rate"]
+    assert findings["rate"].measured["rate"] == 100.0
+    safe = model.set_params(eta0=0.25 * report.stable_rate).fit(X, y)
+    assert safe.score(X, y) > 0.8
+    with pytest.raises(ValueError, match="diverged"):
+        model.set_params(eta0=3.0 * report.stable_rate, max_iter=100).fit(X, y)
+
+
+def test_unscaled_columns_are_named():
+    pandas = pytest.importorskip("pandas")
+    X, labels, _ = table()
+    frame = pandas.DataFrame(X * [1.0, 1.0, 5e3, 1.0, 0.01], columns=list("abcde"))
+    model = SGDClassifier("log_loss", random_state=0)
+    with pytest.warns(match="Feature scales differ"):
+        model.fit(frame, labels)
+    findings, _ = found(model, frame, labels)
+    assert "column 'c'" in findings["scales"].what
+    assert "column 'e'" in findings["scales"].what
+    assert findings["scales"].advice == "standardize=True"
+    better = SGDClassifier("log_loss", random_state=0, standardize=True).fit(frame, labels)
+    assert "scales" not in found(better, frame, labels)[0]
+
+
+def test_outliers_are_named():
+    X, _, y = table()
+    y[7] = 500.0
+    model = SGDRegressor(random_state=0).fit(X, y)
+    findings, _ = found(model, X, y)
+    assert findings["outliers"].measured["row"] == 7
+    assert "row 7" in findings["outliers"].what
+
+
+def test_flipped_labels():
+    X, _, y = table()
+    labels = (y > 0).astype(int)
+    model = SGDClassifier("log_loss", alpha=1e-6, random_state=0).fit(X, labels)
+    assert "labels" not in found(model, X, labels)[0]
+    wrong = np.random.default_rng(4).choice(2000, 100, replace=False)
+    labels[wrong] = 1 - labels[wrong]
+    assert found(model, X, labels)[0]["labels"].measured["wrong"] >= 50
+
+
+def test_sorted_rows():
+    X, labels, _ = table()
+    order = np.argsort(labels)
+    model = SGDClassifier("log_loss", random_state=0, shuffle=False).fit(X[order], labels[order])
+    assert "sorted" in found(model, X[order], labels[order])[0]
+    assert "sorted" not in found(model, X, labels)[0]
+    model.set_params(shuffle=True).fit(X[order], labels[order])
+    assert "sorted" not in found(model, X[order], labels[order])[0]
+
+
+def test_a_constant_rate_stalls_in_its_noise():
+    X, _, y = table()
+    y += np.random.default_rng(5).normal(size=len(y))
+    options = {"learning_rate": "constant", "random_state": 0, "tol": None, "max_iter": 20}
+    model = SGDRegressor(eta0=0.05, **options).fit(X, y)
+    finding = found(model, X, y)[0]["noise"]
+    best = SGDRegressor(random_state=0, tol=None, max_iter=50).fit(X, y)
+    losses = [0.5 * np.mean((one.predict(X) - y) ** 2) for one in (model, best)]
+    assert finding.measured["floor"] < 5.0 * (losses[0] - losses[1])
+    assert "noise" not in found(best, X, y)[0]
+    assert "noise" not in found(SGDRegressor(eta0=1e-4, **options).fit(X, y), X, y)[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_report_of_every_kind_of_model(name):
+    model, y = fitted(name)
+    assert stability_report(model, X, y).stable_rate > 0.0
+    from sklearn.base import clone
+
+    assert stability_report(clone(model), X, y).stable_rate > 0.0

@@ -142,6 +142,10 @@ on_divergence, certificate, standardize
             given=given,
         )
 
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        X = self._validate(X, reset=True)
+        return self._task(X, sample_weight, (X, None, sample_weight))
+
     def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
         X = self._validate(X, reset=False)
         return self._task(X, sample_weight, (X, None, sample_weight))

@@ -54,11 +54,17 @@ class Posed:
 
 
 def pose(
-    estimator: BaseSGD, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    estimator: BaseSGD,
+    X: Any,
+    y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    fitted: bool = True,
 ) -> Posed:
     """The problem of a fitted estimator on rows X, y; rows of weight zero are left out.
 
-    The estimator is not touched.
+    The estimator is not touched. With ``fitted=False`` it need not be fitted: its weights are then
+    those that a fit starts from.
 
     Raises
     ------
@@ -67,11 +73,13 @@ def pose(
     ValueError
         Bad input; the message names the argument.
     """
-    check_is_fitted(estimator)
+    begun = hasattr(estimator, "n_features_in_") and hasattr(estimator, "n_iter_")
+    if fitted or begun:
+        check_is_fitted(estimator)
     estimator = copy.copy(estimator)
     check_parameters(estimator)
     with blame_input(estimator, X):
-        task = estimator._again(X, y, sample_weight)
+        task = (estimator._again if begun else estimator._begin)(X, y, sample_weight)
         kept = vars(estimator).get("_kept")
         scaling = estimator._scaling(task, task.weight, kept)
         rows = slice(None) if task.weight is None else np.flatnonzero(task.weight)
@@ -90,6 +98,9 @@ def pose(
             target=task.targets,
             **task.class_weight,
         )
-        coef, intercept = scaling.to_trained(*estimator._model(vars(estimator)))
+        k = len(task.labels)
+        start = np.zeros((k, data.d)), estimator._initial(k)
+        model = scaling.to_trained(*estimator._model(vars(estimator))) if begun else start
+        coef, intercept = model
         wide = np.asarray(coef, dtype=np.float64), np.asarray(intercept, dtype=np.float64)
         return Posed(data, lanes, settings, *wide, scaling)
