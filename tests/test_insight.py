@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.insight import (
     BatchVarianceDisplay,
+    LearningRateDisplay,
     LossCurveDisplay,
     NoiseScaleDisplay,
     batch_variance,
     gradient_noise,
+    rate_range,
     stability_report,
     two_batch_noise,
 )
@@ -411,6 +414,71 @@ def test_a_constant_rate_stalls_in_its_noise():
 def test_a_report_of_every_kind_of_model(name):
     model, y = fitted(name)
     assert stability_report(model, X, y).stable_rate > 0.0
-    from sklearn.base import clone
-
     assert stability_report(clone(model), X, y).stable_rate > 0.0
+
+
+# ---------------------------------------------------------------- learning rates
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_suggested_rate_is_as_good_as_any(name):
+    """Used as a constant rate it ends within a tenth of the best of a finer grid, and the
+    estimator is as it was."""
+    model, y = MODELS[name]
+    X = np.random.default_rng(6).normal(size=(n, d)) if name == "one class" else globals()["X"]
+    model = clone(model)
+    found = rate_range(model, X, y, epochs=3)
+    assert not hasattr(model, "n_features_in_")
+    assert found.rates.shape == found.loss.shape == found.smoothed.shape == (16,)
+    assert_allclose(found.rates[1:], 2.0 * found.rates[:-1])
+    assert_allclose(found.rates[-1], 16.0 * found.inverse_curvature)
+    finer = rate_range(model, X, y, rates=found.rates[0] * 2.0 ** np.linspace(0, 15, 61), epochs=3)
+    at = np.abs(np.log(finer.rates / found.suggested)).argmin()
+    least = finer.loss.min()
+    assert finer.loss[at] - least <= 0.1 * max(abs(least), found.start_loss - least)
+
+
+def test_runs_are_those_of_the_solver():
+    model, y = MODELS["log_loss"]
+    found = rate_range(clone(model), X, y, rates=[0.01, 0.1, 1.0], epochs=4)
+    for rate, loss in zip(found.rates, found.loss, strict=True):
+        options = {"learning_rate": "constant", "eta0": rate, "max_iter": 4, "random_state": 0}
+        alone = SGDClassifier("log_loss", alpha=0.1, tol=None, **options).fit(X, y)
+        z = np.where(y, 1.0, -1.0) * alone.decision_function(X)
+        value = np.logaddexp(0.0, -z).mean() + 0.05 * np.square(alone.coef_).sum()
+        assert_allclose(loss, value, rtol=1e-9)
+    assert_allclose(found.start_loss, np.log(2.0))
+
+
+def test_it_begins_where_a_fitted_model_is():
+    model, y = fitted("squares")
+    before = model.coef_.copy()
+    found = rate_range(model, X, y)
+    value = 0.5 * np.mean((model.predict(X) - y) ** 2)
+    value += 0.5 * model.alpha * np.square(model.coef_).sum()
+    assert_allclose(found.start_loss, value)
+    assert_array_equal(model.coef_, before)
+
+
+def test_rates_that_diverge():
+    model, y = MODELS["squares"]
+    found = rate_range(model, X, y, rates=[1e-3, 1e-2, 1e4, 1e5])
+    assert_array_equal(np.isfinite(found.loss), [True, True, False, False])
+    assert found.suggested <= 1e-2
+    with pytest.raises(ValueError, match="every rate diverges"):
+        rate_range(model, X, y, rates=[1e4, 1e5, 1e6], epochs=20)
+    for wrong in ([1.0], [0.0, 1.0, 2.0], [np.nan, 1.0, 2.0]):
+        with pytest.raises(ValueError, match="rates must be"):
+            rate_range(model, X, y, rates=wrong)
+    with pytest.raises(ValueError, match="epochs must be"):
+        rate_range(model, X, y, epochs=0)
+
+
+def test_rates_are_drawn(axes):
+    model, y = MODELS["squares"]
+    display = LearningRateDisplay.from_estimator(model, X, y, rates=[1e-3, 1e-2, 0.1, 1e5], ax=axes)
+    display.figure_.canvas.draw()
+    labels = [line.get_label() for line in display.ax_.get_lines()]
+    assert "diverged" in labels
+    assert any(label.startswith("suggested") for label in labels)
+    assert_array_equal(display.line_.get_xdata(), [1e-3, 1e-2, 0.1])

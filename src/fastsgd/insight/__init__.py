@@ -2,12 +2,18 @@
 
 :func:`gradient_noise` takes the gradient at a model's weights apart into drift and noise;
 :func:`batch_variance` draws batches and compares them with the laws; ``fit(..., diagnostics=True)``
-measures the noise scale of each epoch. The displays draw it. :func:`stability_report` says why a
-run diverges or stalls.
+measures the noise scale of each epoch; :func:`rate_range` tries sixteen constant rates;
+:func:`stability_report` says why a run diverges or stalls. The displays draw it.
 """
 
-from .displays import BatchVarianceDisplay, LossCurveDisplay, NoiseScaleDisplay
+from .displays import (
+    BatchVarianceDisplay,
+    LearningRateDisplay,
+    LossCurveDisplay,
+    NoiseScaleDisplay,
+)
 from .gradients import GradientNoise, gradient_noise, two_batch_noise
+from .rates import RateRange, rate_range
 from .stability import Finding, StabilityReport, stability_report
 from .variance import BatchVariance, batch_variance
 
@@ -16,11 +22,14 @@ __all__ = [
     "BatchVarianceDisplay",
     "Finding",
     "GradientNoise",
+    "LearningRateDisplay",
     "LossCurveDisplay",
     "NoiseScaleDisplay",
+    "RateRange",
     "StabilityReport",
     "batch_variance",
     "gradient_noise",
+    "rate_range",
     "stability_report",
     "two_batch_noise",
 ]

@@ -13,9 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..base import BaseSGD
+from .rates import RateRange, rate_range
 from .variance import BatchVariance, batch_variance
 
-__all__ = ["BatchVarianceDisplay", "LossCurveDisplay", "NoiseScaleDisplay"]
+__all__ = [
+    "BatchVarianceDisplay",
+    "LearningRateDisplay",
+    "LossCurveDisplay",
+    "NoiseScaleDisplay",
+]
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
 
@@ -225,5 +231,82 @@ class BatchVarianceDisplay(_Display):
         )
         ax.set(xlabel="batch size m (rows)", ylabel="E |g_B - grad L|²", xscale="log", yscale="log")
         ax.set_ylim(bottom=0.2 * found.measured[shown].min(), top=3.0 * trace)
+        ax.legend()
+        return self
+
+
+class LearningRateDisplay(_Display):
+    """Loss against constant learning rate.
+
+    Parameters
+    ----------
+    found : RateRange
+
+    Attributes
+    ----------
+    ax_, figure_
+        Where it was drawn.
+    line_ : matplotlib Line2D
+        Of the smoothed losses.
+    """
+
+    def __init__(self, found: RateRange) -> None:
+        self.found = found
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseSGD,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        rates: ArrayLike | None = None,
+        epochs: int = 2,
+        ax: Any = None,
+    ) -> LearningRateDisplay:
+        """Measure and draw; see :func:`rate_range`."""
+        options = {"rates": rates, "epochs": epochs}
+        return cls(rate_range(estimator, X, y, sample_weight, **options)).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> LearningRateDisplay:
+        ax = self._axes(ax)
+        found = self.found
+        ends = np.isfinite(found.loss)
+        ax.plot(
+            found.rates[ends],
+            found.loss[ends],
+            "o",
+            color=BLUE,
+            markersize=5,
+            label=f"after {found.epochs} epochs",
+        )
+        smooth = ends & np.isfinite(found.smoothed)
+        (self.line_,) = ax.plot(
+            found.rates[smooth], found.smoothed[smooth], color=BLUE, label="running median"
+        )
+        ax.axhline(found.start_loss, color=GREY, linestyle=":", label="where all begin")
+        ax.axvline(
+            found.suggested, color=GREEN, linestyle="--", label=f"suggested {found.suggested:.2g}"
+        )
+        ax.axvline(
+            found.inverse_curvature,
+            color=ORANGE,
+            linestyle="-.",
+            label=f"1 / L = {found.inverse_curvature:.2g}",
+        )
+        if not ends.all():
+            ax.plot(
+                found.rates[~ends],
+                np.full((~ends).sum(), 0.97),
+                "x",
+                color=ORANGE,
+                transform=ax.get_xaxis_transform(),
+                label="diverged",
+            )
+        low, high = found.loss[ends].min(), max(found.start_loss, found.loss[ends].min())
+        room = 0.1 * (high - low) or abs(low) or 1.0
+        ax.set_ylim(low - room, high + 3.0 * room)
+        ax.set(xlabel="learning rate (constant)", ylabel="loss with penalty", xscale="log")
         ax.legend()
         return self

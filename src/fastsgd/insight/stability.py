@@ -16,7 +16,7 @@ from ..rates import curvature_of, feature_scales, typical_weight
 from .gradients import GradientNoise, exact_noise
 from .posed import Posed, pose
 
-__all__ = ["Finding", "StabilityReport", "stability_report"]
+__all__ = ["Finding", "StabilityReport", "stability_report", "stable_rate_of"]
 
 Float = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def stability_report(
         Bad input; the message names the argument.
     """
     posed = pose(estimator, X, y, sample_weight, fitted=False)
-    rate, stable = _rate(estimator, posed), _stable_rate(posed)
+    rate, stable = _rate(estimator, posed), stable_rate_of(posed)
     noise = exact_noise(posed)
     findings = [
         *_of_rate(rate, stable),
@@ -130,7 +130,7 @@ def _rate(estimator: BaseSGD, posed: Posed) -> float:
     return float(rates_of(estimator, posed.data, posed.lanes, posed.settings).eta0.max())
 
 
-def _stable_rate(posed: Posed) -> float:
+def stable_rate_of(posed: Posed) -> float:
     """2 / L with the curvature that a batch meets, of the lane of the heaviest rows."""
     found = curvature_of(posed.data, posed.settings)
     weight = float(typical_weight(posed.data, posed.lanes, posed.settings).max())
