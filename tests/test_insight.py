@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, insight
 from fastsgd.insight import (
     BatchVarianceDisplay,
     LearningRateDisplay,
@@ -482,3 +482,72 @@ def test_rates_are_drawn(axes):
     assert "diverged" in labels
     assert any(label.startswith("suggested") for label in labels)
     assert_array_equal(display.line_.get_xdata(), [1e-3, 1e-2, 0.1])
+
+
+# ---------------------------------------------------------------- experiments
+
+EXPERIMENTS = {
+    "compare_batch_sizes": {},
+    "compare_sampling": {},
+    "compare_schedules": {"schedules": ("auto", "constant", "one_cycle")},
+    "compare_momentum": {"momenta": (0.0, 0.9)},
+    "linear_scaling": {"eta0": 0.01, "batch_sizes": (1, 8)},
+    "noise_floor": {"rates": (0.01, 0.1)},
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_courses_end_where_fits_do(name, axes):
+    """At the last point of each course is the objective of the estimator fitted so."""
+    model, y = MODELS["log_loss"]
+    model = clone(model)
+    found = getattr(insight, name)(model, X, y, epochs=2, **EXPERIMENTS[name])
+    signs = np.where(y, 1.0, -1.0)
+    for one in found.courses:
+        alone = clone(model).set_params(max_iter=2, tol=None, **one.parameters).fit(X, y)
+        z = signs * alone.decision_function(X)
+        value = np.logaddexp(0.0, -z).mean() + 0.05 * np.square(alone.coef_).sum()
+        assert_allclose(one.loss[-1], value, rtol=1e-12)
+        assert_allclose(one.loss[0], np.log(2.0))
+        assert (one.examples[0], one.examples[-1]) == (0, 2 * n)
+        assert one.step[-1] == alone.t_ - 1
+        for values in (one.step, one.examples, one.seconds):
+            assert (np.diff(values) > 0).all()
+        assert not one.diverged
+        assert np.isnan(one.test_loss).all()
+    assert len({one.label for one in found.courses}) == len(found.courses) > 1
+    records = found.records
+    assert len(records) == sum(len(one.step) for one in found.courses)
+    assert set(records[0]) == {"run", "step", "examples", "seconds", "loss", "test_loss"}
+    for x in ("examples", "step", "seconds"):
+        display = found.plot(x=x, ax=axes)
+        display.figure_.canvas.draw()
+        assert len(display.lines_) == len(found.courses)
+    for wrong in ({"x": "time"}, {"y": "score"}):
+        with pytest.raises(ValueError, match="must be"):
+            found.plot(**wrong)
+
+
+def test_test_rows_and_divergence():
+    model = SGDRegressor(random_state=0)
+    test = X[:20], Y[:20]
+    found = insight.compare(
+        model,
+        X[20:],
+        Y[20:],
+        variants={"low": {"eta0": 0.01}, "high": {"eta0": 100.0, "learning_rate": "constant"}},
+        test=test,
+    )
+    low, high = found.courses
+    alone = SGDRegressor(random_state=0, eta0=0.01, max_iter=3, tol=None).fit(X[20:], Y[20:])
+    assert_allclose(low.test_loss[-1], 0.5 * np.mean((alone.predict(X[:20]) - Y[:20]) ** 2))
+    assert high.diverged
+    assert "diverged" in found.plot(y="test_loss").lines_[1].get_label()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_kind_of_model_has_courses(name):
+    model, y = MODELS[name]
+    found = insight.compare(clone(model), X, y, variants={"one": {}}, epochs=1)
+    assert np.isfinite(found.courses[0].loss).all()
+    assert found.courses[0].examples[-1] == n

@@ -365,12 +365,10 @@ def recipe_of(estimator: Any) -> tuple[Any, ...]:
     return (rate, loss, estimator.eta0, estimator.linear_scaling, estimator.penalty, *numbers)
 
 
-def lanes_of(
-    estimator: Any, task: Task, data: Data, settings: Settings, kept: Kept | None
-) -> tuple[Lanes, Rates]:
-    """The lanes, at the rates given, found now, or found when the run began."""
+def unrated_lanes(estimator: Any, task: Task) -> Lanes:
+    """The lanes, at a learning rate of 1."""
     alpha, l1 = penalties(estimator)
-    lanes = Lanes(
+    return Lanes(
         len(task.labels),
         alpha=alpha,
         l1=l1,
@@ -380,6 +378,13 @@ def lanes_of(
         target=task.targets,
         **task.class_weight,
     )
+
+
+def lanes_of(
+    estimator: Any, task: Task, data: Data, settings: Settings, kept: Kept | None
+) -> tuple[Lanes, Rates]:
+    """The lanes, at the rates given, found now, or found when the run began."""
+    lanes = unrated_lanes(estimator, task)
     known = kept.rates if kept is not None and kept.recipe == recipe_of(estimator) else None
     rates = rates_of(estimator, data, lanes, settings, known)
     lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu

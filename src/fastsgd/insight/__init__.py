@@ -3,14 +3,26 @@
 :func:`gradient_noise` takes the gradient at a model's weights apart into drift and noise;
 :func:`batch_variance` draws batches and compares them with the laws; ``fit(..., diagnostics=True)``
 measures the noise scale of each epoch; :func:`rate_range` tries sixteen constant rates;
-:func:`stability_report` says why a run diverges or stalls. The displays draw it.
+:func:`stability_report` says why a run diverges or stalls. :func:`compare` and its kin are
+experiments: what a parameter does to the course of a fit. The displays draw all of it.
 """
 
 from .displays import (
     BatchVarianceDisplay,
+    ExperimentDisplay,
     LearningRateDisplay,
     LossCurveDisplay,
     NoiseScaleDisplay,
+)
+from .experiments import (
+    Experiment,
+    compare,
+    compare_batch_sizes,
+    compare_momentum,
+    compare_sampling,
+    compare_schedules,
+    linear_scaling,
+    noise_floor,
 )
 from .gradients import GradientNoise, gradient_noise, two_batch_noise
 from .rates import RateRange, rate_range
@@ -20,6 +32,8 @@ from .variance import BatchVariance, batch_variance
 __all__ = [
     "BatchVariance",
     "BatchVarianceDisplay",
+    "Experiment",
+    "ExperimentDisplay",
     "Finding",
     "GradientNoise",
     "LearningRateDisplay",
@@ -28,7 +42,14 @@ __all__ = [
     "RateRange",
     "StabilityReport",
     "batch_variance",
+    "compare",
+    "compare_batch_sizes",
+    "compare_momentum",
+    "compare_sampling",
+    "compare_schedules",
     "gradient_noise",
+    "linear_scaling",
+    "noise_floor",
     "rate_range",
     "stability_report",
     "two_batch_noise",

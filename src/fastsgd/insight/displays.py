@@ -13,16 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..base import BaseSGD
+from .experiments import Experiment
 from .rates import RateRange, rate_range
 from .variance import BatchVariance, batch_variance
 
 __all__ = [
     "BatchVarianceDisplay",
+    "ExperimentDisplay",
     "LearningRateDisplay",
     "LossCurveDisplay",
     "NoiseScaleDisplay",
 ]
 
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
 
 
@@ -308,5 +312,57 @@ class LearningRateDisplay(_Display):
         room = 0.1 * (high - low) or abs(low) or 1.0
         ax.set_ylim(low - room, high + 3.0 * room)
         ax.set(xlabel="learning rate (constant)", ylabel="loss with penalty", xscale="log")
+        ax.legend()
+        return self
+
+
+class ExperimentDisplay(_Display):
+    """Courses of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    x : {"examples", "step", "seconds"}, default="examples"
+    y : {"loss", "test_loss"}, default="loss"
+
+    Attributes
+    ----------
+    ax_, figure_
+        Where it was drawn.
+    lines_ : list of matplotlib Line2D
+        One a course.
+    """
+
+    LABELS = {  # noqa: RUF012
+        "examples": "examples seen",
+        "step": "steps",
+        "seconds": "seconds of training",
+        "loss": "loss of all rows with penalty",
+        "test_loss": "loss of the test rows",
+    }
+
+    def __init__(self, experiment: Experiment, *, x: str = "examples", y: str = "loss") -> None:
+        if x not in ("examples", "step", "seconds"):
+            raise ValueError(f"x must be 'examples', 'step' or 'seconds', got {x!r}")
+        if y not in ("loss", "test_loss"):
+            raise ValueError(f"y must be 'loss' or 'test_loss', got {y!r}")
+        self.experiment, self.x, self.y = experiment, x, y
+
+    def plot(self, *, ax: Any = None) -> ExperimentDisplay:
+        ax = self._axes(ax)
+        self.lines_ = []
+        low, start = np.inf, 0.0
+        for i, one in enumerate(self.experiment.courses):
+            x, y = getattr(one, self.x), getattr(one, self.y)
+            label = one.label + (", diverged" if one.diverged else "")
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
+            (line,) = ax.plot(x[1:], y[1:], linewidth=1.8, label=label, **style)
+            self.lines_.append(line)
+            low, start = min(low, float(np.nanmin(y))), max(start, float(y[0]))
+        ax.axhline(start, color=GREY, linestyle=":", linewidth=1)
+        ax.set(xlabel=self.LABELS[self.x], ylabel=self.LABELS[self.y], xscale="log")
+        room = 0.05 * (start - low) or abs(low) or 1.0
+        ax.set_ylim(low - room, start + 5.0 * room)
+        ax.set_title(self.experiment.title)
         ax.legend()
         return self

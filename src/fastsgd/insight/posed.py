@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import reference
 from ..base import BaseSGD, blame_input
-from ..parameters import check_parameters, penalties, seed_of, settings_of
+from ..parameters import check_parameters, lanes_of, seed_of, settings_of, unrated_lanes
 from ..problem import Data, Lanes, Settings
 from ..standardise import Scaling
 
@@ -60,11 +60,12 @@ def pose(
     sample_weight: ArrayLike | None = None,
     *,
     fitted: bool = True,
+    rates: bool = False,
 ) -> Posed:
     """The problem of a fitted estimator on rows X, y; rows of weight zero are left out.
 
     The estimator is not touched. With ``fitted=False`` it need not be fitted: its weights are then
-    those that a fit starts from.
+    those that a fit starts from. With ``rates`` the lanes have the learning rates of a fit.
 
     Raises
     ------
@@ -86,18 +87,11 @@ def pose(
         weight = None if task.weight is None else task.weight[rows]
         parts = task.X[rows], task.y[rows], weight, scaling.offset, scaling.scale
         data = Data(*parts, checked=True)
-        settings = settings_of(estimator, task, data, None, seed_of(0))
-        alpha, l1 = penalties(estimator)
-        lanes = Lanes(
-            len(task.labels),
-            alpha=alpha,
-            l1=l1,
-            pull=estimator._pull,
-            eta0=1.0,
-            label=task.labels,
-            target=task.targets,
-            **task.class_weight,
-        )
+        random = 0 if estimator.random_state is None else estimator.random_state
+        settings = settings_of(estimator, task, data, None, seed_of(random))
+        lanes = unrated_lanes(estimator, task)
+        if rates:
+            lanes, _ = lanes_of(estimator, task, data, settings, None)
         k = len(task.labels)
         start = np.zeros((k, data.d)), estimator._initial(k)
         model = scaling.to_trained(*estimator._model(vars(estimator))) if begun else start
