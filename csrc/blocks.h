@@ -142,6 +142,25 @@ static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t pad
     return 1;
 }
 
+/* Losses v, counts and updates of a block's rows go into the state: v, s (STEPS, padded). */
+static ALWAYS_INLINE void LNAME(count_block)(fsgd_state *state, const REAL *restrict v,
+                                             const REAL *restrict s, const int64_t padded) {
+    double *restrict loss_sum = state->loss_sum, *restrict rows = state->row_count;
+    int64_t *restrict t = state->t;
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+        double loss = loss_sum[k], count = 0;
+        int64_t updates = t[k];
+        for (int64_t j = 0; j < STEPS; ++j) {
+            loss += (double)v[j * padded + k];
+            count += s[j * padded + k] > 0 ? 1.0 : 0.0;
+            updates += s[j * padded + k] > 0;
+        }
+        loss_sum[k] = loss;
+        rows[k] += count;
+        t[k] = updates;
+    }
+}
+
 /* `steps` for a whole block, where a row's step depends on its scores by the slope alone. Whether
  * they were taken; if not, nothing is changed. */
 static ALWAYS_INLINE int LNAME(quick_steps)(NAME(context) *ctx, const REAL *G,
@@ -177,15 +196,10 @@ static ALWAYS_INLINE int LNAME(quick_steps)(NAME(context) *ctx, const REAL *G,
         memset(a, 0, STEPS * bytes);
         return 0;
     }
-    for (int64_t j = 0; j < STEPS; ++j)
-        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
-            state->t[k] += s[j * padded + k] > 0;
     if (NAME(measures_row)(ctx)) NAME(examine)(ctx, NAME(row_at)(ctx, state->row));
     if (ctx->settings->fit_intercept) memcpy(state->intercept, b, bytes);
     NAME(loss_values)(loss, STEPS * padded, z, y, s, ctx->v);
-    for (int64_t j = 0; j < STEPS; ++j)
-        NAME(count_rows)(state, ctx->v + j * padded, s + j * padded, 1);
-    memset(state->batch_count, 0, (size_t)padded * sizeof(double));
+    LNAME(count_block)(state, ctx->v, s, padded);
     state->row += STEPS;
     ctx->report->work += STEPS * (ctx->data->d + 16) * ((padded + 15) / 16);
     return 1;

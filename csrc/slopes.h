@@ -8,12 +8,15 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
     const fsgd_data *data = ctx->data;
     const REAL *yi = (const REAL *)data->y + i * data->n_targets;
     const REAL weight = data->sample_weight ? ((const REAL *)data->sample_weight)[i] : 1;
-    if (data->n_targets == 1)
-        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) y[k] = yi[0];
+    const REAL *restrict label = ctx->label, first = yi[0];
+    const int one = data->n_targets == 1, signs = ctx->settings->sign_targets;
+    if (one && signs)
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) y[k] = first == label[k] ? 1 : -1;
+    else if (one)
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) y[k] = first;
     else
         for (int64_t k = 0; k < padded; ++k) y[k] = yi[ctx->lanes->target[k]];
-    const REAL *restrict label = ctx->label;
-    if (ctx->settings->sign_targets)
+    if (!one && signs)
         _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) y[k] = y[k] == label[k] ? 1 : -1;
     if (ctx->coupled) { /* the weight of the row's class, in every active lane */
         REAL own = 0;
@@ -22,17 +25,18 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
         return;
     }
     const REAL *restrict positive = ctx->weight_positive, *restrict negative = ctx->weight_negative;
-    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-        const REAL if_positive = positive[k], if_negative = negative[k];
-        s[k] = weight * (y[k] > 0 ? if_positive : if_negative);
-    }
-    if (padded > 1 && data->held_out && data->held_out[i]) {
-        const uint64_t held_out = data->held_out[i], *restrict split = ctx->lanes->split;
-        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-            const REAL own = s[k];
+    const uint64_t held_out = padded > 1 && data->held_out ? data->held_out[i] : 0;
+    const uint64_t *restrict split = ctx->lanes->split;
+    if (held_out) _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+            const REAL if_positive = positive[k], if_negative = negative[k];
+            const REAL own = weight * (y[k] > 0 ? if_positive : if_negative);
             s[k] = held_out & split[k] ? 0 : own;
         }
-    }
+    else
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+            const REAL if_positive = positive[k], if_negative = negative[k];
+            s[k] = weight * (y[k] > 0 ? if_positive : if_negative);
+        }
     if (ctx->settings->step == FSGD_PA1 && NAME(row_square)(data, i) == 0)
         for (int64_t k = 0; k < padded; ++k) s[k] = 0; /* no step could make it passive */
 }

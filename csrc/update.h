@@ -56,15 +56,21 @@ static ALWAYS_INLINE int NAME(rates)(NAME(context) *ctx, const int64_t padded,
         if (differ) return 0;
     }
     const double factor = fsgd_schedule_factor(schedule, t, e);
-    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-        double rate = eta0[k] * factor;
-        if (falls) {
-            const double x = 1 + eta0[k] * mu[k] * done[k];
-            rate *= roots ? 1.0 / sqrt(x) : 1.0 / x;
-        }
-        eta[k] = count[k] > 0 ? rate * own[k] : 0;
-        done[k] += count[k] > 0 ? 1.0 : 0.0;
+    /* A loop for each schedule: one for all would divide and take roots for every one of them. */
+#define RATES(BY)                                                                                  \
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {                                     \
+        const double rate = eta0[k] * factor * (BY);                                               \
+        eta[k] = count[k] > 0 ? rate * own[k] : 0;                                                 \
+        done[k] += count[k] > 0 ? 1.0 : 0.0;                                                       \
     }
+    if (!falls) {
+        RATES(1)
+    } else if (roots) {
+        RATES(1.0 / sqrt(1 + eta0[k] * mu[k] * done[k]))
+    } else {
+        RATES(1.0 / (1 + eta0[k] * mu[k] * done[k]))
+    }
+#undef RATES
     return 1;
 }
 
