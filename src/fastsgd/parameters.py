@@ -299,14 +299,13 @@ def threads_of(n_jobs: int | None, data: Data, batch_size: int, k: int) -> int:
     """
     backend, asked = get_active_backend()  # of joblib.parallel_config, or of the worker this is
     n_jobs = asked if n_jobs is None and asked != 1 else n_jobs
-    processors = joblib.cpu_count()
-    if n_jobs is not None:
-        return min(n_jobs, 2**31 - 1) if n_jobs > 0 else max(1, processors + 1 + n_jobs)
-    rows = min(batch_size, data.n)
+    if n_jobs is not None:  # to count processors takes 0.1 ms: only where it matters
+        return min(n_jobs, 2**31 - 1) if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
+    useful = min(batch_size, data.n) * data.d // THREAD_VALUES
     crowded = backend.nesting_level or multiprocessing.current_process().daemon
-    if crowded or data.sparse or k > 1 or data.n * data.d < EPOCH_VALUES:
+    if crowded or data.sparse or k > 1 or data.n * data.d < EPOCH_VALUES or useful < 2:
         return 1
-    return max(1, min(processors, rows * data.d // THREAD_VALUES))
+    return max(1, min(joblib.cpu_count(), useful))
 
 
 def settings_of(
