@@ -44,6 +44,7 @@ from fastsgd import (
     path,
     search,
 )
+from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings, check
 from fastsgd.schedules import SCHEDULES
 
@@ -259,6 +260,90 @@ def test_a_grid_of_all_three(diabetes):
     )
 
 
+def classes_of(y):
+    """Weights of classes to try."""
+    labels = np.unique(y)
+    uneven = dict(zip(labels.tolist(), np.geomspace(0.1, 5.0, len(labels)), strict=True))
+    return [None, "balanced", uneven]
+
+
+@pytest.mark.parametrize(
+    "options", ({}, {"multi_class": "multinomial"}, {"max_iter": 40, "tol": 1e-2})
+)
+@pytest.mark.parametrize("classes", (2, 10))
+def test_class_weights_in_the_grid(classes, options, digits, binary):
+    """A lane each: the scores, and the model, of separate fits."""
+    X, y = binary if classes == 2 else digits
+    dropped = np.flatnonzero(y == y[0])[::2]  # classes of different sizes
+    X, y = np.delete(X, dropped, axis=0), np.delete(y, dropped)
+    options, weights = {"loss": "log_loss", **FEW, **options}, classes_of(y)
+    found = SGDClassifierCV(**options, alphas=ALPHAS, class_weights=weights, cv=3).fit(X, y)
+    params = found.cv_results_["params"]
+    assert params == [{"alpha": a, "class_weight": w} for w in weights for a in ALPHAS]
+    splits = list(StratifiedKFold(3).split(X, y))
+    expected = separately(SGDClassifier(**options), X, y, splits, params)
+    np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
+    assert len(np.unique(expected.reshape(3, -1), axis=0)) == 3
+    assert found.class_weight_ == found.best_params_["class_weight"]
+    best = SGDClassifier(**options, **found.best_params_).fit(X, y)
+    np.testing.assert_array_equal(found.coef_, best.coef_)
+    assert list(found.cv_results_["param_class_weight"]) == [p["class_weight"] for p in params]
+    one = SGDClassifierCV(**options, alphas=ALPHAS, class_weight=weights[2], cv=3).fit(X, y)
+    np.testing.assert_allclose(scores_of(one), scores_of(found)[6:], atol=1e-12)
+    assert one.class_weight_ == weights[2]
+
+
+@pytest.mark.parametrize("loss", [n for n, terms in LOSSES.items() if terms.parameter == "epsilon"])
+def test_epsilons_in_the_grid(loss, diabetes, binary):
+    """Passes of their own: the scores, and the model, of separate fits."""
+    X, y = diabetes
+    epsilons, options = [0.5, 0.01], {"learning_rate": "invscaling", "eta0": 0.01, **FEW}
+    found = SGDRegressorCV(loss, alphas=ALPHAS, epsilons=epsilons, **options).fit(X, y)
+    params = found.cv_results_["params"]
+    assert params == [{"alpha": a, "epsilon": e} for e in epsilons for a in ALPHAS]
+    expected = separately(SGDRegressor(loss, **options), X, y, list(KFold(5).split(X)), params)
+    np.testing.assert_allclose(scores_of(found), expected, rtol=1e-9)
+    assert len(np.unique(expected)) == expected.size
+    assert found.epsilon_ == found.best_params_["epsilon"]
+    best = SGDRegressor(loss, **found.best_params_, **options).fit(X, y)
+    np.testing.assert_array_equal(found.coef_, best.coef_)
+    X, y = binary
+    weights = classes_of(y)
+    both = SGDClassifierCV(loss, alphas=ALPHAS, epsilons=epsilons, class_weights=weights, **options)
+    params = both.fit(X, y).cv_results_["params"]
+    assert len(params) == 18
+    splits = list(StratifiedKFold(5).split(X, y))
+    expected = separately(SGDClassifier(loss, **options), X, y, splits, params)
+    np.testing.assert_allclose(scores_of(both), expected, atol=1e-12)
+
+
+def test_scales_of_the_loss_are_those_of_the_grid_search_of_scikit_learn(binary, diabetes):
+    """Unshuffled. "balanced" is of all rows here, of the training rows there."""
+    options = {"learning_rate": "constant", "eta0": 0.01, "shuffle": False, **FEW}
+    X, y = binary
+    weights = [None, {"low": 0.2, "or more": 3.0}]
+    found = SGDClassifierCV("log_loss", alphas=ALPHAS, class_weights=weights, cv=4, **options)
+    grid = {"alpha": ALPHAS, "class_weight": weights}
+    peer = GridSearchCV(PeerClassifier("log_loss", **options), grid, cv=4).fit(X, y)
+    same_table(found.fit(X, y), peer)
+    X, y = diabetes
+    epsilons = [0.3, 0.05]
+    found = SGDRegressorCV("huber", alphas=ALPHAS, epsilons=epsilons, **options).fit(X, y)
+    grid = {"alpha": ALPHAS, "epsilon": epsilons}
+    same_table(found, GridSearchCV(PeerRegressor("huber", **options), grid).fit(X, y))
+
+
+def same_table(found, peer):
+    """The same scores of the same parameters, in whatever order."""
+    theirs = {repr(sorted(p.items())): i for i, p in enumerate(peer.cv_results_["params"])}
+    order = [theirs[repr(sorted(p.items()))] for p in found.cv_results_["params"]]
+    assert sorted(order) == list(range(len(theirs)))
+    for name in ("split0_test_score", "mean_test_score", "rank_test_score"):
+        np.testing.assert_allclose(found.cv_results_[name], peer.cv_results_[name][order])
+    assert found.best_score_ == pytest.approx(peer.best_score_)
+    assert len(np.unique(found.cv_results_["mean_test_score"])) > 3
+
+
 @pytest.mark.parametrize("classes", (2, 10))
 def test_unshuffled_it_is_the_grid_search_of_scikit_learn(classes, digits, binary):
     """The same rows in the same order: the same results, attribute for attribute."""
@@ -453,6 +538,9 @@ BAD = (
     ({"l1_ratio": [0.1, 0.2]}, "several values of l1_ratio go with penalty='elasticnet'"),
     ({"l1_ratio": [2.0], "penalty": "elasticnet"}, "'l1_ratio' parameter of SGDRegressor must be"),
     ({"eta0": [0.0]}, "'eta0' parameter of SGDRegressor must be"),
+    ({"epsilons": [0.1]}, "epsilons go with a loss that has one, not with 'squared_error'"),
+    ({"epsilons": [], "loss": "huber"}, "epsilons must be a list of finite numbers"),
+    ({"epsilons": [-1.0], "loss": "huber"}, "'epsilon' parameter of SGDRegressor must be"),
     ({"cv": 1}, "'cv' parameter of SGDRegressorCV must be"),
     ({"cv": []}, "cv made no splits"),
     ({"cv": [([0, 0, 1], [2])]}, "trains on a row twice"),
@@ -467,6 +555,21 @@ BAD = (
 def test_bad_parameters(options, words, diabetes):
     with pytest.raises(ValueError, match=words):
         SGDRegressorCV(**options).fit(*diabetes)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    (
+        ({"class_weights": []}, "class_weights must be a list of candidates"),
+        ({"class_weights": "balanced"}, "'class_weights' parameter of SGDClassifierCV must be"),
+        ({"class_weights": ["none"]}, "'class_weight' parameter of SGDClassifier must be"),
+        ({"class_weights": [{0: 1.0}, 2]}, "'class_weight' parameter of SGDClassifier must be"),
+        ({"class_weights": [None], "class_weight": "balanced"}, "class_weights are both given"),
+    ),
+)
+def test_bad_class_weights(options, words, digits):
+    with pytest.raises(ValueError, match=words):
+        SGDClassifierCV(**options).fit(*digits)
 
 
 def test_bad_numbers(diabetes, binary):
