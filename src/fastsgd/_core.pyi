@@ -107,6 +107,14 @@ class State:
         """An independent state with the same bits."""
     def at_epoch(self, epoch: int) -> State:
         """A copy at the start of an epoch, without what was done of another."""
+    def put(self, other: State, here: Any, there: Any) -> None:
+        """Make lanes ``here`` what lanes ``there`` of another state are, its counters too.
+
+        Raises
+        ------
+        ValueError
+            If one of the two has but one lane, or room for pending steps.
+        """
     def clear_batch(self) -> None:
         """Forget the open batch; make room for one where there is none."""
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:

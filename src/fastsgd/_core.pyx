@@ -367,6 +367,17 @@ cdef class State:
             state.clear_batch()
         return state
 
+    def put(self, State other, here, there):
+        """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
+        states of several lanes, without room for pending steps."""
+        if min(self.c.k, other.c.k) == 1 or "history" in self.arrays or "history" in other.arrays:
+            raise ValueError("put is for states of several lanes, without room for pending steps")
+        for name, array in other.arrays.items():
+            self.arrays[name][..., here] = array[..., there]
+        self.c.epoch, self.c.row = other.c.epoch, other.c.row
+        self.c.batch_row, self.c.batch_nnz = other.c.batch_row, other.c.batch_nnz
+        self.c.pending = other.c.pending
+
     # What the outside reads and sets.
 
     @property

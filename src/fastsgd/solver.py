@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ._core import Run, State
 from .exceptions import DivergenceError
 from .history import History, mean
+from .narrow import run_of
 from .problem import Data, Lanes, Settings
 from .rates import loss_at, mean_weight, safe_rate
 from .stopping import ADAPTIVE_FLOOR, EASINGS, GAIN_ROWS, STALLED_UPDATES, Stopping, Watch
@@ -230,7 +231,7 @@ class _Training:
 
     def _bind(self, state: State) -> None:
         self.state = self.seen.state = state
-        self.run = Run(self.data, self.lanes, self.settings, state)
+        self.run = run_of(self.data, self.lanes, self.settings, state)
 
     def epoch(self) -> float:
         """Train to the end of the epoch; the seconds that took."""
