@@ -97,48 +97,83 @@ static ALWAYS_INLINE int LNAME(ticks_at)(const NAME(context) *ctx, int64_t j, co
     return any;
 }
 
+/* The factor of the schedule at each row of a block; 0 where a row ticks in no lane, or lanes share
+ * none. */
+static ALWAYS_INLINE int LNAME(factors)(const NAME(context) *ctx, const int64_t padded,
+                                        double *factor) {
+    const fsgd_state *state = ctx->state;
+    const fsgd_schedule *schedule = &ctx->settings->schedule;
+    const int counts = NAME(factor_counts)(schedule);
+    double *restrict count = ctx->count, *restrict done = ctx->done;
+    if (!NAME(shares_factor)(schedule)) return 0;
+    for (int64_t k = 0; counts && k < padded; ++k) done[k] = (double)state->t[k];
+    for (int64_t j = 0; j < STEPS; ++j) {
+        double t = 1;
+        if (!LNAME(ticks_at)(ctx, j, padded, count)) return 0;
+        if (counts) {
+            if (!(t = NAME(common_update)(padded, count, done))) return 0;
+            for (int64_t k = 0; k < padded; ++k) done[k] += count[k];
+        }
+        factor[j] = fsgd_schedule_factor(schedule, t, NAME(epochs_at)(ctx, state->row + j));
+    }
+    return 1;
+}
+
+/* Scales and steps of a block's rows; the rates of the last one go into ctx->eta. Whether scales
+ * might underflow. */
+static ALWAYS_INLINE int LNAME(plan_rows)(NAME(context) *ctx, const int64_t padded,
+                                          const double *factor, const int falls, const int roots) {
+    const double *restrict alpha = ctx->lanes->alpha, *restrict mu = ctx->lanes->mu;
+    const double *restrict eta0 = ctx->lanes->eta0, *restrict own = ctx->state->rate_factor;
+    const REAL *restrict s = ctx->s, b_moves = ctx->settings->fit_intercept ? 1 : 0;
+    REAL *restrict now_scale = ctx->scale, *restrict p = ctx->p, *restrict p0 = ctx->p0;
+    double *restrict scale = ctx->state->scale, *restrict last = ctx->eta;
+    const int64_t *restrict t = ctx->state->t;
+    int fails = 0;
+    _Pragma("omp simd reduction(| : fails)") for (int64_t k = 0; k < padded; ++k) {
+        double now = scale[k], least = 1, done = (double)t[k], eta = 0;
+        for (int64_t j = 0; j < STEPS; ++j) {
+            const int64_t at = j * padded + k;
+            const double rate = eta0[k] * factor[j] *
+                                NAME(own_factor)(eta0[k], mu[k], done, falls, roots);
+            eta = s[at] > 0 ? rate * own[k] : 0;
+            done += s[at] > 0 ? 1.0 : 0.0;
+            const double decay = 1 - eta * alpha[k], then = now * decay;
+            least = decay < least ? decay : least;
+            now_scale[at] = (REAL)now;
+            now = then;
+            p0[at] = b_moves * (REAL)-eta;
+            p[at] = (REAL)(-eta / then);
+        }
+        scale[k] = now;
+        last[k] = eta;
+        fails |= !(least > 1e-4) | (now < 1e-9);
+    }
+    return fails;
+}
+
 /* Targets, rates and scales of a whole block's steps. Not of a block with a row that ticks in no
- * lane, whose scales might underflow, or whose rates `rates` cannot find: then nothing is changed,
- * and 0 returned. */
+ * lane, whose scales might underflow, or whose rates share no factor: then nothing is changed, and
+ * 0 returned. */
 static ALWAYS_INLINE int LNAME(plan_block)(NAME(context) *ctx, const int64_t padded) {
     fsgd_state *state = ctx->state;
-    const double *restrict alpha = ctx->lanes->alpha, *restrict eta = ctx->eta;
-    double *restrict scale = state->scale, *restrict count = ctx->count;
-    double *restrict was = ctx->before, *restrict least = was + padded, *restrict done = ctx->done;
-    const REAL b_moves = ctx->settings->fit_intercept ? 1 : 0;
+    double factor[STEPS];
     int fails = 0;
     for (int64_t j = 0; j < STEPS; ++j)
         NAME(load_targets)(ctx, NAME(row_at)(ctx, state->row + j), padded, ctx->y + j * padded,
                            ctx->s + j * padded);
-    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-        was[k] = scale[k];
-        least[k] = 1;
-        done[k] = (double)state->t[k];
-    }
-    for (int64_t j = 0; j < STEPS; ++j) {
-        REAL *restrict now_scale = ctx->scale + j * padded, *restrict p = ctx->p + j * padded;
-        REAL *restrict p0 = ctx->p0 + j * padded;
-        const double e = NAME(epochs_at)(ctx, state->row + j);
-        fails = !LNAME(ticks_at)(ctx, j, padded, count) ||
-                !NAME(rates)(ctx, padded, count, done, e);
-        if (fails) break;
-        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-            const double decay = 1 - eta[k] * alpha[k], then = scale[k] * decay;
-            least[k] = decay < least[k] ? decay : least[k];
-            now_scale[k] = (REAL)scale[k];
-            scale[k] = then;
-            p0[k] = b_moves * (REAL)-eta[k];
-            p[k] = (REAL)(-eta[k] / then);
-        }
-    }
-    _Pragma("omp simd reduction(| : fails)") for (int64_t k = 0; k < padded; ++k)
-        fails |= !(least[k] > 1e-4) | (scale[k] < 1e-9);
+    if (!LNAME(factors)(ctx, padded, factor)) return 0;
+    memcpy(ctx->before, state->scale, (size_t)padded * sizeof(double));
+#define CALL(FALLS, ROOTS) fails = LNAME(plan_rows)(ctx, padded, factor, FALLS, ROOTS)
+    BY_SCHEDULE(CALL)
+#undef CALL
     if (fails) {
-        memcpy(scale, was, (size_t)padded * sizeof(double));
+        memcpy(state->scale, ctx->before, (size_t)padded * sizeof(double));
         return 0;
     }
-    ctx->report->eta = eta[NAME(first_ticking)(count, padded)];
-    LNAME(ticks_at)(ctx, 0, padded, count);
+    int64_t k = 0;
+    while (!(ctx->s[(STEPS - 1) * padded + k] > 0)) ++k;
+    ctx->report->eta = ctx->eta[k];
     return 1;
 }
 
@@ -196,7 +231,10 @@ static ALWAYS_INLINE int LNAME(quick_steps)(NAME(context) *ctx, const REAL *G,
         memset(a, 0, STEPS * bytes);
         return 0;
     }
-    if (NAME(measures_row)(ctx)) NAME(examine)(ctx, NAME(row_at)(ctx, state->row));
+    if (NAME(measures_row)(ctx)) {
+        LNAME(ticks_at)(ctx, 0, padded, ctx->count);
+        NAME(examine)(ctx, NAME(row_at)(ctx, state->row));
+    }
     if (ctx->settings->fit_intercept) memcpy(state->intercept, b, bytes);
     NAME(loss_values)(loss, STEPS * padded, z, y, s, ctx->v);
     LNAME(count_block)(state, ctx->v, s, padded);

@@ -62,7 +62,7 @@ typedef struct {
     REAL *D, *D0;   /* (width, width, padded) of this step: features, intercept */
     REAL *p, *p0;   /* (width, padded), or of the steps of a block (max_block, padded) */
     REAL *scale;    /* (max_block, padded) of the steps of a block */
-    double *before; /* (2, padded) scales before it, and the least decay of its steps */
+    double *before; /* (padded) scales before it */
     double *done;   /* (padded) updates of each lane */
     REAL *flight;   /* (in_flight, padded) numbers in the units of stored weights, of no row of W */
     REAL *sum;      /* where `accumulate` adds up c_i x_i: State's grad, */
@@ -119,7 +119,7 @@ static size_t NAME(lay_out)(NAME(context) *ctx, char *base) {
     ctx->p = NAME(take)(&at, plans, sizeof(REAL));
     ctx->p0 = NAME(take)(&at, plans, sizeof(REAL));
     ctx->scale = NAME(take)(&at, plans, sizeof(REAL));
-    ctx->before = NAME(take)(&at, 2 * padded, sizeof(double));
+    ctx->before = NAME(take)(&at, padded, sizeof(double));
     ctx->done = NAME(take)(&at, padded, sizeof(double));
     ctx->flight = NAME(take)(&at, NAME(in_flight) *padded, sizeof(REAL));
     ctx->iota = NAME(take)(&at, chunk, sizeof(int64_t));

@@ -32,6 +32,61 @@ static ALWAYS_INLINE int64_t NAME(first_ticking)(const double *count, const int6
     return k;
 }
 
+/* Whether rates are a number of the lane, a factor that lanes may share, and what its own updates
+ * divide by: a user's schedule and other powers of "inverse" are not. */
+static inline int NAME(shares_factor)(const fsgd_schedule *schedule) {
+    return schedule->kind != FSGD_CALLABLE &&
+           (schedule->kind != FSGD_INVERSE || schedule->power_t == 0.5 || schedule->power_t == 1);
+}
+
+/* Whether that factor depends on the number of the update. */
+static inline int NAME(factor_counts)(const fsgd_schedule *schedule) {
+    return schedule->kind == FSGD_INVSCALING || schedule->warmup_steps > 0;
+}
+
+/* The update that all lanes which tick (count > 0) are at, `done` being behind each; 0 if there is
+ * none. */
+static ALWAYS_INLINE double NAME(common_update)(const int64_t padded, const double *restrict count,
+                                                const double *restrict done) {
+    const int64_t one = NAME(first_ticking)(count, padded);
+    int differ = one == padded;
+    const double t = differ ? 1 : done[one] + 1;
+    _Pragma("omp simd reduction(| : differ)") for (int64_t k = 0; k < padded; ++k)
+        differ |= (count[k] > 0) & (done[k] + 1 != t);
+    return differ ? 0 : t;
+}
+
+/* What a lane's rate is multiplied with after `done` updates of its own. Called with constants: a
+ * loop for all schedules would take roots and divide for every one of them. */
+static ALWAYS_INLINE double NAME(own_factor)(double eta0, double mu, double done, const int falls,
+                                             const int roots) {
+    const double x = 1 + eta0 * mu * done;
+    return !falls ? 1.0 : roots ? 1.0 / sqrt(x) : 1.0 / x;
+}
+
+#define BY_SCHEDULE(CALL)                                                                          \
+    if (ctx->settings->schedule.kind != FSGD_INVERSE) {                                            \
+        CALL(0, 0);                                                                                \
+    } else if (ctx->settings->schedule.power_t == 0.5) {                                           \
+        CALL(1, 1);                                                                                \
+    } else {                                                                                       \
+        CALL(1, 0);                                                                                \
+    }
+
+static ALWAYS_INLINE void NAME(rates_by)(NAME(context) *ctx, const int64_t padded, double factor,
+                                         const double *restrict count, double *restrict done,
+                                         const int falls, const int roots) {
+    const double *restrict eta0 = ctx->lanes->eta0, *restrict mu = ctx->lanes->mu;
+    const double *restrict own = ctx->state->rate_factor;
+    double *restrict eta = ctx->eta;
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
+        const double rate = eta0[k] * factor *
+                            NAME(own_factor)(eta0[k], mu[k], done[k], falls, roots);
+        eta[k] = count[k] > 0 ? rate * own[k] : 0;
+        done[k] += count[k] > 0 ? 1.0 : 0.0;
+    }
+}
+
 /* Rates of the lanes that tick (count > 0) after e epochs, each of which has done its `done`
  * updates; 0 in the others. Counts the update. In loops that vectorise. 0 is returned and nothing
  * changed where lanes share no part of the schedule: it is the user's, a power of a number of their
@@ -40,37 +95,13 @@ static ALWAYS_INLINE int NAME(rates)(NAME(context) *ctx, const int64_t padded,
                                      const double *restrict count, double *restrict done,
                                      double e) {
     const fsgd_schedule *schedule = &ctx->settings->schedule;
-    const double *restrict eta0 = ctx->lanes->eta0, *restrict mu = ctx->lanes->mu;
-    const double *restrict own = ctx->state->rate_factor;
-    double *restrict eta = ctx->eta;
     double t = 1;
-    const int falls = schedule->kind == FSGD_INVERSE, roots = schedule->power_t == 0.5;
-    if (schedule->kind == FSGD_CALLABLE) return 0;
-    if (falls && !roots && schedule->power_t != 1) return 0;
-    if (schedule->kind == FSGD_INVSCALING || schedule->warmup_steps > 0) {
-        const int64_t one = NAME(first_ticking)(count, padded);
-        int differ = one == padded;
-        t = differ ? 1 : done[one] + 1;
-        _Pragma("omp simd reduction(| : differ)") for (int64_t k = 0; k < padded; ++k)
-            differ |= (count[k] > 0) & (done[k] + 1 != t);
-        if (differ) return 0;
-    }
+    if (!NAME(shares_factor)(schedule)) return 0;
+    if (NAME(factor_counts)(schedule) && !(t = NAME(common_update)(padded, count, done))) return 0;
     const double factor = fsgd_schedule_factor(schedule, t, e);
-    /* A loop for each schedule: one for all would divide and take roots for every one of them. */
-#define RATES(BY)                                                                                  \
-    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {                                     \
-        const double rate = eta0[k] * factor * (BY);                                               \
-        eta[k] = count[k] > 0 ? rate * own[k] : 0;                                                 \
-        done[k] += count[k] > 0 ? 1.0 : 0.0;                                                       \
-    }
-    if (!falls) {
-        RATES(1)
-    } else if (roots) {
-        RATES(1.0 / sqrt(1 + eta0[k] * mu[k] * done[k]))
-    } else {
-        RATES(1.0 / (1 + eta0[k] * mu[k] * done[k]))
-    }
-#undef RATES
+#define CALL(FALLS, ROOTS) NAME(rates_by)(ctx, padded, factor, count, done, FALLS, ROOTS)
+    BY_SCHEDULE(CALL)
+#undef CALL
     return 1;
 }
 
