@@ -21,7 +21,7 @@ TILE = 16
 """Lanes that the core works on together: csrc/lanes.h."""
 
 SAVING = 1 << 15
-"""Rows times lanes of an epoch that pay for another state and run: 0.1 ms."""
+"""Rows times lanes of an epoch that pay for another state and run: 0.05 ms."""
 
 
 def run_of(data: Data, lanes: Lanes, settings: Settings, state: State) -> Any:
