@@ -11,7 +11,7 @@ from sklearn.base import clone
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.rates import FEW_UPDATES, LONG_RUN, auto_rate, bounded
+from fastsgd.rates import FEW_UPDATES, LONG_RUN, auto_rate, bounded, curvature_of
 from fastsgd.schedules import SCHEDULES, Schedule
 from fastsgd.trial import FACTORS, pays, trial
 
@@ -34,15 +34,40 @@ def test_a_trial_is_made_of_bounded_slopes_and_real_targets():
 
 @pytest.mark.parametrize("kind", [kind for kind in SCHEDULES if kind != "callable"])
 def test_a_long_run_with_an_end_begins_lower(kind):
-    """As the root of its updates, from 50,000 on; other schedules do not look at an end."""
+    """As the root of its updates, from 50,000 on, where curvature is even; other schedules do not
+    look at an end."""
     rates = []
     for epochs in (10.0, 1000.0, 4000.0):
         settings = Settings(schedule=Schedule(kind, total_epochs=epochs))
         rates.append(auto_rate(Data(X, Y), settings)[0])
     ends = settings.schedule.ends
     assert ends == (kind in ("polynomial", "cosine", "one_cycle"))
-    ratios = np.sqrt([1.0, LONG_RUN / (1000.0 * 300), LONG_RUN / (4000.0 * 300)]) if ends else 1.0
+    even = curvature_of(Data(X, Y), settings).evenness
+    assert 0.8 < even <= 1.0
+    longer = np.array([1.0, LONG_RUN / (1000.0 * 300), LONG_RUN / (4000.0 * 300)])
+    ratios = longer ** (0.5 * np.sqrt(even)) if ends else 1.0
     assert_allclose(rates, rates[0] * np.ones(3) * ratios)
+
+
+@pytest.mark.parametrize("layout", ("dense", "csr"))
+@pytest.mark.parametrize("scale", (1e-30, 1.0, 1e30))
+def test_evenness(scale, layout):
+    """(sum of eigenvalues)^2 / (sum of squares) / d: 1 where all are equal, 1/d where one is all;
+    of any scale."""
+    of = np.random.default_rng(5)
+    spectra = np.ones(20), np.eye(20)[0], 1.0 / np.arange(1.0, 21.0), np.ones(300)
+    for eigenvalues in spectra:
+        d = len(eigenvalues)
+        X = of.normal(size=(4000, d)) * np.sqrt(eigenvalues)
+        data = Data(sp.csr_array(scale * X) if layout == "csr" else scale * X, X[:, 0])
+        exact = eigenvalues.sum() ** 2 / np.square(eigenvalues).sum() / min(d, 100)
+        assert_allclose(curvature_of(data, Settings()).evenness, min(1.0, exact), rtol=0.4)
+        if scale == 1.0:
+            mu = auto_rate(data, Settings())[1]
+            size = (np.square(X).sum(axis=1).mean() + 1.0) / (d + 1)  # with the intercept's ones
+            assert_allclose(mu, 0.2 * size * min(1.0, exact), rtol=0.5)
+    for X in (np.zeros((5, 3)), np.ones((1, 3)), np.eye(3)):
+        assert curvature_of(Data(X, np.ones(len(X))), Settings()).evenness == 1.0
 
 
 @pytest.mark.parametrize("scale", (1e-2, 1.0, 1e3))
@@ -124,10 +149,8 @@ def test_result_says_what_was_asked_for():
     cases = {
         "as given": {"eta0": 0.1},
         "sqrt(1 + eta0 mu (t - 1))": {"max_iter": 3, "tol": 1e-9},
-        "(1 - x)^2, x the part done of 40 epochs; begun at sqrt(50,000 / 200,040 updates)": {
-            "tol": None,
-            "max_iter": 40,
-        },
+        "(1 - x)^2, x the part done of 40 epochs; begun at 0.5": {"tol": None, "max_iter": 40},
+        "of what is stable, for 200,040 updates": {"tol": None, "max_iter": 40},
         "by max_iter": {"tol": None, "max_iter": 2},
         "from update 1 on": {"average": True, "max_iter": 2, "tol": None},
         "batches of 32 rows": {"batch_size": 32, "max_iter": 2, "tol": None},

@@ -39,6 +39,12 @@ FEW_UPDATES = 5000
 """Updates of an epoch up to which "auto" with a tolerance stays at eta0 until an epoch gains
 nothing: so few do not reach the noise floor before."""
 
+PRODUCT_ROWS = 64
+"""Rows whose products with each other are taken."""
+
+EVEN = 100
+"""Equal eigenvalues that are as good as any number of them."""
+
 LONG_RUN = 50_000
 """Updates above which a rate that falls to 0 at a known end begins lower, as their root."""
 
@@ -115,6 +121,9 @@ class Curvature:
         Rows of a batch.
     features : int
         d + 1.
+    evenness : float
+        (sum of the eigenvalues of X'X / n)^2 / (sum of their squares), which is d where all are
+        equal and 1 where one is all, as a part of d, or of 100 where d is more; in (0, 1].
     """
 
     smoothness: float
@@ -124,6 +133,7 @@ class Curvature:
     often: float
     batch: int
     features: int
+    evenness: float
 
     @property
     def met(self) -> float:
@@ -135,6 +145,10 @@ class Curvature:
     def average(self) -> float:
         """Curvature in an average direction."""
         return self.smoothness * self.mean_square / self.features
+
+    def begins(self, updates: float) -> float:
+        """Part of the stable rate with which a run of so many updates begins, if it ends at 0."""
+        return min(1.0, LONG_RUN / updates) ** (0.5 * math.sqrt(self.evenness))
 
 
 def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
@@ -152,21 +166,24 @@ def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     R^2 counts twice where an epoch has 2,000 updates or more, less where it has fewer: half of the
     rate that is just stable leaves half of the noise, and takes twice as long. The intercept counts
     as a feature of ones. mu is a fifth of the curvature in an average direction, smoothness * mean
-    |x|^2 / d.
+    |x|^2 / d, times how even the curvature is (``Curvature.evenness``): where it is uneven most
+    directions have less, and the distance in them is left when the noise is not.
 
-    A rate that falls to 0 at a known end, after N updates, begins at sqrt(50,000 / N) of that where
-    N is greater: what is then left of the noise falls as fast as what is left of the distance, for
-    any curvature (Nemirovski et al. 2009 for 1 / sqrt(N); docs/rates.md for the constant).
+    A rate that falls to 0 at a known end, after N updates, begins at (50,000 / N)^(sqrt(evenness) /
+    2) of that where N is greater: with even curvature what is then left of the noise falls as fast
+    as what is left of the distance (Nemirovski et al. 2009 for 1 / sqrt(N); docs/decisions.md for
+    the constants).
     """
     return rates_from(curvature_of(data, settings), data, settings)
 
 
 def rates_from(curvature: Curvature, data: Data, settings: Settings) -> tuple[float, float]:
     """The same, of a curvature that is known."""
-    eta0, mu = (1.0 - settings.momentum) / curvature.met, 0.2 * curvature.average
+    eta0 = (1.0 - settings.momentum) / curvature.met
+    mu = 0.2 * curvature.average * curvature.evenness
     updates = math.ceil(data.n / curvature.batch)
     if settings.schedule.ends:
-        eta0 *= min(1.0, math.sqrt(LONG_RUN / (settings.schedule.horizon * updates)))
+        eta0 *= curvature.begins(settings.schedule.horizon * updates)
     return eta0, mu
 
 
@@ -187,6 +204,7 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
             squares = np.asarray(type(X)(squared, shape=X.shape).sum(axis=1)).ravel()
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
+        even = _evenness(X, squares, data)
         squares += 1.0
         mean_square = largest = float(squares.sum()) / len(squares)
         noise = mean_square
@@ -209,7 +227,24 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
         largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
     often = min(1.0, data.n / (m * EASING_UPDATES))
     smoothness = _smoothness(data, settings)
-    return Curvature(smoothness, noise, mean_square, largest, often, m, data.d + 1)
+    return Curvature(smoothness, noise, mean_square, largest, often, m, data.d + 1, even)
+
+
+def _evenness(X: Any, squares: NDArray[np.float64], data: Data) -> float:
+    """From products of different rows: their mean square is the sum of squared eigenvalues."""
+    step = max(1, len(squares) // PRODUCT_ROWS)
+    few = X[::step][:PRODUCT_ROWS]
+    if few.shape[0] < 2:
+        return 1.0
+    scale = math.sqrt(float(squares.max())) or 1.0  # a square of products may overflow
+    gram = few @ (few.T / scale)
+    gram = np.asarray(gram.toarray() if data.sparse else gram, dtype=np.float64) / scale
+    np.fill_diagonal(gram, 0.0)
+    m = len(gram)
+    total, second = (squares / scale / scale).mean(), np.square(gram).sum() / (m * (m - 1))
+    if not (math.isfinite(total) and 0.0 < second < math.inf):
+        return 1.0
+    return float(min(1.0, total**2 / second / min(data.d, EVEN)))
 
 
 def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:

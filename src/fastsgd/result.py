@@ -98,7 +98,9 @@ class Result:
             said = kind
         total = schedule.horizon * self.updates
         if self.curvature is not None and schedule.ends and total > LONG_RUN:
-            said += f"; begun at sqrt({LONG_RUN:,} / {total:,.0f} updates) of what is stable"
+            part = self.curvature.begins(total)
+            said += f"; begun at {part:.3g} of what is stable, for {total:,.0f} updates and an "
+            said += f"evenness of {self.curvature.evenness:.2g}"
         if self.eases:
             said += f"; divided by {EASING:g} after an epoch that gains less than the tolerance"
         return said
