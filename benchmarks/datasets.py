@@ -175,18 +175,31 @@ def imbalanced(rows: int, features: int) -> Table:
     return Table(X, _logistic(rng, X @ rng.standard_normal(features) / 3.0 - 6.0))
 
 
+def unscaled(rows: int, features: int) -> Table:
+    """Normal features of deviations from 1/100 to 100, each with a mean of its deviation's size."""
+    rng = np.random.default_rng(SEED)
+    Z = rng.standard_normal((rows, features), dtype=np.float32)
+    w = rng.standard_normal(features)
+    y = _logistic(rng, 2.0 * (Z @ (w / np.linalg.norm(w)).astype(np.float32)))
+    Z += rng.standard_normal(features, dtype=np.float32)
+    return Table(Z * (10.0 ** rng.uniform(-2.0, 2.0, features)).astype(np.float32), y)
+
+
 # Bundled with scikit-learn, standardised.
 
 
-def bundled(name: str) -> Table:
-    """ "breast_cancer", "digits" (odd ones against even ones) or "diabetes"."""
+def bundled(name: str, classes: str = "two") -> Table:
+    """ "breast_cancer", "diabetes", "digits", "iris" or "wine".
+
+    Of more than two classes, the odd ones against the even ones, or "all".
+    """
     import sklearn.datasets
 
     X, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
     X = ((X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-9)).astype(np.float32)
     if name == "diabetes":
         return Table(X, ((y - y.mean()) / y.std()).astype(np.float32))
-    return Table(X, (y % 2).astype(np.int64))
+    return Table(X, (y if classes == "all" else y % 2).astype(np.int64))
 
 
 # Fetched.
@@ -283,6 +296,9 @@ def fashion() -> Table:
     assert X.shape == (70_000, 784)
     return Table(X, labels.astype(np.int64))
 
+
+TOPS = (0, 2, 4, 6)
+"""Classes of ``fashion`` that cover the upper body: T-shirt, pullover, coat, shirt."""
 
 NOUNS = range(3, 29)
 """Classes of ``glosses`` that are kinds of nouns."""

@@ -88,10 +88,14 @@ def sklearn_sgd(problem: Problem, **options: Any) -> Fit:
     return of_estimator(lambda n: kind(**same, max_iter=n), problem.table.X, problem.table.y)
 
 
-def sklearn_logistic(problem: Problem, solver: str) -> Fit:
-    from sklearn.linear_model import LogisticRegression
+def sklearn_linear(problem: Problem, solver: str) -> Fit:
+    """LogisticRegression; of squares Ridge, where newton-cholesky needs one step."""
+    from sklearn.linear_model import LogisticRegression, Ridge
 
     def make(n: int) -> Any:
+        if problem.loss == "squared_error":
+            how = solver.removeprefix("newton-")
+            return Ridge(1.0 / problem.C, solver=how, max_iter=n, tol=1e-12, random_state=SEED)
         return LogisticRegression(
             C=problem.C, solver=solver, max_iter=n, tol=1e-12, random_state=SEED
         )
@@ -145,12 +149,13 @@ def liblinear(problem: Problem) -> Fit:
 
 
 def snapml(problem: Problem) -> Fit:
-    from snapml import LogisticRegression
+    from snapml import LinearRegression, LogisticRegression
 
+    kind = LinearRegression if problem.loss == "squared_error" else LogisticRegression
     X = sp.csr_matrix(problem.table.X) if problem.table.sparse else problem.table.X
 
     def fit(n: int) -> Model:
-        model = LogisticRegression(
+        model = kind(
             max_iter=n,
             regularizer=1.0 / problem.C,
             tol=1e-12,
@@ -165,11 +170,13 @@ def snapml(problem: Problem) -> Fit:
 
 
 def cyanure(problem: Problem) -> Fit:
-    from cyanure.estimators import Classifier
+    from cyanure.estimators import Classifier, Regression
+
+    linear = problem.loss == "squared_error"
+    kind = Regression if linear else partial(Classifier, loss="logistic")
 
     def make(n: int) -> Any:
-        return Classifier(
-            loss="logistic",
+        return kind(
             penalty="l2",
             lambda_1=problem.alpha,
             fit_intercept=True,
@@ -179,7 +186,7 @@ def cyanure(problem: Problem) -> Fit:
             verbose=False,
         )
 
-    y = problem.table.y if problem.loss == "softmax" else problem.signs[:, 0]
+    y = problem.table.y if linear or problem.loss == "softmax" else problem.signs[:, 0]
     fit = of_estimator(make, problem.table.X, y)
 
     def oriented(n: int) -> Model:  # the coefficients of many classes are columns
@@ -192,10 +199,11 @@ def cyanure(problem: Problem) -> Fit:
 VW_LOSSES = {"log_loss": "logistic", "hinge": "hinge", "squared_error": "squared"}
 
 
-def vowpal_wabbit(problem: Problem, bfgs: bool = False) -> Fit:
+def vowpal_wabbit(problem: Problem, options: str = "", bfgs: bool = False) -> Fit:
     """From its own cache file, as its wiki advises for several passes.
 
     Online by default; with ``bfgs`` the L2 term is summed like the loss, and takes n alpha.
+    ``options`` are added to the command line.
     """
     from vowpalwabbit import Workspace, __version__
 
@@ -209,7 +217,7 @@ def vowpal_wabbit(problem: Problem, bfgs: bool = False) -> Fit:
             _write_vw(text, X, y)
             Workspace(f"{common} --data {text} --cache_file {made}").finish()
             shutil.move(made, cache)
-    common += f" --cache_file {cache}"
+    common += f" --cache_file {cache} {options}"
     if bfgs:  # the first pass takes no step
         common += f" --bfgs --termination 0 --l2 {1.0 / problem.C} --no_bias_regularization"
 
@@ -236,7 +244,8 @@ def _write_vw(path: Path, X: Any, y: Any) -> None:
     with path.open("w") as file:
         for i in range(X.shape[0]):
             if rows is None:
-                columns, values = range(X.shape[1]), X[i]
+                columns = np.flatnonzero(X[i])
+                values = X[i, columns]
             else:
                 part = slice(rows.indptr[i], rows.indptr[i + 1])
                 columns, values = rows.indices[part], rows.data[part]
@@ -433,6 +442,7 @@ LINEAR = frozenset({"log_loss", "hinge", "squared_error"})
 
 
 BINARY = frozenset({"log_loss"})
+SQUARES = frozenset({"squared_error"})
 PEERS = (
     Peer("fastsgd", "fastsgd", fastsgd, LINEAR | LOGISTIC),
     Peer("fastsgd, averaged", "fastsgd", partial(fastsgd, average=0.5), LINEAR | LOGISTIC),
@@ -441,21 +451,21 @@ PEERS = (
     Peer("scikit-learn SGD, averaged", "sklearn", partial(sklearn_sgd, average=True), LINEAR),
     Peer("scikit-learn MLP, no hidden layer", "sklearn", sklearn_mlp, LOGISTIC),
     Peer(
-        "scikit-learn saga", "sklearn", partial(sklearn_logistic, solver="saga"), LOGISTIC
+        "scikit-learn saga", "sklearn", partial(sklearn_linear, solver="saga"), LOGISTIC | SQUARES
     ).minimises(),
     Peer(
-        "scikit-learn lbfgs", "sklearn", partial(sklearn_logistic, solver="lbfgs"), LOGISTIC
+        "scikit-learn lbfgs", "sklearn", partial(sklearn_linear, solver="lbfgs"), LOGISTIC
     ).minimises("iterations"),
     Peer(
         "scikit-learn newton-cholesky",
         "sklearn",
-        partial(sklearn_logistic, solver="newton-cholesky"),
-        BINARY,
+        partial(sklearn_linear, solver="newton-cholesky"),
+        BINARY | SQUARES,
         sparse=False,
     ).minimises("iterations"),
     Peer("liblinear", "liblinear", liblinear, BINARY).minimises("tolerance"),
-    Peer("SnapML", "snapml", snapml, BINARY).minimises(),
-    Peer("Cyanure", "cyanure", cyanure, LOGISTIC).minimises(),
+    Peer("SnapML", "snapml", snapml, BINARY | SQUARES).minimises(),
+    Peer("Cyanure", "cyanure", cyanure, LOGISTIC | SQUARES).minimises(),
     Peer("Vowpal Wabbit", "vowpalwabbit", vowpal_wabbit, LINEAR),
     Peer("Vowpal Wabbit BFGS", "vowpalwabbit", partial(vowpal_wabbit, bfgs=True), BINARY).minimises(
         "iterations"

@@ -1,9 +1,11 @@
-"""The plot of docs/benchmarks.md: relative suboptimality against seconds, a panel a table."""
+"""The plots of relative suboptimality against seconds, a panel a table."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 OURS = ("fastsgd", "fastsgd, averaged", "fastsgd, cosine")
 COLOURS = {  # Okabe and Ito's, which colour-blind readers tell apart; a family shares one
@@ -18,6 +20,8 @@ COLOURS = {  # Okabe and Ito's, which colour-blind readers tell apart; a family 
 SHAPES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v"))
 SHAPES += (((0, (1, 1)), "P"),)
 CEILING, FLOOR = 2.0, 1e-4
+UNTOUCHED = {"marker": "*", "markersize": 15, "linestyle": "none", "color": COLOURS["fastsgd"]}
+UNTOUCHED |= {"markeredgecolor": "black", "zorder": 4, "clip_on": False}
 
 
 def styles(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -40,8 +44,17 @@ def styles(names: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def draw(curves: dict[str, Any], path: Path) -> None:
-    """All panels, and the legend beside the last."""
+def draw(
+    curves: dict[str, Any],
+    path: Path,
+    columns: int = 3,
+    size: tuple[float, float] = (5.0, 4.6),
+    targets: tuple[float, ...] = (1e-2, 1e-3),
+) -> None:
+    """All panels, of ``size`` inches each, and the legend beside the last.
+
+    A panel may have, beside its peers' curves, a point (seconds, excess) "untouched".
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -49,24 +62,32 @@ def draw(curves: dict[str, Any], path: Path) -> None:
 
     names = list(dict.fromkeys(name for one in curves.values() for name in one["peers"]))
     style = styles(names)
-    columns = 3
     lines = -(-(len(curves) + 1) // columns)
     fig, axes = plt.subplots(
-        lines, columns, figsize=(15, 4.6 * lines), sharey=True, layout="constrained"
+        lines,
+        columns,
+        figsize=(size[0] * columns, size[1] * lines),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for ax, (title, panel) in zip(axes.flat, curves.items(), strict=False):
         for name, points in panel["peers"].items():
             # What no fit of less time reached.
             best, kept = CEILING, []
-            for _, seconds, excess in sorted(points, key=lambda point: point[1]):
+            for _, seconds, excess, *_ in sorted(points, key=lambda point: point[1]):
                 if excess < best:
                     best = excess
                     kept.append((seconds, max(excess, FLOOR)))
             if kept:
                 ax.plot(*zip(*kept, strict=True), label=name, **style[name])
-        ax.set(xscale="log", yscale="log", ylim=(0.8 * FLOOR, CEILING), title=title)
+        if "untouched" in panel:
+            seconds, excess = panel["untouched"]
+            ax.plot(seconds, float(np.clip(excess, FLOOR, CEILING)), **UNTOUCHED)
+        ax.set(xscale="log", yscale="log", ylim=(0.8 * FLOOR, CEILING))
+        ax.set_title(title, fontsize=min(12.0, 2.7 * size[0]))
         ax.set_xlabel("seconds of the fit")
-        for target in (1e-2, 1e-3):
+        for target in targets:
             ax.axhline(target, color="0.6", linewidth=0.8, zorder=1)
         ax.grid(True, color="0.92", linewidth=0.6)
     for ax in axes[:, 0]:
@@ -76,6 +97,8 @@ def draw(curves: dict[str, Any], path: Path) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], label=name, **style[name]) for name in names]
+    if any("untouched" in panel for panel in curves.values()):
+        handles.insert(1, Line2D([], [], label="fastsgd, untouched", **UNTOUCHED))
     axes.flat[len(curves)].legend(handles=handles, loc="center", frameon=False, handlelength=4)
     fig.savefig(path, dpi=110)
     plt.close(fig)

@@ -70,20 +70,29 @@ def markdown(kept: dict[str, Any]) -> str:
         if heading != (table["machine"], table["day"]):
             heading = (table["machine"], table["day"])
             parts.append(f"> {heading[1]}: {heading[0]}\n")
-        rows = _rows(table["lines"])
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
-        lines.insert(1, "|---" * len(rows[0]) + "|")
-        parts.append("\n".join(lines) + "\n")
-    return "\n" + "\n".join(parts) + "\n"
+        parts.append(markdown_table(table["lines"]))
+    return "\n".join(parts)
+
+
+def markdown_table(lines: list[dict[str, str]]) -> str:
+    rows = _rows(lines)
+    drawn = ["| " + " | ".join(row) + " |" for row in rows]
+    drawn.insert(1, "|---" * len(rows[0]) + "|")
+    return "\n".join(drawn) + "\n"
+
+
+def put(page: Path, measured: str) -> None:
+    """What was measured, into its place in a page; what is written around it stays."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    page.write_text(f"{before}{BEGIN}\n{measured}\n{END}{after}")
 
 
 def render(kept: dict[str, Any]) -> None:
     """The page's tables and the plot."""
     from plot import draw
 
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(before + BEGIN + markdown(kept) + END + after)
+    put(PAGE, markdown(kept))
     draw(kept["curves"], PLOT)
 
 

@@ -14,28 +14,21 @@ horizon know it. A peer is given up when one fit takes longer than ``Task.longes
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import datasets
 import numpy as np
 import pytest
+from curves import SHORT, Curve, Point, step, timed
 from datasets import Table, Unavailable, dense, text
-from objective import ERROR, Problem
+from objective import ERROR, Model, Problem
 from peers import PEERS, Fit, Peer
 from results import Results
 
 OURS = "fastsgd"
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Processor seconds of one call, of all its threads, and what it returned."""
-    start = time.process_time()
-    made = work()
-    return time.process_time() - start, made
 
 
 @dataclass(frozen=True)
@@ -69,36 +62,16 @@ TASKS = (
     Task("fashion, 70,000 x 784, softmax of ten", datasets.fashion, "softmax", 1e-3, longest=4.0),
 )
 TARGETS = (1e-2, 1e-3)
-FLOOR = 1e-4
-"""Suboptimality below which a curve need not go."""
 QUICK = 0.5
 """Part of the time that a peer is given with ``--quick``."""
 LEARNT = 0.05
 """Suboptimality that fastsgd must reach in its time."""
-SHORT = 0.25
-"""Fits of fewer seconds are repeated, and the median taken."""
 
 
 def tasks() -> list[Any]:
     """As parameters of the tests; those that are not quick are left out with ``--quick``."""
     marks = {True: (), False: (pytest.mark.thorough,)}
     return [pytest.param(task, id=task.name, marks=marks[task.quick]) for task in TASKS]
-
-
-@dataclass
-class Curve:
-    """What a peer reached."""
-
-    fit: Fit
-    efforts: list[float]
-    points: list[tuple[float, float, float]] = field(
-        default_factory=list
-    )  # effort, seconds, excess
-    ended: str = ""
-    """Why it went no further: it is "there", "slow", or "stuck" at its last effort."""
-
-    def seconds_to(self, target: float) -> float | None:
-        return next((seconds for _, seconds, excess in self.points if excess <= target), None)
 
 
 def ready(problem: Problem, skipped: Callable[[str], None]) -> dict[Peer, Fit]:
@@ -113,23 +86,6 @@ def ready(problem: Problem, skipped: Callable[[str], None]) -> dict[Peer, Fit]:
                 own = Problem(problem.table.head(peer.rows), problem.loss, problem.alpha)
             fits[peer] = peer.prepare(own)
     return fits
-
-
-def step(curve: Curve, problem: Problem, longest: float) -> None:
-    """One more fit, with more effort than the last."""
-    effort = curve.efforts.pop(0)
-    seconds, model = timed(lambda: curve.fit(effort))
-    if seconds < SHORT:
-        again = [timed(lambda: curve.fit(effort))[0] for _ in range(2)]
-        seconds = float(np.median([seconds, *again]))
-    excess = problem.excess(model)
-    curve.points.append((effort, seconds, excess))
-    if excess <= FLOOR:
-        curve.ended = "there"
-    elif seconds > longest:
-        curve.ended = "slow"
-    elif not curve.efforts:
-        curve.ended = "stuck"
 
 
 ONE, FOUR = 1, 4
@@ -187,6 +143,10 @@ def test_cost_of_a_pass(task: Task, benchmark: Any, report: Results, quick: bool
 def test_time_to_target(task: Task, benchmark: Any, report: Results, quick: bool) -> None:
     problem = task.problem()
     minimum = problem.minimum.value
+
+    def judge(model: Model) -> Point:
+        return (problem.excess(model),)
+
     curves = {
         peer: Curve(fit, list(peer.efforts))
         for peer, fit in ready(problem, report.skipped).items()
@@ -197,7 +157,7 @@ def test_time_to_target(task: Task, benchmark: Any, report: Results, quick: bool
         while any(not curve.ended for curve in curves.values()):
             for curve in curves.values():
                 if not curve.ended:
-                    step(curve, problem, task.longest * (QUICK if quick else 1.0))
+                    step(curve, judge, task.longest * (QUICK if quick else 1.0))
 
     benchmark.pedantic(turns, rounds=1)
     for peer, curve in curves.items():
