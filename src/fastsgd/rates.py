@@ -1,7 +1,7 @@
 """What the data say of the learning rate: curvature, typical weights, scales of the features.
 
-All is estimated on evenly spaced rows, at most 4,096 and about two million values, so that it costs
-little beside an epoch.
+All is estimated on evenly spaced rows, at most 4,096 and about two million values, 130,000 of CSR,
+so that it costs little beside an epoch.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
+SPARSE_PART = 16
+"""How much fewer values are sampled of CSR, where a value costs more."""
 
 FEW_UPDATES = 5000
 """Updates of an epoch up to which "auto" with a tolerance stays at eta0 until an epoch gains
@@ -54,7 +56,7 @@ def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> slice | NDArray[np.i
 
     A slice where that says it, since a dense table then need not be copied.
     """
-    a_row = max(1, data.X.nnz // data.n) if data.sparse else data.d
+    a_row = max(1, SPARSE_PART * data.X.nnz // data.n) if data.sparse else data.d
     most = min(SAMPLE_ROWS, max(64, values // a_row))
     if data.sample_weight is None:
         step = max(1, data.n // most)
@@ -233,7 +235,7 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
 def _evenness(X: Any, squares: NDArray[np.float64], data: Data) -> float:
     """From products of different rows: their mean square is the sum of squared eigenvalues."""
     step = max(1, len(squares) // PRODUCT_ROWS)
-    few = X[::step][:PRODUCT_ROWS]
+    few = X[np.arange(0, len(squares), step)[:PRODUCT_ROWS]]
     if few.shape[0] < 2:
         return 1.0
     scale = math.sqrt(float(squares.max())) or 1.0  # a square of products may overflow
