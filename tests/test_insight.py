@@ -15,6 +15,7 @@ from fastsgd.insight import (
     LearningRateDisplay,
     LossCurveDisplay,
     NoiseScaleDisplay,
+    TrajectoryDisplay,
     batch_variance,
     gradient_noise,
     rate_range,
@@ -551,3 +552,51 @@ def test_every_kind_of_model_has_courses(name):
     found = insight.compare(clone(model), X, y, variants={"one": {}}, epochs=1)
     assert np.isfinite(found.courses[0].loss).all()
     assert found.courses[0].examples[-1] == n
+
+
+# ---------------------------------------------------------------- trajectories
+
+ONE_OUTPUT = ("log_loss", "balanced", "squares", "no intercept", "standardised", "elastic net")
+
+
+@pytest.mark.parametrize("name", (*ONE_OUTPUT, "one class"))
+def test_a_path_is_that_of_the_solver(name):
+    """It ends, to the bit, where fits end, and the slice has the objective's value there."""
+    model, y = MODELS[name]
+    model = clone(model)
+    found = insight.trajectory(model, X, y, coordinates=(2, 0), epochs=3, points=40)
+    assert list(found.paths) == ["single samples", "batches of 32", "full batch"]
+    for label, m in zip(found.paths, (1, 32, n), strict=True):
+        run = clone(model).set_params(batch_size=m, max_iter=3, tol=None)
+        alone = run.fit(X) if y is None else run.fit(X, y)
+        trained = pose(alone, X, y)
+        exact = np.ravel(alone._kept.state.weights(trained.settings)[0])[[2, 0]]
+        assert_array_equal(found.paths[label][-1], exact)
+        assert_array_equal(found.paths[label][0], [0.0, 0.0])
+        steps = 3 * -(-n // m)
+        assert min(40, steps) / 2 < len(found.paths[label]) <= min(40, steps) + 4
+    first = clone(model).set_params(batch_size=1, max_iter=3, tol=None)
+    first = first.fit(X) if y is None else first.fit(X, y)
+    posed = pose(first, X, y)
+    where = found.second.searchsorted(found.paths["single samples"][-1][1])
+    at = found.first.searchsorted(found.paths["single samples"][-1][0])
+    moved = posed.coef.copy()
+    moved[0, [2, 0]] = found.first[at], found.second[where]
+    from fastsgd.insight.experiments import mean_loss, penalty_of
+
+    value = mean_loss(posed, moved, posed.intercept) + penalty_of(posed, moved, posed.intercept)
+    assert_allclose(found.loss[where, at], value, rtol=1e-6)
+
+
+def test_paths_are_drawn(axes):
+    model, y = MODELS["squares"]
+    variants = {"slow": {"eta0": 0.001}, "fast": {"eta0": 0.02}}
+    display = TrajectoryDisplay.from_estimator(clone(model), X, y, variants=variants, ax=axes)
+    display.figure_.canvas.draw()
+    assert len(display.lines_) == 2
+    assert display.ax_.get_xlabel() == "w[0]"
+    for wrong in ((0, 0), (0, 9), (-1, 0)):
+        with pytest.raises(ValueError, match="coordinates must be two"):
+            insight.trajectory(clone(model), X, y, coordinates=wrong)
+    with pytest.raises(ValueError, match="one output"):
+        insight.trajectory(clone(MODELS["softmax"][0]), X, LABELS)

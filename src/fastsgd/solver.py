@@ -62,6 +62,8 @@ def run_epoch(
 ) -> None:
     """Train to the end of the running epoch, or for at most ``batches`` batches of it.
 
+    Single rows are taken in blocks of 4 (csrc/row.h): a stop at another row rounds differently.
+
     Raises
     ------
     DivergenceError

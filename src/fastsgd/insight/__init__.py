@@ -13,6 +13,7 @@ from .displays import (
     LearningRateDisplay,
     LossCurveDisplay,
     NoiseScaleDisplay,
+    TrajectoryDisplay,
 )
 from .experiments import (
     Experiment,
@@ -27,6 +28,7 @@ from .experiments import (
 from .gradients import GradientNoise, gradient_noise, two_batch_noise
 from .rates import RateRange, rate_range
 from .stability import Finding, StabilityReport, stability_report
+from .trajectory import Trajectory, trajectory
 from .variance import BatchVariance, batch_variance
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "NoiseScaleDisplay",
     "RateRange",
     "StabilityReport",
+    "Trajectory",
+    "TrajectoryDisplay",
     "batch_variance",
     "compare",
     "compare_batch_sizes",
@@ -52,5 +56,6 @@ __all__ = [
     "noise_floor",
     "rate_range",
     "stability_report",
+    "trajectory",
     "two_batch_noise",
 ]

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..base import BaseSGD
 from .experiments import Experiment
 from .rates import RateRange, rate_range
+from .trajectory import Trajectory, trajectory
 from .variance import BatchVariance, batch_variance
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LearningRateDisplay",
     "LossCurveDisplay",
     "NoiseScaleDisplay",
+    "TrajectoryDisplay",
 ]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -364,5 +366,64 @@ class ExperimentDisplay(_Display):
         room = 0.05 * (start - low) or abs(low) or 1.0
         ax.set_ylim(low - room, start + 5.0 * room)
         ax.set_title(self.experiment.title)
+        ax.legend()
+        return self
+
+
+class TrajectoryDisplay(_Display):
+    """Paths over the contours of the objective.
+
+    Parameters
+    ----------
+    found : Trajectory
+
+    Attributes
+    ----------
+    ax_, figure_
+        Where it was drawn.
+    lines_ : list of matplotlib Line2D
+        One a path.
+    """
+
+    def __init__(self, found: Trajectory) -> None:
+        self.found = found
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseSGD,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        ax: Any = None,
+        **options: Any,
+    ) -> TrajectoryDisplay:
+        """Run and draw; ``options`` as of :func:`trajectory`."""
+        return cls(trajectory(estimator, X, y, **options)).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> TrajectoryDisplay:
+        ax = self._axes(ax)
+        found = self.found
+        ax.grid(visible=False)
+        low, high = float(found.loss.min()), float(found.loss.max())
+        levels = low + (high - low) * np.linspace(0.0, 1.0, 16) ** 2
+        if high > low:
+            ax.contourf(
+                found.first, found.second, found.loss, levels=levels, cmap="Greys", alpha=0.5
+            )
+            lines = ax.contour(
+                found.first, found.second, found.loss, levels=levels, colors=GREY, linewidths=0.5
+            )
+            ax.clabel(lines, levels=levels[2::4], fontsize=7, fmt="%.3g")
+        self.lines_ = []
+        for i, (label, path) in enumerate(found.paths.items()):
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
+            (line,) = ax.plot(path[:, 0], path[:, 1], linewidth=1.5, label=label, **style)
+            ax.plot(*path[-1], "o", color=style["color"], markeredgecolor="white", markersize=8)
+            self.lines_.append(line)
+        start = next(iter(found.paths.values()))[0]
+        ax.plot(*start, "s", color="black", markersize=6, label="start")
+        ax.set(xlim=found.first[[0, -1]], ylim=found.second[[0, -1]])
+        ax.set(xlabel=found.names[0], ylabel=found.names[1])
         ax.legend()
         return self

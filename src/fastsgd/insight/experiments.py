@@ -244,14 +244,16 @@ def noise_floor(
 # ------------------------------------------------------------------ one course
 
 
-def _stretches(batches: int, epochs: int) -> Iterator[int]:
-    """Numbers of batches between points: growing, and ending with each epoch."""
-    total, done = batches * epochs, 0
-    marks = np.unique(np.round(np.geomspace(1, total, POINTS)).astype(np.int64))
-    ends = batches * np.arange(1, epochs + 1)
-    for mark in np.union1d(marks, ends):
-        yield int(mark - done)
-        done = int(mark)
+def stretches(marks: Float, batches: int, epochs: int, *, block: int = 1) -> Iterator[int]:
+    """Numbers of batches between points at ``marks``, none beyond the end of an epoch.
+
+    With ``block`` the points are at whole blocks of so many batches.
+    """
+    epoch, within = np.divmod(np.round(marks).astype(np.int64), batches)
+    points = epoch * batches + within // block * block
+    points = np.union1d(points, batches * np.arange(1, epochs + 1))
+    for stretch in np.diff(points[(points > 0) & (points <= batches * epochs)], prepend=0):
+        yield int(stretch)
 
 
 def _course(
@@ -275,7 +277,8 @@ def _course(
         return True
 
     note()
-    for stretch in _stretches(-(-data.n // size), epochs):
+    batches = -(-data.n // size)
+    for stretch in stretches(np.geomspace(1, batches * epochs, POINTS), batches, epochs):
         before, begin = state.epoch * data.n + state.row, time.perf_counter()
         try:
             run_epoch(data, lanes, settings, state, batches=stretch)
