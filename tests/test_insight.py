@@ -144,6 +144,16 @@ def test_every_batch_of_seven_rows(m, replacement):
         assert noise.norm_test(m, theta=theta, **how) == (size <= theta**2 * (mean @ mean))
 
 
+def test_duplicates_of_csr_are_added_up():
+    dense = np.array([[3.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    parts = np.array([1.0, 2.0, 1.0, 2.0, 2.0]), np.array([0, 0, 1, 0, 1]), np.array([0, 2, 3, 5])
+    twice = sp.csr_array(parts, shape=(3, 2))
+    model = SGDRegressor(**FEW).fit(dense, Y[:3])
+    exact, found = (gradient_noise(model, data, Y[:3]) for data in (dense, twice))
+    assert_allclose(found.variance, exact.variance)
+    assert twice.nnz == 5
+
+
 def test_rows_of_weight_zero_are_no_rows():
     weight = np.where(np.arange(n) < 40, 1.0, 0.0)
     model, y = fitted("squares")

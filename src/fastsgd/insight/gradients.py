@@ -283,16 +283,36 @@ def _parts(posed: Posed, rows: NDArray[np.int64] | None) -> Iterator[Any]:
         yield rows[first : first + size]
 
 
+def _features(posed: Posed, part: Any) -> Any:
+    """Features of a block of rows; of CSR without a copy, where it is a slice."""
+    X = posed.data.X
+    if not (posed.data.sparse and isinstance(part, slice)):
+        return posed.data.rows(part, posed.data.dtype)
+    start, stop, _ = part.indices(posed.data.n)
+    first, last = X.indptr[start], X.indptr[stop]
+    arrays = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
+    return type(X)(arrays, shape=(stop - start, X.shape[1]))
+
+
 def _sums(posed: Posed, rows: NDArray[np.int64] | None = None) -> _Sums:
-    """Over all rows, or those of the numbers given; in float64, about the first row's gradient."""
+    """Over all rows, or those of the numbers given.
+
+    Products are of the dtype of the features, block by block; their sums are in float64.
+    """
     k, d = posed.coef.shape
     total = _Sums(0, np.zeros((k, d)), np.zeros((k, d)), np.zeros(k), np.zeros(k))
     learns = float(posed.settings.fit_intercept)
+    dtype = posed.data.dtype
+    coef = posed.coef.T.astype(dtype)
     for part in _parts(posed, rows):
-        X = posed.data.rows(part)
-        c = posed.slopes(part, np.asarray(X @ posed.coef.T) + posed.intercept)
-        squares = X.multiply(X) if sp.issparse(X) else X * X
-        first, second = np.asarray(X.T @ c).T, np.asarray(squares.T @ c**2).T
+        X = _features(posed, part)
+        c = posed.slopes(part, np.asarray(X @ coef, dtype=np.float64) + posed.intercept)
+        low = c.astype(dtype)
+        if sp.issparse(X):
+            squares = type(X)((X.data * X.data, X.indices, X.indptr), shape=X.shape)
+        else:
+            squares = X * X
+        first, second = np.asarray(X.T @ low).T, np.asarray(squares.T @ (low * low)).T
         sums_b = learns * c.sum(axis=0), learns * (c**2).sum(axis=0)
         total = total + _Sums(len(c), first, second, *sums_b)
     return total

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -42,7 +43,7 @@ class Posed:
 
     def slopes(self, rows: NDArray[np.int64] | slice, z: Float) -> Float:
         """Slopes c (m, K) of the losses of rows at scores z (m, K), weights included."""
-        rows = np.arange(self.data.n)[rows] if isinstance(rows, slice) else rows
+        rows = np.arange(*rows.indices(self.data.n)) if isinstance(rows, slice) else rows
         problem = self.data, self.lanes, self.settings
         y = reference.targets(*problem, rows)
         s = reference.sample_weights(*problem, y, rows)
@@ -85,7 +86,11 @@ def pose(
         scaling = estimator._scaling(task, task.weight, kept)
         rows = slice(None) if task.weight is None else np.flatnonzero(task.weight)
         weight = None if task.weight is None else task.weight[rows]
-        parts = task.X[rows], task.y[rows], weight, scaling.offset, scaling.scale
+        X = task.X[rows] if task.weight is not None else task.X
+        if sp.issparse(X) and not X.has_canonical_format:  # squares are of sums
+            X = X.copy()
+            X.sum_duplicates()
+        parts = X, task.y[rows], weight, scaling.offset, scaling.scale
         data = Data(*parts, checked=True)
         random = 0 if estimator.random_state is None else estimator.random_state
         settings = settings_of(estimator, task, data, None, seed_of(random))
