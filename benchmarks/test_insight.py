@@ -1,8 +1,9 @@
 """What looking at the noise costs, and whether the rate that a range test suggests is a good one.
 
 Exact diagnostics may cost two epochs, those of ``fit(..., diagnostics=True)`` a twentieth of one;
-the suggested rate, kept constant, must end within a tenth of the best of a grid five times as fine.
-Asserted with ``--check-targets``.
+the suggested rate, kept constant, must end within a tenth of the best of a grid five times as fine,
+or of a hundredth of the loss at the start where that loss is nearly all gone. Costs are asserted
+with ``--check-targets``.
 """
 
 from __future__ import annotations
@@ -94,4 +95,5 @@ def test_suggested_rate(case: Case, benchmark: Any, report: Results) -> None:
         **{"loss above the best": f"{100 * over:.1f} %", "target": f"{100 * NEAR:g} %"},
     )
     assert np.isfinite(finer.loss[at])
-    assert over <= NEAR
+    gap = finer.loss[at] - finer.loss.min()
+    assert over <= NEAR or gap <= 0.01 * found.start_loss
