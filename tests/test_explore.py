@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from dataclasses import replace
 from functools import cache
 
@@ -432,3 +433,439 @@ def test_command(tmp_path, capsys):
     assert "such.html" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["explore", "--problem", "cubic"])
+
+
+# ------------------------------------------------------------------ in a browser
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1366,860",
+)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """A headless browser of its own profile, which notes messages and requests."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    from selenium.webdriver.chrome.service import Service
+
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not browser or not driver:
+        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(driver))
+    yield started
+    started.quit()
+
+
+class Page:
+    """The explorer in a browser: its state, its controls, its keys."""
+
+    def __init__(self, browser, path, again=False):
+        self.browser = browser
+        if not again:
+            for kind in ("browser", "performance"):  # what came before is not of this page
+                browser.get_log(kind)
+            browser.get(path.as_uri())
+        self.wait(lambda: self.run("return !!window.fastsgdExplorer"))
+
+    def run(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
+
+    def wait(self, condition, seconds=10.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.02)
+
+    @property
+    def state(self):
+        return self.run("return window.fastsgdExplorer.state")
+
+    def drawn(self, figure, name):
+        """The data of a source, as lists."""
+        script = """const data = window.fastsgdExplorer.model(arguments[0], arguments[1]).data;
+            return Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Array.from(v)]))"""
+        return self.run(script, figure, name)
+
+    def press(self, name):
+        self.browser.find_element("id", name).click()
+
+    def choose(self, name, value):
+        from selenium.webdriver.support.ui import Select
+
+        Select(self.browser.find_element("id", name)).select_by_value(str(value))
+
+    def type(self, *keys):
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.browser).send_keys(*keys).perform()
+
+    def at(self, run, step):
+        """Whether the state stands at a step of a run, as it was drawn."""
+        state = self.state
+        assert state["step"] == step
+        return np.array_equal(state["weights"], run.weights[step].astype("<f4"))
+
+
+@pytest.fixture
+def explorer(chromium, page):
+    """The page at its start: paused, at step 0, nothing zoomed."""
+    opened = Page(chromium, page, again=chromium.current_url == page.as_uri())
+    if opened.state["playing"]:
+        opened.press("play")
+    opened.press("first")
+    opened.press("reset")
+    for name, value in (("batch", 1), ("rate", 2), ("momentum", 0), ("schedule", 0), ("speed", 1)):
+        opened.choose(name, value)
+    opened.run("document.activeElement.blur()")
+    return opened
+
+
+def chosen(batch=1, rate=2, momentum=0, schedule=0):
+    """The run of four choices, by their numbers."""
+    return found("logistic").runs[((batch * 4 + rate) * 2 + momentum) * 3 + schedule]
+
+
+def test_it_opens_at_once_and_asks_for_nothing(chromium, page):
+    opened = Page(chromium, page)
+    assert opened.run("return window.fastsgdExplorer.loaded") < 2000.0
+    opened.press("last")
+    opened.run("return new Promise(requestAnimationFrame)")
+    events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    urls = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
+    assert urls and not [url for url in urls if not url.startswith(("file:", "data:", "blob:"))]
+    wrong = [entry for entry in chromium.get_log("browser") if entry["level"] != "INFO"]
+    assert not wrong, wrong
+    sizes = opened.run("""return [...document.querySelectorAll(".plot")].map(
+        (plot) => [plot.clientWidth, plot.clientHeight, plot.children.length])""")
+    assert len(sizes) == 5 and all(w > 200 and h > 150 and n == 1 for w, h, n in sizes)
+
+
+def test_buttons_step_and_jump(explorer):
+    run = chosen()
+    assert explorer.at(run, 0)
+    explorer.press("forward")
+    explorer.press("forward")
+    assert explorer.at(run, 2)
+    explorer.press("back")
+    assert explorer.at(run, 1)
+    explorer.press("last")
+    assert explorer.at(run, 200)
+    explorer.press("forward")
+    assert explorer.at(run, 200)
+    explorer.press("first")
+    assert explorer.at(run, 0)
+    explorer.press("back")
+    assert explorer.at(run, 0)
+
+
+def test_what_is_drawn_is_the_run(explorer):
+    """Paths up to the step, arrows along the gradients, the cloud, the courses."""
+    explorer.run(
+        "const s = document.getElementById('seek'); s.value = 30; "
+        "s.dispatchEvent(new Event('input'))"
+    )
+    run = chosen()
+    assert explorer.at(run, 30)
+    runs = [chosen(batch=b) for b in range(3)] + [chosen(momentum=1)]
+    for i, one in enumerate(runs):
+        path = explorer.drawn("landscape", f"path{i}")
+        assert_array_equal(np.transpose([path["x"], path["y"]]), one.weights[:31].astype("<f4"))
+        course = explorer.drawn("loss-steps", f"path{i}")
+        assert_allclose(course["y"], one.loss - found("logistic").least, rtol=1e-5, atol=1e-7)
+        assert course["x"] == list(range(201))
+        assert explorer.drawn("loss-examples", f"path{i}")["x"] == one.examples[1:].tolist()
+    assert_allclose(explorer.drawn("rate-chart", "path0")["y"], run.learning_rate, rtol=1e-6)
+    norms = np.linalg.norm(run.true, axis=1), np.linalg.norm(run.sampled, axis=1)
+    for i in range(2):
+        assert_allclose(explorer.drawn("norm", f"path{i}")["y"], norms[i], rtol=1e-5)
+    scales = []
+    for name, gradient in (("true", run.true[30]), ("sampled", run.sampled[30])):
+        arrow = {key: value[0] for key, value in explorer.drawn("landscape", name).items()}
+        along = np.array([arrow["x1"] - arrow["x0"], arrow["y1"] - arrow["y0"]])
+        assert_allclose([arrow["x0"], arrow["y0"]], run.weights[30], rtol=1e-6)
+        scales.append(-along / gradient)
+    assert_allclose(scales, scales[0][0], rtol=1e-4)
+    cloud = explorer.drawn("landscape", "cloud")
+    tips = run.weights[30] - scales[0][0] * run.others[30]
+    span = np.abs(scales[0][0] * run.others[30]).max()
+    assert_allclose(np.transpose([cloud["x"], cloud["y"]]), tips, atol=0.01 * span)
+    said = explorer.browser.find_element("id", "readout").text
+    assert said.startswith("step 30 of 200 · 480 examples (3.75 epochs)")
+    assert f"loss {run.loss[30]:.3g}" in said
+
+
+def test_play_pauses_ends_and_begins_again(explorer):
+    explorer.press("play")
+    assert explorer.state["playing"]
+    explorer.wait(lambda: explorer.state["step"] >= 3)
+    explorer.press("play")
+    state = explorer.state
+    assert not state["playing"] and 3 <= state["step"] < 200
+    time.sleep(0.2)
+    assert explorer.state["step"] == state["step"]
+    explorer.choose("speed", 4)
+    explorer.run(
+        "const s = document.getElementById('seek'); s.value = 190; "
+        "s.dispatchEvent(new Event('input'))"
+    )
+    explorer.press("play")
+    explorer.wait(lambda: not explorer.state["playing"])
+    assert explorer.state["step"] == 200
+    explorer.press("play")
+    assert explorer.state["step"] < 100
+    explorer.press("play")
+
+
+@pytest.mark.parametrize("speed", (0.25, 4))
+def test_speeds(explorer, speed):
+    """15 steps a second times the speed, by the page's own clock."""
+    explorer.choose("speed", speed)
+    explorer.run("""document.getElementById("play").click(); window.began = performance.now();""")
+    time.sleep(1.2)
+    seconds, step = explorer.run("""document.getElementById("play").click();
+        return [(performance.now() - window.began) / 1000, window.fastsgdExplorer.state.step]""")
+    assert abs(step - 15.0 * speed * seconds) <= 2.0 + 0.1 * step
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("batch", 3), ("rate", 4), ("momentum", 2), ("schedule", 3)]
+)
+def test_every_choice_is_a_run_of_its_own(explorer, name, count):
+    explorer.press("last")
+    ends = set()
+    for value in range(count):
+        explorer.choose(name, value)
+        assert explorer.at(chosen(**{name: value}), 200)
+        ends.add(tuple(explorer.state["weights"]))
+        assert explorer.state[name] == value
+    assert len(ends) == count
+    labels = [o.text for o in explorer.browser.find_elements("css selector", f"#{name} option")]
+    assert len(labels) == count and "" not in labels
+
+
+def test_keys(explorer):
+    from selenium.webdriver import Keys
+
+    explorer.type(Keys.ARROW_RIGHT * 3, Keys.ARROW_LEFT)
+    assert explorer.state["step"] == 2
+    explorer.type(Keys.END)
+    assert explorer.state["step"] == 200
+    explorer.type(Keys.HOME)
+    assert explorer.state["step"] == 0
+    explorer.type("+")
+    assert explorer.state["speed"] == 2
+    assert explorer.run("return document.getElementById('speed').value") == "2"
+    explorer.type("+++")
+    assert explorer.state["speed"] == 4
+    explorer.type("-----")
+    assert explorer.state["speed"] == 0.25
+    explorer.type(" ")
+    assert explorer.state["playing"]
+    explorer.type(" ")
+    assert not explorer.state["playing"]
+    before = explorer.state["view"]
+    explorer.type("i")
+    assert explorer.state["view"][0] > before[0] and explorer.state["view"][1] < before[1]
+    explorer.type("r")
+    assert_allclose(explorer.state["view"], before)
+
+
+def test_controls_are_reached_in_order_and_pressed_by_keys(explorer):
+    from selenium.webdriver import Keys
+
+    order = ["theme", "batch", "rate", "momentum", "schedule", "first", "back", "play", "forward"]
+    order += ["last", "seek", "speed", "zoom-in", "zoom-out", "reset", "help"]
+    explorer.run("window.scrollTo(0, 0); document.body.tabIndex = -1; document.body.focus()")
+    met = []
+    for _ in range(len(order) + 6):
+        explorer.type(Keys.TAB)
+        met.append(explorer.run("return document.activeElement.id"))
+    assert [name for name in met if name in order] == order
+    explorer.run("document.body.removeAttribute('tabindex')")
+    named = """return [...document.querySelectorAll("button, select, input")].filter((one) =>
+        !(one.ariaLabel || one.textContent.trim() && one.tagName === "BUTTON"
+          || one.labels?.length && one.labels[0].textContent.trim())).map((one) => one.id)"""
+    assert explorer.run(named) == []
+    explorer.run("document.getElementById('forward').focus()")
+    explorer.type(Keys.SPACE)
+    assert explorer.state["step"] == 1 and not explorer.state["playing"]
+    explorer.type(Keys.ENTER)
+    assert explorer.state["step"] == 2
+    explorer.run("document.getElementById('seek').focus()")
+    explorer.type(Keys.ARROW_RIGHT)
+    assert explorer.state["step"] == 3
+    explorer.run("document.getElementById('momentum').focus()")
+    explorer.type(Keys.ARROW_DOWN)
+    assert explorer.state["step"] == 3
+    explorer.wait(lambda: explorer.state["momentum"] == 1)
+
+
+def test_zoom_and_pan(explorer):
+    from selenium.webdriver import ActionChains, Keys
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+
+    def size():
+        x0, x1, y0, y1 = explorer.state["view"]
+        return x1 - x0, y1 - y0
+
+    home, whole = explorer.state["view"], size()
+    explorer.press("zoom-in")
+    assert_allclose(size(), 0.7 * np.array(whole))
+    explorer.press("zoom-out")
+    assert_allclose(explorer.state["view"], home)
+    explorer.press("zoom-out")
+    assert size()[0] > whole[0]
+    explorer.press("reset")
+    assert_allclose(explorer.state["view"], home)
+    explorer.run("document.activeElement.blur()")
+    ActionChains(explorer.browser).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(
+        Keys.SHIFT
+    ).perform()
+    assert explorer.state["view"][0] > home[0] and explorer.state["step"] == 0
+    assert_allclose(size(), whole)
+    explorer.press("reset")
+    plot = explorer.browser.find_element("id", "landscape")
+    ActionChains(explorer.browser).drag_and_drop_by_offset(plot, 60, 30).perform()
+    explorer.wait(lambda: explorer.state["view"][0] < home[0])
+    assert_allclose(size(), whole)
+    explorer.press("reset")
+    origin = ScrollOrigin.from_element(plot)
+    ActionChains(explorer.browser).scroll_from_origin(origin, 0, -200).perform()
+    explorer.wait(lambda: size()[0] < 0.99 * whole[0])
+    x, y = size()
+    assert abs(x / y - whole[0] / whole[1]) < 1e-6
+
+
+def test_units_are_of_one_length_on_both_axes(explorer):
+    """So that gradients stand at right angles on contours."""
+    x0, x1, y0, y1 = explorer.state["view"]
+    w, h = explorer.run("""const one = window.fastsgdExplorer.figures.landscape;
+        return [one.inner_width, one.inner_height]""")
+    assert abs((x1 - x0) / w - (y1 - y0) / h) < 1e-6 * (x1 - x0)
+    (a, b), (c, d) = found("logistic").box
+    assert x0 <= a + 1e-9 and x1 >= b - 1e-9 and y0 <= c + 1e-9 and y1 >= d - 1e-9
+
+
+def test_what_is_shown_can_be_hidden(explorer):
+    explorer.press("last")
+    boxes = explorer.browser.find_elements("css selector", ".runs input")
+    assert len(boxes) == 4
+    for i, box in enumerate(boxes):
+        box.click()
+        shown = len(explorer.drawn("landscape", f"path{i}")["x"])
+        assert (shown > 0) == (i == 1)  # the chosen run stays
+        box.click()
+        assert len(explorer.drawn("landscape", f"path{i}")["x"]) > 1
+    for name, source in (("arrows", "sampled"), ("others", "cloud")):
+        explorer.press(name)
+        assert all(len(v) == 0 for v in explorer.drawn("landscape", source).values())
+        explorer.press(name)
+        assert all(len(v) > 0 for v in explorer.drawn("landscape", source).values())
+    explorer.choose("batch", 2)
+    assert explorer.drawn("landscape", "cloud")["x"] == []
+
+
+def test_a_run_that_diverges_says_so(chromium, tmp_path):
+    one = explore("least-squares", rates=(0.1, 5.0), batch_sizes=(1, 128), schedules=("constant",))
+    explorer = Page(chromium, one.save(tmp_path / "page.html"))
+    explorer.choose("batch", 0)
+    explorer.choose("rate", 1)
+    explorer.press("last")
+    said = explorer.browser.find_element("id", "readout").text
+    run = one.runs[2]
+    assert run.diverged and said.startswith(f"diverged after {len(run.weights) - 1} steps")
+    assert explorer.state["diverged"]
+    wrong = [entry for entry in chromium.get_log("browser") if entry["level"] != "INFO"]
+    assert not wrong, wrong
+
+
+def media(browser, scheme):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def test_light_and_dark(chromium, page):
+    """As the system has it, and by the button; with contrast for text and lines in both."""
+
+    def luminance(colour):
+        parts = [int(part) / 255.0 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    def contrast(explorer, name):
+        style = f"const s = getComputedStyle(document.querySelector('{name}'));"
+        ink = luminance(explorer.run(f"{style} return s.color"))
+        back = luminance(explorer.run("return getComputedStyle(document.body).backgroundColor"))
+        return (max(ink, back) + 0.05) / (min(ink, back) + 0.05)
+
+    for scheme in ("dark", "light"):
+        media(chromium, scheme)
+        explorer = Page(chromium, page)
+        assert explorer.state["theme"] == scheme
+        assert contrast(explorer, "#readout") > 7.0
+        assert contrast(explorer, "footer") > 4.5
+        paper = explorer.run(
+            "return window.fastsgdExplorer.figures.landscape.background_fill_color"
+        )
+        assert (int(paper[1:3], 16) < 64) == (scheme == "dark")
+    media(chromium, "dark")
+    explorer.wait(lambda: explorer.state["theme"] == "dark")  # follows while open
+    explorer.press("theme")
+    assert explorer.state["theme"] == "light"
+    assert explorer.run("return document.documentElement.dataset.theme") == "light"
+    media(chromium, "light")
+
+
+def test_a_phone_needs_no_sideways_scrolling(chromium, page):
+    size = {"width": 375, "height": 720, "deviceScaleFactor": 2, "mobile": True}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        explorer = Page(chromium, page)
+        wide, room = explorer.run("""return [Math.max(document.documentElement.scrollWidth,
+            ...[...document.querySelectorAll("body *")].map(
+                (one) => one.getBoundingClientRect().right)), innerWidth]""")
+        assert room == 375 and wide <= room
+        tops = explorer.run("""return [...document.querySelectorAll(".plot")].map(
+            (plot) => plot.getBoundingClientRect().top)""")
+        assert tops == sorted(set(tops))  # one below the other
+        heights = explorer.run("""return [...document.querySelectorAll("button, select")].map(
+            (one) => one.getBoundingClientRect().height)""")
+        assert min(heights) >= 36.0
+        explorer.press("forward")
+        assert explorer.state["step"] == 1
+    finally:
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_within_a_notebooks_frame(chromium, tmp_path):
+    """In an iframe's srcdoc, as a notebook embeds it."""
+    outer = tmp_path / "notebook.html"
+    outer.write_text(f"<!doctype html><body>{found('logistic')._repr_html_()}</body>", "utf-8")
+    chromium.get(outer.as_uri())
+    chromium.switch_to.frame(0)
+    try:
+        end = time.monotonic() + 10.0
+        while not chromium.execute_script("return !!window.fastsgdExplorer"):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        chromium.find_element("id", "forward").click()
+        assert chromium.execute_script("return window.fastsgdExplorer.state.step") == 1
+    finally:
+        chromium.switch_to.default_content()
