@@ -88,7 +88,7 @@
     const least = 1e-7 * chosen.excess[0];
     const all = [];
     runs.forEach((one, i) => {
-      const y = Array.from(one.excess, (v) => Math.max(v, least));
+      const y = Array.from(one.excess, (v) => (v > least ? v : NaN)); // rounding lies below
       const x = Array.from(y.keys());
       const some = visible(i);
       model("loss-steps", `path${i}`).data = some ? { x, y } : { x: [], y: [] };
@@ -252,8 +252,23 @@
     drawGradients();
   }
 
-  new ResizeObserver(() => requestAnimationFrame(() => requestAnimationFrame(() => { if (home) fit(); })))
-    .observe(get("landscape"));
+  function resized() {
+    const [x, y] = [landscape.x_range, landscape.y_range];
+    if (home) return fit();
+    if (!data.equal || !(landscape.inner_width > 0)) return;
+    const half = ((x.end - x.start) / 2) * (landscape.inner_height / landscape.inner_width);
+    const centre = (y.start + y.end) / 2;
+    range(y, centre - half, centre + half);
+  }
+
+  // Bokeh lays its figures out in the frame after, and then knows their size.
+  new ResizeObserver(() => requestAnimationFrame(() => requestAnimationFrame(resized))).observe(get("landscape"));
+  let waits = false;
+  landscape.x_range.change.connect(() => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(() => { waits = false; drawGradients(); });
+  });
   get("landscape").addEventListener("pointerdown", () => { home = false; });
   get("landscape").addEventListener("wheel", () => { home = false; });
 
@@ -265,7 +280,7 @@
     const [panel, ink, soft, edge] = ["--panel", "--ink", "--soft", "--edge"].map((name) => css.getPropertyValue(name).trim());
     const colours = data.colours[state.theme];
     for (const one of Object.values(figures)) {
-      one.setv({ background_fill_color: panel, border_fill_color: css.getPropertyValue("--back").trim(), outline_line_color: edge });
+      one.setv({ background_fill_color: panel, border_fill_color: null, outline_line_color: edge });
       for (const axis of [...one.below, ...one.left]) {
         axis.setv({
           axis_label_text_color: ink, major_label_text_color: soft, axis_line_color: edge, axis_label_text_font_style: "normal",

@@ -156,6 +156,8 @@ class Exploration:
         Of all choices: batch sizes, then rates, momenta, schedules, the last one changing fastest.
     batch_sizes, rates, momenta, schedules : tuple
         The choices.
+    curvature : float
+        L, by the bound on the loss's second derivative: rates are seen beside 1 / L.
     steps : int
         Updates of a run.
     box : tuple of two (low, high)
@@ -181,6 +183,7 @@ class Exploration:
     rates: tuple[float, ...]
     momenta: tuple[float, ...]
     schedules: tuple[str, ...]
+    curvature: float
     steps: int
     box: Box
     first: Float
@@ -284,8 +287,9 @@ def explore(
         raise ValueError(f"start must be two finite numbers, got {start!r}")
     n = len(asked.X)
     sizes = sorted({min(m, n) for m in (1, 16, n)} if batch_sizes is None else set(batch_sizes))
+    plane = asked.plane({})
+    curvature = plane.curvature()
     if rates is None:
-        curvature = asked.plane({}).curvature()
         rates = [float(f"{part / curvature:.2g}") for part in RATES]
     choices = tuple(map(tuple, (sizes, rates, momenta, schedules)))
     _check(choices, n, steps)
@@ -295,7 +299,6 @@ def explore(
         parameters = {"batch_size": m, "eta0": rate, "momentum": beta, "learning_rate": schedule}
         parameters |= SCHEDULES[schedule](steps / -(-n // m))
         runs.append(asked.plane(parameters).record(parameters, origin, steps, cloud))
-    plane = asked.plane({})
     box = asked.box or _box(runs, origin)
     side = int(np.clip(math.sqrt(20.0 * VALUES / n), 24, SIDE))
     first, second = (
@@ -307,7 +310,7 @@ def explore(
     found = Exploration(
         *(asked.title, asked.names, asked.model, asked.X, asked.y, origin, tuple(runs)),
         *choices,
-        *(steps, box, first, second, landscape, best, least),
+        *(curvature, steps, box, first, second, landscape, best, least),
     )
     if path is not None:
         found.save(path)

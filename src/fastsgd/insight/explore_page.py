@@ -80,7 +80,7 @@ def _choices(found: Exploration) -> dict[str, list[str]]:
     special = {1: "1 (single samples)", n: f"{n:,} (full batch)"}
     return {
         "batches": [special.get(m, f"{m:,}") for m in found.batch_sizes],
-        "rates": [f"{rate:.3g}" for rate in found.rates],
+        "rates": [f"{rate:.3g} ({rate * found.curvature:.2g} / L)" for rate in found.rates],
         "momenta": ["none" if beta == 0.0 else f"{beta:g}" for beta in found.momenta],
         "schedules": [NAMES.get(name, name) for name in found.schedules],
     }
@@ -167,7 +167,7 @@ def _figure(name: str, **options: Any) -> Any:
     drawn = figure(
         name=name, sizing_mode="stretch_both", toolbar_location=None, stylesheets=[sheet], **options
     )
-    drawn.min_border = 4
+    drawn.min_border, drawn.border_fill_color = 4, None
     return drawn
 
 
@@ -183,15 +183,16 @@ def _landscape(found: Exploration) -> Any:
         tools="pan,wheel_zoom",
         active_scroll="wheel_zoom",
     )
-    top = np.nanquantile(found.landscape, 0.95)
-    low = min(found.least, float(np.nanmin(found.landscape)))
+    finite = found.landscape[np.isfinite(found.landscape)]
+    values = np.clip(found.landscape, finite.min(), finite.max())
+    low, top = min(found.least, finite.min()), np.quantile(finite, 0.95)
     levels = low + np.linspace(0.0, 1.0, CONTOURS + 1) ** 2 * (top - low)
-    levels[-1] = max(levels[-1], float(np.nanmax(found.landscape)))
+    levels[-1] = max(levels[-1], finite.max())
     shades = [f"#6f8fb0{int(8 + 150 * i / (CONTOURS - 1)):02x}" for i in range(CONTOURS)]
     drawn.contour(
         found.first,
         found.second,
-        found.landscape,
+        values,
         levels,
         fill_color=shades,
         line_color="#80808066",
