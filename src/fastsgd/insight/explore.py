@@ -31,7 +31,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from .. import reference, sampling
+from .. import _core, reference
 from ..base import BaseSGD
 from ..classifier import SGDClassifier
 from ..exceptions import DivergenceError
@@ -238,7 +238,8 @@ def explore(
         shallow minima, through a :class:`~fastsgd.losses.CompiledLoss`. With X and no estimator
         what is fitted: a logistic or a least-squares regression.
     X, y : optional
-        Your rows. All of them are looked at for every point: thousands, rather than millions.
+        Your rows. All of them are looked at for every point: thousands take a second or two,
+        100,000 most of a minute.
     estimator : SGDClassifier or SGDRegressor, optional
         Yours, of one output; fitted on X and y if it is not yet. It is not touched.
     coordinates : tuple of two, default=(0, 1)
@@ -497,7 +498,8 @@ class _Plane:
             self.features = np.insert(self.features, intercept, 1.0, axis=1)
         everything = np.arange(len(F))
         self.y = reference.targets(*self.problem, everything)  # (n, 1)
-        self.s = reference.sample_weights(*self.problem, self.y, everything)
+        self.s = reference.sample_weights(*self.problem, self.y, everything)  # (n, 1)
+        self.count = max(1, int((self.s > 0).sum()))
         self.penalised = np.array([float(j != intercept) for j in range(2)])
 
     def state(self, origin: Float) -> State:
@@ -540,17 +542,19 @@ class _Plane:
         size = max(1, VALUES // len(self.features))
         return [W[first : first + size] for first in range(0, len(W), size)]
 
-    def scores(self, W: Float) -> Float:
-        """Scores (n, p) of all rows."""
+    def terms(self, W: Float, *, slope: bool = False) -> Float:
+        """Losses of all rows, or their slopes, at weights (p, 2); shape (p, n)."""
+        settings = self.posed.settings
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.features @ W.T + self.fixed
+            z = W @ self.features.T + self.fixed.T
+            y = np.broadcast_to(self.y.T, z.shape)
+            options = {"parameter": settings.loss_parameter, "slope": slope}
+            return _core.loss_at(settings.loss, z, y, **options)
 
     def values(self, W: Float) -> Float:
         """The objective (p,) at weights (p, 2)."""
-        settings = self.posed.settings
         with np.errstate(over="ignore", invalid="ignore"):
-            value = settings.terms.value(self.scores(W), self.y, settings.loss_parameter)
-            return (self.s * value).sum(axis=0) / max(1, (self.s > 0).sum()) + self.penalty(W)
+            return self.terms(W) @ self.s[:, 0] / self.count + self.penalty(W)
 
     def record(
         self, parameters: dict[str, Any], origin: Float, steps: int, cloud: int
@@ -563,7 +567,7 @@ class _Plane:
         for step in range(steps + 1):
             if state.epoch != drawn:
                 drawn = state.epoch
-                order = sampling.order(settings.sampling, data.n, settings.seed, drawn)
+                order = _core.order(settings, data.n, drawn)
             course.append(self.coordinates(state))
             rows.append(order[state.row : state.row + m])
             e = state.epoch + (state.row // m) / -(-data.n // m)
@@ -597,21 +601,23 @@ class _Plane:
         self, W: Float, rows: Sequence[NDArray[np.int64]], m: int, cloud: int
     ) -> tuple[Float, Float, Float]:
         """Gradients at weights (p, 2): of the batch of each, of all rows, of other batches."""
-        n, F, settings = len(self.features), self.features, self.posed.settings
-        rng = np.random.default_rng((settings.seed, m))
+        n, F = len(self.features), self.features
+        rng = np.random.default_rng((self.posed.settings.seed, m))
         sets = [rng.choice(n, m, replace=False) for _ in range(cloud if m < n else 0)]
-        places = np.repeat(np.arange(len(sets)), m), np.ravel(np.array(sets, dtype=np.int64))
-        pick = sp.csr_array((np.ones(len(places[0])), places), shape=(len(sets), n))
-        counted = np.maximum(1.0, pick @ (self.s > 0))  # (c, 1)
+        used, places = np.unique(np.array(sets, dtype=np.int64), return_inverse=True)
+        of = np.repeat(np.arange(len(sets)), m), places.ravel()
+        pick = sp.csr_array((np.ones(len(of[0])), of), shape=(len(sets), len(used)))
+        counted = np.maximum(1.0, pick @ (self.s[used] > 0))  # (c, 1)
         sampled, true, others, at = [], [], [], 0
         for part in self.parts(W):
-            c = reference.slope(settings, self.scores(part), self.y, self.s)  # (n, p)
-            true.append(c.T @ F / max(1, (self.s > 0).sum()))
-            each = [pick @ (c * F[:, [j]]) / counted for j in range(2)]
+            c = self.terms(part, slope=True) * self.s[:, 0]
+            true.append(c @ F / self.count)
+            few = c[:, used].T  # (u, p)
+            each = [pick @ (few * F[used][:, [j]]) / counted for j in range(2)]
             others.append(np.stack(each, axis=-1).swapaxes(0, 1))  # (p, c, 2)
-            for t, batch in enumerate(rows[at : at + len(part)]):
+            for slopes, batch in zip(c, rows[at : at + len(part)], strict=True):
                 count = max(1, (self.s[batch] > 0).sum())
-                sampled.append(c[batch, t] @ F[batch] / count)
+                sampled.append(slopes[batch] @ F[batch] / count)
             at += len(part)
         penalty = self.posed.lanes.alpha * self.penalised * W
         found = np.array(sampled), np.concatenate(true), np.concatenate(others)
