@@ -437,6 +437,8 @@ def _two_coordinates(
     rest[columns] = 0.0
     held = np.asarray(rows @ rest) + (0.0 if moves else posed.intercept[0])
     target = np.asarray(y)
+    title = f"{type(estimator).__name__} on two of its {posed.columns} weights"
+    title += ", the others held" * bool(held.any())
     options = {"fit_intercept": moves, "standardize": False, "linear_scaling": False}
     options |= {"early_stopping": False, "random_state": random_state, **PLAIN}
     options["clip_norm"] = estimator.clip_norm or NO_CLIP
@@ -444,12 +446,12 @@ def _two_coordinates(
         target = target - held
     elif held.any():
         own, options["alpha"] = np.column_stack([own, held / HELD]), 0.0
+        title += ", without penalty"
     known = getattr(estimator, "feature_names_in_", None)
     names = [
         "intercept" if j is None else f"weight of {j if known is None else known[j]}"
         for j in places
     ]
-    title = f"{type(estimator).__name__} on two of its {posed.columns} weights"
     return _Asked(
         title,
         (names[0], names[1]),
