@@ -221,7 +221,8 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
  *     w   = w + sum_j a_j x_j                                 together with the next block's u
  *
  * so that between one slope and the next stands a multiplication instead of a pass over w, and w is
- * read once a block. Blocks end at multiples of B: no bit depends on where calls stop. */
+ * read once a block. Blocks end at multiples of B: no bit depends on where a budget ends, nor on a
+ * stop at such a row; one within a block makes two of it, with other roundings. */
 typedef struct {
     int64_t first, count;           /* rows of the epoch; the rest of B is zero */
     const REAL *x[NAME(max_block)]; /* their features, as far as `whole` of the context */

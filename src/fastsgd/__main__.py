@@ -20,6 +20,22 @@ def _bench(arguments: argparse.Namespace) -> int:
     return run(arguments.rows, repeats=arguments.repeats, as_json=arguments.json)
 
 
+def _explore(arguments: argparse.Namespace) -> int:
+    from .insight import explore
+
+    try:
+        found = explore(arguments.problem, random_state=arguments.seed)
+        path = found.save(arguments.output)
+    except (ImportError, OSError) as error:
+        print(f"python -m fastsgd explore: {error}", file=sys.stderr)
+        return 1
+    megabytes = path.stat().st_size / 1e6
+    print(
+        f"{path}: {found.title}, {len(found.runs)} runs, {megabytes:.1f} MB; open it in a browser"
+    )
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands; each sets ``run``, which takes the arguments and returns an exit status."""
     main = argparse.ArgumentParser(prog="python -m fastsgd", description=__doc__)
@@ -46,6 +62,27 @@ def parser() -> argparse.ArgumentParser:
         help="timed fits on the generated table, three times as many on small data (default: 3)",
     )
     bench.set_defaults(run=_bench)
+
+    explore = commands.add_parser(
+        "explore",
+        help="write an interactive page of runs of the solver, step by step",
+        description="Run the solver on a problem of two weights, for several batch sizes, rates, "
+        "momenta and schedules, and write one HTML file in which to step through the runs. It "
+        "opens offline. fastsgd.insight.explore does the same on your own data. Needs bokeh.",
+    )
+    explore.add_argument(
+        *("--problem", "-p"),
+        choices=("least-squares", "logistic", "sine"),
+        default="logistic",
+        help="sine is not convex: it has saddles and shallow minima (default: logistic)",
+    )
+    explore.add_argument(
+        *("--output", "-o"), default="explore.html", help="file to write (default: explore.html)"
+    )
+    explore.add_argument(
+        *("--seed", "-s"), type=int, default=0, help="of the order of rows (default: 0)"
+    )
+    explore.set_defaults(run=_explore)
     return main
 
 

@@ -4,7 +4,8 @@
 :func:`batch_variance` draws batches and compares them with the laws; ``fit(..., diagnostics=True)``
 measures the noise scale of each epoch; :func:`rate_range` tries sixteen constant rates;
 :func:`stability_report` says why a run diverges or stalls. :func:`compare` and its kin are
-experiments: what a parameter does to the course of a fit. The displays draw all of it.
+experiments: what a parameter does to the course of a fit. The displays draw all of it, and
+:func:`explore` makes a page on which runs of the solver are stepped through.
 """
 
 from .displays import (
@@ -25,6 +26,7 @@ from .experiments import (
     linear_scaling,
     noise_floor,
 )
+from .explore import Exploration, RecordedRun, explore
 from .gradients import GradientNoise, gradient_noise, two_batch_noise
 from .rates import RateRange, rate_range
 from .stability import Finding, StabilityReport, stability_report
@@ -36,12 +38,14 @@ __all__ = [
     "BatchVarianceDisplay",
     "Experiment",
     "ExperimentDisplay",
+    "Exploration",
     "Finding",
     "GradientNoise",
     "LearningRateDisplay",
     "LossCurveDisplay",
     "NoiseScaleDisplay",
     "RateRange",
+    "RecordedRun",
     "StabilityReport",
     "Trajectory",
     "TrajectoryDisplay",
@@ -51,6 +55,7 @@ __all__ = [
     "compare_momentum",
     "compare_sampling",
     "compare_schedules",
+    "explore",
     "gradient_noise",
     "linear_scaling",
     "noise_floor",

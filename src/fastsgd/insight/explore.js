@@ -1,0 +1,384 @@
+// Moves the figures: chosen runs, the step, the view. `window.fastsgdExplorer` tells what is shown.
+(async () => {
+  "use strict";
+  const parse = (id) => JSON.parse(document.getElementById(id).textContent);
+  const get = (id) => document.getElementById(id);
+  const data = parse("data");
+  const items = parse("figures");
+  const figures = {};
+  for (const [name, item] of Object.entries(items)) {
+    const views = await Bokeh.embed.embed_item(item);
+    figures[name] = (views.roots ? [...views.roots][0] : [...views][0]).model;
+  }
+  const model = (figure, name) => figures[figure].document.get_model_by_name(name);
+  const landscape = figures.landscape;
+  const charts = Object.keys(figures).filter((name) => name !== "landscape");
+
+  // ---------------------------------------------------------------- recorded runs
+
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const floats = (text) => new Float32Array(bytes(text).buffer);
+  const unpacked = new Map();
+
+  function run(b, r, m, s) {
+    const [, rates, momenta, schedules] = data.counts;
+    const index = ((b * rates + r) * momenta + m) * schedules + s;
+    if (!unpacked.has(index)) {
+      const packed = data.runs[index];
+      const one = { index, points: packed.points, count: packed.count, diverged: packed.diverged };
+      for (const name of ["weights", "sampled", "true"]) {
+        const pairs = floats(packed[name]);
+        one[name] = [0, 1].map((j) => pairs.filter((_, i) => i % 2 === j));
+      }
+      for (const name of ["examples", "rate", "excess", "largest"]) one[name] = floats(packed[name]);
+      one.others = new Int8Array(bytes(packed.others).buffer);
+      unpacked.set(index, one);
+    }
+    return unpacked.get(index);
+  }
+
+  // ---------------------------------------------------------------- state
+
+  const middle = (count) => Math.floor(count / 2);
+  const [batches, rates, momenta] = data.counts;
+  const slots = batches + (momenta > 1 ? 1 : 0);
+  const speeds = [...get("speed").options].map((option) => Number(option.value));
+  const state = {
+    batch: middle(batches), rate: middle(rates), momentum: 0, schedule: 0,
+    step: 0, playing: false, speed: 1, theme: "light", arrows: true, others: true,
+    shown: Array.from({ length: slots }, () => true),
+  };
+  let runs = [];
+  let chosen = null;
+
+  const isChosen = (slot) => slot === state.batch;
+  const visible = (slot) => state.shown[slot] || isChosen(slot);
+  const point = (one) => Math.min(state.step, one.points - 1);
+  const norm = (pair, t) => Math.hypot(pair[0][t], pair[1][t]);
+
+  // ---------------------------------------------------------------- choices
+
+  function choose() {
+    const { batch, rate, momentum, schedule } = state;
+    runs = Array.from({ length: batches }, (_, b) => run(b, rate, momentum, schedule));
+    if (slots > batches) {
+      const other = (momentum + 1) % momenta;
+      runs.push(run(batch, rate, other, schedule));
+      const name = data.momenta[other] > 0 ? `with momentum ${data.momenta[other]}` : "without momentum";
+      document.querySelectorAll(".runs .name")[batches].textContent = name;
+    }
+    chosen = runs[batch];
+    for (const id of ["batch", "rate", "momentum", "schedule"]) get(id).value = state[id];
+    document.querySelectorAll(".runs label").forEach((label, i) => label.classList.toggle("chosen", isChosen(i)));
+    drawCourses();
+    paint();
+    draw();
+  }
+
+  const range = (axis, low, high) => axis.setv({ start: low, end: high });
+
+  function logRange(axis, values, most = Infinity) {
+    const kept = values.filter((v) => v > 0 && Number.isFinite(v));
+    const high = Math.min(most, Math.max(...kept, 1e-30));
+    const low = Math.max(Math.min(...kept, high / 10), high * 1e-7);
+    range(axis, low / 1.4, high * 1.4);
+  }
+
+  function drawCourses() {
+    const least = 1e-7 * chosen.excess[0];
+    const all = [];
+    runs.forEach((one, i) => {
+      const y = Array.from(one.excess, (v) => (v > least ? v : NaN)); // rounding lies below
+      const x = Array.from(y.keys());
+      const some = visible(i);
+      model("loss-steps", `path${i}`).data = some ? { x, y } : { x: [], y: [] };
+      model("loss-examples", `path${i}`).data = some
+        ? { x: Array.from(one.examples.slice(1)), y: y.slice(1) } : { x: [], y: [] };
+      if (some) all.push(...y);
+    });
+    const most = 10 * chosen.excess[0];
+    logRange(figures["loss-steps"].y_range, all, most);
+    logRange(figures["loss-examples"].y_range, all, most);
+    const seen = runs.filter((_, i) => visible(i));
+    range(figures["loss-examples"].x_range,
+      Math.min(...seen.map((one) => one.examples[1] || 1)) / 1.2,
+      Math.max(...seen.map((one) => one.examples[one.points - 1]), 2) * 1.2);
+    const x = Array.from(chosen.rate.keys());
+    model("rate-chart", "path0").data = { x, y: Array.from(chosen.rate) };
+    range(figures["rate-chart"].y_range, 0, 1.1 * Math.max(...chosen.rate));
+    const norms = ["true", "sampled"].map((name) => x.map((t) => norm(chosen[name], t)));
+    norms.forEach((y, i) => { model("norm", `path${i}`).data = { x, y: y.map((v) => v || NaN) }; });
+    logRange(figures.norm.y_range, norms.flat(), 100 * Math.max(norms[0][0], norms[1][0]));
+  }
+
+  // ---------------------------------------------------------------- the step
+
+  function draw() {
+    runs.forEach((one, i) => {
+      const t = point(one);
+      const [x, y] = one.weights;
+      const some = visible(i);
+      const none = { x: [], y: [] };
+      model("landscape", `path${i}`).data = some ? { x: x.slice(0, t + 1), y: y.slice(0, t + 1) } : none;
+      model("landscape", `head${i}`).data = some ? { x: [x[t]], y: [y[t]] } : none;
+      const loss = model("loss-steps", `path${i}`).data;
+      model("loss-steps", `head${i}`).data = some ? { x: [t], y: [loss.y[t]] } : none;
+      model("loss-examples", `head${i}`).data = some && t > 0 ? { x: [one.examples[t]], y: [loss.y[t]] } : none;
+    });
+    for (const name of charts) {
+      const now = model(name, "now");
+      if (now) now.location = state.step;
+    }
+    drawGradients();
+    tell();
+  }
+
+  function drawGradients() {
+    const t = point(chosen);
+    const [x, y] = [chosen.weights[0][t], chosen.weights[1][t]];
+    model("rate-chart", "head0").data = { x: [t], y: [chosen.rate[t]] };
+    ["true", "sampled"].forEach((name, i) => {
+      model("norm", `head${i}`).data = { x: [t], y: [norm(chosen[name], t) || NaN] };
+    });
+    const others = state.others ? chosen.count : 0;
+    const tips = { x: new Float64Array(others), y: new Float64Array(others) };
+    const unit = chosen.largest[t] / 127;
+    for (let k = 0; k < others; k++) {
+      const at = 2 * (t * chosen.count + k);
+      tips.x[k] = chosen.others[at] * unit;
+      tips.y[k] = chosen.others[at + 1] * unit;
+    }
+    const [wide, high] = [data.box[0][1] - data.box[0][0], data.box[1][1] - data.box[1][0]];
+    const zoom = (landscape.x_range.end - landscape.x_range.start) / wide;
+    const lengths = Array.from(tips.x, (v, k) => Math.hypot(v, tips.y[k])).sort((a, b) => a - b);
+    const longest = Math.max(lengths[Math.floor(0.9 * lengths.length)] || 0, norm(chosen.true, t), norm(chosen.sampled, t));
+    const scale = longest > 0 ? (0.22 * Math.min(1, zoom) * Math.min(wide, high)) / longest : 0;
+    for (let k = 0; k < others; k++) {
+      tips.x[k] = x - scale * tips.x[k];
+      tips.y[k] = y - scale * tips.y[k];
+    }
+    model("landscape", "cloud").data = tips;
+    for (const name of ["true", "sampled"]) {
+      const [a, b] = [chosen[name][0][t], chosen[name][1][t]];
+      model("landscape", name).data = state.arrows
+        ? { x0: [x], y0: [y], x1: [x - scale * a], y1: [y - scale * b] } : { x0: [], y0: [], x1: [], y1: [] };
+    }
+  }
+
+  const figure = (v) => (v === 0 ? "0" : Number(v).toPrecision(3).replace(/e\+?/, "e"));
+
+  function tell() {
+    const t = point(chosen);
+    const ended = chosen.diverged && state.step >= chosen.points - 1;
+    const parts = [
+      ended ? `diverged after ${t} steps` : `step ${state.step} of ${data.steps}`,
+      `${chosen.examples[t].toLocaleString("en")} examples (${figure(chosen.examples[t] / data.rows)} epochs)`,
+      `loss ${figure(data.least + chosen.excess[t])}`, `rate ${figure(chosen.rate[t])}`,
+      `|sampled gradient| ${figure(norm(chosen.sampled, t))}`, `|true gradient| ${figure(norm(chosen.true, t))}`,
+    ];
+    const text = parts.join(" · ");
+    get("readout").textContent = text;
+    get("seek").value = state.step;
+    get("seek").setAttribute("aria-valuetext", parts[0]);
+    if (!state.playing) get("said").textContent = parts.slice(0, 3).join(", ");
+  }
+
+  function seek(step) {
+    state.step = Math.max(0, Math.min(data.steps, Math.round(step)));
+    draw();
+  }
+
+  // ---------------------------------------------------------------- playback
+
+  const PACE = 15; // steps a second at 1x
+  let owed = 0;
+  let before = 0;
+
+  function tick(now) {
+    if (!state.playing) return;
+    owed += ((now - before) / 1000) * PACE * state.speed;
+    before = now;
+    const whole = Math.floor(owed);
+    if (whole > 0) {
+      owed -= whole;
+      seek(state.step + whole);
+      if (state.step === data.steps) return play(false);
+    }
+    requestAnimationFrame(tick);
+  }
+
+  function play(on) {
+    state.playing = on;
+    get("play").textContent = on ? "Pause" : "Play";
+    if (on) {
+      if (state.step === data.steps) seek(0);
+      [owed, before] = [0, performance.now()];
+      requestAnimationFrame(tick);
+    } else tell();
+  }
+
+  function speed(value) {
+    state.speed = value;
+    get("speed").value = String(value);
+  }
+
+  const faster = (by) => speed(speeds[Math.max(0, Math.min(speeds.length - 1, speeds.indexOf(state.speed) + by))]);
+
+  // ---------------------------------------------------------------- view
+
+  let home = true;
+
+  function fit() {
+    const [[x0, x1], [y0, y1]] = data.box;
+    let [wide, high] = [x1 - x0, y1 - y0];
+    const [w, h] = [landscape.inner_width, landscape.inner_height];
+    if (data.equal && w > 0 && h > 0) {
+      const unit = Math.max(wide / w, high / h);
+      [wide, high] = [unit * w, unit * h];
+    }
+    range(landscape.x_range, (x0 + x1 - wide) / 2, (x0 + x1 + wide) / 2);
+    range(landscape.y_range, (y0 + y1 - high) / 2, (y0 + y1 + high) / 2);
+    home = true;
+    drawGradients();
+  }
+
+  function view(factor, right = 0, up = 0) {
+    for (const [axis, by] of [[landscape.x_range, right], [landscape.y_range, up]]) {
+      const half = (axis.end - axis.start) / 2;
+      const centre = (axis.start + axis.end) / 2 + by * half;
+      range(axis, centre - half * factor, centre + half * factor);
+    }
+    home = false;
+    drawGradients();
+  }
+
+  function resized() {
+    const [x, y] = [landscape.x_range, landscape.y_range];
+    if (home) return fit();
+    if (!data.equal || !(landscape.inner_width > 0)) return;
+    const half = ((x.end - x.start) / 2) * (landscape.inner_height / landscape.inner_width);
+    const centre = (y.start + y.end) / 2;
+    range(y, centre - half, centre + half);
+  }
+
+  // Bokeh lays its figures out in the frame after, and then knows their size.
+  new ResizeObserver(() => requestAnimationFrame(() => requestAnimationFrame(resized))).observe(get("landscape"));
+  let waits = false;
+  landscape.x_range.change.connect(() => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(() => { waits = false; drawGradients(); });
+  });
+  get("landscape").addEventListener("pointerdown", () => { home = false; });
+  get("landscape").addEventListener("wheel", () => { home = false; });
+
+  // ---------------------------------------------------------------- colours
+
+  function paint() {
+    document.documentElement.dataset.theme = state.theme;
+    const css = getComputedStyle(document.documentElement);
+    const [panel, ink, soft, edge] = ["--panel", "--ink", "--soft", "--edge"].map((name) => css.getPropertyValue(name).trim());
+    const colours = data.colours[state.theme];
+    for (const one of Object.values(figures)) {
+      one.setv({ background_fill_color: panel, border_fill_color: null, outline_line_color: edge });
+      for (const axis of [...one.below, ...one.left]) {
+        axis.setv({
+          axis_label_text_color: ink, major_label_text_color: soft, axis_line_color: edge, axis_label_text_font_style: "normal",
+          major_tick_line_color: edge, minor_tick_line_color: null, axis_label_text_font_size: "13px", major_label_text_font_size: "12px",
+        });
+      }
+      for (const grid of one.center) if (grid.type === "Grid") grid.setv({ grid_line_color: edge, grid_line_alpha: one === landscape ? 0 : 0.35 });
+    }
+    const line = (name, i, colour, bold) => {
+      model(name, `line${i}`).glyph.setv({ line_color: colour, line_width: bold ? 3 : 1.8, line_alpha: bold ? 1 : 0.75 });
+      model(name, `dot${i}`).glyph.setv({ fill_color: colour, line_color: panel });
+    };
+    for (let i = 0; i < slots; i++) {
+      for (const name of ["landscape", "loss-steps", "loss-examples"]) line(name, i, colours[i % colours.length], isChosen(i));
+      document.querySelectorAll(".swatch line")[i].style.stroke = colours[i % colours.length];
+    }
+    line("rate-chart", 0, colours[state.batch % colours.length], true);
+    const arrows = { sampled: state.theme === "dark" ? "#ffd23f" : "#b00020", true: ink };
+    ["true", "sampled"].forEach((name, i) => {
+      line("norm", i, arrows[name], i === 0);
+      model("landscape", `${name}-arrow`).line_color = arrows[name];
+      model("landscape", `${name}-tip`).setv({ fill_color: arrows[name], line_color: arrows[name] });
+      document.querySelector(`.mark.${name}`).style.color = arrows[name];
+    });
+    model("landscape", "clouds").glyph.fill_color = arrows.sampled;
+    document.querySelector(".mark.others").style.color = arrows.sampled;
+    for (const name of ["start", "best"]) model("landscape", name).glyph.setv({ line_color: ink });
+    for (const name of charts) { const now = model(name, "now"); if (now) now.line_color = soft; }
+    const dark = state.theme === "dark";
+    get("theme").textContent = dark ? "Light" : "Dark";
+    get("theme").setAttribute("aria-pressed", String(dark));
+  }
+
+  const prefers = matchMedia("(prefers-color-scheme: dark)");
+  let followed = true;
+  const follow = () => { if (followed) { state.theme = prefers.matches ? "dark" : "light"; paint(); } };
+
+  // ---------------------------------------------------------------- controls
+
+  const press = (id, act) => get(id).addEventListener("click", act);
+  press("first", () => seek(0));
+  press("back", () => seek(state.step - 1));
+  press("play", () => play(!state.playing));
+  press("forward", () => seek(state.step + 1));
+  press("last", () => seek(data.steps));
+  press("zoom-in", () => view(0.7));
+  press("zoom-out", () => view(1 / 0.7));
+  press("reset", fit);
+  press("theme", () => { followed = false; state.theme = state.theme === "dark" ? "light" : "dark"; paint(); });
+  press("help", () => { get("keys").hidden = !get("keys").hidden; get("help").setAttribute("aria-expanded", String(!get("keys").hidden)); });
+  get("seek").addEventListener("input", (event) => seek(Number(event.target.value)));
+  get("speed").addEventListener("change", (event) => speed(Number(event.target.value)));
+  for (const id of ["batch", "rate", "momentum", "schedule"]) {
+    get(id).addEventListener("change", (event) => { state[id] = Number(event.target.value); choose(); });
+  }
+  for (const id of ["arrows", "others"]) {
+    get(id).addEventListener("change", (event) => { state[id] = event.target.checked; drawGradients(); });
+  }
+  document.querySelectorAll(".runs input").forEach((box, i) => box.addEventListener("change", () => {
+    state.shown[i] = box.checked;
+    drawCourses();
+    draw();
+  }));
+  prefers.addEventListener("change", follow);
+
+  const keys = {
+    " ": () => play(!state.playing), ArrowLeft: () => seek(state.step - 1), ArrowRight: () => seek(state.step + 1),
+    Home: () => seek(0), End: () => seek(data.steps), "+": () => faster(1), "=": () => faster(1), "-": () => faster(-1),
+    i: () => view(0.7), o: () => view(1 / 0.7), r: fit,
+  };
+  const pans = { ArrowLeft: [-0.2, 0], ArrowRight: [0.2, 0], ArrowUp: [0, 0.2], ArrowDown: [0, -0.2] };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
+    const within = event.target.tagName === "BUTTON" || event.target.type === "checkbox";
+    if (event.key === " " && within) return; // presses the button itself
+    const act = event.shiftKey && pans[event.key] ? () => view(1, ...pans[event.key]) : keys[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+
+  // ---------------------------------------------------------------- begin
+
+  state.theme = prefers.matches ? "dark" : "light";
+  choose();
+  fit();
+  window.fastsgdExplorer = {
+    get state() {
+      const t = point(chosen);
+      return {
+        ...state, steps: data.steps, run: chosen.index, weights: chosen.weights.map((w) => w[t]),
+        points: chosen.points, diverged: chosen.diverged,
+        view: [landscape.x_range.start, landscape.x_range.end, landscape.y_range.start, landscape.y_range.end],
+      };
+    },
+    model,
+    figures,
+    loaded: performance.now(),
+  };
+})();
