@@ -243,6 +243,22 @@ def test_diagnostics_of_many_rows_are_of_a_sample():
     assert again.history_["gradient_noise"][0] == trace[-1]
 
 
+def test_a_batch_size_is_suggested():
+    """A tenth of the noise scale, as a power of 2; in words too."""
+    model, y = fitted("log_loss")
+    noise = gradient_noise(model, X, y)
+    scale = float(noise.noise_scale[0])
+    tenth = max(1.0, scale / 10.0)
+    assert noise.suggested_batch_size == min(n, 2 ** round(np.log2(tenth)))
+    assert f"{scale:,.3g} rows" in noise.explain()
+    from dataclasses import replace
+
+    for squared, expected in ((1e12, 1), (noise.trace[0] / 3200.0, n), (0.0, n), (-1.0, n)):
+        other = replace(noise, squared_norm=np.array([squared]))
+        assert other.suggested_batch_size == expected
+        assert ("lost in the noise" in other.explain()) == (squared <= 0.0)
+
+
 def test_errors_name_what_is_wrong():
     model, y = fitted("log_loss")
     with pytest.raises(NotFittedError):
