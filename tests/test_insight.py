@@ -250,7 +250,7 @@ def test_a_batch_size_is_suggested():
     scale = float(noise.noise_scale[0])
     tenth = max(1.0, scale / 10.0)
     assert noise.suggested_batch_size == min(n, 2 ** round(np.log2(tenth)))
-    assert f"{scale:,.3g} rows" in noise.explain()
+    assert f"{scale:,.0f} rows" in noise.explain()
     from dataclasses import replace
 
     for squared, expected in ((1e12, 1), (noise.trace[0] / 3200.0, n), (0.0, n), (-1.0, n)):

@@ -113,7 +113,7 @@ class GradientNoise:
         rows = 100.0 * m / scale if scale > 0.0 else 0.0
         steps = scale / m
         return (
-            f"The noise scale is {scale:,.3g} rows: a batch of so many has as much noise as drift. "
+            f"The noise scale is {scale:,.0f} rows: a batch of so many has as much noise as drift. "
             f"Batches of {m:,} rows need {rows:.0f} % more rows than single samples, and "
             f"{1.0 + steps:.3g} times the steps of the full batch. Larger ones pay only where a "
             "step costs the same whatever its size. The noise scale grows as the minimum comes "
