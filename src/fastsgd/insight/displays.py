@@ -6,7 +6,8 @@ colour-blind readers tell apart, and nothing is told by colour alone.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..base import BaseSGD
 from .experiments import Experiment
-from .rates import RateRange, rate_range
-from .trajectory import Trajectory, trajectory
-from .variance import BatchVariance, batch_variance
+from .rates import rate_range
+from .trajectory import trajectory
+from .variance import batch_variance
 
 __all__ = [
     "BatchVarianceDisplay",
@@ -50,6 +51,37 @@ class _Display:
         self.ax_, self.figure_ = ax, ax.figure
         ax.grid(visible=True, alpha=0.3)
         return ax
+
+
+class _Measured(_Display):
+    """A display of what a function of this package measures.
+
+    Parameters
+    ----------
+    found : object
+        What it returned.
+    """
+
+    _measure: Callable[..., Any]
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseSGD,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        ax: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Measure and draw; ``options`` go to the function that measures."""
+        return cls(cls._measure(estimator, X, y, **options)).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> Self:
+        raise NotImplementedError
 
 
 class LossCurveDisplay(_Display):
@@ -181,12 +213,8 @@ class NoiseScaleDisplay(_Display):
         return self
 
 
-class BatchVarianceDisplay(_Display):
-    """E |g_B - grad L|^2 against batch size, with the two laws.
-
-    Parameters
-    ----------
-    variance : BatchVariance
+class BatchVarianceDisplay(_Measured):
+    """E |g_B - grad L|^2 against batch size, with the two laws; of :func:`batch_variance`.
 
     Attributes
     ----------
@@ -194,28 +222,11 @@ class BatchVarianceDisplay(_Display):
         Where it was drawn.
     """
 
-    def __init__(self, variance: BatchVariance) -> None:
-        self.variance = variance
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: BaseSGD,
-        X: Any,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        *,
-        batch_sizes: ArrayLike | None = None,
-        random_state: Any = None,
-        ax: Any = None,
-    ) -> BatchVarianceDisplay:
-        """Measure and draw; see :func:`batch_variance`."""
-        options = {"batch_sizes": batch_sizes, "random_state": random_state}
-        return cls(batch_variance(estimator, X, y, sample_weight, **options)).plot(ax=ax)
+    _measure = staticmethod(batch_variance)
 
     def plot(self, *, ax: Any = None) -> BatchVarianceDisplay:
         ax = self._axes(ax)
-        found = self.variance
+        found = self.found
         n = found.noise.n
         m: NDArray[np.float64] = np.geomspace(1.0, n, 400)
         trace = found.noise.trace.sum()
@@ -241,12 +252,8 @@ class BatchVarianceDisplay(_Display):
         return self
 
 
-class LearningRateDisplay(_Display):
-    """Loss against constant learning rate.
-
-    Parameters
-    ----------
-    found : RateRange
+class LearningRateDisplay(_Measured):
+    """Loss against constant learning rate; of :func:`rate_range`.
 
     Attributes
     ----------
@@ -256,24 +263,7 @@ class LearningRateDisplay(_Display):
         Of the smoothed losses.
     """
 
-    def __init__(self, found: RateRange) -> None:
-        self.found = found
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: BaseSGD,
-        X: Any,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        *,
-        rates: ArrayLike | None = None,
-        epochs: int = 2,
-        ax: Any = None,
-    ) -> LearningRateDisplay:
-        """Measure and draw; see :func:`rate_range`."""
-        options = {"rates": rates, "epochs": epochs}
-        return cls(rate_range(estimator, X, y, sample_weight, **options)).plot(ax=ax)
+    _measure = staticmethod(rate_range)
 
     def plot(self, *, ax: Any = None) -> LearningRateDisplay:
         ax = self._axes(ax)
@@ -370,12 +360,8 @@ class ExperimentDisplay(_Display):
         return self
 
 
-class TrajectoryDisplay(_Display):
-    """Paths over the contours of the objective.
-
-    Parameters
-    ----------
-    found : Trajectory
+class TrajectoryDisplay(_Measured):
+    """Paths over the contours of the objective; of :func:`trajectory`.
 
     Attributes
     ----------
@@ -385,21 +371,7 @@ class TrajectoryDisplay(_Display):
         One a path.
     """
 
-    def __init__(self, found: Trajectory) -> None:
-        self.found = found
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: BaseSGD,
-        X: Any,
-        y: ArrayLike | None = None,
-        *,
-        ax: Any = None,
-        **options: Any,
-    ) -> TrajectoryDisplay:
-        """Run and draw; ``options`` as of :func:`trajectory`."""
-        return cls(trajectory(estimator, X, y, **options)).plot(ax=ax)
+    _measure = staticmethod(trajectory)
 
     def plot(self, *, ax: Any = None) -> TrajectoryDisplay:
         ax = self._axes(ax)
