@@ -1,5 +1,6 @@
 """Drift and noise of gradients against brute force: every row's gradient, every batch."""
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -201,6 +202,27 @@ def test_two_batch_sizes_are_enough(sizes):
         two_batch_noise(*means, 3, 3)
 
 
+@pytest.mark.parametrize("name", ("log_loss", "softmax", "squares", "no intercept", "one class"))
+def test_samples_are_unbiased(name):
+    """The mean over all samples of 4 of 7 rows is exact, of both ways to look at one."""
+    from fastsgd.insight.gradients import _of, _sums, estimate
+    from fastsgd.problem import Data
+
+    model, y = MODELS[name]
+    rows = slice(0, 7)
+    model = clone(model).fit(X[rows]) if y is None else clone(model).fit(X[rows], y[rows])
+    whole = pose(model, X[rows], None if y is None else y[rows])
+    exact = gradient_noise(model, X[rows], None if y is None else y[rows])
+    light, full = [], []
+    for draw in map(list, combinations(range(7), 4)):
+        part = replace(whole, data=Data(whole.data.X[draw], whole.data.y[draw]))
+        found, sums = estimate(part, 7), _of(part, _sums(part), 7)
+        light.append((found.squared_norm, found.trace))
+        full.append((sums.squared_norm.sum(), sums.trace.sum()))
+    for means in (np.mean(light, axis=0), np.mean(full, axis=0)):
+        assert_allclose(means, [exact.squared_norm.sum(), exact.trace.sum()], rtol=1e-9)
+
+
 @pytest.mark.parametrize("weighted", (False, True))
 @pytest.mark.parametrize("name", MODELS)
 def test_diagnostics_of_a_fit(name, weighted):
@@ -251,8 +273,6 @@ def test_a_batch_size_is_suggested():
     tenth = max(1.0, scale / 10.0)
     assert noise.suggested_batch_size == min(n, 2 ** round(np.log2(tenth)))
     assert f"{scale:,.0f} rows" in noise.explain()
-    from dataclasses import replace
-
     for squared, expected in ((1e12, 1), (noise.trace[0] / 3200.0, n), (0.0, n), (-1.0, n)):
         other = replace(noise, squared_norm=np.array([squared]))
         assert other.suggested_batch_size == expected
@@ -459,6 +479,7 @@ def test_the_suggested_rate_is_as_good_as_any(name):
     assert found.rates.shape == found.loss.shape == found.smoothed.shape == (16,)
     assert_allclose(found.rates[1:], 2.0 * found.rates[:-1])
     assert_allclose(found.rates[-1], 16.0 * found.inverse_curvature)
+    assert_allclose(2.0 * found.inverse_curvature, stability_report(model, X, y).stable_rate)
     finer = rate_range(model, X, y, rates=found.rates[0] * 2.0 ** np.linspace(0, 15, 61), epochs=3)
     at = np.abs(np.log(finer.rates / found.suggested)).argmin()
     least = finer.loss.min()
@@ -577,6 +598,8 @@ def test_every_kind_of_model_has_courses(name):
     model, y = MODELS[name]
     found = insight.compare(clone(model), X, y, variants={"one": {}}, epochs=1)
     assert np.isfinite(found.courses[0].loss).all()
+    if name == "one class":  # which begins at rho = 0: no hinge, and nu b
+        assert_allclose(found.courses[0].loss[0], 0.3)
     assert found.courses[0].examples[-1] == n
 
 

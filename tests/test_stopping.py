@@ -84,7 +84,7 @@ def many_rows(n=4000):
     return X, (X @ rng.normal(size=(5, 2)) + rng.logistic(size=(n, 2)) > 0).astype(int)
 
 
-@pytest.mark.parametrize("rows", (2000, 12_000))
+@pytest.mark.parametrize("rows", (400, 2000, 12_000))
 def test_auto_eases_its_rate_after_an_epoch_without_gain(rows):
     """By 4 each time; what a call eased is as it was at its end. Where an epoch has few updates the
     rate does not fall otherwise, and the tolerance counts by the rows."""
