@@ -17,7 +17,11 @@ PART, LEAST = 400, 256
 
 
 class Diagnosis:
-    """Estimates gradient and noise at the weights of an epoch's end, from fresh rows each time."""
+    """Estimates gradient and noise at the weights of an epoch's end, from fresh rows each time.
+
+    From batches of two sizes, one row and all m of the sample: ``two_batch_noise``, corrected for
+    rows that are drawn without replacement.
+    """
 
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
         self.problem = data, lanes, settings
