@@ -476,9 +476,12 @@ def test_the_suggested_rate_is_as_good_as_any(name):
     model = clone(model)
     found = rate_range(model, X, y, epochs=3)
     assert not hasattr(model, "n_features_in_")
-    assert found.rates.shape == found.loss.shape == found.smoothed.shape == (16,)
-    assert_allclose(found.rates[1:], 2.0 * found.rates[:-1])
+    assert found.rates.shape == found.loss.shape == found.smoothed.shape == (30,)
+    assert (np.diff(found.rates) > 0.0).all()
+    coarse = np.abs(np.log2(found.rates / found.inverse_curvature) % 1.0 - 0.5) > 0.5 - 1e-9
+    assert coarse.sum() == 16
     assert_allclose(found.rates[-1], 16.0 * found.inverse_curvature)
+    assert found.rates[0] <= 2.0**-15 * found.rates[-1] * (1.0 + 1e-9)
     assert_allclose(2.0 * found.inverse_curvature, stability_report(model, X, y).stable_rate)
     finer = rate_range(model, X, y, rates=found.rates[0] * 2.0 ** np.linspace(0, 15, 61), epochs=3)
     at = np.abs(np.log(finer.rates / found.suggested)).argmin()

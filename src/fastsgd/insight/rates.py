@@ -27,7 +27,10 @@ __all__ = ["RateRange", "rate_range"]
 Float = NDArray[np.float64]
 
 COUNT = 16
-"""Rates that are tried."""
+"""Rates that are tried, at first."""
+
+BETWEEN = 2.0 ** (np.delete(np.arange(-7, 8), 7) / 7.5)
+"""Rates that are tried then, times the best of those."""
 
 HIGHEST = 2.0**4
 """The largest of them, times 1 / L; each is half of the one above."""
@@ -83,7 +86,8 @@ def rate_range(
     X, y, sample_weight
         What it is to be trained on.
     rates : array-like of shape (r,), optional
-        At least three, positive; None: sixteen, the largest 16 / L, each half of the next.
+        At least three, positive; None: sixteen, the largest 16 / L, each half of the next, and
+        then fourteen around the best of them.
     epochs : int, default=2
         Epochs of each run.
 
@@ -104,20 +108,30 @@ def rate_range(
         raise ValueError(f"rates must be at least three positive numbers, got {rates!r}")
     if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 1:
         raise ValueError(f"epochs must be an integer >= 1, got {epochs!r}")
-    joint = posed.settings.terms.coupled  # a softmax is one model: its rates take turns
-    groups = [[rate] for rate in tried] if joint else [list(tried)]
-    loss = np.concatenate([_losses(posed, np.array(group), int(epochs)) for group in groups])
+    loss = _losses(posed, tried, int(epochs))
     if not np.isfinite(loss).any():
         raise ValueError(f"every rate diverges, from {tried[0]:.3g} on: scale the features")
-    smoothed = median_filter(np.minimum(loss, np.finfo(np.float64).max), size=3, mode="nearest")
-    smoothed = np.where(np.isfinite(loss), smoothed, np.inf)
+    if rates is None:
+        between = tried[_smooth(loss).argmin()] * BETWEEN
+        loss = np.append(loss, _losses(posed, between, int(epochs)))
+        order = np.argsort(np.append(tried, between))
+        tried, loss = np.append(tried, between)[order], loss[order]
+    smoothed = _smooth(loss)
     start = float(_objective(posed, posed.coef, posed.intercept, posed.lanes).sum())
     best = float(tried[smoothed.argmin()])
     return RateRange(tried, loss, smoothed, start, best, bound, int(epochs))
 
 
+def _smooth(loss: Float) -> Float:
+    """The running median over three, infinite where a run diverged."""
+    smoothed = median_filter(np.minimum(loss, np.finfo(np.float64).max), size=3, mode="nearest")
+    return np.where(np.isfinite(loss), smoothed, np.inf)
+
+
 def _losses(posed: Posed, rates: Float, epochs: int) -> Float:
     """Objective at the end of a run at each rate, summed over the outputs; (r,)."""
+    if posed.settings.terms.coupled and len(rates) > 1:  # a softmax is one model: they take turns
+        return np.concatenate([_losses(posed, rates[i : i + 1], epochs) for i in range(len(rates))])
     k, count = posed.lanes.k, len(rates)
     names = (*LANE_NUMBERS, "target")
     fields = {name: np.tile(getattr(posed.lanes, name), count) for name in names}
