@@ -34,19 +34,34 @@ def test_a_trial_is_made_of_bounded_slopes_and_real_targets():
 
 @pytest.mark.parametrize("kind", [kind for kind in SCHEDULES if kind != "callable"])
 def test_a_long_run_with_an_end_begins_lower(kind):
-    """As the root of its updates, from 50,000 on, where curvature is even; other schedules do not
-    look at an end."""
+    """As the root of its updates, from 50,000 on; other schedules do not look at an end."""
     rates = []
     for epochs in (10.0, 1000.0, 4000.0):
         settings = Settings(schedule=Schedule(kind, total_epochs=epochs))
         rates.append(auto_rate(Data(X, Y), settings)[0])
     ends = settings.schedule.ends
     assert ends == (kind in ("polynomial", "cosine", "one_cycle"))
-    even = curvature_of(Data(X, Y), settings).evenness
-    assert 0.8 < even <= 1.0
     longer = np.array([1.0, LONG_RUN / (1000.0 * 300), LONG_RUN / (4000.0 * 300)])
-    ratios = longer ** (0.5 * np.sqrt(even)) if ends else 1.0
-    assert_allclose(rates, rates[0] * np.ones(3) * ratios)
+    assert_allclose(rates, rates[0] * np.ones(3) * (np.sqrt(longer) if ends else 1.0))
+
+
+@pytest.mark.parametrize("alpha", (1e-6, 1e-4, 1e-2))
+def test_but_not_where_the_distance_would_be_left(alpha):
+    """rate * curvature * updates stays 12 at least in an average direction, or all of the rate."""
+    of = np.random.default_rng(8)
+    uneven = of.normal(size=(2000, 50)) / np.arange(1.0, 51.0) ** 2
+    y = uneven @ of.normal(size=50)
+    for epochs in (30, 300, 3000):
+        options = {"alpha": alpha, "max_iter": 1, "tol": None, "total_epochs": float(epochs)}
+        found = SGDRegressor(random_state=0, **options).fit(uneven, y).result_
+        rate, updates = 1.0 / found.curvature.met, 2000.0 * epochs
+        way = rate * (found.curvature.average * found.curvature.evenness + alpha) * updates
+        root = np.sqrt(min(1.0, LONG_RUN / updates))
+        assert_allclose(found.begins, np.clip(12.0 / way, root, 1.0))
+        part = found.begins[0] * rate
+        assert_allclose(found.eta0, part / (1.0 + part * alpha))
+        if (alpha, epochs) == (1e-6, 30):
+            assert found.begins[0] == 1.0 > root
 
 
 @pytest.mark.parametrize("layout", ("dense", "csr"))
@@ -149,7 +164,7 @@ def test_result_says_what_was_asked_for():
     cases = {
         "as given": {"eta0": 0.1},
         "sqrt(1 + eta0 mu (t - 1))": {"max_iter": 3, "tol": 1e-9},
-        "(1 - x)^2, x the part done of 40 epochs; begun at 0.5": {"tol": None, "max_iter": 40},
+        "(1 - x)^2, x the part done of 40 epochs; begun at 0.5 of": {"tol": None, "max_iter": 40},
         "of what is stable, for 200,040 updates": {"tol": None, "max_iter": 40},
         "by max_iter": {"tol": None, "max_iter": 2},
         "from update 1 on": {"average": True, "max_iter": 2, "tol": None},

@@ -623,6 +623,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             schedule=settings.schedule,
             average=settings.average,
             curvature=rates.curvature,
+            begins=rates.begins,
             factor=rates.factor,
             trial=None if tried is None else dict(zip(FACTORS.tolist(), tried.T, strict=True)),
             updates=math.ceil(data.n / min(settings.batch_size, data.n)),

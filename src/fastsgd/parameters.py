@@ -19,7 +19,15 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from .losses import CompiledLoss, find
 from .problem import Data, Lanes, Settings
-from .rates import FEW_UPDATES, Curvature, bounded, curvature_of, rates_from, typical_weight
+from .rates import (
+    FEW_UPDATES,
+    Curvature,
+    begins,
+    bounded,
+    curvature_of,
+    stable_rate,
+    typical_weight,
+)
 from .sampling import SAMPLINGS
 from .schedules import Schedule, optimal_eta0
 from .solver import State
@@ -157,6 +165,8 @@ class Rates:
         Of ``Lanes``.
     curvature : Curvature or None
         Where eta0 comes from the data.
+    begins : ndarray of shape (K,) or None
+        Part of the stable rate with which a run begins whose end is known.
     factor : ndarray of shape (K,) or None
         By what a trial multiplied the rate that the curvature gives.
     trial : ndarray of shape (K, 16) or None
@@ -168,6 +178,7 @@ class Rates:
     eta0: NDArray[np.float64]
     mu: NDArray[np.float64]
     curvature: Curvature | None = None
+    begins: NDArray[np.float64] | None = None
     factor: NDArray[np.float64] | None = None
     trial: NDArray[np.float64] | None = None
     rows: int = 0
@@ -440,18 +451,20 @@ def rates_of(
 def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:
     weight = typical_weight(data, lanes, settings)
     curvature = curvature_of(data, settings)
-    found, mu = rates_from(curvature, data, settings)
+    found, mu = stable_rate(curvature, settings)
     factor: NDArray[np.float64] | None = None
     losses = None
     if eta0 is None and pays(settings):
         losses, factor = trial(data, lanes, settings, found / weight)
-    by = 1.0 if factor is None else factor
+    part = begins(curvature, data, settings, found, lanes.alpha)
+    by = part if factor is None else part * factor
     own = found * by / (weight + found * by * lanes.alpha) if eta0 is None else eta0
     rows = data.n if data.sample_weight is None else int(np.count_nonzero(data.sample_weight))
     return Rates(
         np.broadcast_to(own, (lanes.k,)).astype(np.float64),
-        np.maximum(mu * weight / by, lanes.alpha),
+        np.maximum(mu * weight / (1.0 if factor is None else factor), lanes.alpha),
         curvature if eta0 is None else None,
+        part if eta0 is None else None,
         factor,
         losses,
         rows,

@@ -23,13 +23,14 @@ __all__ = [
     "FEW_UPDATES",
     "Curvature",
     "auto_rate",
+    "begins",
     "bounded",
     "curvature_of",
     "feature_scales",
     "loss_at",
     "mean_weight",
-    "rates_from",
     "safe_rate",
+    "stable_rate",
     "typical_weight",
 ]
 
@@ -48,7 +49,11 @@ EVEN = 100
 """Equal eigenvalues that are as good as any number of them."""
 
 LONG_RUN = 50_000
-"""Updates above which a rate that falls to 0 at a known end begins lower, as their root."""
+"""Updates above which a rate that falls to 0 at a known end begins lower, as their root, but"""
+
+WAY = 12.0
+"""not so low that rate * curvature * updates falls below this in an average direction: of
+(1 - x)^2 a third of it counts, and exp(-4) of the distance is left."""
 
 
 def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> slice | NDArray[np.int64]:
@@ -148,10 +153,6 @@ class Curvature:
         """Curvature in an average direction."""
         return self.smoothness * self.mean_square / self.features
 
-    def begins(self, updates: float) -> float:
-        """Part of the stable rate with which a run of so many updates begins, if it ends at 0."""
-        return min(1.0, LONG_RUN / updates) ** (0.5 * math.sqrt(self.evenness))
-
 
 def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     """eta0 and mu of the schedule eta0 / sqrt(1 + eta0 mu (t - 1)), from the data.
@@ -171,22 +172,32 @@ def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     |x|^2 / d, times how even the curvature is (``Curvature.evenness``): where it is uneven most
     directions have less, and the distance in them is left when the noise is not.
 
-    A rate that falls to 0 at a known end, after N updates, begins at (50,000 / N)^(sqrt(evenness) /
-    2) of that where N is greater: with even curvature what is then left of the noise falls as fast
-    as what is left of the distance (Nemirovski et al. 2009 for 1 / sqrt(N); docs/decisions.md for
-    the constants).
+    A rate that falls to 0 at a known end, after N updates, begins at sqrt(50,000 / N) of that where
+    N is greater: what is then left of the noise falls as fast as what is left of the distance
+    (Nemirovski et al. 2009 for 1 / sqrt(N)). But not where most of the distance would be left: see
+    ``begins``, and docs/decisions.md for the constants.
     """
-    return rates_from(curvature_of(data, settings), data, settings)
+    curvature = curvature_of(data, settings)
+    eta0, mu = stable_rate(curvature, settings)
+    return eta0 * float(begins(curvature, data, settings, eta0, 0.0)), mu
 
 
-def rates_from(curvature: Curvature, data: Data, settings: Settings) -> tuple[float, float]:
-    """The same, of a curvature that is known."""
-    eta0 = (1.0 - settings.momentum) / curvature.met
-    mu = 0.2 * curvature.average * curvature.evenness
-    updates = math.ceil(data.n / curvature.batch)
-    if settings.schedule.ends:
-        eta0 *= curvature.begins(settings.schedule.horizon * updates)
-    return eta0, mu
+def stable_rate(curvature: Curvature, settings: Settings) -> tuple[float, float]:
+    """eta0 and mu of a curvature that is known, whatever the end of the run."""
+    return (1.0 - settings.momentum) / curvature.met, (0.2 * curvature.average * curvature.evenness)
+
+
+def begins(curvature: Curvature, data: Data, settings: Settings, eta0: float, alpha: Any) -> Any:
+    """Part of the stable rate ``eta0`` with which runs begin whose end is known; 1 for others.
+
+    One for each of the L2 penalties ``alpha``.
+    """
+    if not settings.schedule.ends:
+        return np.ones(np.shape(alpha))
+    updates = settings.schedule.horizon * math.ceil(data.n / curvature.batch)
+    way = eta0 * (curvature.average * curvature.evenness + np.asarray(alpha)) * updates
+    least = math.sqrt(min(1.0, LONG_RUN / updates))
+    return np.clip(WAY / np.maximum(way, 1e-300), least, 1.0)
 
 
 def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .rates import LONG_RUN, Curvature
+from .rates import Curvature
 from .schedules import Schedule
 from .stopping import EASING
 from .trial import FACTORS
@@ -35,6 +35,8 @@ class Result:
         What a trial multiplied the rate of the curvature by.
     trial : dict of float to ndarray of shape (K,), or None
         Losses at the end of the trial, by that factor.
+    begins : ndarray of shape (K,) or None
+        Part of the stable rate with which a run begins whose end is known.
     updates : int
         Updates of an epoch.
     epochs : int
@@ -53,6 +55,7 @@ class Result:
     curvature: Curvature | None
     factor: NDArray[np.float64] | None
     trial: dict[float, NDArray[np.float64]] | None
+    begins: NDArray[np.float64] | None
     updates: int
     epochs: int
     stopped: str
@@ -97,10 +100,8 @@ class Result:
         else:
             said = kind
         total = schedule.horizon * self.updates
-        if self.curvature is not None and schedule.ends and total > LONG_RUN:
-            part = self.curvature.begins(total)
-            said += f"; begun at {part:.3g} of what is stable, for {total:,.0f} updates and an "
-            said += f"evenness of {self.curvature.evenness:.2g}"
+        if self.begins is not None and (self.begins < 1.0).any():
+            said += f"; begun at {_range(self.begins)} of what is stable, for {total:,.0f} updates"
         if self.eases:
             said += f"; divided by {EASING:g} after an epoch that gains less than the tolerance"
         return said
