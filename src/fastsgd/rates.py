@@ -53,7 +53,8 @@ LONG_RUN = 50_000
 
 WAY = 12.0
 """not so low that rate * curvature * updates falls below this in an average direction: of
-(1 - x)^2 a third of it counts, and exp(-4) of the distance is left."""
+(1 - x)^2 a third of it counts, and exp(-4) of the distance is left. It may grow as the fourth root
+of what the stable rate would give, so that longer runs come nearer."""
 
 
 def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> slice | NDArray[np.int64]:
@@ -197,7 +198,7 @@ def begins(curvature: Curvature, data: Data, settings: Settings, eta0: float, al
     updates = settings.schedule.horizon * math.ceil(data.n / curvature.batch)
     way = eta0 * (curvature.average * curvature.evenness + np.asarray(alpha)) * updates
     least = math.sqrt(min(1.0, LONG_RUN / updates))
-    return np.clip(WAY / np.maximum(way, 1e-300), least, 1.0)
+    return np.clip((WAY / np.maximum(way, 1e-300)) ** 0.75, least, 1.0)
 
 
 def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
