@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from sklearn import config_context, linear_model
 from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit
+from sklearn.utils import compute_class_weight
 
 import fastsgd
 from fastsgd import reference
@@ -97,6 +98,18 @@ def fit(library, name: str, parameters: dict, X, y=None, sample_weight=None):
         return estimator.fit(X, y, sample_weight=sample_weight)
 
 
+def balanced_by(weight, y, parameters: dict) -> dict:
+    """The parameters with "balanced" weights that count a row by its weight.
+
+    scikit-learn's newer estimators do, its SGDClassifier counts rows: one of weight zero too.
+    """
+    if weight is None or parameters.get("class_weight") != "balanced":
+        return parameters
+    classes = np.unique(y)
+    found = compute_class_weight("balanced", classes=classes, y=y, sample_weight=weight)
+    return parameters | {"class_weight": dict(zip(classes.tolist(), found, strict=True))}
+
+
 def schedules(name: str, loss: str) -> tuple[str, ...]:
     """Those that scikit-learn allows with the loss."""
     return SCHEDULES + (("pa1", "pa2") if (name, loss) in PASSIVE_AGGRESSIVE else ())
@@ -111,7 +124,7 @@ def assert_parity(name: str, cases) -> None:
     wrong, count, zeros = {}, 0, 0
     for parameters, y, weight in cases:
         ours = fit(fastsgd, name, parameters, X, y, weight)
-        theirs = fit(linear_model, name, parameters, X, y, weight)
+        theirs = fit(linear_model, name, balanced_by(weight, y, parameters), X, y, weight)
         assert (ours.n_iter_, ours.t_) == (theirs.n_iter_, theirs.t_)
         found = difference(model(ours), model(theirs))
         count, zeros = count + 1, zeros + (not theirs.coef_.any())

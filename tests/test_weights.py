@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.utils import compute_class_weight
 
-from fastsgd import SGDClassifier, SGDRegressor
+from fastsgd import SGDClassifier, SGDClassifierCV, SGDRegressor, path
+from fastsgd.insight import gradient_noise
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 6)) * (rng.random((40, 6)) < 0.6)
@@ -22,6 +25,7 @@ MODELS = {
     "softmax": (SGDClassifier, {"loss": "log_loss", "multi_class": "multinomial"}, LABELS[3]),
     "regression": (SGDRegressor, {"loss": "huber", "epsilon": 0.5}, Y),
 }
+SIGNS = "negative", "positive"
 COMMON = {"learning_rate": "constant", "tol": None, "random_state": 0}
 
 
@@ -99,6 +103,107 @@ def test_balanced_in_a_stream_counts_what_was_seen(classes):
     by_hand.set_params(class_weight=balanced).partial_fit(X[:10], y[:10])
     assert_allclose(stream.coef_, by_hand.coef_, rtol=1e-12)
     assert np.abs(stream.coef_ - whole.coef_).max() > 1e-4
+
+
+BALANCED = {
+    "binary": ({}, LABELS[2]),
+    "one-vs-rest": ({}, LABELS[3]),
+    "softmax": ({"multi_class": "multinomial"}, LABELS[3]),
+    "multilabel": ({}, np.column_stack([LABELS[2], LABELS[3] == 0, LABELS[3] < 2]).astype(int)),
+}
+HALF = np.where((np.column_stack([LABELS[2], LABELS[3] == 0]) == 1).any(axis=1), TIMES > 1, 1.0)
+PARTS = HALF * np.random.default_rng(5).uniform(0.1, 3.0, 40)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", BALANCED)
+def test_balanced_weights_do_not_see_rows_of_weight_zero(name, layout):
+    """Of a fit, of a stream, of a path and of the noise of the gradients."""
+    options, y = BALANCED[name]
+    data, there = LAYOUTS[layout](X), np.flatnonzero(HALF)
+    assert 5 < len(there) < 30
+    same = {**COMMON, **options, "eta0": 0.05, "shuffle": False, "max_iter": 4}
+    model = SGDClassifier("log_loss", class_weight="balanced", **same)
+    weighted = clone(model).fit(data, y, sample_weight=PARTS)
+    without = clone(model).fit(data[there], y[there], sample_weight=PARTS[there])
+    assert_allclose(weighted.coef_, without.coef_, rtol=1e-10, atol=1e-13)
+    uniform = clone(model).fit(data, y)
+    assert np.abs(weighted.coef_ - uniform.coef_).max() > 1e-3
+
+    classes = np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)
+    stream, others = clone(model), clone(model)
+    for rows in (slice(0, 15), slice(15, 40), slice(0, 40)):
+        kept = np.arange(40)[rows][HALF[rows] > 0]
+        stream.partial_fit(data[rows], y[rows], classes, sample_weight=PARTS[rows])
+        others.partial_fit(data[kept], y[kept], classes, sample_weight=PARTS[kept])
+        assert_allclose(stream.coef_, others.coef_, rtol=1e-10, atol=1e-13)
+
+    found = path(data, y, alphas=[1e-4], estimator=model, sample_weight=PARTS)
+    assert_allclose(found.coef[0], weighted.coef_, rtol=1e-9)
+    noise = gradient_noise(weighted, data, y, sample_weight=PARTS)
+    of_others = gradient_noise(weighted, data[there], y[there], sample_weight=PARTS[there])
+    assert_allclose(noise.noise_scale, of_others.noise_scale, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_balanced_weights_of_weighted_rows_are_scikit_learns(name):
+    options, y = BALANCED[name]
+    model = SGDClassifier("log_loss", class_weight="balanced", max_iter=1, tol=None, **options)
+    task = model._begin(X, y, PARTS)
+    for k, column in enumerate(y.T if y.ndim == 2 else [y]):
+        classes = np.unique(column)
+        wanted = compute_class_weight("balanced", classes=classes, y=column, sample_weight=PARTS)
+        if y.ndim == 2 or len(classes) == 2:
+            given = [np.ravel(task.class_weight[f"weight_{sign}"]) for sign in SIGNS]
+            assert_allclose([one[k] for one in given], wanted, rtol=1e-12)
+        else:
+            assert_allclose(task.class_weight["weight_positive"], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_balanced_weights_are_of_the_rows_that_are_trained_on(name):
+    """In a search and with early stopping rows held out are of weight zero, and are not counted."""
+    options, y = BALANCED[name]
+    same = {**COMMON, **options, "eta0": 0.05, "max_iter": 4, "class_weight": "balanced"}
+    same["sampling"] = "sequential"
+    splits = [(np.arange(25), np.arange(25, 40)), (np.arange(10, 40), np.arange(10))]
+    found = SGDClassifierCV("log_loss", alphas=[1e-4], cv=splits, **same)
+    scores = found.fit(X, y, sample_weight=PARTS).cv_results_
+    for f, (train, test) in enumerate(splits):
+        alone = SGDClassifier("log_loss", **same).fit(
+            X[train], y[train], sample_weight=PARTS[train]
+        )
+        score = alone.score(X[test], y[test], sample_weight=PARTS[test])
+        assert scores[f"split{f}_test_score"][0] == pytest.approx(score, abs=1e-12)
+
+    early = SGDClassifier("log_loss", early_stopping=True, validation_fraction=0.3, **same)
+    model = clone(early).fit(X, y)
+    held_out = early._begin(X, y, None), 0
+    rows = early._held_out(*held_out)
+    kept = np.setdiff1d(np.arange(40), rows)
+    alone = SGDClassifier("log_loss", **same)
+    alone.fit(X[kept], y[kept], X_val=X[rows], y_val=y[rows])
+    assert_allclose(model.coef_, alone.coef_, rtol=1e-10)
+
+
+def test_calls_on_the_same_rows_have_the_same_balanced_weights():
+    """To the bit: the sums of weights that are no whole numbers are exact."""
+    for seed, name in product(range(5), BALANCED):
+        options, y = BALANCED[name]
+        weight = np.random.default_rng(seed).uniform(0.0, 1.0, 40) ** 9
+        same = {**COMMON, **options, "eta0": 0.05, "class_weight": "balanced"}
+        whole = SGDClassifier("log_loss", max_iter=7, **same).fit(X, y, sample_weight=weight)
+        parts = SGDClassifier("log_loss", **same)
+        classes = np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)
+        for _ in range(7):
+            parts.partial_fit(X, y, classes, sample_weight=weight)
+        assert_array_equal(whole.coef_, parts.coef_)
+
+
+def test_balanced_weights_beyond_all_numbers_are_refused():
+    weight = np.where(LABELS[2] == 1, 1e-200, 1e150)
+    with pytest.raises(ValueError, match="class_weight='balanced' cannot even out"):
+        SGDClassifier(class_weight="balanced").fit(X, LABELS[2], sample_weight=weight)
 
 
 @pytest.mark.parametrize(("size", "given"), list(product((1, 8, 100), (0.01, 0.002))))

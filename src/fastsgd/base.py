@@ -235,6 +235,13 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         coef = coef.toarray() if sp.issparse(coef) else coef
         return np.atleast_2d(coef), np.atleast_1d(attributes["intercept_"])
 
+    def _class_weights(
+        self, encoded: NDArray[np.floating], weight: NDArray[np.floating] | None
+    ) -> dict[str, Any]:
+        """``weight_positive`` and ``weight_negative`` of the lanes where rows have these weights,
+        where not 1."""
+        return {}
+
     def _initial(self, k: int) -> NDArray[np.float64]:
         """Intercepts (K,) that a fit from scratch starts from."""
         return np.zeros(k)
@@ -398,6 +405,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             if validation is None and self.early_stopping and not partial:
                 rows = self._held_out(task, seed)
                 weight = hold_out(weight, rows, len(task.y), computed_in(task.X))
+                task.class_weight = self._class_weights(task.y, weight)
             task.scaling = self._scaling(task, weight, kept)
             validate = self._validation(task, rows, validation)
             data = Data(

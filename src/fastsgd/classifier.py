@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import (
     type_of_target,
 )
 
+from . import class_weights
 from .base import BaseSGD, all_or_nothing, keep_parameters
 from .losses import LOSSES, CompiledLoss
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
@@ -157,9 +158,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     n_iter_no_change : int, default=5
         Epochs without gain before stopping.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes; multiply the sample weights. "balanced": n_samples / (n_classes *
-        count of the class); under ``partial_fit`` from the counts of all rows so far, where a class
-        not yet seen has weight 1.
+        Weights of the classes; multiply the sample weights. "balanced": sum of the sample weights
+        / (n_classes * that of the class's rows), of the rows that are trained on; under
+        ``partial_fit`` of all rows so far, where a class not yet seen has weight 1.
     warm_start : bool, default=False
         ``fit`` goes on where the last one ended: momentum, averages, counts and learning rate
         included (scikit-learn's starts them afresh).
@@ -369,36 +370,38 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             labels, targets = np.ones(k), np.arange(k)
         elif k == 2:
             labels, targets = np.ones(1), np.zeros(1, dtype=np.int64)
+        weight = self._weight(sample_weight, X)
         return Task(
             X,
             encoded,
-            self._weight(sample_weight, X),
+            weight,
             loss="softmax" if self._softmax else self.loss,
             sign_targets=True,
             labels=labels,
             targets=targets,
-            class_weight=self._class_weights(encoded, add=partial),
+            class_weight=self._class_weights(encoded, weight, add=partial),
             user_y=y,
             given=given,
         )
 
-    def _class_weights(self, encoded: NDArray[np.floating], *, add: bool) -> dict[str, Any]:
+    def _class_weights(
+        self,
+        encoded: NDArray[np.floating],
+        weight: NDArray[np.floating] | None,
+        *,
+        add: bool = False,
+    ) -> dict[str, Any]:
         """Weights of the positive and negative rows of each lane; ``add`` to the counts so far."""
         if self.class_weight is None:
             vars(self).pop("_class_counts", None)
             return {}
         k = len(self.classes_)
-        if self._multilabel:
-            counts = np.stack([len(encoded) - encoded.sum(axis=0), encoded.sum(axis=0)])
-        else:
-            counts = np.bincount(encoded.astype(np.int64), minlength=k).astype(np.float64)
+        counts = class_weights.count(encoded, weight, k)
         if add and hasattr(self, "_class_counts"):
-            counts = counts + self._class_counts
+            counts = class_weights.add(self._class_counts, counts)
         self._class_counts = counts
         if isinstance(self.class_weight, str):  # "balanced"
-            classes = (counts > 0).sum(axis=0)
-            weights = np.ones(counts.shape)
-            np.divide(counts.sum(axis=0), classes * counts, out=weights, where=counts > 0)
+            weights = class_weights.balanced(counts)
         else:
             weights = compute_class_weight(
                 self.class_weight, classes=self.classes_, y=self.classes_

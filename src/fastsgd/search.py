@@ -132,12 +132,15 @@ def _fields(lanes: Lanes, which: Any = slice(None)) -> dict[str, NDArray[Any]]:
     return {name: getattr(lanes, name)[which] for name in (*LANE_NUMBERS, "target")}
 
 
-def _class_weights(models: Sequence[BaseSGD], task: Task) -> dict[str, NDArray[np.float64]]:
-    """``weight_positive`` and ``weight_negative`` of the candidates' lanes, where not 1."""
+def _class_weights(
+    models: Sequence[BaseSGD], task: Task, weight: NDArray[np.floating] | None
+) -> dict[str, NDArray[np.float64]]:
+    """``weight_positive`` and ``weight_negative`` of the candidates' lanes, where not 1; rows have
+    the weights of a split."""
     found: dict[int, dict[str, Any]] = {}  # of a class_weight, by its id: a dict has no hash
     for model in models:
         if isinstance(model, SGDClassifier) and id(model.class_weight) not in found:
-            found[id(model.class_weight)] = model._class_weights(task.y, add=False)
+            found[id(model.class_weight)] = model._class_weights(task.y, weight)
     if not any(found.values()):
         return {}
     k = len(task.labels)
@@ -149,8 +152,7 @@ def _class_weights(models: Sequence[BaseSGD], task: Task) -> dict[str, NDArray[n
 
 
 def _lanes_of(models: Sequence[BaseSGD], task: Task, data: Data, settings: Settings) -> Lanes:
-    """The lanes of all candidates, whose class weights ``task`` has; rates that are found from the
-    data are found once an eta0."""
+    """The lanes of all candidates; rates that are found from the data are found once an eta0."""
     k, count = len(task.labels), len(models)
     strengths = np.repeat([penalties(model) for model in models], k, axis=0)
     lanes = Lanes(
@@ -160,7 +162,7 @@ def _lanes_of(models: Sequence[BaseSGD], task: Task, data: Data, settings: Setti
         eta0=1.0,
         label=np.tile(task.labels, count),
         target=np.tile(task.targets, count),
-        **task.class_weight,
+        **_class_weights(models, task, data.sample_weight),
     )
     alike: dict[Any, list[int]] = {}
     for i, model in enumerate(models):
@@ -283,9 +285,7 @@ def _fit_all(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: i
     """Train every candidate on the training rows of every split (None: on all rows)."""
     parts = []
     for _, alike in groupby(models, key=lambda model: model.epsilon):
-        some = list(alike)
-        of_some = replace(task, class_weight=_class_weights(some, task))
-        parts.append(_fit_lanes(some, of_some, rows, seed))
+        parts.append(_fit_lanes(list(alike), task, rows, seed))
     if len(parts) == 1:
         return parts[0]
     names = "coef", "intercept", "epochs", "failed"
@@ -295,7 +295,7 @@ def _fit_all(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: i
 
 
 def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> _Models:
-    """The same of candidates that may share passes; ``task`` has the class weights of all."""
+    """The same of candidates that may share passes."""
     splits = [_split_of(models, task, train, seed) for train in rows]
     shape, d = (len(splits), len(models), len(task.labels)), task.X.shape[1]
     k = len(models) * len(task.labels)
@@ -303,7 +303,8 @@ def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed:
     intercept = np.empty((len(splits), k), dtype=coef.dtype)
     epochs = np.zeros((len(splits), k), dtype=np.int64)
     failed, error = np.zeros((len(splits), k), dtype=bool), None
-    weighed = models[0].tol is not None and (task.weight is not None or bool(task.class_weight))
+    by_class = any(getattr(model, "class_weight", None) is not None for model in models)
+    weighed = models[0].tol is not None and (task.weight is not None or by_class)
     for members in _passes(splits, len(task.labels)):
         data, lanes = _pass_of(splits, members, task.weight)
         unit = _mean_weights(splits, members) if weighed else np.ones(lanes.k)
@@ -566,7 +567,7 @@ class _SearchCV:
         self.alphas_ = np.unique(self.cv_results_["param_alpha"])
         vars(base).update(self.best_params_)
         if isinstance(base, SGDClassifier):
-            task = replace(task, class_weight=base._class_weights(task.y, add=False))
+            task = replace(task, class_weight=base._class_weights(task.y, task.weight))
         base._solve(task)
         self.best_estimator_ = base
         self._publish(base)
