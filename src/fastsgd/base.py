@@ -578,10 +578,13 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             )
         if stopping.tol is not None and not (seen.stopped.all() or seen.ended):
             what = "training loss" if stopping.validate is None else "validation score"
+            gained = f"the {what} still gained more than tol={stopping.tol}"
+            scores = seen.history.columns["validation_score"][-int(seen.epochs.max()) :]
+            if stopping.validate is not None and not np.isfinite(scores).any():
+                gained = "the validation score was never a finite number"
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing "
-                f"max_iter to improve the fit: after {stopping.max_epochs} epochs the {what} still "
-                f"gained more than tol={stopping.tol}.",
+                f"max_iter to improve the fit: after {stopping.max_epochs} epochs {gained}.",
                 ConvergenceWarning,
                 stacklevel=6,
             )

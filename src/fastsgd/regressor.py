@@ -15,7 +15,7 @@ from .base import BaseSGD, all_or_nothing, keep_parameters
 from .losses import LOSSES, CompiledLoss
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
 from .problem import computed_in
-from .validation import determinations
+from .validation import determinations, warn_of_one_row
 
 REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]
 
@@ -221,6 +221,11 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
 
     def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
         return {"coef_": coef[0] if len(coef) == 1 else coef, "intercept_": intercept}
+
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+        if self.scoring is None:
+            warn_of_one_row(y, weight)
+        return super()._validator(task, X, y, user_y, weight)
 
     def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
         return determinations(self._means(scores), y, weight)

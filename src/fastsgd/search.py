@@ -15,13 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby, product
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
-from scipy.stats import rankdata
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -32,11 +30,12 @@ from sklearn.base import (
 )
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .base import BaseSGD, all_or_nothing, blame_input, keep_parameters
+from .candidate_scores import Models, results_of, scores_of
 from .classifier import SGDClassifier, _may_predict_proba
 from .exceptions import DivergenceError
 from .losses import find
@@ -57,7 +56,6 @@ from .regressor import SGDRegressor
 from .solver import Fit, State, Stopping, fit
 from .standardise import Scaling
 from .stopping import EASING
-from .validation import ModelScore, products
 
 __all__ = ["Path", "SGDClassifierCV", "SGDRegressorCV", "path"]
 
@@ -72,9 +70,6 @@ LEAST_LANES = 16
 
 MOST_SPLITS = 64
 """Splits of a pass: the bits of ``Data.held_out``."""
-
-SCORE_VALUES = 1 << 22
-"""Values of test rows, or their scores, that are in memory at a time."""
 
 
 # ------------------------------------------------------------------ lanes
@@ -103,28 +98,6 @@ class _Split:
     def shares(self, other: _Split) -> bool:
         """Whether the lanes of two splits may be trained in one pass."""
         return self.scaling.scale is None and self.settings == other.settings
-
-
-@dataclass(frozen=True)
-class _Models:
-    """What the lanes of all splits have learnt: s splits, C candidates, K outputs.
-
-    Attributes
-    ----------
-    coef, intercept : ndarray of shape (s, C, K, d) and (s, C, K)
-        In the space of X.
-    epochs : ndarray of shape (s, C, K), int64
-    failed : ndarray of shape (s, C), bool
-        Whether a lane diverged.
-    error : DivergenceError or None
-        The last of them.
-    """
-
-    coef: NDArray[np.floating]
-    intercept: NDArray[np.floating]
-    epochs: NDArray[np.int64]
-    failed: NDArray[np.bool_]
-    error: DivergenceError | None
 
 
 def _fields(lanes: Lanes, which: Any = slice(None)) -> dict[str, NDArray[Any]]:
@@ -281,7 +254,7 @@ def _train(
                 return seen, failed, last
 
 
-def _fit_all(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> _Models:
+def _fit_all(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> Models:
     """Train every candidate on the training rows of every split (None: on all rows)."""
     parts = []
     for _, alike in groupby(models, key=lambda model: model.epsilon):
@@ -291,10 +264,10 @@ def _fit_all(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: i
     names = "coef", "intercept", "epochs", "failed"
     arrays = {name: np.concatenate([vars(part)[name] for part in parts], axis=1) for name in names}
     errors = [part.error for part in parts if part.error is not None]
-    return _Models(**arrays, error=errors[-1] if errors else None)
+    return Models(**arrays, error=errors[-1] if errors else None)
 
 
-def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> _Models:
+def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> Models:
     """The same of candidates that may share passes."""
     splits = [_split_of(models, task, train, seed) for train in rows]
     shape, d = (len(splits), len(models), len(task.labels)), task.X.shape[1]
@@ -318,7 +291,7 @@ def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed:
             coef[f, which], intercept[f, which] = w[here], b[here]
             epochs[f, which], failed[f, which] = seen.epochs[here], wrong[here]
             start += len(which)
-    return _Models(
+    return Models(
         coef.reshape(*shape, d),
         intercept.reshape(shape),
         epochs.reshape(shape),
@@ -402,76 +375,6 @@ def _splits(
     return found
 
 
-# ------------------------------------------------------------------ scores
-
-
-def _default_scores(
-    model: BaseSGD, task: Task, test: NDArray[np.int64], coef: Any, intercept: Any
-) -> NDArray[np.float64]:
-    """Accuracy, or R^2, of each candidate on test rows: coef (C, K, d), intercept (C, K)."""
-    count, k, d = coef.shape
-    w, b = coef.reshape(-1, d), intercept.ravel()
-    weight = np.ones(len(test)) if task.weight is None else task.weight[test].astype(np.float64)
-    total = np.zeros(count)
-    values = task.X.nnz // task.X.shape[0] if issparse(task.X) else d
-    size = max(1, SCORE_VALUES // max(values, len(w)))
-    for start in range(0, len(test), size):
-        rows = test[start : start + size]
-        part = task.X[rows] if issparse(task.X) else task.X.take(rows, axis=0)  # 3 times as fast
-        scores, y = products(part, w) + b, task.y[rows][:, None]
-        if not task.sign_targets:
-            values = (y - model._means(scores).astype(np.float64)) ** 2
-        elif k == 1:
-            values = (scores > 0) == (y > 0)
-        else:
-            values = scores.reshape(len(rows), count, k).argmax(axis=2) == y
-        total += weight[start : start + size] @ values
-    if task.sign_targets:
-        return total / weight.sum()
-    y = task.y[test].astype(np.float64)
-    spread = weight @ (y - np.average(y, weights=weight)) ** 2
-    return 1.0 - total / spread if spread > 0.0 else np.where(total == 0.0, 1.0, 0.0)
-
-
-def _scores(
-    base: BaseSGD, task: Task, tests: Sequence[NDArray[np.int64]], models: _Models
-) -> NDArray[np.float64]:
-    """Scores of the candidates on each split's test rows, (C, s); NaN where one diverged."""
-    default = base.scoring in (None, "accuracy" if task.sign_targets else "r2")
-    scores = np.full(models.failed.T.shape, np.nan)
-    for f, test in enumerate(tests):
-        weight = None if task.weight is None else task.weight[test]
-        if weight is not None and not weight.any():
-            raise ValueError(f"The sample weights of the test rows of split {f} are all zero.")
-        good = ~models.failed[f]
-        coef, intercept = models.coef[f, good], models.intercept[f, good]
-        if default and task.y.ndim == 1:
-            scores[good, f] = _default_scores(base, task, test, coef, intercept)
-        else:
-            score = ModelScore(base, task.X[test], task.user_y[test], weight, Scaling())
-            scores[good, f] = [score(*model) for model in zip(coef, intercept, strict=True)]
-    return scores
-
-
-def _results(candidates: Sequence[dict[str, Any]], scores: NDArray[np.float64]) -> dict[str, Any]:
-    """``cv_results_`` as GridSearchCV has it, of scores (C, s)."""
-    results: dict[str, Any] = {
-        f"param_{name}": np.array(
-            [candidate[name] for candidate in candidates],
-            dtype=object if name == "class_weight" else None,
-        )
-        for name in candidates[0]
-    }
-    results["params"] = list(candidates)
-    results.update((f"split{f}_test_score", column) for f, column in enumerate(scores.T))
-    mean = scores.mean(axis=1)
-    results["mean_test_score"], results["std_test_score"] = mean, scores.std(axis=1)
-    lowest = np.nanmin(mean) - 1.0 if np.isfinite(mean).any() else 0.0
-    ranks = rankdata(-np.where(np.isnan(mean), lowest, mean), method="min")
-    results["rank_test_score"] = ranks.astype(np.int32)
-    return results
-
-
 # ------------------------------------------------------------------ estimators
 
 
@@ -490,6 +393,7 @@ class _SearchCV:
     cv: Any
     random_state: Any
     standardize: bool
+    error_score: Any
     best_estimator_: Any
 
     @classmethod
@@ -539,7 +443,8 @@ class _SearchCV:
         ValueError
             Bad input; the message names the argument.
         DivergenceError
-            Every candidate diverged in some split, or the best one on all rows.
+            Every candidate diverged in some split (in all splits, where ``error_score`` is a
+            number; any, where it is "raise"), or the best one on all rows.
         """
         base, candidates = self._base(), _grid(self)
         base.random_state = seed_of(self.random_state)
@@ -548,16 +453,24 @@ class _SearchCV:
         splits = _splits(self.cv, task, groups, classifier=is_classifier(self))
         with blame_input(base, task.X):
             trained = _fit_all(models, task, [train for train, _ in splits], base.random_state)
-            if trained.failed.any(axis=0).all():
-                assert trained.error is not None
+            if trained.error is not None and self._fails(trained.failed):
                 raise trained.error
-        scores = _scores(base, task, [test for _, test in splits], trained)
-        self.cv_results_ = _results(candidates, scores)
+        tests = [test for _, test in splits]
+        scores = scores_of(models, task, tests, trained, self.error_score)
+        self.cv_results_ = results_of(candidates, scores)
         if trained.failed.any():
+            said = "NaN" if np.isnan(self.error_score) else self.error_score
             warnings.warn(
                 f"{np.count_nonzero(trained.failed)} of {trained.failed.size} fits diverged: their "
-                "scores are NaN.",
+                f"scores are {said}.",
                 RuntimeWarning,
+                stacklevel=4,
+            )
+        means = self.cv_results_["mean_test_score"]
+        if not np.isfinite(means[~trained.failed.any(axis=0)]).all():
+            warnings.warn(
+                f"One or more of the test scores are non-finite: {means}",
+                UserWarning,
                 stacklevel=4,
             )
         self.n_splits_ = len(splits)
@@ -572,6 +485,14 @@ class _SearchCV:
         self.best_estimator_ = base
         self._publish(base)
         return self
+
+    def _fails(self, failed: NDArray[np.bool_]) -> bool:
+        """Whether divergences end the search; ``failed`` is (n_splits, n_candidates)."""
+        if isinstance(self.error_score, str):  # "raise"
+            return bool(failed.any())
+        if np.isnan(self.error_score):  # no candidate would have a mean
+            return bool(failed.any(axis=0).all())
+        return bool(failed.all())
 
     def _publish(self, base: BaseSGD) -> None:
         """Make the attributes of the model of all rows this estimator's."""
@@ -618,6 +539,7 @@ def _constraints(plain: type[BaseSGD], names: Sequence[str]) -> dict[str, list[A
         "alphas": ["array-like", None],
         "epsilons": ["array-like", None],
         "cv": ["cv_object"],
+        "error_score": [StrOptions({"raise"}), Real],
     }
 
 
@@ -663,6 +585,9 @@ standardize
     scoring : str, callable or None, default=None
         Scorer of the test rows, of which the largest mean is best. None: accuracy. Test rows have
         their sample weights where a scorer takes them.
+    error_score : "raise" or float, default=NaN
+        The score of a candidate on a split where its run diverged or the scorer raised an
+        exception, with a warning; "raise": the exception.
 
     Attributes
     ----------
@@ -680,8 +605,7 @@ standardize
         The model of all rows.
     cv_results_ : dict of str to ndarray
         As of scikit-learn's ``GridSearchCV``: "params", "param_alpha", "split0_test_score", ...,
-        "mean_test_score", "std_test_score", "rank_test_score". The scores of a candidate that
-        diverged are NaN.
+        "mean_test_score", "std_test_score", "rank_test_score".
     n_splits_ : int
     classes_, coef_, intercept_, n_iter_, loss_curve_, n_features_in_, feature_names_in_
         Of the model of all rows, as in :class:`SGDClassifier`.
@@ -739,6 +663,7 @@ standardize
         epsilons: ArrayLike | None = None,
         cv: Any = None,
         scoring: Any = None,
+        error_score: float | str = np.nan,
     ) -> None:
         keep_parameters(self, locals())
 
@@ -776,7 +701,10 @@ sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scal
     cv : int, splitter, iterable or None, default=None
         Splits as scikit-learn's ``check_cv`` takes them: an int or None, 5, is of folds in order.
     scoring : str, callable or None, default=None
-        Scorer of the test rows, of which the largest mean is best. None: R^2.
+        Scorer of the test rows, of which the largest mean is best. None: R^2, which is NaN of a
+        single test row.
+    error_score : "raise" or float, default=NaN
+        As in :class:`SGDClassifierCV`.
 
     Attributes
     ----------
@@ -834,6 +762,7 @@ best_estimator_, cv_results_, n_splits_
         epsilons: ArrayLike | None = None,
         cv: Any = None,
         scoring: Any = None,
+        error_score: float | str = np.nan,
     ) -> None:
         keep_parameters(self, locals())
 

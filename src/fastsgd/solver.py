@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -224,7 +225,7 @@ class _Training:
         self.loss = np.zeros(k)
         self.score: Any = math.nan
         self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
-        self.some_stopped = False
+        self.some_stopped = self.warned_of_scores = False
         self.eased = np.zeros(k, dtype=np.int64)  # how often a lane's rate was
         updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
         self.easing_epochs = max(
@@ -303,7 +304,7 @@ class _Training:
             return False
         value = self.loss
         if stopping.validate is not None:
-            value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.loss.shape)
+            value = self._losses_of_scores()
         stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
         if stopping.validate is not None:
             self._keep_best(better & ~seen.stopped)
@@ -344,10 +345,29 @@ class _Training:
             self.state.rate_factor[:] *= self.stopping.easing ** self.eased.astype(np.float64)
             self.eased[:] = 0
 
+    def _losses_of_scores(self) -> NDArray[np.float64]:
+        """Minus the validation scores, (K,): NaN for what is no finite number."""
+        value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.loss.shape)
+        wrong = ~np.isfinite(value)
+        if not wrong.any():
+            return value
+        if not self.warned_of_scores:
+            self.warned_of_scores = True
+            warnings.warn(
+                f"The validation score after epoch {self.state.epoch} is not a finite number: "
+                f"{self.score}. Such an epoch is never the best, and training does not stop before "
+                "the first score that is a number.",
+                UserWarning,
+                stacklevel=7,
+            )
+        return np.where(wrong, np.nan, value)
+
     def _keep_best(self, better: NDArray[np.bool_]) -> None:
-        if self.best is None or better.all():
+        if not better.any():
+            pass
+        elif self.best is None or better.all():
             self.best = self.coef, self.intercept
-        elif better.any():
+        else:
             self.best = (
                 np.where(better[:, None], self.coef, self.best[0]),
                 np.where(better, self.intercept, self.best[1]),

@@ -58,7 +58,9 @@ class Stopping:
         ``validate(coef, intercept)``: a score of the model, the greater the better; one for each
         lane (K,), which then stops on its own, or one for all. It is watched instead of the
         training loss, and the best weights are restored at the end. Of epochs with equal scores the
-        one with the smallest ``validate.tie`` (K,) is the best, if there is such an attribute.
+        one with the smallest ``validate.tie`` (K,) is the best, if there is such an attribute. A
+        score that is no finite number is no gain; before the first number it is no lack of gain
+        either, so that a lane which never has one trains to ``max_epochs``.
     adaptive : bool
         Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
     easing : float
@@ -95,7 +97,7 @@ class Watch:
 
     def __init__(self, k: int, stopping: Stopping, unit: NDArray[np.float64] | float = 1.0) -> None:
         self.tol: Any = stopping.tol
-        self.patience = stopping.patience
+        self.patience, self.scored = stopping.patience, stopping.validate is not None
         if self.tol is not None and stopping.validate is None:
             self.tol = self.tol * np.minimum(1.0, unit)
         self.best, self.best_tie = np.full((2, k), np.inf)
@@ -114,6 +116,8 @@ class Watch:
         else:
             self.without_gain += 1
             np.copyto(self.without_gain, 0, where=value <= self.best - self.tol)  # a NaN: no gain
+            if self.scored:
+                np.copyto(self.without_gain, 0, where=np.isnan(value) & np.isinf(self.best))
             stops = self.without_gain >= self.patience
         np.copyto(self.best, value, where=better)
         return stops, better

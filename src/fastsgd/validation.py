@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils.extmath import safe_sparse_dot
@@ -128,10 +130,7 @@ class ModelScore:
 
     def __call__(self, coef: Array, intercept: Array) -> float:
         vars(self.model).update(self.publish(*self.scaling.to_users(coef, intercept)))
-        score = self.scorer(self.model, self.X, self.y, **self.options)
-        if np.ndim(score) != 0:
-            raise ValueError(f"scoring must give one number, got {score!r}")
-        return float(score)
+        return number_of(self.scorer(self.model, self.X, self.y, **self.options))
 
 
 def accuracies(scores: Array, positive: NDArray[np.bool_], weight: Array | None) -> Array:
@@ -140,8 +139,48 @@ def accuracies(scores: Array, positive: NDArray[np.bool_], weight: Array | None)
 
 
 def determinations(scores: Array, y: Array, weight: Array | None) -> Array:
-    """R^2 of each output, shape (K,); 0 where y does not vary, unless it is met exactly."""
-    error = np.average((y - scores) ** 2, axis=0, weights=weight)
-    spread = np.average((y - np.average(y, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
-    exact = np.where(error == 0.0, 1.0, 0.0)
-    return np.where(spread > 0.0, 1.0 - error / np.where(spread > 0.0, spread, 1.0), exact)
+    """R^2 of each output, shape (K,); 0 where y does not vary, unless it is met exactly.
+
+    NaN of fewer than two rows, which say nothing of how y varies: see :func:`warn_of_one_row`.
+    """
+    if _rows(y, weight) < 2:
+        return np.full(y.shape[1:], np.nan)
+    with np.errstate(over="ignore", invalid="ignore"):  # scores may be of any size
+        error = np.average((y - scores) ** 2, axis=0, weights=weight)
+        centre = np.average(y, axis=0, weights=weight)
+        spread = np.average((y - centre) ** 2, axis=0, weights=weight)
+        exact = np.where(error == 0.0, 1.0, 0.0)
+        return np.where(spread > 0.0, 1.0 - error / np.where(spread > 0.0, spread, 1.0), exact)
+
+
+def _rows(y: Array, weight: Array | None) -> int:
+    """Rows of positive weight."""
+    return len(y) if weight is None else int(np.count_nonzero(weight))
+
+
+def warn_of_one_row(y: Array, weight: Array | None) -> bool:
+    """Warn, as scikit-learn's ``r2_score`` does, where R^2 is not defined; whether it is not."""
+    if _rows(y, weight) > 1:
+        return False
+    warnings.warn(
+        "R^2 score is not well-defined with less than two samples.",
+        UndefinedMetricWarning,
+        stacklevel=2,
+    )
+    return True
+
+
+def number_of(score: Any) -> float:
+    """What a scorer gave, as a number.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        if np.ndim(score) == 0:
+            return float(score)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"scoring must give one number, got {score!r}")
