@@ -624,7 +624,7 @@ TABLES = {
     ),
     "DataFrame of dates and numbers": (
         lambda a, _: pandas().DataFrame(a).assign(when=pandas().Timestamp("2020-01-01")),
-        "DateTime|Feature names",
+        "X holds times",
     ),
     "DataFrame of mixed names": (
         lambda a, _: pandas().DataFrame(a, columns=["a", 1, 2, 3, 4]),

@@ -47,6 +47,7 @@ from .result import Result
 from .solver import Fit, Stopping, fit
 from .standardise import Scaling, standardising
 from .stopping import ADAPTIVE_FLOOR, EASING
+from .times import check_numbers
 from .trial import FACTORS
 from .validation import LaneScore, ModelScore, hold_out, products, split
 
@@ -121,18 +122,6 @@ def check_finite(estimator: Any, X: Any, name: str = "X") -> None:
     names = {"estimator_name": type(estimator).__name__, "input_name": name}
     for part in [X] if sp.issparse(X) else (X[rows] for rows in blocks(X)):
         assert_all_finite(part, **names)
-
-
-def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
-    """Refuse what NumPy would turn into numbers that mean something else: masks, times."""
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        raise ValueError(f"{name} is a masked array with masked values: fill them or drop the rows")
-    if getattr(getattr(array, "dtype", None), "kind", "") not in ("M", "m"):
-        return
-    if not labels:
-        raise ValueError(f"{name} holds times (datetime64 or timedelta64), not numbers")
-    if np.isnat(np.asarray(array)).any():
-        raise ValueError(f"{name} contains NaT")
 
 
 def has_columns(y: Any, X: Any) -> bool:
@@ -268,7 +257,9 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             caller_name=type(self).__name__,
         )
 
-    def _validate(self, X: Any, y: Any = NO_TARGETS, *, reset: bool) -> Any:
+    def _validate(
+        self, X: Any, y: Any = NO_TARGETS, *, reset: bool, names: tuple[str, str] = ("X", "y")
+    ) -> Any:
         """X, or X and y, as arrays the core can read; finiteness of X is left to the scores."""
         if is_plain(X, y) and (reset or self._expects_plain(X.shape[1])):
             if reset:  # arrays have no names of features
@@ -276,8 +267,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 self.n_features_in_ = X.shape[1]
             return X if y is NO_TARGETS else (X, y)
         check_structure(X)
-        check_numbers("X", X)
-        check_numbers("y", y, labels=not isinstance(self, RegressorMixin))
+        check_numbers(names[0], X)
+        check_numbers(names[1], y, labels=not isinstance(self, RegressorMixin))
         options: dict[str, Any] = {
             "reset": reset,
             "accept_sparse": "csr",
@@ -691,6 +682,7 @@ def _end_of(seen: Fit) -> str:
 
 
 def _initial_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    check_numbers(name, value)
     array = np.asarray(value, dtype=np.float64)
     if array.size != np.prod(shape) or not np.isfinite(array).all():
         raise ValueError(

@@ -506,7 +506,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             )
         validation = None
         if self._has_validation_set(X_val, y_val):
-            X_val, y_val = self._validate(X_val, y_val, reset=False)
+            names = "X_val", "y_val"
+            X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
             y_val = self._labels(y_val)
             validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
         start, options = (coef_init, intercept_init), {"diagnostics": diagnostics}

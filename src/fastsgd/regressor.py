@@ -184,7 +184,8 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         task = self._begin(X, y, sample_weight)
         validation = None
         if self._has_validation_set(X_val, y_val):
-            X_val, y_val = self._validate(X_val, y_val, reset=False)
+            names = "X_val", "y_val"
+            X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
             y_val = self._targets(y_val, computed_in(task.X))
             if y_val.shape[1:] != task.y.shape[1:]:
                 raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")

@@ -56,6 +56,7 @@ from .regressor import SGDRegressor
 from .solver import Fit, State, Stopping, fit
 from .standardise import Scaling
 from .stopping import EASING
+from .times import check_numbers
 
 __all__ = ["Path", "SGDClassifierCV", "SGDRegressorCV", "path"]
 
@@ -305,6 +306,7 @@ def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed:
 
 def _numbers(name: str, value: Any) -> list[float]:
     """The values of a parameter that are tried."""
+    check_numbers(name, value)
     array = np.asarray(value, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
         raise ValueError(f"{name} must be a list of finite numbers, got {value!r}")
