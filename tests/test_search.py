@@ -438,6 +438,8 @@ def test_groups(binary):
     np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
     with pytest.raises(ValueError, match="groups"):
         found.fit(X, y)
+    with pytest.raises(ValueError, match=r"groups must have shape \(.*,\), got"):
+        found.fit(X, y, groups=np.arange(7))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -138,6 +138,10 @@ def bad(part, name, make, match, **more):
     BAD[f"{part} {name}"] = Bad(part, make, match, **more)
 
 
+def polars():
+    return pytest.importorskip("polars")
+
+
 def pandas():
     return pytest.importorskip("pandas")
 
@@ -510,7 +514,15 @@ good(
     ),
     "counts",
 )
+for _name, _make in {
+    "polars": lambda a, _: polars().DataFrame(a, schema=list("abcde")),
+    "polars, rows backwards": lambda a, _: polars().DataFrame(a[::-1].copy()).reverse(),
+}.items():
+    good("X", _name, _make)
+good("X", "polars of float32", lambda a, _: polars().DataFrame(a.astype("f")))  # is converted
 for _part in ("y", "sample_weight"):
+    good(_part, "polars", lambda a, _: polars().Series(a))
+    good(_part, "polars of integers", lambda a, _: polars().Series(a.astype("i2")), "counts")
     good(_part, "Series", lambda a, _: pandas().Series(a))
     good(
         _part, "Series, index backwards", lambda a, _: pandas().Series(a, index=range(len(a))[::-1])

@@ -40,6 +40,7 @@ from .parameters import (
     state_key,
     state_of,
 )
+from .plain import plain_parameters
 from .problem import STORED, Data, Lanes, Settings, blocks, computed_in
 from .rates import feature_scales
 from .report import CallbackSupportMixin, listening
@@ -68,14 +69,18 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def all_or_nothing(method: _Method) -> _Method:
-    """After an exception the estimator is as it was; Ctrl-C alone leaves a model in the making."""
+    """After an exception the estimator is as it was; Ctrl-C alone leaves a model in the making.
+
+    Within, its parameters are Python's own numbers.
+    """
 
     @functools.wraps(method)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = vars(self).copy()
         epochs = len(before["history_"]["epoch"]) if "history_" in before else 0
         try:
-            return method(self, *args, **kwargs)
+            with plain_parameters(self):
+                return method(self, *args, **kwargs)
         except BaseException as error:
             published = vars(self).get("_kept") is not before.get("_kept")
             if published and isinstance(error, KeyboardInterrupt):

@@ -27,10 +27,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .plain import plain
 
 SCHEDULES: tuple[str, ...] = (
     "constant",
@@ -88,6 +90,8 @@ class Schedule:
     function: Callable[[int, float], float] | None = None
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
         if self.kind not in SCHEDULES:
             raise ValueError(f"schedule kind must be one of {SCHEDULES}, got {self.kind!r}")
         if not np.isfinite(self.power_t):

@@ -50,6 +50,7 @@ from .parameters import (
     settings_of,
     threads_of,
 )
+from .plain import make_plain
 from .problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
 from .rates import mean_weight
 from .regressor import SGDRegressor
@@ -313,6 +314,11 @@ def _numbers(name: str, value: Any) -> list[float]:
     return array.tolist()
 
 
+def _several(value: Any) -> bool:
+    """Whether a parameter is a list of values to try."""
+    return np.ndim(value) > 0 or isinstance(value, np.ndarray)
+
+
 def _grid(estimator: Any) -> list[dict[str, Any]]:
     """The candidates; alpha runs fastest, and epsilon, which costs passes, slowest."""
     tried: dict[str, list[Any]] = {}
@@ -326,9 +332,9 @@ def _grid(estimator: Any) -> list[dict[str, Any]]:
         if estimator.class_weight is not None:
             raise ValueError("class_weight and class_weights are both given")
         tried["class_weight"] = list(estimator.class_weights)
-    if np.ndim(estimator.eta0):
+    if _several(estimator.eta0):
         tried["eta0"] = _numbers("eta0", estimator.eta0)
-    if np.ndim(estimator.l1_ratio):
+    if _several(estimator.l1_ratio):
         if estimator.penalty != "elasticnet":
             raise ValueError("several values of l1_ratio go with penalty='elasticnet'")
         tried["l1_ratio"] = _numbers("l1_ratio", estimator.l1_ratio)
@@ -360,6 +366,11 @@ def _splits(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Training and test rows of every split."""
     y, rows, found = task.user_y, np.arange(len(task.y)), []
+    if groups is not None:
+        groups = np.asarray(groups)
+        groups = groups.ravel() if groups.shape == (len(rows), 1) else groups
+        if groups.shape != (len(rows),):
+            raise ValueError(f"groups must have shape ({len(rows)},), got {groups.shape}")
     if classifier and y.ndim == 1 and (cv is None or isinstance(cv, Integral)):
         y = task.y.astype(np.min_scalar_type(int(task.y.max())))  # sorted sooner
     splitter = check_cv(cv, y, classifier=classifier)
@@ -841,6 +852,7 @@ def path(
     if base.early_stopping:
         raise ValueError("early_stopping should be False in a path")
     values = _numbers("alphas", ALPHAS if alphas is None else alphas)
+    make_plain(base)
     base._validate_params()
     base.random_state = seed_of(base.random_state)
     task = base._begin(X, y, sample_weight)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import reference
 from ..base import BaseSGD, blame_input
 from ..parameters import check_parameters, lanes_of, seed_of, settings_of, unrated_lanes
+from ..plain import make_plain
 from ..problem import Data, Lanes, Settings
 from ..standardise import Scaling
 
@@ -79,6 +80,7 @@ def pose(
     if fitted or begun:
         check_is_fitted(estimator)
     estimator = copy.copy(estimator)
+    make_plain(estimator)
     check_parameters(estimator)
     with blame_input(estimator, X):
         task = (estimator._again if begun else estimator._begin)(X, y, sample_weight)

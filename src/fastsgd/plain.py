@@ -1,0 +1,71 @@
+"""Parameters as Python's own numbers, whatever numbers the user gave.
+
+A numpy scalar computes in its own type: ``np.uint8(32) * 4096`` overflows, ``1 - np.float16(0.3)``
+is rounded to three digits, and warnings of NumPy come with both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+__all__ = ["make_plain", "plain", "plain_parameters"]
+
+_PLAIN = (int, float, bool, str, type(None))
+
+_PLAIN = frozenset((float, bool, str, type(None)))
+
+_LARGEST = 2**1023
+"""Integers above this are infinite as floats."""
+
+
+def plain(value: Any) -> Any:
+    """A number or string as Python's own; anything else as it is."""
+    if type(value) in _PLAIN or (type(value) is int and abs(value) < _LARGEST):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        return str(value)
+    try:
+        if isinstance(value, Integral):
+            value = int(value)
+            float(value)
+            return value
+        if isinstance(value, Real):
+            return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    return value
+
+
+def make_plain(estimator: Any) -> dict[str, tuple[Any, Any]]:
+    """Make the parameters of an estimator plain; what was changed, as (given, plain) by name."""
+    attributes, changed = vars(estimator), {}
+    for name in estimator._get_param_names():
+        given = attributes.get(name)
+        if type(given) in _PLAIN:
+            continue
+        value = plain(given)
+        if value is not given:
+            changed[name] = given, value
+            attributes[name] = value
+    return changed
+
+
+@contextlib.contextmanager
+def plain_parameters(estimator: Any) -> Iterator[None]:
+    """The parameters are plain within, and afterwards as the user gave them."""
+    changed = make_plain(estimator)
+    try:
+        yield
+    finally:
+        attributes = vars(estimator)
+        for name, (given, value) in changed.items():
+            if attributes.get(name) is value:  # nobody has set another one
+                attributes[name] = given
