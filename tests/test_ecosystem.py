@@ -12,11 +12,15 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingRegressor
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.feature_selection import SelectFromModel
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LinearRegression
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
+    GroupKFold,
+    KFold,
     cross_val_predict,
     cross_val_score,
     cross_validate,
@@ -26,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd import SGDClassifier, SGDClassifierCV, SGDOneClassSVM, SGDRegressor
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(150, 6))
@@ -105,6 +109,88 @@ def test_metadata_is_routed():
         assert fit["X_val"] and fit["y_val"] and fit["coef_init"] is False
         partial = SGDClassifier().set_partial_fit_request(classes=True, sample_weight=True)
         assert partial.get_metadata_routing().partial_fit.requests["classes"]
+
+
+GROUPS = np.arange(150) % 10
+WEIGHTS = np.random.default_rng(1).uniform(0.1, 3.0, 150)
+SEARCH = {"max_iter": 3, "tol": None, "random_state": 0, "alphas": [1e-3, 0.1]}
+GRID = {"alpha": SEARCH["alphas"]}
+
+
+def test_groups_are_routed_to_splitters_that_want_them():
+    """As GridSearchCV routes them: nobody has to be asked, and no one else may be given them."""
+    search = SGDClassifierCV(**SEARCH, cv=GroupKFold(3))
+    plainly = clone(search).fit(X, Y, groups=GROUPS)
+    peer = GridSearchCV(SGDClassifier(), GRID, cv=GroupKFold(3))
+    with config_context(enable_metadata_routing=True):
+        routed = clone(search).fit(X, Y, groups=GROUPS)
+        nested = {"params": {"groups": GROUPS}, "cv": GroupKFold(2), "error_score": "raise"}
+        assert len(cross_validate(search, X, Y, **nested)["test_score"]) == 2
+        pipe = make_pipeline(StandardScaler(), clone(search)).fit(X, Y, groups=GROUPS)
+        assert pipe[-1].n_splits_ == 3
+        for one in (search, peer):
+            with pytest.raises(ValueError, match="'groups' parameter should not be None"):
+                clone(one).fit(X, Y)
+            with pytest.raises(TypeError, match=r"unexpected argument.* {'groups'}"):
+                clone(one).set_params(cv=KFold(3)).fit(X, Y, groups=GROUPS)
+            with pytest.raises(TypeError, match=r"unexpected argument.* {'nonsense'}"):
+                clone(one).fit(X, Y, groups=GROUPS, nonsense=1)
+            assert one.get_metadata_routing().consumes("fit", ["groups"]) == {"groups"}
+    assert_array_equal(routed.coef_, plainly.coef_)
+    for name, column in plainly.cv_results_.items():
+        assert_array_equal(routed.cv_results_[name], column)
+    with pytest.raises(ValueError, match="only supported if enable_metadata_routing=True"):
+        search.fit(X, Y, nonsense=1)
+    with pytest.raises(ValueError, match="only supported if enable_metadata_routing=True"):
+        plainly.score(X, Y, nonsense=1)
+
+
+def test_weights_are_routed_to_scorers_that_want_them():
+    """Those of training are the search's own; a scorer has those that it requests by their name."""
+    splits = list(KFold(3).split(X))
+
+    def expected(weight):
+        scores = []
+        for train, test in splits:
+            of_split = np.zeros(150)
+            of_split[train] = WEIGHTS[train]
+            plain = {name: value for name, value in SEARCH.items() if name != "alphas"}
+            model = SGDClassifier(**plain, alpha=SEARCH["alphas"][0])
+            found = model.fit(X, Y, sample_weight=of_split).predict(X[test])
+            scores.append(
+                accuracy_score(
+                    Y[test], found, sample_weight=None if weight is None else weight[test]
+                )
+            )
+        return scores
+
+    def scores(search):
+        return [search.cv_results_[f"split{f}_test_score"][0] for f in range(3)]
+
+    other = rng.uniform(0.1, 3.0, 150)
+    wanted = {
+        None: ({}, expected(WEIGHTS)),
+        True: ({}, expected(WEIGHTS)),
+        False: ({}, expected(None)),
+        "of_scores": ({"of_scores": other}, expected(other)),
+    }
+    assert len({tuple(values) for _, values in wanted.values()}) == 3
+    with config_context(enable_metadata_routing=True):
+        for request, (more, values) in wanted.items():
+            search = SGDClassifierCV(**SEARCH, cv=splits)
+            if request is not None:
+                scorer = make_scorer(accuracy_score).set_score_request(sample_weight=request)
+                search.set_params(scoring=scorer)
+            search.fit(X, Y, sample_weight=WEIGHTS, **more)
+            assert_allclose(scores(search), values, rtol=1e-12)
+            told = {"sample_weight": WEIGHTS} if request in (None, True) else more
+            by_hand = accuracy_score(
+                Y, search.predict(X), sample_weight=next(iter(told.values()), None)
+            )
+            assert search.score(X, Y, **told) == pytest.approx(by_hand)
+        search = SGDClassifierCV(**SEARCH, scoring=make_scorer(accuracy_score))
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            search.fit(X, Y, sample_weight=WEIGHTS)
 
 
 def test_feature_names():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from scipy.stats import rankdata
+from sklearn.utils.validation import _check_method_params
 
 from .base import BaseSGD
 from .exceptions import DivergenceError
@@ -85,11 +86,13 @@ def scores_of(
     tests: Sequence[NDArray[np.int64]],
     models: Models,
     error_score: float | str,
+    options: dict[str, Any] | None = None,
 ) -> NDArray[np.float64]:
     """Scores of the candidates on each split's test rows, (C, s).
 
     ``error_score`` where a run diverged, or a scorer raised an exception. A scorer is given the
-    candidate's own estimator, of ``estimators``.
+    candidate's own estimator, of ``estimators``, and ``options`` by name, of the test rows where
+    they are of all rows; without them sample weights, if it takes them.
     """
     base = estimators[0]
     default = base.scoring in (None, "accuracy" if task.sign_targets else "r2")
@@ -101,12 +104,13 @@ def scores_of(
             raise ValueError(f"The sample weights of the test rows of split {f} are all zero.")
         good = ~models.failed[f]
         coef, intercept = models.coef[f, good], models.intercept[f, good]
-        if default and task.y.ndim == 1:
+        if default and task.y.ndim == 1 and options is None:
             if not (task.sign_targets or undefined):
                 undefined = warn_of_one_row(test, weight)
             scores[good, f] = _default_scores(base, task, test, coef, intercept)
         else:
-            rows = task.X[test], task.user_y[test], weight, Scaling()
+            of_test = None if options is None else _check_method_params(task.X, options, test)
+            rows = task.X[test], task.user_y[test], weight, Scaling(), of_test
             those = (estimators[c] for c in np.flatnonzero(good))
             scores[good, f] = [
                 errors.guard(ModelScore(estimator, *rows), *model)

@@ -16,8 +16,6 @@ import numpy as np
 
 __all__ = ["make_plain", "plain", "plain_parameters"]
 
-_PLAIN = (int, float, bool, str, type(None))
-
 _PLAIN = frozenset((float, bool, str, type(None)))
 
 _LARGEST = 2**1023

@@ -28,9 +28,17 @@ from sklearn.base import (
     clone,
     is_classifier,
 )
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer
 from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
+from sklearn.utils.metadata_routing import (
+    UNUSED,
+    MetadataRouter,
+    MethodMapping,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -314,6 +322,11 @@ def _numbers(name: str, value: Any) -> list[float]:
     return array.tolist()
 
 
+def _given(**options: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _several(value: Any) -> bool:
     """Whether a parameter is a list of values to try."""
     return np.ndim(value) > 0 or isinstance(value, np.ndarray)
@@ -361,20 +374,26 @@ def _models_of(base: BaseSGD, candidates: Sequence[dict[str, Any]]) -> list[Base
     return models
 
 
+def _column(name: str, value: Any, n: int) -> NDArray[Any]:
+    """A value for each row, shape (n,)."""
+    array = np.asarray(value)
+    array = array.ravel() if array.shape == (n, 1) else array
+    if array.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
+    return array
+
+
 def _splits(
-    cv: Any, task: Task, groups: Any, *, classifier: bool
+    cv: Any, task: Task, options: dict[str, Any], *, classifier: bool
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Training and test rows of every split."""
+    """Training and test rows of every split; ``options`` are the splitter's, by name."""
     y, rows, found = task.user_y, np.arange(len(task.y)), []
-    if groups is not None:
-        groups = np.asarray(groups)
-        groups = groups.ravel() if groups.shape == (len(rows), 1) else groups
-        if groups.shape != (len(rows),):
-            raise ValueError(f"groups must have shape ({len(rows)},), got {groups.shape}")
+    if options.get("groups") is not None:
+        options = {**options, "groups": _column("groups", options["groups"], len(rows))}
     if classifier and y.ndim == 1 and (cv is None or isinstance(cv, Integral)):
         y = task.y.astype(np.min_scalar_type(int(task.y.max())))  # sorted sooner
     splitter = check_cv(cv, y, classifier=classifier)
-    for train, test in splitter.split(task.X, y, groups):
+    for train, test in splitter.split(task.X, y, **options):
         train, test = rows[train], rows[test]
         if len(train) == 0 or len(test) == 0:
             raise ValueError(f"cv made a split of {len(train)} training and {len(test)} test rows")
@@ -395,6 +414,7 @@ class _SearchCV:
     """What the two searches share; before scikit-learn's classes among the bases."""
 
     _plain: type[BaseSGD]
+    __metadata_request__fit = {"groups": UNUSED}  # noqa: RUF012 of the splitter, not of the search
 
     loss: Any
     alphas: Any
@@ -434,6 +454,7 @@ class _SearchCV:
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        **params: Any,
     ) -> Any:
         """Train every candidate on every split, and the best candidate on all rows.
 
@@ -445,7 +466,10 @@ class _SearchCV:
         sample_weight : array-like of shape (n_samples,), optional
             Of training, and of scorers that take weights.
         groups : array-like of shape (n_samples,), optional
-            For ``cv``.
+            For a splitter of groups. With scikit-learn's metadata routing it goes to a ``cv`` that
+            requests it, as splitters of groups do by themselves.
+        **params
+            With metadata routing: what ``cv`` and ``scoring`` request.
 
         Returns
         -------
@@ -459,17 +483,18 @@ class _SearchCV:
             Every candidate diverged in some split (in all splits, where ``error_score`` is a
             number; any, where it is "raise"), or the best one on all rows.
         """
+        of_splitter, of_scorer = self._route(sample_weight, groups, params)
         base, candidates = self._base(), _grid(self)
         base.random_state = seed_of(self.random_state)
         task = base._begin(X, y, sample_weight)
         models = _models_of(base, candidates)
-        splits = _splits(self.cv, task, groups, classifier=is_classifier(self))
+        splits = _splits(self.cv, task, of_splitter, classifier=is_classifier(self))
         with blame_input(base, task.X):
             trained = _fit_all(models, task, [train for train, _ in splits], base.random_state)
             if trained.error is not None and self._fails(trained.failed):
                 raise trained.error
         tests = [test for _, test in splits]
-        scores = scores_of(models, task, tests, trained, self.error_score)
+        scores = scores_of(models, task, tests, trained, self.error_score, of_scorer)
         self.cv_results_ = results_of(candidates, scores)
         if trained.failed.any():
             said = "NaN" if np.isnan(self.error_score) else self.error_score
@@ -523,14 +548,54 @@ class _SearchCV:
         check_is_fitted(self)
         return self.best_estimator_.predict(X)
 
-    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """The score of the model of all rows, by ``scoring``."""
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
+    ) -> float:
+        """The score of the model of all rows, by ``scoring``.
+
+        Sample weights are used where the scorer takes them, or with scikit-learn's metadata routing
+        where it requests them, as it may request other ``params``.
+        """
+        _raise_for_params(params, self, "score")
         if self.scoring is None:
             return super().score(X, y, sample_weight)  # type: ignore[misc]
         check_is_fitted(self)
         scorer = check_scoring(self.best_estimator_, scoring=self.scoring)
-        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        options = {**params, **_given(sample_weight=sample_weight)}
+        if _routing_enabled():
+            options = process_routing(self, "score", **options).scorer.score
         return scorer(self.best_estimator_, X, y, **options)
+
+    def _route(
+        self, sample_weight: Any, groups: Any, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """What the splitter and the scorer are given by name; None: as without routing."""
+        _raise_for_params(params, self, "fit")
+        if not _routing_enabled():
+            return {"groups": groups}, None
+        given = _given(sample_weight=sample_weight, groups=groups)
+        routed = process_routing(self, "fit", **given, **params)
+        return routed.splitter.split, None if self.scoring is None else routed.scorer.score
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """What is requested of ``fit`` and ``score``, and by whom.
+
+        ``sample_weight`` is the search's own, and the scorer's if it requests it; ``groups`` and
+        others are the splitter's and the scorer's. The default score takes part in the search's
+        own request.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        router = MetadataRouter(owner=self).add_self_request(self)
+        split = MethodMapping().add(caller="fit", callee="split")
+        router.add(splitter=self.cv, method_mapping=split)
+        if self.scoring is not None:
+            scores = MethodMapping().add(caller="fit", callee="score")
+            scores.add(caller="score", callee="score")
+            router.add(scorer=get_scorer(self.scoring), method_mapping=scores)
+        return router
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

@@ -114,10 +114,19 @@ class ModelScore:
         The validation set, with the user's own labels.
     scaling : Scaling
         Of the features that the models are trained on.
+    options : dict, optional
+        What the scorer is given by name; ``weight`` as ``sample_weight``, if there are weights and
+        the scorer takes them, where this is not said.
     """
 
     def __init__(
-        self, estimator: Any, X: Any, y: NDArray[Any], weight: Array | None, scaling: Scaling
+        self,
+        estimator: Any,
+        X: Any,
+        y: NDArray[Any],
+        weight: Array | None,
+        scaling: Scaling,
+        options: dict[str, Any] | None = None,
     ) -> None:
         self.model = copy.copy(estimator)
         self.publish, self.scaling = estimator._attributes, scaling
@@ -127,6 +136,8 @@ class ModelScore:
         weighs = getattr(self.scorer, "_accept_sample_weight", None)
         weighted = weight is not None and weighs is not None and weighs()
         self.options = {"sample_weight": weight} if weighted else {}
+        if options is not None:
+            self.options = options
 
     def __call__(self, coef: Array, intercept: Array) -> float:
         vars(self.model).update(self.publish(*self.scaling.to_users(coef, intercept)))
