@@ -428,7 +428,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             stopping = Stopping(
                 max_epochs=epochs,
                 tol=None if partial else self.tol,
-                patience=self.n_iter_no_change,
+                patience=min(self.n_iter_no_change, 2**62),
                 validate=validate,
                 adaptive=self.learning_rate == "adaptive",
                 easing=EASING if watched and self.learning_rate == "auto" else 1.0,

@@ -244,7 +244,7 @@ def _train(
     stopping = Stopping(
         max_epochs=model.max_iter,
         tol=model.tol,
-        patience=model.n_iter_no_change,
+        patience=min(model.n_iter_no_change, 2**62),
         adaptive=model.learning_rate == "adaptive",
         easing=EASING if model.learning_rate == "auto" else 1.0,
         unit=unit,
