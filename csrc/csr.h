@@ -53,8 +53,8 @@ static ALWAYS_INLINE fsgd_status NAME(csr_single)(NAME(context) *ctx, int64_t bu
         const int64_t r = state->row, i = NAME(row_at)(ctx, r);
         const int64_t next = NAME(row_at)(ctx, r + AHEAD < last ? r + AHEAD : last);
         const int64_t far = NAME(row_at)(ctx, r + FAR < last ? r + FAR : last);
-        const NAME(row) row = NAME(csr_row)(data, i, layout);
-        const NAME(row) ahead = NAME(csr_row)(data, next, layout);
+        const NAME(row) row = NAME(csr_row)(ctx, i, layout);
+        const NAME(row) ahead = NAME(csr_extent)(ctx, next, layout);
         NAME(sample) one = {.row = i, .count = 1};
         NAME(prefetch_line)((const char *)data->indptr + far * index_bytes);
         NAME(prefetch_targets)(ctx, far);

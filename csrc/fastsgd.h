@@ -29,7 +29,7 @@ typedef enum {
     FSGD_OK = 0,
     FSGD_NONFINITE = 1, /* a score, or a user's loss, is not finite; Report says where */
     FSGD_NO_MEMORY = 2, /* scratch memory could not be had; nothing was changed */
-    FSGD_BAD_CSR = 3,   /* the structure of a CSR matrix is broken; the position is reported */
+    FSGD_BAD_CSR = 3,   /* the structure of a CSR matrix is broken; of a run: it was changed */
 } fsgd_status;
 
 typedef enum { FSGD_FLOAT32, FSGD_FLOAT64 } fsgd_dtype;
@@ -122,6 +122,8 @@ typedef struct {
     const void *scale;   /* NULL */
     const void *indices; /* CSR: column of each value, nnz; NULL when dense */
     const void *indptr;  /* CSR: where rows start, n + 1; NULL when dense */
+    int64_t nnz;         /* CSR: elements of x and of indices */
+    int64_t longest;     /* CSR: most values that a row has */
     int64_t n_targets;
     const void *y;             /* (n, n_targets) reals */
     const void *sample_weight; /* n reals, or NULL for ones */
@@ -232,6 +234,7 @@ typedef struct {
 typedef struct {
     int epoch_done; /* the epoch's last row is done; State is at the start of the next */
     int clipped;    /* eta * alpha >= 1 set weights to zero */
+    int changed;    /* CSR: an index was out of range, which was checked before: taken for d - 1 */
     int64_t work;   /* values read, with a little for each row */
     int64_t row;    /* FSGD_NONFINITE: the row */
     int64_t step;   /* FSGD_NONFINITE: updates done */
@@ -247,6 +250,9 @@ typedef struct {
     const double *rates;  /* FSGD_CALLABLE: (batches, padded) of the batches from rates_row on */
     int64_t rates_row;
     int64_t stop_row; /* where the run ends: n, or where the rates or the caller do */
+    void *columns; /* CSR: (longest) as wide as indices, all in [0, d): those of the row at work */
+    double *sums;  /* CSR: (d) zeros, and zeros again when a call returns: to add up what a row
+                    * has of one feature */
 } fsgd_problem;
 
 /* Kernels of one instruction set for one element type. Structure and ranges are checked by the
@@ -287,10 +293,15 @@ extern const fsgd_loss_info fsgd_losses[FSGD_N_LOSSES];
 void fsgd_order(const fsgd_settings *settings, int64_t n, int64_t epoch, int64_t start,
                 int64_t count, int64_t *order);
 
-/* check.c: rows `start` to `stop` of a CSR structure: indptr starts at 0, never falls and ends at
- * nnz, indices lie in [0, d). *where is a row near the fault. */
-fsgd_status fsgd_check_csr(const fsgd_data *data, int64_t nnz, int64_t start, int64_t stop,
-                           int64_t *where);
+/* check.c: the structure of a CSR matrix, part by part, each into a fingerprint that goes on from
+ * *print: structures that differ have the same one by chance alone. Rows `start` to `stop`: indptr
+ * starts at 0, never falls and ends at nnz; *where is the row of the fault, *longest the most
+ * values of a row so far. Values `start` to `stop`: indices lie in [0, d); *where is the first that
+ * does not. */
+fsgd_status fsgd_check_rows(const fsgd_data *data, int64_t start, int64_t stop, uint64_t *print,
+                            int64_t *longest, int64_t *where);
+fsgd_status fsgd_check_indices(const fsgd_data *data, int64_t start, int64_t stop, uint64_t *print,
+                               int64_t *where);
 
 /* Lanes rounded up to whole vectors: 1, 4, 8, then multiples of 16. */
 static inline int64_t fsgd_padded_lanes(int64_t k) {

@@ -68,7 +68,9 @@ typedef struct {
     REAL *sum;      /* where `accumulate` adds up c_i x_i: State's grad, */
     int64_t rest;   /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
     int64_t *iota;  /* (chunk) row numbers when there is no order */
-    int backwards;  /* dense rows are read from their end: lanes.h */
+    void *columns;  /* CSR: the problem's, for the row at work */
+    int64_t last_column;     /* d - 1, or what an index can name at most */
+    int backwards;           /* dense rows are read from their end: lanes.h */
     struct NAME(crew) *crew; /* threads that share a batch, or NULL */
     void *block;
 } NAME(context);
@@ -134,9 +136,7 @@ static int64_t NAME(chunk_of)(const NAME(context) *ctx) {
     int64_t most = NAME(max_chunk);
     int64_t fit = NAME(chunk_bytes) / (ctx->row_stride * (int64_t)sizeof(REAL));
     if (data->layout != FSGD_DENSE && data->n > 0) {
-        const int64_t nnz = data->layout == FSGD_CSR32 ? ((const int32_t *)data->indptr)[data->n]
-                                                       : ((const int64_t *)data->indptr)[data->n];
-        const int64_t by_values = NAME(csr_values) / (nnz / data->n + 1);
+        const int64_t by_values = NAME(csr_values) / (data->nnz / data->n + 1);
         most = NAME(csr_chunk);
         fit = NAME(csr_scores) / ctx->lanes->padded;
         fit = by_values < fit ? by_values : fit;
@@ -168,7 +168,11 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                            .plain = NAME(is_plain)(problem->data),
                            .row_bytes = problem->data->d * NAME(stored_bytes)(problem->data),
                            .stored = NAME(stored_bytes)(problem->data),
+                           .columns = problem->columns,
+                           .last_column = problem->data->d - 1,
                            .row_stride = fsgd_padded_features(problem->data->d)};
+    if (problem->data->layout == FSGD_CSR32 && ctx->last_column > INT32_MAX)
+        ctx->last_column = INT32_MAX;
     ctx->unclipped = problem->settings->step == FSGD_GRADIENT &&
                      !(problem->settings->clip_norm < INFINITY);
     ctx->simple = ctx->unclipped && !ctx->coupled && problem->settings->loss.kind != FSGD_COMPILED;
@@ -356,6 +360,7 @@ static fsgd_status NAME(run)(const fsgd_problem *problem, int64_t budget, fsgd_r
         }
     status = problem->settings->batch_size == 1 ? verbs->run_single(&ctx, budget)
                                                 : NAME(run_batches)(&ctx, verbs, budget);
+    if (report->changed) status = FSGD_BAD_CSR;
     if (status == FSGD_OK && state->row == problem->data->n) {
         state->epoch += 1;
         state->row = 0;
@@ -397,7 +402,7 @@ static fsgd_status NAME(do_verb)(verb_name verb, const fsgd_problem *problem, co
         }
     }
     NAME(close)(&ctx);
-    return status;
+    return report.changed ? FSGD_BAD_CSR : status;
 }
 
 static fsgd_status NAME(score)(const fsgd_problem *problem, const int64_t *rows, int64_t m,

@@ -474,7 +474,7 @@ static void LNAME(update_features)(NAME(context) *ctx, int64_t first, int64_t la
  * a buffer then, as long as only the next one is asked for. */
 static inline NAME(row) LNAME(row_of)(const NAME(context) *ctx, int64_t position) {
     const int64_t d = ctx->data->d, i = NAME(row_at)(ctx, position);
-    if (ctx->data->layout != FSGD_DENSE) return NAME(csr_row)(ctx->data, i, ctx->data->layout);
+    if (ctx->data->layout != FSGD_DENSE) return NAME(csr_row)(ctx, i, ctx->data->layout);
     if (ctx->plain) return (NAME(row)){(const REAL *)ctx->data->x + i * d, NULL, d};
     REAL *to = ctx->rows + (position & 1) * ctx->row_stride;
     NAME(convert_row)(ctx->data, i, to);
@@ -599,7 +599,7 @@ static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
         const int64_t next = here + r + AHEAD, far = next + AHEAD;
         if (far < n) NAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
         if (next < n) NAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
-        const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
+        const NAME(row) row = NAME(csr_row)(ctx, rows[r], ctx->data->layout);
         LNAME(dot)(ctx, &row, ctx->z + r * ctx->state->padded);
         LNAME(finish_score)(ctx, row.count, ctx->z + r * ctx->state->padded);
     }
@@ -661,7 +661,7 @@ static void LNAME(accumulate)(NAME(context) *ctx, const int64_t *rows, int64_t m
         LNAME(accumulate_dense)(ctx, m);
     } else {
         for (int64_t r = 0; r < m; ++r) {
-            const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
+            const NAME(row) row = NAME(csr_row)(ctx, rows[r], ctx->data->layout);
 #define CALL(LAYOUT) LNAME(scatter_row)(state, &row, ctx->c + r * padded, LAYOUT)
             BY_LAYOUT(CALL)
 #undef CALL
@@ -689,7 +689,7 @@ static void LNAME(norms)(NAME(context) *ctx, const int64_t *rows, int64_t m, dou
         return;
     }
     for (int64_t r = 0; r < m; ++r) {
-        const NAME(row) row = NAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r,
+        const NAME(row) row = NAME(csr_row)(ctx, rows ? rows[r] : state->row + r,
                                             ctx->data->layout);
         for (int64_t p = 0; p < row.count; ++p) {
             REAL *grad = (REAL *)state->grad +
@@ -708,11 +708,11 @@ static void LNAME(update_by_rows)(NAME(context) *ctx, const int64_t *rows, int64
     NAME(plan_lanes)(ctx, state->batch_count);
     if (LNAME(is_lazy)(ctx)) LNAME(push_step)(ctx);
     for (int64_t r = 0; r < m; ++r) {
-        const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
+        const NAME(row) row = NAME(csr_row)(ctx, rows[r], ctx->data->layout);
         LNAME(take_row)(ctx, &row, ctx->c + r * padded);
     }
     for (int64_t r = 0; ctx->late_l1 && r < m; ++r) {
-        const NAME(row) row = NAME(csr_row)(ctx->data, rows[r], ctx->data->layout);
+        const NAME(row) row = NAME(csr_row)(ctx, rows[r], ctx->data->layout);
 #define CALL(LAYOUT) LNAME(touch_row)(ctx, &row, LAYOUT)
         BY_LAYOUT(CALL)
 #undef CALL
@@ -734,7 +734,7 @@ static void LNAME(update)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
         for (int64_t r = 0; r < m; ++r) {
-            const NAME(row) row = NAME(csr_row)(ctx->data, rows ? rows[r] : state->row + r,
+            const NAME(row) row = NAME(csr_row)(ctx, rows ? rows[r] : state->row + r,
                                                 ctx->data->layout);
             for (int64_t p = 0; p < row.count; ++p) {
                 const int64_t j = NAME(index)(row.indices, p, ctx->data->layout);

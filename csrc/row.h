@@ -408,7 +408,7 @@ static ALWAYS_INLINE void NAME(commit_block)(NAME(context) *ctx, const NAME(bloc
     fsgd_state *state = ctx->state;
     if (NAME(measures_row)(ctx) && block->s[0] > 0) {
         const double one = ctx->settings->fit_intercept ? 1 : 0;
-        const double square = NAME(row_square)(ctx->data, block->row[0]) + one;
+        const double square = NAME(row_square)(ctx, block->row[0]) + one;
         NAME(clip)(ctx, 0, 1, fabs((double)block->c[0]) * sqrt(square), 1);
     }
     for (int j = 0; j < block->count; ++j)

@@ -92,14 +92,75 @@ typedef struct {
     int64_t count;
 } NAME(row);
 
-/* CSR row i of data. */
+/* Where CSR row i lies, to be asked for. The arrays are the user's, whose code, or another of whose
+ * threads, may change them at any time: a row that is not within them is reported and has no
+ * values.
+ */
 static ALWAYS_INLINE NAME(row)
-    NAME(csr_row)(const fsgd_data *data, int64_t i, const fsgd_layout layout) {
-    int64_t begin = NAME(index)(data->indptr, i, layout);
-    int64_t end = NAME(index)(data->indptr, i + 1, layout);
-    int64_t size = layout == FSGD_CSR32 ? 4 : 8;
+    NAME(csr_extent)(const NAME(context) *ctx, int64_t i, const fsgd_layout layout) {
+    const fsgd_data *data = ctx->data;
+    const int64_t begin = NAME(index)(data->indptr, i, layout);
+    const uint64_t end = (uint64_t)NAME(index)(data->indptr, i + 1, layout);
+    const int64_t count = (int64_t)(end - (uint64_t)begin);
+    const int64_t size = layout == FSGD_CSR32 ? 4 : 8;
+    if ((uint64_t)count > (uint64_t)data->longest ||
+        (uint64_t)begin > (uint64_t)(data->nnz - count)) {
+        ctx->report->changed = 1;
+        return (NAME(row)){data->x, data->indices, 0};
+    }
     return (NAME(row)){(const REAL *)data->x + begin, (const char *)data->indices + begin * size,
-                       end - begin};
+                       count};
+}
+
+/* Copy the indices of a row, those that are not in [0, d) as d - 1, and report these. They are read
+ * once, 16 at a time; the last 16 over some that are there already. */
+#define COPY_SOME(AT)                                                                              \
+    _Pragma("omp simd") for (int k = 0; k < SOME; ++k) {                                           \
+        const UNSIGNED j = from[(AT) + k], kept = j < last ? j : last;                             \
+        to[(AT) + k] = kept;                                                                       \
+        wrong[k] |= j ^ kept;                                                                      \
+    }
+#define COPY_COLUMNS                                                                               \
+    do {                                                                                           \
+        enum { SOME = 16 };                                                                        \
+        const UNSIGNED *restrict from = row->indices, last = (UNSIGNED)ctx->last_column;           \
+        UNSIGNED *restrict to = ctx->columns, wrong[SOME] = {0}, any = 0;                          \
+        const int64_t count = row->count;                                                          \
+        int64_t p = 0;                                                                             \
+        for (; p + SOME <= count; p += SOME) COPY_SOME(p);                                         \
+        if (p < count && count >= SOME) {                                                          \
+            COPY_SOME(count - SOME);                                                               \
+            p = count;                                                                             \
+        }                                                                                          \
+        for (; p < count; ++p) {                                                                   \
+            const UNSIGNED j = from[p], kept = j < last ? j : last;                                \
+            to[p] = kept;                                                                          \
+            wrong[0] |= j ^ kept;                                                                  \
+        }                                                                                          \
+        _Pragma("omp simd reduction(| : any)") for (int k = 0; k < SOME; ++k) any |= wrong[k];     \
+        if (any) ctx->report->changed = 1;                                                         \
+    } while (0)
+
+static ALWAYS_INLINE void NAME(copy_columns)(const NAME(context) *ctx, const NAME(row) *row,
+                                             const fsgd_layout layout) {
+    if (layout == FSGD_CSR32) {
+#define UNSIGNED uint32_t
+        COPY_COLUMNS;
+#undef UNSIGNED
+    } else {
+#define UNSIGNED uint64_t
+        COPY_COLUMNS;
+#undef UNSIGNED
+    }
+}
+
+/* CSR row i of data; its indices are a copy, good until the next row is read. */
+static ALWAYS_INLINE NAME(row)
+    NAME(csr_row)(const NAME(context) *ctx, int64_t i, const fsgd_layout layout) {
+    NAME(row) row = NAME(csr_extent)(ctx, i, layout);
+    NAME(copy_columns)(ctx, &row, layout);
+    row.indices = ctx->columns;
+    return row;
 }
 
 /* The feature of value p of a row. */
@@ -109,7 +170,7 @@ static ALWAYS_INLINE int64_t NAME(column)(const NAME(row) *row, int64_t p,
 }
 
 static ALWAYS_INLINE void NAME(prefetch_csr)(const NAME(context) *ctx, int64_t i) {
-    const NAME(row) row = NAME(csr_row)(ctx->data, i, ctx->data->layout);
+    const NAME(row) row = NAME(csr_extent)(ctx, i, ctx->data->layout);
     NAME(prefetch)(row.x, row.count * (int64_t)sizeof(REAL));
     NAME(prefetch)(row.indices, row.count * (ctx->data->layout == FSGD_CSR32 ? 4 : 8));
 }
@@ -136,19 +197,40 @@ static double NAME(converted_square)(const fsgd_data *data, const void *row) {
     return sum;
 }
 
-/* |x|^2 of row i */
-static double NAME(row_square)(const fsgd_data *data, int64_t i) {
+/* Whether the features of a CSR row rise, so that none is there twice. */
+static int NAME(rises)(const NAME(row) *row, const fsgd_layout layout) {
+    int falls = 0;
+    for (int64_t p = 1; p < row->count; ++p)
+        falls |= NAME(index)(row->indices, p - 1, layout) >= NAME(index)(row->indices, p, layout);
+    return !falls;
+}
+
+/* |x|^2 of a CSR row that may have several values of a feature, which add up */
+static double NAME(summed_square)(const NAME(context) *ctx, const NAME(row) *row) {
+    double *sums = ctx->problem->sums, square = 0;
+    for (int64_t p = 0; p < row->count; ++p)
+        sums[NAME(index)(row->indices, p, ctx->data->layout)] += (double)row->x[p];
+    for (int64_t p = 0; p < row->count; ++p) {
+        double *sum = sums + NAME(index)(row->indices, p, ctx->data->layout);
+        square += *sum * *sum;
+        *sum = 0;
+    }
+    return square;
+}
+
+/* |x|^2 of row i; of CSR, the row at work is then i. */
+static double NAME(row_square)(const NAME(context) *ctx, int64_t i) {
+    const fsgd_data *data = ctx->data;
     if (data->layout == FSGD_DENSE && !NAME(is_plain)(data))
         return NAME(converted_square)(data, NAME(stored_row)(data, i));
-    int64_t begin = i * data->d, end = begin + data->d;
+    NAME(row) row = {(const REAL *)data->x + i * data->d, NULL, data->d};
+    if (data->layout != FSGD_DENSE) {
+        row = NAME(csr_row)(ctx, i, data->layout);
+        if (!NAME(rises)(&row, data->layout)) return NAME(summed_square)(ctx, &row);
+    }
     double sum = 0;
-    if (data->layout == FSGD_CSR32)
-        begin = ((const int32_t *)data->indptr)[i], end = ((const int32_t *)data->indptr)[i + 1];
-    else if (data->layout == FSGD_CSR64)
-        begin = ((const int64_t *)data->indptr)[i], end = ((const int64_t *)data->indptr)[i + 1];
-    const REAL *x = (const REAL *)data->x;
-    _Pragma("omp simd reduction(+ : sum)") for (int64_t p = begin; p < end; ++p)
-        sum += (double)x[p] * (double)x[p];
+    _Pragma("omp simd reduction(+ : sum)") for (int64_t p = 0; p < row.count; ++p)
+        sum += (double)row.x[p] * (double)row.x[p];
     return sum;
 }
 

@@ -15,7 +15,7 @@
  *     callable      given
  *
  * with x = min(1, e / total_epochs) and f = final, each times min(1, t / warmup_steps) while
- * warming up.
+ * warming up. A quotient e / step_epochs that is whole but for rounding is whole: 0.3 / 0.1 is 3.
  */
 #ifndef FASTSGD_SCHEDULE_H
 #define FASTSGD_SCHEDULE_H
@@ -38,6 +38,10 @@ static inline double fsgd_one_cycle(double x, double rise) {
     return 4e-6 + (1.0 - 4e-6) * fsgd_half_cosine((x - rise) / (1.0 - rise));
 }
 
+/* Drops that are due after e epochs, one in `each`. e, each and e / each are rounded, 2^-51 of the
+ * quotient together at most. */
+static inline double fsgd_drops(double e, double each) { return floor(e / each * (1.0 + 0x1p-50)); }
+
 /* The part of a rate that all lanes at update t share: eta = eta0 * factor, but for "inverse". */
 static inline double fsgd_schedule_factor(const fsgd_schedule *s, double t, double e) {
     double factor = 1.0;
@@ -46,7 +50,7 @@ static inline double fsgd_schedule_factor(const fsgd_schedule *s, double t, doub
     case FSGD_CALLABLE:
     case FSGD_INVERSE: break;
     case FSGD_INVSCALING: factor = fsgd_inverse_power(t, s->power_t); break;
-    case FSGD_STEP: factor = pow(s->decay, floor(e / s->step_epochs)); break;
+    case FSGD_STEP: factor = pow(s->decay, fsgd_drops(e, s->step_epochs)); break;
     case FSGD_EXPONENTIAL: factor = pow(s->decay, e); break;
     case FSGD_COSINE:
         factor = s->final + (1.0 - s->final) * fsgd_half_cosine(fmin(1.0, e / s->total_epochs));

@@ -37,7 +37,7 @@ static inline void NAME(load_targets)(const NAME(context) *ctx, int64_t i, const
             const REAL if_positive = positive[k], if_negative = negative[k];
             s[k] = weight * (y[k] > 0 ? if_positive : if_negative);
         }
-    if (ctx->settings->step == FSGD_PA1 && NAME(row_square)(data, i) == 0)
+    if (ctx->settings->step == FSGD_PA1 && NAME(row_square)(ctx, i) == 0)
         for (int64_t k = 0; k < padded; ++k) s[k] = 0; /* no step could make it passive */
 }
 
@@ -165,7 +165,7 @@ static inline double NAME(clip)(NAME(context) *ctx, int64_t k, int measured, dou
  * step, the norm of its gradient, and to clip it. Changes c and count. */
 static void NAME(examine)(NAME(context) *ctx, int64_t row) {
     const fsgd_settings *settings = ctx->settings;
-    const double square = NAME(row_square)(ctx->data, row);
+    const double square = NAME(row_square)(ctx, row);
     const double length = sqrt(square + (settings->fit_intercept ? 1 : 0));
     const int measured = NAME(is_measured)(ctx);
     for (int64_t k = 0; k < ctx->lanes->padded; ++k) {

@@ -243,3 +243,17 @@ def test_what_a_function_leaves_unwritten_is_nan(c, batch_size, k):
     data = table().data(np.float64, "dense", sign=False)
     with pytest.raises(DivergenceError):
         train_core(data, lanes(k, "squared_error"), Settings(loss, batch_size=batch_size))
+
+
+def test_what_a_function_leaves_unwritten_is_nan_in_python_too(c):
+    """There "auto" looks at losses to choose a rate: it must not choose by whatever was there."""
+    idle = ctypes.CFUNCTYPE(None, *ARGUMENTS)(lambda z, y, out, n: None)
+    loss = CompiledLoss(idle, idle, name="x", smoothness=np.inf)
+    z = np.arange(6.0).reshape(2, 3)
+    for part in (loss.value, loss.slope):
+        np.full(z.shape, 7.0)  # which the next array of this size is made of
+        assert part(z, z).shape == z.shape
+        assert np.isnan(part(z, z)).all()
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    with pytest.raises(DivergenceError):
+        SGDRegressor(loss, random_state=0).fit(X, X[:, 0])

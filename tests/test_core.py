@@ -362,9 +362,23 @@ def test_duplicate_and_unsorted_indices(layout, isa):
     for k, batch_size, width in product(LANE_COUNTS, (1, 3, 10), WIDTHS):
         of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size, **width)
         core, twin = train_core(sparse, of, settings, isa), train_twin(dense, of, settings)
-        twin.norm_sum[:] = core.norm_sum  # which takes a row's values as they are stored
         assert difference(core, twin, settings) < TOLERANCE[np.float64], (k, batch_size, width)
     assert pickle.dumps(sparse) == before
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("layout", ("csr32", "csr64"))
+@pytest.mark.parametrize("norm", ({"clip_norm": 0.7}, {"step": "pa1"}, {"step": "pa2"}))
+def test_norms_are_of_sums_of_duplicates(norm, layout, isa):
+    """|x|^2, which a clipped and a passive-aggressive step need, is that of the row."""
+    X, y = awkward()
+    loss = "squared_error" if "clip_norm" in norm else "epsilon_insensitive"
+    for dtype, k in product(DTYPES, LANE_COUNTS):
+        sparse, dense = (Data(in_layout(X, dtype, each), y) for each in (layout, "dense"))
+        of, settings = Lanes(k, alpha=0.0, eta0=0.1), Settings(loss=loss, **norm)
+        core, twin = train_core(sparse, of, settings, isa), train_twin(dense, of, settings)
+        assert difference(core, twin, settings) < TOLERANCE[dtype], (dtype, k)
+        assert core.weights(settings)[0].any()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -7,6 +7,7 @@ batches, by enumeration; PyTorch's momentum, from a recording; and where a run e
 import importlib
 import json
 from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations, product
 from math import ceil, comb, cos, floor, pi
 from pathlib import Path
@@ -491,6 +492,27 @@ def test_schedule_follows_its_formula(engine, kind, warmup_steps):
             for eta0, mu in zip(lanes.eta0, lanes.mu, strict=True)
         ]
         assert_allclose(rates[t - 1], expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("each", ("0.1", "0.2", "0.3", "0.6", "0.7", "1.1", "1/3"))
+def test_drops_come_in_time(engine, each):
+    """After so many epochs to the row, though 0.3 / 0.1 is less than 3 in floats: by fractions."""
+    n, decay = 10, 0.9
+    data, of = Data(np.ones((n, 1)), np.zeros(n)), Lanes(1, alpha=1e-15, eta0=1.0)
+    schedule = Schedule("step", decay=decay, step_epochs=float(Fraction(each)))
+    settings = replace(PLAIN, loss="linear", schedule=schedule)
+    state = engine.State(data, of, settings)
+    for t in range(7 * n):
+        before = engine_weights(state, settings)
+        engine.run_epoch(data, of, settings, state, batches=1)
+        rate = engine_weights(state, settings) - before
+        drops = Fraction(t, n) // Fraction(each)
+        assert rate == pytest.approx(decay**drops, rel=1e-6), t
+    assert drops >= 6
+
+
+def engine_weights(state, settings):
+    return float(state.weights(settings)[0][0, 0])
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)

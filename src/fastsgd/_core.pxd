@@ -64,6 +64,8 @@ cdef extern from "fastsgd.h" nogil:
         const void *scale
         const void *indices
         const void *indptr
+        int64_t nnz
+        int64_t longest
         int64_t n_targets
         const void *y
         const void *sample_weight
@@ -144,6 +146,7 @@ cdef extern from "fastsgd.h" nogil:
     ctypedef struct fsgd_report:
         int epoch_done
         int clipped
+        int changed
         int64_t work
         int64_t row
         int64_t step
@@ -158,6 +161,8 @@ cdef extern from "fastsgd.h" nogil:
         const double *rates
         int64_t rates_row
         int64_t stop_row
+        void *columns
+        double *sums
 
     ctypedef struct fsgd_kernels:
         const char *isa
@@ -175,7 +180,9 @@ cdef extern from "fastsgd.h" nogil:
     const fsgd_loss_info fsgd_losses[]
     void fsgd_order(const fsgd_settings *, int64_t n, int64_t epoch, int64_t start, int64_t count,
                     int64_t *order)
-    fsgd_status fsgd_check_csr(const fsgd_data *, int64_t nnz, int64_t start, int64_t stop,
-                               int64_t *where)
+    fsgd_status fsgd_check_rows(const fsgd_data *, int64_t start, int64_t stop, uint64_t *print,
+                                int64_t *longest, int64_t *where)
+    fsgd_status fsgd_check_indices(const fsgd_data *, int64_t start, int64_t stop, uint64_t *print,
+                                   int64_t *where)
     int64_t fsgd_padded_lanes(int64_t k)
     int64_t fsgd_padded_features(int64_t d)

@@ -41,8 +41,23 @@ def loss_at(
 def aligned_zeros(shape: int | tuple[int, ...] | list[int], dtype: DTypeLike) -> NDArray[Any]:
     """Zeros on a 64-byte boundary."""
 
-def check_structure(X: Any) -> None:
-    """Refuse a CSR, CSC, BSR or COO matrix whose index arrays are corrupt.
+def take_rows(X: Any, rows: Any) -> Any:
+    """Rows of CSR X, by number (>= 0) or as a slice, as a CSR matrix of its own, whose indices are
+    sound whatever others do with X at the same time.
+
+    Raises
+    ------
+    ValueError
+        If the index arrays of X are no longer sound.
+    """
+
+def check_structure(X: Any) -> int | None:
+    """Refuse a CSR, CSC, BSR, COO, LIL or DIA matrix whose index arrays are corrupt.
+
+    Returns
+    -------
+    int or None
+        Of CSR, CSC and BSR a fingerprint of the structure: another one if that was changed.
 
     Raises
     ------
@@ -57,6 +72,8 @@ def order(
 
 def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
     """Sums of |w| or of w^2 along the rows of a C-ordered array (K, d); shape (K,), float64."""
+
+CHANGED: str
 
 class State:
     """All that training changes; copies and pickles bit by bit."""
@@ -130,7 +147,8 @@ class Run:
     Raises
     ------
     ValueError
-        If the arrays are not what ``fastsgd.problem`` says, or the state does not fit them.
+        If the arrays are not what ``fastsgd.problem`` says, or the state does not fit them; from
+        its methods, if the index arrays of X were changed meanwhile, which are read with care.
     """
 
     def __init__(

@@ -8,10 +8,11 @@ import os
 
 import numpy as np
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.math cimport fabs, isnan, sqrt
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from . import problem as _problem
 from .exceptions import DivergenceError
@@ -20,7 +21,7 @@ from .problem import LANE_NUMBERS, STEPS
 from .sampling import BLOCK_ROWS, SAMPLINGS
 from .schedules import SCHEDULES
 
-cdef int64_t CHECK_ROWS = 1 << 16  # rows of a CSR matrix checked between two looks at signals
+cdef int64_t CHECKED = 1 << 21  # numbers of a sparse structure that are read between two looks at signals
 cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 1 ms
 cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is asked for at a time
 cdef int64_t HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
@@ -193,9 +194,8 @@ def _check_diagonals(X):
 
 
 def check_structure(X):
+    """See _core.pyi."""
     cdef fsgd_data c
-    cdef int64_t start = 0, stop, where = -1, nnz
-    cdef fsgd_status status = FSGD_OK
     if len(X.shape) != 2:
         raise ValueError(f"X must have two dimensions, got shape {X.shape}")
     checks = {"coo": _check_coordinates, "lil": _check_lists, "dia": _check_diagonals}
@@ -213,6 +213,7 @@ def check_structure(X):
             "X.indices and X.indptr must both be int32 or both int64, got "
             f"{X.indices.dtype} and {X.indptr.dtype}"
         )
+    memset(&c, 0, sizeof(c))
     c.n, c.d = X.shape[::-1] if X.format == "csc" else X.shape
     if X.format == "bsr":
         if X.data.ndim != 3 or 0 in X.data.shape[1:]:
@@ -220,24 +221,94 @@ def check_structure(X):
         c.n, c.d = c.n // X.data.shape[1], c.d // X.data.shape[2]
     if len(X.indptr) != c.n + 1:
         raise ValueError(f"X.indptr must have {c.n + 1} entries, got {len(X.indptr)}")
-    nnz = len(X.data)
-    if len(X.indices) != nnz:
-        raise ValueError(f"X.indices must be as long as X.data, {nnz}, got {len(X.indices)}")
+    c.nnz = len(X.data)
+    if len(X.indices) != c.nnz:
+        raise ValueError(f"X.indices must be as long as X.data, {c.nnz}, got {len(X.indices)}")
     c.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
     indices, indptr = np.ascontiguousarray(X.indices), np.ascontiguousarray(X.indptr)
     c.indices, c.indptr = pointer(indices), pointer(indptr)
-    while status == FSGD_OK and (start < c.n or c.n == 0):
-        stop = min(start + CHECK_ROWS, c.n)
+    return check_rows(&c, X.format) ^ check_indices(&c, X.format)
+
+
+cdef uint64_t check_rows(fsgd_data *c, form) except? 0:
+    """Check ``indptr``, find the longest row; a fingerprint."""
+    cdef int64_t start = 0, stop = 0, where = -1
+    cdef uint64_t print_ = 1
+    cdef fsgd_status status = FSGD_OK
+    c.longest = 0
+    while status == FSGD_OK and (start < c.n or stop == 0):
+        stop = max(1, min(start + CHECKED, c.n)) if c.n > 0 else 0
         with nogil:
-            status = fsgd_check_csr(&c, nnz, start, stop, &where)
+            status = fsgd_check_rows(c, start, stop, &print_, &c.longest, &where)
+        PyErr_CheckSignals()
         start = stop
-        if start == c.n:
+        if c.n == 0:
             break
     if status != FSGD_OK:
         raise ValueError(
-            f"X is not a valid {X.format.upper()} matrix: near row {where}, indptr does not rise from "
-            f"0 to {nnz} or an index is not in [0, {c.d})"
+            f"X is not a valid {form.upper()} matrix: at row {where}, indptr does not rise from 0 to "
+            f"{c.nnz}"
         )
+    return print_
+
+
+cdef uint64_t check_indices(fsgd_data *c, form) except? 0:
+    """Check ``indices``; a fingerprint."""
+    cdef int64_t start = 0, stop, where = -1
+    cdef uint64_t print_ = 2
+    cdef fsgd_status status
+    while start < c.nnz:
+        stop = min(start + CHECKED, c.nnz)
+        with nogil:
+            status = fsgd_check_indices(c, start, stop, &print_, &where)
+        PyErr_CheckSignals()
+        if status != FSGD_OK:
+            raise ValueError(
+                f"X is not a valid {form.upper()} matrix: the index of value {where} is not in [0, "
+                f"{c.d})"
+            )
+        start = stop
+    return print_
+
+
+CHANGED = "X changed while it was trained on: its indices or indptr are not what they were"
+
+
+def take_rows(X, rows):
+    """Rows of CSR X, by number or as a slice, as a matrix of its own with sound indices, whatever
+    others do with X at the same time."""
+    cdef int64_t row, begin, count, size, index_size, done = 0, m
+    indices, indptr, data = X.indices, X.indptr, X.data
+    n, d = X.shape
+    rows = np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
+    starts = indptr[rows].astype(np.int64)
+    counts = indptr[rows + 1].astype(np.int64) - starts
+    if not ((starts >= 0).all() and (counts >= 0).all() and (starts <= len(data) - counts).all()):
+        raise ValueError(CHANGED)
+    m = len(rows)
+    some_indptr = np.append(0, np.cumsum(counts))
+    some_data = np.empty(some_indptr[m], dtype=data.dtype)
+    some_indices = np.empty(some_indptr[m], dtype=indices.dtype)
+    data, indices = np.ascontiguousarray(data), np.ascontiguousarray(indices)
+    size, index_size = data.itemsize, indices.itemsize
+    cdef const char *from_data = <const char *>pointer(data)
+    cdef const char *from_indices = <const char *>pointer(indices)
+    cdef char *to_data = <char *>pointer(some_data)
+    cdef char *to_indices = <char *>pointer(some_indices)
+    cdef const int64_t *starts_ = <const int64_t *>pointer(starts)
+    cdef const int64_t *counts_ = <const int64_t *>pointer(counts)
+    for row in range(m):
+        begin, count = starts_[row], counts_[row]
+        memcpy(to_data + done * size, from_data + begin * size, count * size)
+        memcpy(to_indices + done * index_size, from_indices + begin * index_size, count * index_size)
+        done += count
+    if done and not (0 <= some_indices.min() and some_indices.max() < d):
+        raise ValueError(CHANGED)
+    wide = np.int64 if done > np.iinfo(indptr.dtype).max else indptr.dtype
+    some = type(X)((m, d), dtype=data.dtype)
+    some.data, some.indices = some_data, some_indices.astype(wide, copy=False)
+    some.indptr = some_indptr.astype(wide, copy=False)
+    return some
 
 
 # ---------------------------------------------------------------- state
@@ -587,6 +658,11 @@ cdef class Run:
         self.problem.settings, self.problem.state = &self.settings, &state.c
         self.problem.order, self.problem.rates = NULL, NULL
         self.problem.rates_row, self.problem.stop_row = 0, self.data.n
+        self.problem.columns, self.problem.sums = NULL, NULL
+        if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
+            columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
+            self.held.extend([columns, sums])
+            self.problem.columns, self.problem.sums = pointer(columns), <double *>pointer(sums)
         self._bind_schedule(data, lanes, settings)
         self.order, self.order_epoch, self.order_done = None, -1, 0
         if settings.sampling != "sequential":
@@ -637,6 +713,10 @@ cdef class Run:
         self.data.x = self._hold(X.data, X.data.dtype)
         self.data.indices = self._hold(X.indices, X.indices.dtype)
         self.data.indptr = self._hold(X.indptr, X.indptr.dtype)
+        self.data.nnz = len(X.data)
+        if len(X.indptr) != self.data.n + 1 or len(X.indices) != self.data.nnz:
+            raise ValueError("X.indices must be as long as X.data, and X.indptr one longer than X")
+        check_rows(&self.data, "csr")  # also finds the longest
 
     cdef _bind_lanes(self, lanes, n_targets):
         cdef int64_t padded = fsgd_padded_lanes(lanes.k)
@@ -749,6 +829,8 @@ cdef class Run:
             self.last_rate = self.report.eta
         if status == FSGD_NONFINITE:
             raise DivergenceError(self.report.step, self.last_rate, self._row_scale(self.report.row))
+        if status == FSGD_BAD_CSR:
+            raise ValueError(CHANGED)
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
         return bool(self.report.epoch_done)
@@ -841,6 +923,8 @@ cdef class Run:
     cdef _check(self, fsgd_status status):
         if status == FSGD_NONFINITE:
             raise DivergenceError(int(max(self.state.t)), self.last_rate, float("nan"))
+        if status == FSGD_BAD_CSR:
+            raise ValueError(CHANGED)
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
 

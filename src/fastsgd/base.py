@@ -28,7 +28,6 @@ from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning
 from .history import History
 from .losses import find
 from .parameters import (
-    PASSIVE_AGGRESSIVE,
     Kept,
     Rates,
     Task,
@@ -297,15 +296,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         return self.n_features_in_ == d and not hasattr(self, "feature_names_in_")
 
     def _plain(self, X: Any) -> Any:
-        """Aligned, and without duplicates where a step depends on the norm of a row."""
-        if not sp.issparse(X):
-            return np.require(X, requirements=["C", "A"])
-        rate = self.learning_rate
-        norms = self.clip_norm is not None or (isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE)
-        if norms and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-        return X
+        """Aligned."""
+        return X if sp.issparse(X) else np.require(X, requirements=["C", "A"])
 
     def _weight(self, sample_weight: ArrayLike | None, X: Any) -> NDArray[np.floating] | None:
         if sample_weight is None:

@@ -374,7 +374,7 @@ class CompiledLoss:
         z, y = np.broadcast_arrays(z, y)
         z = np.ascontiguousarray(z, dtype=np.float64)
         y = np.ascontiguousarray(y, dtype=np.float64)
-        out = np.empty_like(z)
+        out = np.full_like(z, np.nan)  # what is left unwritten
         arrays = (array.ctypes.data_as(_POINTER) for array in (z, y, out))
         _PROTOTYPE(address)(*arrays, z.size)
         return out

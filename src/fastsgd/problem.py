@@ -12,6 +12,8 @@ State, is what training changes: the twin (:mod:`fastsgd.reference`) and the cor
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,11 +50,38 @@ def blocks(X: Any) -> Iterator[slice]:
         yield slice(first, min(first + size, n))
 
 
+def take(X: Any, rows: Any) -> Any:
+    """Rows of X, by number or as a slice: of CSR a copy that is sound, whatever becomes of X."""
+    if not hasattr(X, "indptr"):
+        return X[rows]
+    from ._core import take_rows  # which itself needs this module
+
+    return take_rows(X, rows)
+
+
+def _view(X: Any) -> Any:
+    """The same numbers in an object of its own."""
+    if isinstance(X, np.ndarray):
+        return X.view()
+    if not hasattr(X, "indptr"):
+        return X
+    X = copy.copy(X)
+    for name in ("data", "indices", "indptr"):
+        if isinstance(getattr(X, name), np.ndarray):
+            setattr(X, name, getattr(X, name).view())
+    return X
+
+
 @dataclass(frozen=True)
 class Data:
     """Examples, borrowed: nothing is copied that already has the right dtype and order.
 
     The features of a row are (x - offset) * scale, made anew whenever the row is read.
+
+    The arrays are views, which keep their shape and dtype whatever becomes of the user's objects,
+    and no array can be resized in place while this exists: NumPy refuses that for an array with a
+    weak reference. Values may still change under a run, and so may indices of CSR, which is
+    therefore read with care: see ``rows`` and csrc/rows.h.
 
     Attributes
     ----------
@@ -82,6 +111,7 @@ class Data:
     def __post_init__(self) -> None:
         if getattr(self.X, "ndim", None) != 2:
             raise ValueError(f"X must have two dimensions, got shape {np.shape(self.X)}")
+        object.__setattr__(self, "X", _view(self.X))
         n, d = self.X.shape
         if n == 0 or d == 0:
             raise ValueError(f"X must have at least one row and one feature, got shape {(n, d)}")
@@ -103,6 +133,7 @@ class Data:
             np.shape(self.held_out) != (n,) or self.held_out.dtype != np.uint64
         ):
             raise ValueError(f"held_out must be {n} numbers of uint64")
+        object.__setattr__(self, "_pins", self._pin())
         if self.offset is None and self.scale is None:
             return
         if self.sparse:
@@ -115,7 +146,7 @@ class Data:
     def _checked(self, name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
         """The array of a field, contiguous and finite; of the shape, -1 standing for any number."""
         with np.errstate(over="ignore"):  # infinity is refused below
-            array = np.ascontiguousarray(value, dtype=self.dtype)
+            array = np.ascontiguousarray(value, dtype=self.dtype).view()
         if len(shape) == 2 and array.ndim == 1:
             array = array[:, None]
         if array.ndim != len(shape) or array.shape[0] != shape[0] or array.size == 0:
@@ -124,6 +155,20 @@ class Data:
         if not np.isfinite(array).all():
             raise ValueError(f"{name} contains NaN or infinity")
         return array
+
+    def _pin(self) -> list[weakref.ref[Any]]:
+        """Weak references to the arrays and to those that they are views of."""
+        X = self.X
+        arrays = [X.data, X.indices, X.indptr] if self.sparse else [X]
+        pins = []
+        for array in (*arrays, self.y, self.sample_weight, self.held_out):
+            while isinstance(array, np.ndarray):
+                pins.append(weakref.ref(array))
+                array = array.base
+        return pins
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_pins"}
 
     @property
     def n(self) -> int:
@@ -147,7 +192,7 @@ class Data:
 
     def rows(self, rows: Any, dtype: DTypeLike = np.float64) -> Any:
         """Features of rows, by number or as a slice: (m, d) of ``dtype``, or CSR."""
-        X = self.X[rows]
+        X = take(self.X, rows)
         if self.offset is None or self.scale is None:
             return X.astype(dtype, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):  # infinity is found by the scores

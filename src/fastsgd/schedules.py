@@ -160,7 +160,8 @@ class Schedule:
         elif self.kind == "invscaling":
             rate = eta0 * t**-self.power_t
         elif self.kind == "step":
-            rate = eta0 * self.decay ** np.floor(e / self.step_epochs)
+            drops = np.floor(e / self.step_epochs * (1.0 + 2.0**-50))  # 0.3 / 0.1 is 3
+            rate = eta0 * self.decay**drops
         elif self.kind == "exponential":
             rate = eta0 * self.decay**e
         elif self.kind == "callable":

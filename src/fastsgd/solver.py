@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import Run, State
+from ._core import CHANGED, Run, State, check_structure
 from .exceptions import DivergenceError
 from .history import History, mean
 from .narrow import run_of
@@ -166,10 +166,13 @@ def fit(
     ------
     DivergenceError
         If the run overflows. ``state`` is then of no use; the error has the last finite weights.
+    ValueError
+        If the index arrays of CSR X were changed meanwhile, by user code or by another thread.
     KeyboardInterrupt
         Within about 20 ms of Ctrl-C; ``seen.state`` holds the model as it stands.
     """
     seen = Fit() if seen is None else seen
+    structure = check_structure(data.X) if data.sparse else None
     training = _Training((data, lanes, settings), state, stopping, seen)
     done, retries = 0, 0
     try:
@@ -182,6 +185,7 @@ def fit(
                 training.measure()
                 training.check()
             except DivergenceError as error:
+                _check_unchanged(data, structure)
                 training.recover(error)
                 continue
             done += 1
@@ -191,10 +195,17 @@ def fit(
                 break
             if training.decide():
                 break
+        _check_unchanged(data, structure)
         training.restore_best()
     finally:
         training.end_easing()
     return seen
+
+
+def _check_unchanged(data: Data, structure: int | None) -> None:
+    """Refuse CSR X whose index arrays somebody changed since their fingerprint was taken."""
+    if structure is not None and check_structure(data.X) != structure:
+        raise ValueError(CHANGED)
 
 
 class _Training:
