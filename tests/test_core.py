@@ -472,7 +472,7 @@ def test_a_csr_step_touches_no_other_feature(k, width):
     of, settings = Lanes(k, alpha=0.01, eta0=1e-3), Settings(sampling="sequential", **width)
 
     def stored(state):
-        arrays = state.__reduce__()[1][0]["arrays"]
+        arrays = state.__getstate__()["arrays"]
         features = arrays["w"][..., :1000].T if k == 1 else arrays["w"]
         return features, arrays.get("stamp", np.zeros(1000))
 

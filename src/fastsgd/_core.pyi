@@ -68,15 +68,24 @@ def check_structure(X: Any) -> int | None:
 def order(
     settings: Settings, n: int, epoch: int, chunks: tuple[int, ...] = ()
 ) -> NDArray[np.int64]:
-    """The order of an epoch as the core draws it, in calls that end at ``chunks``."""
+    """The order of an epoch as the core draws it, in calls that end at ``chunks``.
+
+    Raises
+    ------
+    ValueError
+        If n or epoch is negative, or the chunks do not rise from 0 to n.
+    """
 
 def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
-    """Sums of |w| or of w^2 along the rows of a C-ordered array (K, d); shape (K,), float64."""
+    """Sums of |w| or of w^2 along the rows of an array (K, d) of real numbers; (K,), float64."""
 
 CHANGED: str
 
 class State:
-    """All that training changes; copies and pickles bit by bit."""
+    """All that training changes; copies and pickles bit by bit.
+
+    ``__setstate__`` checks every value it is given, for it may come from a file: ValueError.
+    """
 
     dtype: np.dtype[Any]
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None: ...
@@ -120,6 +129,8 @@ class State:
         whether truncations wait."""
     def keep_history(self) -> None:
         """Make room for pending steps."""
+    def __getstate__(self) -> dict[str, Any]: ...
+    def __setstate__(self, fields: dict[str, Any]) -> None: ...
     def copy(self) -> State:
         """An independent state with the same bits."""
     def at_epoch(self, epoch: int) -> State:
@@ -130,7 +141,7 @@ class State:
         Raises
         ------
         ValueError
-            If one of the two has but one lane, or room for pending steps.
+            If one of the two has but one lane, or room for pending steps, or they differ in kind.
         """
     def clear_batch(self) -> None:
         """Forget the open batch; make room for one where there is none."""

@@ -3,7 +3,9 @@ exception. ``_core.pyi`` documents the interface; nothing here computes but what
 shows, where NumPy's calls would cost more than a small epoch.
 """
 
+import copyreg
 import math
+import operator
 import os
 
 import numpy as np
@@ -314,10 +316,49 @@ def take_rows(X, rows):
 # ---------------------------------------------------------------- state
 
 
-def _restore_state(fields):
-    cdef State state = State.__new__(State)
-    state._restore(fields)
-    return state
+SAVED = ("dtype", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "arrays")
+NOT_NEGATIVE = ("l1_total", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count")
+
+
+cdef dict _shapes(sizes):
+    """Shapes of the arrays of a state of (d, K, width, vectors)."""
+    cdef int64_t d, k, width, vectors, size = 64
+    d, k, width, vectors = sizes
+    padded = fsgd_padded_lanes(k)
+    rows = fsgd_padded_features(d) if k == 1 else d
+    while size < d // 8:
+        size *= 2
+    return {
+        "w": (vectors, rows) if k == 1 else (d, vectors, padded),
+        "intercept": (width, padded), "t": (padded,), "grad_intercept": (2, padded),
+        "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
+        "history": (2 * size, width, width, padded), "stamp": (d,),
+    }
+
+
+cdef _integer(name, value, lowest, highest=2**62):
+    """An integer of a saved state, in its range."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = lowest - 1
+    if isinstance(value, bool) or not lowest <= number <= highest:
+        raise ValueError(
+            f"a saved state must have {name} as an integer in [{lowest}, {highest}], got {value!r}"
+        )
+    return number
+
+
+cdef _check_numbers(numbers, int64_t k):
+    """Refuse numbers of lanes, by the names of PER_LANE, that no training leaves behind."""
+    for name in NOT_NEGATIVE:
+        if not (numbers[name] >= 0).all():  # infinite where a run diverged
+            raise ValueError(f"a saved state must have {name} >= 0, got {numbers[name].min()}")
+    scale, active = numbers["scale"], numbers["active"]
+    if not ((scale > 0) & np.isfinite(scale)).all():
+        raise ValueError(f"a saved state must have scale > 0 and finite, got {scale.min()}")
+    if not np.isin(active, (0.0, 1.0)).all() or active[k:].any():
+        raise ValueError("a saved state must have active 0 or 1, and 0 beyond its lanes")
 
 
 cdef class State:
@@ -327,6 +368,8 @@ cdef class State:
     cdef readonly object dtype
 
     def __init__(self, data, lanes, settings):
+        if self.arrays is not None:  # a Run may have pointers to them
+            raise ValueError("a state is initialised once")
         _problem.check(data, lanes, settings)
         vectors = settings.width + bool(lanes.l1.any())
         self._allocate(
@@ -340,7 +383,7 @@ cdef class State:
         d, k, width, vectors = sizes
         cdef int64_t padded = fsgd_padded_lanes(k)
         cdef int64_t rows = fsgd_padded_features(d) if k == 1 else d
-        cdef object shape = [vectors, rows] if k == 1 else [d, vectors, padded]
+        cdef dict shapes = _shapes(sizes)
         self.dtype = np.dtype(dtype)
         self.c.dtype = dtype_code(dtype)
         self.c.d, self.c.k, self.c.padded, self.c.width = d, k, padded, width
@@ -348,14 +391,14 @@ cdef class State:
         self.c.feature_stride = 1 if k == 1 else vectors * padded
         self.c.vector_stride = rows if k == 1 else padded
         self.arrays = {
-            "w": aligned_zeros(shape, dtype),
-            "intercept": aligned_zeros((width, padded), dtype),
-            "t": aligned_zeros(padded, np.int64),
-            "grad_intercept": aligned_zeros([2, padded], dtype),
-            "numbers": aligned_zeros([len(PER_LANE), -(-padded // 8) * 8], np.float64),
+            "w": aligned_zeros(shapes["w"], dtype),
+            "intercept": aligned_zeros(shapes["intercept"], dtype),
+            "t": aligned_zeros(shapes["t"], np.int64),
+            "grad_intercept": aligned_zeros(shapes["grad_intercept"], dtype),
+            "numbers": aligned_zeros(shapes["numbers"], np.float64),
         }
         if batched:
-            self.arrays["grad"] = aligned_zeros([2, rows, padded], dtype)
+            self.arrays["grad"] = aligned_zeros(shapes["grad"], dtype)
         self._bind()
         self.arrays["numbers"][:] = np.array([*PER_LANE.values()])[:, None]
         self.numbers["active"][k:] = 0.0
@@ -385,40 +428,101 @@ cdef class State:
         """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
         if "history" in self.arrays:
             return
-        size = 64
-        while size < self.c.d // 8:
-            size *= 2
-        width = self.c.width
-        self.c.history_size = size
-        self.arrays["history"] = aligned_zeros((2 * size, width, width, self.c.padded), self.dtype)
-        self.arrays["stamp"] = aligned_zeros(self.c.d, np.int32)
+        shapes = _shapes((self.c.d, self.c.k, self.c.width, self.c.vectors))
+        self.c.history_size = shapes["history"][0] // 2
+        self.arrays["history"] = aligned_zeros(shapes["history"], self.dtype)
+        self.arrays["stamp"] = aligned_zeros(shapes["stamp"], np.int32)
         self._bind()
 
     # Copying and pickling: the arrays and the counters are all there is.
 
-    def __reduce__(self):
-        counters = {
-            "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
+    def __getstate__(self):
+        self._require()
+        return {
+            "dtype": self.dtype.str, "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
             "epoch": self.c.epoch, "row": self.c.row, "batch_row": self.c.batch_row,
             "batch_nnz": self.c.batch_nnz, "pending": self.c.pending,
+            "arrays": {name: np.array(array) for name, array in self.arrays.items()},
         }
-        arrays = {name: np.array(array) for name, array in self.arrays.items()}
-        return _restore_state, ({"dtype": self.dtype.str, **counters, "arrays": arrays},)
 
-    cdef _restore(self, fields):
+    def __reduce__(self):
+        return copyreg.__newobj__, (State,), self.__getstate__()
+
+    def __setstate__(self, fields):
+        """Take in what ``__getstate__`` gave. It comes from a file: every value is checked."""
+        if self.arrays is not None:
+            raise ValueError("a saved state goes into a new object only")
+        if not isinstance(fields, dict) or set(fields) != set(SAVED):
+            raise ValueError(f"a saved state must be a dictionary of {SAVED}")
         arrays = fields["arrays"]
-        self._allocate(np.dtype(fields["dtype"]), fields["sizes"], "grad" in arrays)
-        if "history" in arrays:
-            self.keep_history()
+        if fields["dtype"] not in ("<f4", "<f8"):
+            raise ValueError(f"a saved state must be of dtype <f4 or <f8, got {fields['dtype']!r}")
+        if not isinstance(fields["sizes"], (tuple, list)) or len(fields["sizes"]) != 4:
+            raise ValueError(f"a saved state must have four sizes, got {fields['sizes']!r}")
+        names = "d", "K", "width", "vectors"
+        d, k, width, vectors = (
+            _integer(name, size, 1, 3 if name == "width" else 4 if name == "vectors" else 2**48)
+            for name, size in zip(names, fields["sizes"])
+        )
+        if not width <= vectors <= width + 1:
+            raise ValueError(f"a saved state must have {width} or {width + 1} vectors, got {vectors}")
+        if not isinstance(arrays, dict):
+            raise ValueError(f"a saved state must have a dictionary of arrays, got {type(arrays)}")
+        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "history" in arrays
+        if history and not vectors == width > 1:
+            raise ValueError("a saved state of one vector or of L1 must not have a history")
+        cdef State state = State.__new__(State)
+        state._check_arrays(arrays, dtype, (d, k, width, vectors))
+        state._allocate(dtype, (d, k, width, vectors), batched)
+        if history:
+            state.keep_history()
         for name, array in arrays.items():
-            if name not in self.arrays or self.arrays[name].shape != array.shape:
-                raise ValueError(f"a saved state has an array {name} of shape {array.shape}")
-            self.arrays[name][...] = array
-        self.c.epoch, self.c.row = fields["epoch"], fields["row"]
-        self.c.batch_row, self.c.batch_nnz = fields["batch_row"], fields["batch_nnz"]
-        self.c.pending = fields["pending"]
+            state.arrays[name][...] = array
+        state.c.epoch = _integer("epoch", fields["epoch"], 0)
+        state.c.row = _integer("row", fields["row"], 0)
+        state.c.batch_row = _integer("batch_row", fields["batch_row"], 0)
+        state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
+        waiting = state.c.history_size if history else vectors - width  # of L1: whether any is
+        state.c.pending = _integer("pending", fields["pending"], 0, waiting)
+        _check_numbers(state.numbers, k)
+        if (state.arrays["t"] < 0).any():
+            raise ValueError("a saved state must have t >= 0")
+        if history:
+            stamp = state.arrays["stamp"]
+            if not (0 <= stamp.min() and stamp.max() <= state.c.pending):
+                raise ValueError(f"a saved state must have stamps in [0, {state.c.pending}]")
+        self.c, self.dtype, self.arrays = state.c, state.dtype, state.arrays
+        self._bind()
+
+    cdef _check_arrays(self, dict arrays, dtype, sizes):
+        """Refuse arrays of other names, shapes or dtypes than a state of these sizes has, before
+        anything is allocated for them."""
+        cdef int64_t d, k, width, vectors
+        d, k, width, vectors = sizes
+        shapes = _shapes(sizes)
+        wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
+        wanted |= {"grad"} & set(arrays)
+        wanted |= {"history", "stamp"} if {"history", "stamp"} & set(arrays) else set()
+        if set(arrays) != wanted:
+            raise ValueError(
+                f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
+            )
+        dtypes = {"t": np.int64, "numbers": np.float64, "stamp": np.int32}
+        for name, array in arrays.items():
+            right = shapes[name], np.dtype(dtypes.get(name, dtype))
+            if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != right:
+                got = getattr(array, "shape", type(array)), getattr(array, "dtype", None)
+                raise ValueError(
+                    f"a saved state must have {name} of shape {right[0]} and dtype {right[1]}, got "
+                    f"{got[0]} and {got[1]}"
+                )
+
+    cdef _require(self):
+        if self.arrays is None:
+            raise ValueError("state was never initialised")
 
     def copy(self):
+        self._require()
         cdef State state = State.__new__(State)
         state.c, state.dtype = self.c, self.dtype
         state.arrays = {}
@@ -438,11 +542,16 @@ cdef class State:
             state.clear_batch()
         return state
 
-    def put(self, State other, here, there):
+    def put(self, State other not None, here, there):
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
         states of several lanes, without room for pending steps."""
         if min(self.c.k, other.c.k) == 1 or "history" in self.arrays or "history" in other.arrays:
             raise ValueError("put is for states of several lanes, without room for pending steps")
+        mine, theirs = (
+            (one.dtype, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
+        )
+        if mine != theirs or set(self.arrays) != set(other.arrays):
+            raise ValueError(f"put is for states of one kind, got {theirs} for {mine}")
         for name, array in other.arrays.items():
             self.arrays[name][..., here] = array[..., there]
         self.c.epoch, self.c.row = other.c.epoch, other.c.row
@@ -586,8 +695,11 @@ cdef double sum_of(const floating *values, int64_t n, bint squared) noexcept nog
 
 
 def row_norms(coef, bint squared):
-    """Sums of |w| or of w^2 along the rows of a C-ordered array (K, d); shape (K,), float64."""
+    """Sums of |w| or of w^2 along the rows of an array (K, d) of real numbers; (K,), float64."""
     cdef int64_t k, d, row
+    if not isinstance(coef, np.ndarray) or coef.ndim != 2 or coef.dtype.kind not in "biuf":
+        raise ValueError(f"coef must be an array (K, d) of real numbers, got {coef!r}")
+    coef = np.ascontiguousarray(coef, dtype=np.float32 if coef.dtype == np.float32 else np.float64)
     k, d = coef.shape
     sums = np.empty(k)
     cdef double *out = <double *>pointer(sums)
@@ -645,13 +757,7 @@ cdef class Run:
             raise ValueError("state does not fit data, lanes and settings")
         if self.settings.batch_size > 1 and state.c.grad == NULL:
             raise ValueError("state was made for batch_size=1")
-        if state.c.row > self.data.n:
-            raise ValueError(f"state is at row {state.c.row} of data with {self.data.n} rows")
-        if state.c.batch_row >= min(self.settings.batch_size, self.data.n - state.c.row) > 0:
-            raise ValueError(
-                f"state is at row {state.c.batch_row} of an open batch; batch_size={settings.batch_size} "
-                f"and {self.data.n} rows have no such batch"
-            )
+        self._check_position()
         if self.data.layout != FSGD_DENSE and vectors == settings.width > 1:
             state.keep_history()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
@@ -707,8 +813,11 @@ cdef class Run:
             check_structure(X)
         if X.data.dtype not in (np.float32, np.float64):
             raise ValueError(f"X.data must be float32 or float64, got {X.data.dtype}")
-        if X.indices.dtype not in (np.int32, np.int64):
-            raise ValueError(f"X.indices must be int32 or int64, got {X.indices.dtype}")
+        if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
+            raise ValueError(
+                "X.indices and X.indptr must both be int32 or both int64, got "
+                f"{X.indices.dtype} and {X.indptr.dtype}"
+            )
         self.data.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
         self.data.x = self._hold(X.data, X.data.dtype)
         self.data.indices = self._hold(X.indices, X.indices.dtype)
@@ -800,6 +909,17 @@ cdef class Run:
         self.rates_epoch = c.epoch
         self.problem.rates_row, self.problem.stop_row = start, row
 
+    cdef _check_position(self):
+        """Whether the state, which other runs may have trained, stands within this one's epoch."""
+        cdef const fsgd_state *c = &self.state.c
+        if c.row > self.data.n:
+            raise ValueError(f"state is at row {c.row} of data with {self.data.n} rows")
+        if c.batch_row >= max(1, min(self.settings.batch_size, self.data.n - c.row)):
+            raise ValueError(
+                f"state is at row {c.batch_row} of an open batch; batch_size={self.settings.batch_size} "
+                f"and {self.data.n} rows have no such batch"
+            )
+
     cdef _require(self):
         if self.kernels == NULL or self.state is None:
             raise ValueError("run was never initialised")
@@ -810,6 +930,7 @@ cdef class Run:
         cdef fsgd_status status
         cdef const fsgd_kernels *kernels = self.kernels
         self._require()
+        self._check_position()
         if self._lacks_order():
             self._extend_order()
             if self.data.n > ORDER_ROWS:
@@ -928,14 +1049,30 @@ cdef class Run:
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
 
+    cdef list _pieces(self, rows):
+        """Slices of so many rows that a verb takes milliseconds for them, whatever the lanes."""
+        cost = self.data.d if self.data.layout == FSGD_DENSE else self.data.nnz // self.data.n
+        size = max(1, CHECKED // ((cost + 16) * self.lanes.padded))
+        return [rows[first:first + size] for first in range(0, len(rows), size)]
+
     def score(self, rows):
         rows = self._rows(rows)
         cdef State state = self.state.copy()  # scoring brings features to the present
         cdef fsgd_problem problem = self.problem
+        cdef const int64_t *where
+        cdef int64_t m, done = 0
+        cdef void *z
+        cdef fsgd_status status
         problem.state = &state.c
-        z = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
-        self._check(self.kernels.score(&problem, <int64_t *>pointer(rows), len(rows), pointer(z)))
-        return z[:, :self.lanes.k]
+        scores = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
+        for part in self._pieces(rows):
+            where, m, z = <int64_t *>pointer(part), len(part), pointer(scores[done:])
+            with nogil:
+                status = self.kernels.score(&problem, where, m, z)
+            self._check(status)
+            PyErr_CheckSignals()
+            done += m
+        return scores[:, :self.lanes.k]
 
     def gradient_sums(self, rows):
         rows = self._rows(rows)
@@ -944,13 +1081,22 @@ cdef class Run:
         cdef const int64_t *where
         cdef int64_t m
         cdef void *z
+        cdef fsgd_status status
         problem.state = &state.c
-        scores = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
+        pieces = self._pieces(rows)
+        scores = np.empty((max(map(len, pieces), default=0), self.lanes.padded), dtype=state.dtype)
         state.clear_batch()
-        where, m, z = <int64_t *>pointer(rows), len(rows), pointer(scores)
-        self._check(self.kernels.score(&problem, where, m, z))
-        self._check(self.kernels.slope(&problem, where, m, z, z))
-        self._check(self.kernels.accumulate(&problem, where, m, z))
+        z = pointer(scores)
+        for part in pieces:
+            where, m = <int64_t *>pointer(part), len(part)
+            with nogil:
+                status = self.kernels.score(&problem, where, m, z)
+                if status == FSGD_OK:
+                    status = self.kernels.slope(&problem, where, m, z, z)
+                if status == FSGD_OK:
+                    status = self.kernels.accumulate(&problem, where, m, z)
+            self._check(status)
+            PyErr_CheckSignals()
         k, d = state.c.k, state.c.d
         return (
             state.arrays["grad"][0, :d, :k],
@@ -962,11 +1108,17 @@ cdef class Run:
 def order(settings, int64_t n, int64_t epoch, chunks=()):
     """The order of an epoch as the core draws it, in calls that end at ``chunks``."""
     cdef fsgd_settings c
+    stops = [*chunks, n]
+    if n < 0 or epoch < 0 or min(stops) < 0 or sorted(stops) != stops:
+        raise ValueError(
+            f"an order must be of n >= 0 rows, of an epoch >= 0, in chunks that rise from 0 to n, got "
+            f"n={n}, epoch={epoch}, chunks={chunks}"
+        )
     c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
     c.seed = settings.seed
     out = empty_order(n)
     start = 0
-    for stop in (*chunks, n):
+    for stop in stops:
         fsgd_order(&c, n, epoch, start, stop - start, <int64_t *>pointer(out))
         start = stop
     return out[:n]

@@ -408,8 +408,8 @@ def check(data: Data, lanes: Lanes, settings: Settings) -> None:
     ValueError
         Naming the argument, its value and what was expected.
     """
-    if lanes.target.max() >= data.y.shape[1]:
-        raise ValueError(f"target {lanes.target.max()} is no column of y {data.y.shape}")
+    if not 0 <= lanes.target.min() <= lanes.target.max() < data.y.shape[1]:
+        raise ValueError(f"target {lanes.target} is no column of y {data.y.shape}")
     loss = settings.terms
     if loss.targets == {"count"} and (data.y < 0.0).any():
         raise ValueError(f"y must be >= 0 with loss {settings.loss!r}, got {data.y.min()}")
