@@ -157,6 +157,8 @@ def test_schedules_take_numpy_scalars():
     wanted = Schedule("step", decay=float(np.float16(0.3)), step_epochs=1, warmup_steps=100)
     assert given == wanted
     assert type(given.decay) is float
+    with pytest.raises(ValueError, match="step_epochs must be positive and finite"):
+        Schedule("step", step_epochs=10**400)
     models = [
         SGDRegressor(learning_rate=one, eta0=0.01, **FEW).fit(X, Y) for one in (given, wanted)
     ]
@@ -172,7 +174,8 @@ def test_what_plain_makes_of_values():
     assert plain(np.bool_(True)) is True
     for value in ([1.0], np.array(1.0), None, "l2", 1j, abs):
         assert plain(value) is value
-    assert plain(10**400) == np.inf
+    assert plain(10**400) == 10**400
+    assert plain(10**400, whole=False) == np.inf
     assert plain(Fraction(-(10**400))) == -np.inf
 
 

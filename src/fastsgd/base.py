@@ -47,7 +47,7 @@ from .result import Result
 from .solver import Fit, Stopping, fit
 from .standardise import Scaling, standardising
 from .stopping import ADAPTIVE_FLOOR, EASING
-from .times import check_numbers
+from .times import check_numbers, numbers_of
 from .trial import FACTORS
 from .validation import LaneScore, ModelScore, hold_out, products, split
 
@@ -271,6 +271,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 self.n_features_in_ = X.shape[1]
             return X if y is NO_TARGETS else (X, y)
         check_structure(X)
+        X, y = _table_of(X), numbers_of(y)
         check_numbers(names[0], X)
         check_numbers(names[1], y, labels=not isinstance(self, RegressorMixin))
         options: dict[str, Any] = {
@@ -652,6 +653,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         """X coef_', shape (n, K)."""
         check_is_fitted(self)
         check_structure(X)
+        X = _table_of(X)
         check_numbers("X", X)
         options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
         options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
@@ -676,6 +678,12 @@ def _end_of(seen: Fit) -> str:
     if seen.stopped.all():
         return "tolerance"
     return "callback" if seen.ended else "max_iter"
+
+
+def _table_of(X: Any) -> Any:
+    """Lists of numbers as an array of float64, which they always become."""
+    array = numbers_of(X)
+    return array if array is X else array.astype(np.float64, copy=False)
 
 
 def _initial_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

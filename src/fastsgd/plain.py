@@ -19,12 +19,16 @@ __all__ = ["make_plain", "plain", "plain_parameters"]
 _PLAIN = frozenset((float, bool, str, type(None)))
 
 _LARGEST = 2**1023
-"""Integers above this are infinite as floats."""
+"""Integers above this may be infinite as floats."""
 
 
-def plain(value: Any) -> Any:
-    """A number or string as Python's own; anything else as it is."""
-    if type(value) in _PLAIN or (type(value) is int and abs(value) < _LARGEST):
+def plain(value: Any, *, whole: bool = True) -> Any:
+    """A number or string as Python's own; anything else as it is.
+
+    An integer stays one, however large, where the parameter may be ``whole``; otherwise one beyond
+    float64 is infinite.
+    """
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, np.bool_):
         return bool(value)
@@ -33,13 +37,19 @@ def plain(value: Any) -> Any:
     try:
         if isinstance(value, Integral):
             value = int(value)
-            float(value)
+            if not whole:
+                float(value)
             return value
         if isinstance(value, Real):
             return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
     return value
+
+
+def _may_be_whole(estimator: Any, name: str) -> bool:
+    constraints = estimator._parameter_constraints.get(name, ())
+    return any(getattr(one, "type", None) is Integral for one in constraints)
 
 
 def make_plain(estimator: Any) -> dict[str, tuple[Any, Any]]:
@@ -50,6 +60,8 @@ def make_plain(estimator: Any) -> dict[str, tuple[Any, Any]]:
         if type(given) in _PLAIN:
             continue
         value = plain(given)
+        if type(value) is int and abs(value) > _LARGEST and not _may_be_whole(estimator, name):
+            value = plain(value, whole=False)
         if value is not given:
             changed[name] = given, value
             attributes[name] = value

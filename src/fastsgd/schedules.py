@@ -91,7 +91,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
+            value = plain(getattr(self, one.name), whole=one.name == "warmup_steps")
+            object.__setattr__(self, one.name, value)
         if self.kind not in SCHEDULES:
             raise ValueError(f"schedule kind must be one of {SCHEDULES}, got {self.kind!r}")
         if not np.isfinite(self.power_t):

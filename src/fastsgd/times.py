@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_numbers"]
+__all__ = ["check_numbers", "numbers_of"]
 
 TIMES = (
     datetime.date,  # and datetime.datetime, pandas.Timestamp, pandas.NaT
@@ -55,14 +55,36 @@ def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
         raise ValueError(f"{name} contains NaT")
 
 
+def numbers_of(values: Any) -> Any:
+    """A list or tuple of numbers as an array; anything else as it is.
+
+    It is looked at for times, and then converted: as an array that is once.
+    """
+    if not isinstance(values, (list, tuple)):
+        return values
+    array = _array_of(values)
+    return values if array is None or array.dtype.kind not in "biuf" else array
+
+
+def _array_of(values: Any) -> Any:
+    """What NumPy makes of a sequence; None of one that is ragged, which scikit-learn says."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(values)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
 def has_times(array: Any) -> bool:
     """Whether an array, data frame, series or sequence has a time among its values."""
     dtypes = getattr(array, "dtypes", None)
     if dtypes is not None and hasattr(array, "columns"):  # a data frame
         columns = list(dtypes)
-        if any(map(_is_time, set(columns))):
+        kinds = set(columns)
+        if any(map(_is_time, kinds)):
             return True
-        return any(
+        return any(map(_is_object, kinds)) and any(
             _has_time_objects(array[column])
             for column, dtype in zip(array.columns, columns, strict=True)
             if _is_object(dtype)
@@ -72,11 +94,8 @@ def has_times(array: Any) -> bool:
         return _is_time(dtype) or (_is_object(dtype) and _has_time_objects(array))
     if not isinstance(array, (list, tuple)) and not hasattr(array, "__array__"):
         return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            values = np.asarray(array)
-    except (ValueError, TypeError, OverflowError):  # ragged: scikit-learn says so
+    values = _array_of(array)
+    if values is None:
         return False
     return _is_time(values.dtype) or (values.dtype == object and _has_time_objects(values))
 
