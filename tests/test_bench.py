@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastsgd import __version__, _core, bench
-from fastsgd.__main__ import main
+from fastsgd.__main__ import LEAST_ROWS, main
 
 ROWS = 1500
 SMALL = {"rows": ROWS, "twin_rows": 300, "repeats": 1}
@@ -116,6 +116,14 @@ def test_part_of_an_epoch_is_scaled_without_the_order(case, monkeypatch):
     assert bench.compare_with_twin(case)[0] == 2.0 + 3.0 * ROWS / 300
 
 
+def test_the_least_table_is_enough():
+    for rows in range(LEAST_ROWS, LEAST_ROWS + 100):
+        y = bench.generated_table(rows, 28)[1]["logistic"]
+        assert len(np.unique(y)) == 2
+    for case in bench.make_cases(LEAST_ROWS, repeats=1)[-2:]:
+        assert math.isfinite(bench.measure(case).fastsgd_score)
+
+
 def test_interleaved_calls_in_turn():
     calls: list[str] = []
     seconds = bench.interleaved([lambda: calls.append("a"), lambda: calls.append("b")], 3)
@@ -124,7 +132,18 @@ def test_interleaved_calls_in_turn():
     assert min(seconds) >= 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["bench", "--rows", "0"], ["bench", "--repeats=x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["bench", "--rows", "0"],
+        ["bench", "--rows", "1"],
+        ["bench", "--rows", "99"],
+        ["bench", "--repeats=x"],
+        ["explore", "--seed", "-1"],
+        ["explore", "--seed", str(2**32)],
+    ],
+)
 def test_bad_arguments_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

@@ -8,9 +8,14 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.ensemble import BaggingRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, insight
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, SGDRegressorCV, insight
 from fastsgd.insight import (
     BatchVarianceDisplay,
     LearningRateDisplay,
@@ -283,7 +288,7 @@ def test_errors_name_what_is_wrong():
     model, y = fitted("log_loss")
     with pytest.raises(NotFittedError):
         gradient_noise(SGDClassifier(), X, y)
-    with pytest.raises(ValueError, match="sample must be at least 40 rows"):
+    with pytest.raises(ValueError, match="sample must be an integer >= 40"):
         gradient_noise(model, X, y, sample=5)
     with pytest.raises(ValueError, match="features"):
         gradient_noise(model, X[:, :2], y)
@@ -594,6 +599,187 @@ def test_test_rows_and_divergence():
     assert_allclose(low.test_loss[-1], 0.5 * np.mean((alone.predict(X[:20]) - Y[:20]) ** 2))
     assert high.diverged
     assert "diverged" in found.plot(y="test_loss").lines_[1].get_label()
+
+
+def part_of(name, rows):
+    """Test rows as a tuple: of targets, where the model has any."""
+    y = MODELS[name][1]
+    return (X[rows],) if y is None else (X[rows], y[rows])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_test_rows_are_seen_as_the_trained_model_sees_them(name):
+    """Of fewer classes, in another scale, one alone: losses add up to that of all rows."""
+    model, y = MODELS[name]
+    variants = {"one": {"batch_size": 8}}
+    options = {"variants": variants, "epochs": 1}
+    whole, *parts = (
+        insight.compare(clone(model), X, y, test=part_of(name, rows), **options)
+        .courses[0]
+        .test_loss
+        for rows in (np.arange(n), *np.split(np.argsort(Y), [1, 5, 50]))
+    )
+    sizes = np.array([1, 4, 45, 10])
+    assert_allclose(sizes @ np.array(parts) / n, whole, rtol=1e-10)
+    if name != "one class":  # whose loss has the term nu b
+        free = clone(model).set_params(alpha=1e-12)
+        test = part_of(name, np.arange(n))
+        course = insight.compare(free, X, y, test=test, **options).courses[0]
+        assert_allclose(course.test_loss, course.loss, rtol=1e-8)
+
+
+@pytest.mark.parametrize("standardize", (False, True))
+def test_test_rows_are_scaled_as_the_training_rows(standardize):
+    far = X * [1.0, 5.0, 0.1, 1.0] + [0.0, 3.0, 0.0, 1.0]
+    model = SGDRegressor(standardize=standardize, max_iter=3, tol=None, random_state=0, eta0=0.01)
+    test = far[:10] + 4.0, Y[:10]
+    course = insight.compare(model, far[10:], Y[10:], variants={"one": {}}, test=test).courses[0]
+    alone = clone(model).fit(far[10:], Y[10:])
+    expected = 0.5 * np.mean((alone.predict(test[0]) - Y[:10]) ** 2)
+    assert_allclose(course.test_loss[-1], expected, rtol=1e-9)
+
+
+def test_labels_of_test_rows_are_those_of_training():
+    labels = np.array([0, 1, 5])[LABELS]
+    some = labels != 1
+    model = SGDClassifier("log_loss", multi_class="multinomial", **FEW)
+    test = X[some], labels[some]
+    course = insight.compare(model, X, labels, variants={"one": {}}, test=test).courses[0]
+    right = clone(model).fit(X, labels).predict_proba(X[some])
+    picked = right[np.arange(some.sum()), np.searchsorted([0, 1, 5], labels[some])]
+    assert_allclose(course.test_loss[-1], -np.log(picked).mean(), rtol=1e-9)
+    with pytest.raises(ValueError, match="test: `y` has classes not in"):
+        insight.compare(model, X, labels, variants={"one": {}}, test=(X, LABELS))
+
+
+def test_columns_of_test_rows_are_those_of_training():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    for wrong, said in (
+        ((frame[list("bacd")], Y), "test: The feature names"),
+        ((frame[["a", "b"]], Y), "test: The feature names"),
+        ((frame * np.nan, Y), "test: Input X contains NaN"),
+        ((X, Y, Y), "test must be a tuple"),
+        (X, "test must be a tuple"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            insight.compare(SGDRegressor(), frame, Y, variants={"one": {}}, test=wrong)
+
+
+CALLS = {
+    "gradient_noise": gradient_noise,
+    "batch_variance": lambda model, X, y: batch_variance(model, X, y, random_state=0),
+    "rate_range": lambda model, X, y: rate_range(model, X, y, epochs=1),
+    "stability_report": stability_report,
+    "compare": lambda model, X, y: insight.compare(
+        model, X, y, variants={"one": {}}, epochs=1, test=(X, y)
+    ),
+    "compare_batch_sizes": lambda model, X, y: insight.compare_batch_sizes(model, X, y, epochs=1),
+    "compare_sampling": lambda model, X, y: insight.compare_sampling(model, X, y, epochs=1),
+    "compare_schedules": lambda model, X, y: insight.compare_schedules(model, X, y, epochs=1),
+    "compare_momentum": lambda model, X, y: insight.compare_momentum(model, X, y, epochs=1),
+    "linear_scaling": lambda model, X, y: insight.linear_scaling(model, X, y, eta0=0.01, epochs=1),
+    "noise_floor": lambda model, X, y: insight.noise_floor(model, X, y, rates=(0.01,), epochs=1),
+    "trajectory": insight.trajectory,
+    "explore": lambda model, X, y: insight.explore(X=X, y=y, estimator=model, steps=2),
+}
+"""Every function of ``insight`` that takes an estimator and rows."""
+
+
+def numbers_of(found):
+    """All that a result holds, but for times."""
+    if isinstance(found, insight.Experiment):
+        return [(one.step, one.loss, one.test_loss) for one in found.courses]
+    if isinstance(found, insight.Exploration):
+        return [(run.weights, run.loss) for run in found.runs]
+    if isinstance(found, insight.StabilityReport):
+        return str(found)
+    return [value for value in vars(found).values() if isinstance(value, np.ndarray)]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_rows_of_every_kind(name):
+    """Lists, read-only arrays, frames and targets of one column give the same as arrays."""
+    model = SGDRegressor(alpha=0.01, **FEW).fit(X, Y)
+    expected = numbers_of(CALLS[name](model, X, Y))
+    locked = X.copy(), Y.copy()
+    for array in locked:
+        array.flags.writeable = False
+    kinds = {
+        "lists": (X.tolist(), Y.tolist()),
+        "read-only": locked,
+        "Fortran": (np.asfortranarray(X), Y),
+    }
+    for kind, (A, y) in kinds.items():
+        np.testing.assert_equal(numbers_of(CALLS[name](model, A, y)), expected, err_msg=kind)
+    with pytest.warns(Warning, match="column-vector"):
+        found = CALLS[name](model, X, Y[:, None])
+    np.testing.assert_equal(numbers_of(found), expected)
+
+
+@pytest.mark.parametrize("layout", (np.asarray, np.ndarray.tolist, sp.csr_array))
+@pytest.mark.parametrize("name", CALLS)
+def test_values_that_are_not_finite_are_named(name, layout):
+    model = SGDRegressor(alpha=0.01, **FEW).fit(X, Y)
+    for value, said in ((np.nan, "Input X contains NaN"), (np.inf, "Input X contains infinity")):
+        wrong = X.copy()
+        wrong[7, 2] = value
+        with pytest.raises(ValueError, match=said):
+            CALLS[name](model, layout(wrong), Y)
+        with pytest.raises(ValueError, match=r"Input y contains|y contains"):
+            CALLS[name](model, X, np.where(np.arange(n) == 3, value, Y))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_pipelines_and_searches_are_told_what_to_pass(name):
+    scaled = make_pipeline(StandardScaler(), SGDRegressor(**FEW)).fit(X, Y)
+    search = GridSearchCV(SGDRegressor(**FEW), {"alpha": [0.1]}, cv=2)
+    for wrong, said in (
+        (scaled, r"got Pipeline. Pass the last step, pipeline\[-1\]"),
+        (search, "got GridSearchCV. Pass best_estimator_"),
+        (SGDRegressorCV(), "got SGDRegressorCV. Pass best_estimator_"),
+        (BaggingRegressor(SGDRegressor()), "got BaggingRegressor. Pass one of the estimators"),
+        (SGDRegressor, "got the class SGDRegressor"),
+        (LinearRegression(), "got LinearRegression$"),
+        ("model", "got str$"),
+    ):
+        with pytest.raises(ValueError, match=f"estimator must be an SGDClassifier.*{said}"):
+            CALLS[name](wrong, X, Y)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "said"),
+    [
+        (rate_range, {"rates": 0.1}, "rates must be a sequence of numbers"),
+        (rate_range, {"rates": "fast"}, "rates must be a sequence of numbers"),
+        (rate_range, {"epochs": None}, "epochs must be an integer"),
+        (batch_variance, {"batch_sizes": 8}, "batch_sizes must be a sequence of numbers"),
+        (batch_variance, {"batch_sizes": (0, 2)}, "batch_sizes must be an integer >= 1"),
+        (batch_variance, {"batch_sizes": (1, 61)}, "batch_sizes must be integers from 1 to 60"),
+        (gradient_noise, {"sample": "all"}, "sample must be an integer"),
+        (insight.noise_floor, {"rates": 0.1}, "rates must be a sequence of numbers"),
+        (insight.noise_floor, {"rates": (0.0,)}, "eta0"),
+        (insight.linear_scaling, {"eta0": 0.1, "batch_sizes": 8}, "batch_sizes must be a sequence"),
+        (insight.linear_scaling, {"eta0": (0.1,)}, "eta0 must be a number"),
+        (insight.compare_momentum, {"momenta": 0.9}, "momenta must be a sequence of numbers"),
+        (insight.compare_schedules, {"schedules": "auto"}, "schedules must be a sequence of str"),
+        (insight.compare_batch_sizes, {"batch_sizes": (8.5,)}, "batch_sizes must be an integer"),
+        (insight.compare_sampling, {"epochs": 0}, "epochs must be an integer"),
+        (insight.trajectory, {"coordinates": (0, 4)}, "coordinates must be two"),
+        (insight.trajectory, {"coordinates": (0, 1, 2)}, "coordinates must be two"),
+        (insight.trajectory, {"points": 0}, "points must be an integer"),
+    ],
+)
+def test_arguments_of_insight_are_named(function, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        function(SGDRegressor(**FEW).fit(X, Y), X, Y, **arguments)
+
+
+def test_parameters_of_an_estimator_that_was_not_fitted_are_checked():
+    with pytest.raises(ValueError, match="'alpha' parameter"):
+        rate_range(SGDRegressor(alpha=-1.0), X, Y)
+    with pytest.raises(ValueError, match="'batch_size' parameter"):
+        insight.compare(SGDRegressor(), X, Y, variants={"one": {"batch_size": "x"}})
 
 
 @pytest.mark.parametrize("name", MODELS)

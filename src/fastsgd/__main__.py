@@ -6,11 +6,28 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+LEAST_ROWS = 100
+"""Rows of the generated table of ``bench``: fewer may lack a class, or a row held out."""
+
 
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be >= 1, got {value}")
+    return value
+
+
+def _rows(text: str) -> int:
+    value = int(text)
+    if value < LEAST_ROWS:
+        raise argparse.ArgumentTypeError(f"must be >= {LEAST_ROWS}, got {value}")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be in [0, 2**32), got {value}")
     return value
 
 
@@ -51,9 +68,9 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="print one JSON document instead")
     bench.add_argument(
         *("--rows", "-n"),
-        type=_positive,
+        type=_rows,
         default=1_000_000,
-        help="rows of the generated table (default: 1,000,000)",
+        help=f"rows of the generated table, at least {LEAST_ROWS} (default: 1,000,000)",
     )
     bench.add_argument(
         *("--repeats", "-r"),
@@ -80,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         *("--output", "-o"), default="explore.html", help="file to write (default: explore.html)"
     )
     explore.add_argument(
-        *("--seed", "-s"), type=int, default=0, help="of the order of rows (default: 0)"
+        *("--seed", "-s"), type=_seed, default=0, help="of the order of rows (default: 0)"
     )
     explore.set_defaults(run=_explore)
     return main

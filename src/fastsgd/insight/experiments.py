@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..base import BaseSGD
 from ..exceptions import DivergenceError
 from ..problem import blocks
 from ..solver import BLOWN_UP, State, run_epoch
-from .posed import Posed, pose
+from .posed import Posed, check_count, check_estimator, check_sequence, pose, pose_held_out
 
 __all__ = [
     "Course",
@@ -56,7 +57,8 @@ class Course:
     loss : ndarray of shape (p,)
         Mean loss of all rows and penalty, over the outputs together; ends where a run diverged.
     test_loss : ndarray of shape (p,)
-        Mean loss of the test rows, without the penalty; NaN without any.
+        Mean loss of the test rows, without the penalty, as the trained model sees them:
+        standardised like the training rows, with their classes and class weights. NaN without any.
     diverged : bool
     """
 
@@ -122,7 +124,7 @@ def compare(
         Parameters of each course, by its label.
     epochs : int, default=3
     test : tuple (X_test, y_test), optional
-        Rows for ``test_loss``.
+        Rows for ``test_loss``; columns as in X, labels among those of y.
     title : str, optional
 
     Returns
@@ -134,13 +136,17 @@ def compare(
     ValueError
         Bad input; the message names the argument.
     """
+    check_estimator(estimator)
+    epochs = check_count("epochs", epochs)
+    if test is not None and not (isinstance(test, (tuple, list)) and len(test) in (1, 2)):
+        raise ValueError(f"test must be a tuple (X_test, y_test), got {type(test).__name__}")
     courses = []
     for label, parameters in variants.items():
         run = clone(estimator).set_params(max_iter=epochs, tol=None, **parameters)
         if run.random_state is None:
             run.set_params(random_state=0)
         posed = pose(run, X, y, fitted=False, rates=True)
-        held = None if test is None else pose(run, *test, fitted=False)
+        held = None if test is None else pose_held_out(posed, *test, name="test")
         courses.append(_course(str(label), dict(parameters), posed, held, epochs))
     return Experiment(title, tuple(courses))
 
@@ -159,10 +165,15 @@ def compare_batch_sizes(
     ``batch_sizes`` None: 1, 32 and all rows. With ``test`` rows it shows what small and large
     batches do to generalisation.
     """
-    n = np.shape(X)[0]
-    sizes = [1, min(32, n), n] if batch_sizes is None else list(batch_sizes)
+    check_estimator(estimator)
+    n = pose(clone(estimator), X, y, fitted=False).data.n
+    sizes = (1, min(32, n), n)
+    if batch_sizes is not None:
+        sizes = tuple(
+            check_count("batch_sizes", m) for m in check_sequence("batch_sizes", batch_sizes)
+        )
     names = {1: "single samples", n: f"full batch, {n:,} rows"}
-    variants = {names.get(m, f"batches of {m:,}"): {"batch_size": int(m)} for m in sizes}
+    variants = {names.get(m, f"batches of {m:,}"): {"batch_size": m} for m in sizes}
     return compare(estimator, X, y, variants=variants, epochs=epochs, test=test, title="batch size")
 
 
@@ -187,7 +198,8 @@ def compare_schedules(
     epochs: int = 5,
 ) -> Experiment:
     """Schedules of the learning rate side by side, each from the rate found from the data."""
-    variants = {name: {"learning_rate": name} for name in schedules}
+    names = check_sequence("schedules", schedules, str)
+    variants = {name: {"learning_rate": name} for name in names}
     return compare(estimator, X, y, variants=variants, epochs=epochs, title="schedule")
 
 
@@ -200,7 +212,8 @@ def compare_momentum(
     epochs: int = 3,
 ) -> Experiment:
     """Momentum at equal effective rates: eta0 found from the data, times 1 - momentum."""
-    variants = {f"momentum {beta:g}": {"momentum": float(beta)} for beta in momenta}
+    betas = check_sequence("momenta", momenta, Real)
+    variants = {f"momentum {beta:g}": {"momentum": float(beta)} for beta in betas}
     return compare(estimator, X, y, variants=variants, epochs=epochs, title="momentum")
 
 
@@ -218,10 +231,11 @@ def linear_scaling(
     Courses agree, against examples seen, while steps are small; where the largest batch meets
     2 / L it is left behind, or diverges.
     """
+    if not isinstance(eta0, Real):
+        raise ValueError(f"eta0 must be a number, got {eta0!r}")
     fixed = {"eta0": float(eta0), "linear_scaling": True, "learning_rate": "constant"}
-    variants = {
-        f"batches of {m:,}, rate {eta0 * m:.3g}": {**fixed, "batch_size": m} for m in batch_sizes
-    }
+    sizes = [check_count("batch_sizes", m) for m in check_sequence("batch_sizes", batch_sizes)]
+    variants = {f"batches of {m:,}, rate {eta0 * m:.3g}": {**fixed, "batch_size": m} for m in sizes}
     return compare(estimator, X, y, variants=variants, epochs=epochs, title="linear scaling")
 
 
@@ -236,7 +250,7 @@ def noise_floor(
     """Constant rates: the larger one is faster, and stops falling at a higher loss."""
     variants = {
         f"constant rate {rate:.3g}": {"learning_rate": "constant", "eta0": float(rate)}
-        for rate in rates
+        for rate in check_sequence("rates", rates, Real)
     }
     return compare(estimator, X, y, variants=variants, epochs=epochs, title="noise floor")
 

@@ -22,6 +22,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,17 @@ import scipy.optimize
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.utils import column_or_1d
 
 from .. import _core, reference
 from ..base import BaseSGD
 from ..classifier import SGDClassifier
 from ..exceptions import DivergenceError
 from ..losses import CompiledLoss
+from ..plain import plain
 from ..regressor import SGDRegressor
 from ..solver import BLOWN_UP, State, run_epoch
-from .posed import Posed, pose
+from .posed import Posed, check_estimator, check_sequence, pose
 
 __all__ = ["PROBLEMS", "Exploration", "RecordedRun", "explore", "sine_loss"]
 
@@ -277,6 +280,13 @@ def explore(
     ImportError
         Without bokeh (when the page is made), or for "sine" without a C compiler and numba.
     """
+    given = {"batch_sizes": batch_sizes, "rates": rates, "momenta": momenta, "schedules": schedules}
+    for name, values in given.items():
+        if values is not None:
+            given[name] = check_sequence(name, values, str if name == "schedules" else Real)
+    batch_sizes, rates, momenta, schedules = given.values()
+    if isinstance(random_state, bool) or plain(random_state) not in range(2**32):
+        raise ValueError(f"random_state must be an integer from 0 to 2**32 - 1: {random_state!r}")
     if X is None:
         if estimator is not None or y is not None:
             raise ValueError("X must be given along with y or an estimator")
@@ -329,6 +339,12 @@ def _check(choices: tuple[tuple[Any, ...], ...], n: int, steps: Any) -> None:
     wrong = [m for m in choices[0] if isinstance(m, bool) or m != int(m) or not 1 <= m <= n]
     if wrong:
         raise ValueError(f"batch_sizes must be integers from 1 to {n:,} rows, got {wrong}")
+    slow = [rate for rate in choices[1] if not 0.0 < rate < math.inf]
+    if slow:
+        raise ValueError(f"rates must be positive numbers, got {slow}")
+    unmoved = [beta for beta in choices[2] if not 0.0 <= beta < 1.0]
+    if unmoved:
+        raise ValueError(f"momenta must be in [0, 1), got {unmoved}")
     unknown = [name for name in choices[3] if name not in SCHEDULES]
     if unknown:
         raise ValueError(f"schedules must be of {tuple(SCHEDULES)}, got {unknown}")
@@ -419,6 +435,7 @@ def _two_coordinates(
         if problem not in kinds:
             raise ValueError(f"problem must be one of {tuple(kinds)} with X, got {problem!r}")
         estimator = kinds[problem].set_params(random_state=random_state)
+    check_estimator(estimator)
     if not isinstance(estimator, (SGDClassifier, SGDRegressor)):
         name = type(estimator).__name__
         raise ValueError(f"estimator must be an SGDClassifier or SGDRegressor, got {name}")
@@ -436,7 +453,7 @@ def _two_coordinates(
     rest = coef.copy()
     rest[columns] = 0.0
     held = np.asarray(rows @ rest) + (0.0 if moves else posed.intercept[0])
-    target = np.asarray(y)
+    target = column_or_1d(y)
     title = f"{type(estimator).__name__} on two of its {posed.columns} weights"
     title += ", the others held" * bool(held.any())
     options = {"fit_intercept": moves, "standardize": False, "linear_scaling": False}

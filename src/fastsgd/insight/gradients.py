@@ -26,7 +26,7 @@ from sklearn.utils import check_random_state
 
 from ..base import BaseSGD
 from ..problem import blocks
-from .posed import Posed, pose
+from .posed import Posed, check_count, pose
 
 __all__ = ["Estimate", "GradientNoise", "estimate", "gradient_noise", "two_batch_noise"]
 
@@ -135,7 +135,7 @@ class GradientNoise:
 
     def part(self, batch_size: int, *, replacement: bool = False) -> float:
         """What is left of Sigma in the covariance of a batch: (n - m) / (n - 1) / m, or 1 / m."""
-        m = check_batch_size(batch_size)
+        m = check_count("batch_size", batch_size)
         if replacement or self.n == 1:
             return 1.0 / m if replacement else 0.0
         return max(0, self.n - m) / (self.n - 1) / m
@@ -225,11 +225,10 @@ def gradient_noise(
     """
     posed = pose(estimator, X, y, sample_weight)
     n = posed.data.n
-    if sample is None or sample >= n:
+    if sample is None or check_count("sample", sample) >= n:
         return exact_noise(posed)
-    if sample < 2 * GROUPS:
-        raise ValueError(f"sample must be at least {2 * GROUPS} rows, or None, got {sample!r}")
-    rows = check_random_state(random_state).choice(n, int(sample), replace=False)
+    size = check_count("sample", sample, 2 * GROUPS)
+    rows = check_random_state(random_state).choice(n, size, replace=False)
     return _sampled(posed, rows)
 
 
@@ -408,12 +407,6 @@ def _sampled(posed: Posed, rows: NDArray[np.int64]) -> GradientNoise:
         spread = np.square(values - values.mean(axis=0)).sum(axis=0)
         errors[name] = correction * np.sqrt(spread * (GROUPS - 1) / GROUPS)
     return replace(whole, errors=errors)
-
-
-def check_batch_size(batch_size: int) -> int:
-    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer >= 1, got {batch_size!r}")
-    return int(batch_size)
 
 
 def _ratio(a: Float, b: Float) -> Float:

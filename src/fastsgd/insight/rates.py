@@ -7,6 +7,7 @@ another left, and all see the same rows in the same order.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..problem import LANE_NUMBERS, Lanes
 from ..rates import loss_at
 from ..schedules import Schedule
 from ..solver import Fit, State, Stopping, fit
-from .posed import Posed, pose
+from .posed import Posed, check_count, check_sequence, pose
 from .stability import stable_rate_of
 
 __all__ = ["RateRange", "rate_range"]
@@ -102,24 +103,25 @@ def rate_range(
     """
     posed = pose(estimator, X, y, sample_weight, fitted=False)
     bound = 0.5 * stable_rate_of(posed)
-    tried = bound * HIGHEST * 2.0 ** -np.arange(COUNT) if rates is None else np.ravel(rates)
-    tried = np.unique(np.asarray(tried, dtype=np.float64))
+    tried = bound * HIGHEST * 2.0 ** -np.arange(COUNT)
+    if rates is not None:
+        tried = np.array(check_sequence("rates", rates, Real), dtype=np.float64)
+    tried = np.unique(tried)
     if len(tried) < 3 or not np.isfinite(tried).all() or tried[0] <= 0.0:
         raise ValueError(f"rates must be at least three positive numbers, got {rates!r}")
-    if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 1:
-        raise ValueError(f"epochs must be an integer >= 1, got {epochs!r}")
-    loss = _losses(posed, tried, int(epochs))
+    epochs = check_count("epochs", epochs)
+    loss = _losses(posed, tried, epochs)
     if not np.isfinite(loss).any():
         raise ValueError(f"every rate diverges, from {tried[0]:.3g} on: scale the features")
     if rates is None:
         between = tried[_smooth(loss).argmin()] * BETWEEN
-        loss = np.append(loss, _losses(posed, between, int(epochs)))
+        loss = np.append(loss, _losses(posed, between, epochs))
         order = np.argsort(np.append(tried, between))
         tried, loss = np.append(tried, between)[order], loss[order]
     smoothed = _smooth(loss)
     start = float(_objective(posed, posed.coef, posed.intercept, posed.lanes).sum())
     best = float(tried[smoothed.argmin()])
-    return RateRange(tried, loss, smoothed, start, best, bound, int(epochs))
+    return RateRange(tried, loss, smoothed, start, best, bound, epochs)
 
 
 def _smooth(loss: Float) -> Float:

@@ -16,7 +16,7 @@ from ..exceptions import DivergenceError
 from ..rates import sample_rows
 from ..solver import State, run_epoch
 from .experiments import stretches
-from .posed import Posed, pose
+from .posed import Posed, check_count, check_estimator, pose
 
 __all__ = ["Trajectory", "trajectory"]
 
@@ -93,8 +93,11 @@ def trajectory(
     ValueError
         Bad input; or more outputs than one.
     """
-    n, d = np.shape(X)
-    if len(set(coordinates)) != 2 or not all(0 <= j < d for j in coordinates):
+    check_estimator(estimator)
+    epochs, points = check_count("epochs", epochs), check_count("points", points)
+    n, d = pose(clone(estimator), X, y, fitted=False).data.X.shape
+    whole = [isinstance(j, (int, np.integer)) and 0 <= j < d for j in coordinates]
+    if len(set(coordinates)) != 2 or len(whole) != 2 or not all(whole):
         raise ValueError(f"coordinates must be two of the features 0 to {d - 1}: {coordinates!r}")
     if variants is None:
         sizes = {"single samples": 1, "batches of 32": min(32, n), "full batch": n}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..base import BaseSGD
-from .gradients import GradientNoise, check_batch_size, exact_noise
-from .posed import Posed, pose
+from .gradients import GradientNoise, exact_noise
+from .posed import Posed, check_count, check_sequence, pose
 
 __all__ = ["BatchVariance", "batch_variance"]
 
@@ -83,11 +84,14 @@ def batch_variance(
     """
     posed = pose(estimator, X, y, sample_weight)
     n = posed.data.n
-    sizes = 2 ** np.arange(n.bit_length()) if batch_sizes is None else np.asarray(batch_sizes)
-    sizes = np.unique(np.append(sizes, n) if batch_sizes is None else sizes)
-    if len(sizes) == 0 or check_batch_size(sizes[0]) < 1 or sizes[-1] > n:
+    chosen = [*(2 ** np.arange(n.bit_length())), n]
+    if batch_sizes is not None:
+        chosen = [
+            check_count("batch_sizes", m) for m in check_sequence("batch_sizes", batch_sizes, Real)
+        ]
+    if max(chosen) > n:
         raise ValueError(f"batch_sizes must be integers from 1 to {n} rows, got {batch_sizes!r}")
-    sizes = np.array([check_batch_size(m) for m in sizes], dtype=np.int64)
+    sizes = np.unique(np.array(chosen, dtype=np.int64))
     noise, random = exact_noise(posed), check_random_state(random_state)
     z = np.asarray(posed.data.rows(slice(None)) @ posed.coef.T) + posed.intercept
     c = posed.slopes(slice(None), z)
