@@ -1,8 +1,13 @@
 """What a fit bears: many at once, signals, failed allocations, hundreds in a row."""
 
+import collections
 import contextlib
+import copy
 import gc
+import io
+import json
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -11,6 +16,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -234,7 +240,7 @@ def test_failed_allocations(tmp_path):
     shim = tmp_path / "shim.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, tmp_path / "shim.c"], check=True)
     child = subprocess.run(
-        [sys.executable, __file__],
+        [sys.executable, __file__, "allocations_fail"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -249,7 +255,97 @@ def test_failed_allocations(tmp_path):
     assert int(child.stdout) > 100
 
 
+# ---------------------------------------------------------------- pickles
+
+
+MUTATIONS = 900
+
+
+def models():
+    """Fitted models of all layouts of a state."""
+    small, y, classes = X[:30, :5], Y[:30], CLASSES[:30]
+    options = {**FEW, "total_epochs": 9.0}
+    csr = sp.csr_array(small)
+    return [
+        (SGDRegressor(**options), small, y),
+        (SGDClassifier("log_loss", batch_size=8, average=True, **options), small, classes),
+        (SGDClassifier(momentum=0.9, average=True, **options), csr, classes),
+        (SGDClassifier(penalty="l1", **options), csr.astype(np.float32), classes),
+        (SGDOneClassSVM(standardize=True, **options), small, None),
+    ]
+
+
+class Pickler(pickle.Pickler):
+    """Names dtypes instead of pickling them: NumPy crashes at some that are mutated."""
+
+    def persistent_id(self, obj):
+        return obj.str if isinstance(obj, np.dtype) else None
+
+
+class Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid):
+        return np.dtype(pid)
+
+
+def dumped(obj):
+    file = io.BytesIO()
+    Pickler(file).dump(obj)
+    return bytearray(file.getvalue())
+
+
+def pickles_mutate():
+    """In a child: models are loaded from pickles with some bytes changed, and go on."""
+    rng, ends = np.random.default_rng(0), collections.Counter()
+    signal.alarm(100)
+    limit = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, limit))  # lengths may be any number
+    fitted = [(model.fit(table, y), table, y) for model, table, y in models()]
+    for i in range(MUTATIONS):
+        model, table, y = fitted[i % len(fitted)]
+        whole = i % 2 == 0
+        data = dumped(model if whole else model._kept.state)
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[place] ^= int(rng.integers(1, 256) if rng.random() < 0.5 else 1 << rng.integers(8))
+        try:
+            loaded = Unpickler(io.BytesIO(data)).load()
+        except Exception as error:
+            ends["load " + type(error).__name__] += 1
+            continue
+        try:
+            if whole:
+                loaded.predict(table)
+            else:
+                other = copy.deepcopy(model)
+                other._kept = replace(other._kept, state=loaded)
+                loaded = other
+            for _ in range(2):
+                loaded.partial_fit(table, y)
+            loaded.predict(table)
+        except Exception as error:
+            ends["use " + type(error).__name__] += 1
+            continue
+        assert np.isfinite(loaded.coef_).all(), i
+        ends["goes on"] += 1
+    print(json.dumps(ends))
+
+
+def test_mutated_pickles():
+    """Whatever bytes change, there is a model or an exception, and the interpreter lives."""
+    child = subprocess.run(
+        [sys.executable, __file__, "pickles_mutate"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)},
+    )
+    assert child.returncode == 0, child.stderr
+    ends = json.loads(child.stdout)
+    assert sum(ends.values()) == MUTATIONS
+    assert ends["goes on"] > 50
+    assert sum(count for end, count in ends.items() if end.startswith("load")) > 50
+
+
 if __name__ == "__main__":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        allocations_fail()
+        {"allocations_fail": allocations_fail, "pickles_mutate": pickles_mutate}[sys.argv[1]]()
