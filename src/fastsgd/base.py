@@ -40,7 +40,7 @@ from .parameters import (
     state_of,
 )
 from .plain import plain_parameters
-from .problem import STORED, Data, Lanes, Settings, blocks, computed_in
+from .problem import STORED, Data, Lanes, Settings, blocks, computed_in, take
 from .rates import feature_scales
 from .report import CallbackSupportMixin, listening
 from .result import Result
@@ -466,11 +466,13 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     ) -> Callable[..., Any] | None:
         """The score of a model on the user's own rows or on those held out."""
         if given is not None:
-            return self._validator(task, *given, None)
+            X, *targets = given
+            X = take(X, slice(None)) if sp.issparse(X) else X  # which user code may change
+            return self._validator(task, X, *targets, None)
         if rows is None:
             return None
         weight = None if task.weight is None else task.weight[rows]
-        return self._validator(task, task.X[rows], task.y[rows], task.user_y[rows], weight)
+        return self._validator(task, take(task.X, rows), task.y[rows], task.user_y[rows], weight)
 
     def _scaling(
         self, task: Task, weight: NDArray[np.floating] | None, kept: Kept | None

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_method_params
 from .base import BaseSGD
 from .exceptions import DivergenceError
 from .parameters import Task
+from .problem import take
 from .standardise import Scaling
 from .validation import ModelScore, products, warn_of_one_row
 
@@ -60,7 +61,8 @@ def _default_scores(
     size = max(1, SCORE_VALUES // max(values, len(w)))
     for start in range(0, len(test), size):
         rows = test[start : start + size]
-        part = task.X[rows] if issparse(task.X) else task.X.take(rows, axis=0)  # 3 times as fast
+        dense = not issparse(task.X)
+        part = task.X.take(rows, axis=0) if dense else take(task.X, rows)  # 3 times as fast
         with np.errstate(over="ignore", invalid="ignore"):  # scores may be of any size
             scores, y = products(part, w) + b, task.y[rows][:, None]
             if not task.sign_targets:
@@ -110,7 +112,7 @@ def scores_of(
             scores[good, f] = _default_scores(base, task, test, coef, intercept)
         else:
             of_test = None if options is None else _check_method_params(task.X, options, test)
-            rows = task.X[test], task.user_y[test], weight, Scaling(), of_test
+            rows = take(task.X, test), task.user_y[test], weight, Scaling(), of_test
             those = (estimators[c] for c in np.flatnonzero(good))
             scores[good, f] = [
                 errors.guard(ModelScore(estimator, *rows), *model)

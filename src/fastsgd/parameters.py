@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from .losses import CompiledLoss, find
-from .problem import Data, Lanes, Settings
+from .problem import Data, Lanes, Settings, pinned
 from .rates import (
     FEW_UPDATES,
     Curvature,
@@ -148,6 +148,9 @@ class Task:
     user_y: Any = None
     given: tuple[Any, Any, Any] = (None, None, None)
     scaling: Scaling = field(default_factory=Scaling)
+
+    def __post_init__(self) -> None:
+        self.pins = pinned(self.X, self.y, self.weight, self.user_y)  # as long as this exists
 
     def lane_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """What each lane should say of targets y: shape (n, K), real, or whether positive."""

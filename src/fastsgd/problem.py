@@ -59,6 +59,18 @@ def take(X: Any, rows: Any) -> Any:
     return take_rows(X, rows)
 
 
+def pinned(X: Any, *others: Any) -> list[Any]:
+    """Weak references to arrays, those of CSR X, and those that they are views of: as long as these
+    exist NumPy refuses to resize an array in place, which would free what others read."""
+    arrays = [X.data, X.indices, X.indptr] if hasattr(X, "indptr") else [X]
+    pins = []
+    for array in (*arrays, *others):
+        while isinstance(array, np.ndarray):
+            pins.append(weakref.ref(array))
+            array = array.base
+    return pins
+
+
 def _view(X: Any) -> Any:
     """The same numbers in an object of its own."""
     if isinstance(X, np.ndarray):
@@ -79,9 +91,8 @@ class Data:
     The features of a row are (x - offset) * scale, made anew whenever the row is read.
 
     The arrays are views, which keep their shape and dtype whatever becomes of the user's objects,
-    and no array can be resized in place while this exists: NumPy refuses that for an array with a
-    weak reference. Values may still change under a run, and so may indices of CSR, which is
-    therefore read with care: see ``rows`` and csrc/rows.h.
+    and none can be resized in place while this exists (``pinned``). Values may still change under a
+    run, and so may indices of CSR, which are therefore read with care: ``take``, csrc/rows.h.
 
     Attributes
     ----------
@@ -133,7 +144,8 @@ class Data:
             np.shape(self.held_out) != (n,) or self.held_out.dtype != np.uint64
         ):
             raise ValueError(f"held_out must be {n} numbers of uint64")
-        object.__setattr__(self, "_pins", self._pin())
+        pins = pinned(self.X, self.y, self.sample_weight, self.held_out)
+        object.__setattr__(self, "_pins", pins)
         if self.offset is None and self.scale is None:
             return
         if self.sparse:
@@ -155,17 +167,6 @@ class Data:
         if not np.isfinite(array).all():
             raise ValueError(f"{name} contains NaN or infinity")
         return array
-
-    def _pin(self) -> list[weakref.ref[Any]]:
-        """Weak references to the arrays and to those that they are views of."""
-        X = self.X
-        arrays = [X.data, X.indices, X.indptr] if self.sparse else [X]
-        pins = []
-        for array in (*arrays, self.y, self.sample_weight, self.held_out):
-            while isinstance(array, np.ndarray):
-                pins.append(weakref.ref(array))
-                array = array.base
-        return pins
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_pins"}

@@ -62,7 +62,7 @@ from .plain import make_plain
 from .problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
 from .rates import mean_weight
 from .regressor import SGDRegressor
-from .solver import Fit, State, Stopping, fit
+from .solver import Fit, State, Stopping, check_unchanged, fit, structure_of
 from .standardise import Scaling
 from .stopping import EASING
 from .times import check_numbers
@@ -487,6 +487,7 @@ class _SearchCV:
         base, candidates = self._base(), _grid(self)
         base.random_state = seed_of(self.random_state)
         task = base._begin(X, y, sample_weight)
+        structure = structure_of(task.X)
         models = _models_of(base, candidates)
         splits = _splits(self.cv, task, of_splitter, classifier=is_classifier(self))
         with blame_input(base, task.X):
@@ -520,6 +521,7 @@ class _SearchCV:
         if isinstance(base, SGDClassifier):
             task = replace(task, class_weight=base._class_weights(task.y, task.weight))
         base._solve(task)
+        check_unchanged(task.X, structure)  # by scorers and by cv
         self.best_estimator_ = base
         self._publish(base)
         return self

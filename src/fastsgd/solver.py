@@ -25,7 +25,16 @@ from .problem import Data, Lanes, Settings
 from .rates import loss_at, mean_weight, safe_rate
 from .stopping import ADAPTIVE_FLOOR, EASINGS, GAIN_ROWS, STALLED_UPDATES, Stopping, Watch
 
-__all__ = ["Fit", "State", "Stopping", "fit", "gradient", "run_epoch"]
+__all__ = [
+    "Fit",
+    "State",
+    "Stopping",
+    "check_unchanged",
+    "fit",
+    "gradient",
+    "run_epoch",
+    "structure_of",
+]
 
 CALL_SECONDS = 0.01
 """Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
@@ -172,7 +181,7 @@ def fit(
         Within about 20 ms of Ctrl-C; ``seen.state`` holds the model as it stands.
     """
     seen = Fit() if seen is None else seen
-    structure = check_structure(data.X) if data.sparse else None
+    structure = structure_of(data.X)
     training = _Training((data, lanes, settings), state, stopping, seen)
     done, retries = 0, 0
     try:
@@ -185,7 +194,7 @@ def fit(
                 training.measure()
                 training.check()
             except DivergenceError as error:
-                _check_unchanged(data, structure)
+                check_unchanged(data.X, structure)
                 training.recover(error)
                 continue
             done += 1
@@ -195,16 +204,27 @@ def fit(
                 break
             if training.decide():
                 break
-        _check_unchanged(data, structure)
+        check_unchanged(data.X, structure)
         training.restore_best()
     finally:
         training.end_easing()
     return seen
 
 
-def _check_unchanged(data: Data, structure: int | None) -> None:
-    """Refuse CSR X whose index arrays somebody changed since their fingerprint was taken."""
-    if structure is not None and check_structure(data.X) != structure:
+def structure_of(X: Any) -> int | None:
+    """A fingerprint of the index arrays of CSR X, which are checked; None of dense X."""
+    return check_structure(X) if hasattr(X, "indptr") else None
+
+
+def check_unchanged(X: Any, structure: int | None) -> None:
+    """Refuse X whose index arrays somebody changed since their fingerprint was taken.
+
+    Raises
+    ------
+    ValueError
+        If they did.
+    """
+    if structure != structure_of(X):
         raise ValueError(CHANGED)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exceptions import DivergenceError
-from .problem import LANE_NUMBERS, Data, Lanes, Settings
+from .problem import LANE_NUMBERS, Data, Lanes, Settings, take
 from .rates import bounded, loss_at
 from .schedules import Schedule
 from .solver import State, run_epoch
@@ -54,7 +54,8 @@ def trial(
     rows = np.arange(data.n) if data.sample_weight is None else np.flatnonzero(data.sample_weight)
     rows = rows[:: max(1, len(rows) // ROWS)][:ROWS]
     weight = None if data.sample_weight is None else data.sample_weight[rows]
-    some = Data(data.X[rows], data.y[rows], weight, data.offset, data.scale, checked=data.checked)
+    X, scaling = take(data.X, rows), (data.offset, data.scale)
+    some = Data(X, data.y[rows], weight, *scaling, checked=True)
     updates = math.ceil(some.n / min(settings.batch_size, some.n))
     epochs = min(EPOCHS, math.ceil(ROWS / updates))
     schedule = Schedule("polynomial", power=2.0, total_epochs=float(epochs))

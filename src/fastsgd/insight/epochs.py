@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..problem import Data, Lanes, Settings
+from ..problem import Data, Lanes, Settings, take
 from ..standardise import Scaling
 from .gradients import Estimate, estimate
 from .posed import Posed
@@ -38,6 +38,6 @@ class Diagnosis:
         some = np.sort(draw.choice(self.n, min(self.n, max(LEAST, self.n // PART)), replace=False))
         rows = some if self.rows is None else self.rows[some]
         weight = None if data.sample_weight is None else data.sample_weight[rows]
-        part = Data(data.X[rows], data.y[rows], weight, data.offset, data.scale, checked=True)
+        part = Data(take(data.X, rows), data.y[rows], weight, data.offset, data.scale, checked=True)
         wide = coef.astype(np.float64), intercept.astype(np.float64)
         return estimate(Posed(part, lanes, settings, *wide, Scaling()), self.n)

@@ -16,7 +16,7 @@ from .. import reference
 from ..base import BaseSGD, check_finite
 from ..parameters import check_parameters, lanes_of, seed_of, settings_of, unrated_lanes
 from ..plain import make_plain, plain
-from ..problem import Data, Lanes, Settings
+from ..problem import Data, Lanes, Settings, take
 from ..standardise import Scaling
 
 __all__ = ["Posed", "check_count", "check_estimator", "check_sequence", "pose", "pose_held_out"]
@@ -94,7 +94,7 @@ def pose(
     scaling = estimator._scaling(task, task.weight, kept)
     rows = slice(None) if task.weight is None else np.flatnonzero(task.weight)
     weight = None if task.weight is None else task.weight[rows]
-    X = _canonical(task.X[rows] if task.weight is not None else task.X)
+    X = _canonical(take(task.X, rows) if task.weight is not None else task.X)
     parts = X, task.y[rows], weight, scaling.offset, scaling.scale
     data = Data(*parts, checked=True)
     random = 0 if estimator.random_state is None else estimator.random_state
