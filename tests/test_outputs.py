@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
-from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError, UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 
@@ -335,7 +335,9 @@ def test_one_row_of_several_outputs():
     labels = (outputs > 0).astype(int)
     classifier = SGDClassifier(random_state=0).partial_fit(X, labels, classes=range(4))
     assert classifier.partial_fit(X[:1], labels[:1]).predict(X).shape == (30, 4)
-    SGDRegressor(max_iter=2, tol=None).fit(X, outputs, X_val=X[:1], y_val=outputs[:1])
+    model = SGDRegressor(max_iter=2, tol=None)
+    with pytest.warns(UndefinedMetricWarning), pytest.warns(match="not a finite number"):
+        model.fit(X, outputs, X_val=X[:1], y_val=outputs[:1])
 
 
 def test_squared_losses_bear_rows_of_heavy_tailed_length():

@@ -535,6 +535,11 @@ def test_a_candidate_that_diverges_is_left_out(diabetes):
 BAD = (
     ({"alphas": []}, "alphas must be a list of finite numbers"),
     ({"alphas": [np.nan]}, "alphas must be a list of finite numbers"),
+    *(
+        ({name: values, "loss": "huber", "penalty": "elasticnet"}, f"{name} must be real numbers")
+        for name in ("alphas", "epsilons", "eta0", "l1_ratio")
+        for values in (["a"], [10**400], [1j], [[1, 2], [3]], [{}])
+    ),
     ({"alphas": [-1.0]}, "'alpha' parameter of SGDRegressor must be"),
     ({"alphas": 0.1}, "'alphas' parameter of SGDRegressorCV must be"),
     ({"l1_ratio": [0.1, 0.2]}, "several values of l1_ratio go with penalty='elasticnet'"),

@@ -141,6 +141,27 @@ def test_not_a_time_is_no_class(make):
         SGDClassifier(**FEW).fit(X, make(days))
 
 
+def test_classes_that_cannot_be_compared():
+    numbers, days = np.arange(N) % 3, DAYS
+    for first, second in ((numbers, days), (days, numbers)):
+        with pytest.raises(ValueError, match=r"y.*which cannot be compared with `self.classes_`"):
+            SGDClassifier(**FEW).partial_fit(X, second, classes=np.unique(first))
+        with pytest.raises(ValueError, match="`y_val` has classes of"):
+            SGDClassifier(**FEW).fit(X, first, X_val=X, y_val=second)
+
+
+@pytest.mark.parametrize(
+    "bad", ("a", ["a", "b"], [1j, 2.0], np.ones(2) * 1j, [10**400, 1], [{}, 1])
+)
+def test_what_is_no_number_is_named(bad):
+    with pytest.raises(ValueError, match="coef_init must be real numbers"):
+        SGDRegressor(**FEW).fit(X, Y, coef_init=bad)
+    with pytest.raises(ValueError, match="offset_init must be real numbers"):
+        SGDOneClassSVM(**FEW).fit(X, offset_init=bad)
+    with pytest.raises(ValueError, match="sample_weight"):
+        SGDRegressor(**FEW).fit(X[:2], Y[:2], sample_weight=bad)
+
+
 def test_numbers_in_the_same_containers_are_numbers():
     """What holds no time is taken."""
     expected = SGDRegressor(**FEW, random_state=0).fit(X, Y).coef_

@@ -206,6 +206,26 @@ def test_balanced_weights_beyond_all_numbers_are_refused():
         SGDClassifier(class_weight="balanced").fit(X, LABELS[2], sample_weight=weight)
 
 
+@pytest.mark.parametrize("value", (np.nan, np.inf, -1.0, "a", None, 1j, 10**400, np.float32(-1)))
+def test_class_weights_that_are_none(value):
+    for model in (SGDClassifier(class_weight={0: value}), SGDClassifierCV(class_weight={0: value})):
+        with pytest.raises(
+            ValueError, match=r"class_weight must be finite and not negative.*class 0"
+        ):
+            model.fit(X, LABELS[2])
+    with pytest.raises(ValueError, match="class_weight must be finite"):
+        SGDClassifierCV(class_weights=[{0: value}]).fit(X, LABELS[2])
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_class_weights_may_be_as_large_as_the_dtype_allows(dtype):
+    highest = float(np.sqrt(np.finfo(dtype).max))
+    with pytest.raises(ValueError, match="class_weight must be at most"):
+        SGDClassifier(class_weight={0: 2.0 * highest}).fit(X.astype(dtype), LABELS[2])
+    model = SGDClassifier("log_loss", class_weight={0: 1e-3 * highest}, max_iter=2, tol=None)
+    assert np.isfinite(model.fit(X.astype(dtype), LABELS[2]).coef_).all()
+
+
 @pytest.mark.parametrize(("size", "given"), list(product((1, 8, 100), (0.01, 0.002))))
 def test_linear_scaling_multiplies_a_rate_given_by_the_batch_size(size, given):
     """Goyal et al. 2017; a batch is never larger than the data."""

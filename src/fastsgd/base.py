@@ -47,7 +47,7 @@ from .result import Result
 from .solver import Fit, Stopping, fit
 from .standardise import Scaling, standardising
 from .stopping import ADAPTIVE_FLOOR, EASING
-from .times import check_numbers, numbers_of
+from .times import as_floats, check_numbers, numbers_of
 from .trial import FACTORS
 from .validation import LaneScore, ModelScore, hold_out, products, split
 
@@ -311,6 +311,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             weight = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
         except OverflowError as error:
             raise ValueError(f"sample_weight: {error}: too large a number") from None
+        except (TypeError, ValueError) as error:
+            if "sample" in str(error).lower():
+                raise
+            raise ValueError(f"sample_weight must be real numbers: {error}") from None
         lowest, highest = np.finfo(dtype).tiny, np.sqrt(np.finfo(dtype).max)
         if not lowest <= weight.max() <= highest:
             raise ValueError(
@@ -689,8 +693,7 @@ def _table_of(X: Any) -> Any:
 
 
 def _initial_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    check_numbers(name, value)
-    array = np.asarray(value, dtype=np.float64)
+    array = as_floats(name, value)
     if array.size != np.prod(shape) or not np.isfinite(array).all():
         raise ValueError(
             f"Provided {name} does not match dataset: it must be finite and of shape {shape}, got "

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import compute_class_weight
 
-__all__ = ["add", "balanced", "count"]
+from .plain import plain
+
+__all__ = ["add", "balanced", "check", "chosen", "count"]
 
 Counts = NDArray[np.float64]
 """Sums of sample weights and what rounding left out of them: shape (2, n_classes), or
@@ -75,3 +79,33 @@ def balanced(counts: Counts) -> NDArray[np.float64]:
             "class_weight='balanced' cannot even out the sample weights of the classes, whose sums "
             f"are {sums}"
         ) from None
+
+
+def chosen(class_weight: dict[Any, Any], classes: NDArray[Any]) -> NDArray[np.float64]:
+    """The weights that a dict gives the classes, 1 where it has none.
+
+    Raises
+    ------
+    ValueError
+        If one is no finite number, or negative; or if none of its classes is there.
+    """
+    for label, value in class_weight.items():
+        number = plain(value, whole=False)
+        if not (isinstance(number, (int, float)) and 0.0 <= number < np.inf):
+            raise ValueError(
+                f"class_weight must be finite and not negative, got {value!r} for class {label!r}"
+            )
+    return compute_class_weight(class_weight, classes=classes, y=classes)
+
+
+def check(weights: NDArray[np.float64], dtype: Any) -> None:
+    """Refuse weights whose square overflows in the dtype of computation.
+
+    Raises
+    ------
+    ValueError
+        Naming ``class_weight``.
+    """
+    highest = float(np.sqrt(np.finfo(dtype).max))
+    if not weights.max() <= highest:
+        raise ValueError(f"class_weight must be at most {highest:.3g}, got {weights.max():.3g}")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.base import _fit_context
 from sklearn.linear_model._base import LinearClassifierMixin
-from sklearn.utils import column_or_1d, compute_class_weight
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -336,9 +336,15 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             return (y != 0).astype(dtype)
         if y.dtype == object:
             check_classification_targets(y)
-        positions = np.searchsorted(self.classes_, y)
-        np.minimum(positions, len(self.classes_) - 1, out=positions)
-        wrong = self.classes_[positions] != y
+        try:
+            positions = np.searchsorted(self.classes_, y)
+            np.minimum(positions, len(self.classes_) - 1, out=positions)
+            wrong = self.classes_[positions] != y
+        except TypeError:
+            raise ValueError(
+                f"`{name}` has classes of {y.dtype}, which cannot be compared with `self.classes_` "
+                f"of {self.classes_.dtype}"
+            ) from None
         if wrong.any():
             check_classification_targets(y)
             raise ValueError(
@@ -403,9 +409,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         if isinstance(self.class_weight, str):  # "balanced"
             weights = class_weights.balanced(counts)
         else:
-            weights = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=self.classes_
-            )
+            weights = class_weights.chosen(self.class_weight, self.classes_)
+        class_weights.check(weights, encoded.dtype)
         if weights.ndim == 2 or (k == 2 and not self._multilabel):
             return {"weight_negative": weights[0], "weight_positive": weights[1]}
         return {"weight_positive": weights}

@@ -15,7 +15,7 @@ from .base import BaseSGD, all_or_nothing, keep_parameters
 from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, Task, check_parameters
 from .problem import computed_in
 from .schedules import Schedule
-from .times import check_numbers
+from .times import as_floats
 from .validation import products
 
 
@@ -192,8 +192,7 @@ on_divergence, certificate, standardize
         validation = None
         if X_val is not None:
             validation = self._validate(X_val, reset=False, names=("X_val", "")), None, None
-        check_numbers("offset_init", offset_init)
-        intercept = None if offset_init is None else 1 - np.asarray(offset_init, dtype=np.float64)
+        intercept = None if offset_init is None else 1 - as_floats("offset_init", offset_init)
         self._solve(
             self._task(X, sample_weight, given),
             (coef_init, intercept),

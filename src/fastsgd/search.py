@@ -65,7 +65,7 @@ from .regressor import SGDRegressor
 from .solver import Fit, State, Stopping, check_unchanged, fit, structure_of
 from .standardise import Scaling
 from .stopping import EASING
-from .times import check_numbers
+from .times import as_floats
 
 __all__ = ["Path", "SGDClassifierCV", "SGDRegressorCV", "path"]
 
@@ -315,8 +315,7 @@ def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed:
 
 def _numbers(name: str, value: Any) -> list[float]:
     """The values of a parameter that are tried."""
-    check_numbers(name, value)
-    array = np.asarray(value, dtype=np.float64)
+    array = as_floats(name, value)
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
         raise ValueError(f"{name} must be a list of finite numbers, got {value!r}")
     return array.tolist()
@@ -329,7 +328,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 def _several(value: Any) -> bool:
     """Whether a parameter is a list of values to try."""
-    return np.ndim(value) > 0 or isinstance(value, np.ndarray)
+    return isinstance(value, (list, tuple, np.ndarray)) or np.ndim(value) > 0
 
 
 def _grid(estimator: Any) -> list[dict[str, Any]]:

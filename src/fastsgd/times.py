@@ -11,8 +11,9 @@ import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["check_numbers", "numbers_of"]
+__all__ = ["as_floats", "check_numbers", "numbers_of"]
 
 TIMES = (
     datetime.date,  # and datetime.datetime, pandas.Timestamp, pandas.NaT
@@ -53,6 +54,24 @@ def check_numbers(name: str, array: Any, *, labels: bool = False) -> None:
         )
     if np.isnat(values).any():
         raise ValueError(f"{name} contains NaT")
+
+
+def as_floats(name: str, values: Any) -> NDArray[np.float64]:
+    """Real numbers as an array of float64.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument, where they are none.
+    """
+    check_numbers(name, values)
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "biufO":
+            return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"{name} must be real numbers that float64 can hold, got {values!r}")
 
 
 def numbers_of(values: Any) -> Any:
