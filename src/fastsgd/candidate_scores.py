@@ -113,11 +113,10 @@ def scores_of(
         else:
             of_test = None if options is None else _check_method_params(task.X, options, test)
             rows = take(task.X, test), task.user_y[test], weight, Scaling(), of_test
-            those = (estimators[c] for c in np.flatnonzero(good))
-            scores[good, f] = [
-                errors.guard(ModelScore(estimator, *rows), *model)
-                for estimator, *model in zip(those, coef, intercept, strict=True)
-            ]
+            score = ModelScore(base, *rows)
+            for c, *model in zip(np.flatnonzero(good), coef, intercept, strict=True):
+                score.use(estimators[c])
+                scores[c, f] = errors.guard(score, *model)
         if models.failed[f].any():
             scores[models.failed[f], f] = error_score
     errors.warn()

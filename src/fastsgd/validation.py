@@ -128,9 +128,8 @@ class ModelScore:
         scaling: Scaling,
         options: dict[str, Any] | None = None,
     ) -> None:
-        self.model = copy.copy(estimator)
-        self.publish, self.scaling = estimator._attributes, scaling
-        vars(self.model).pop("feature_names_in_", None)  # X is an array by now
+        self.scaling = scaling
+        self.use(estimator)
         self.scorer = check_scoring(self.model, scoring=estimator.scoring)
         self.X, self.y = X, y
         weighs = getattr(self.scorer, "_accept_sample_weight", None)
@@ -138,6 +137,12 @@ class ModelScore:
         self.options = {"sample_weight": weight} if weighted else {}
         if options is not None:
             self.options = options
+
+    def use(self, estimator: Any) -> None:
+        """Score models of another estimator, of the same scorer, from now on."""
+        self.model = copy.copy(estimator)
+        self.publish = estimator._attributes
+        vars(self.model).pop("feature_names_in_", None)  # X is an array by now
 
     def __call__(self, coef: Array, intercept: Array) -> float:
         vars(self.model).update(self.publish(*self.scaling.to_users(coef, intercept)))
