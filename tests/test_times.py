@@ -171,3 +171,8 @@ def test_numbers_in_the_same_containers_are_numbers():
         for y in (Y, Y.tolist(), Y.astype(object), pd.Series(Y), polars().Series(Y)):
             model = SGDRegressor(**FEW, random_state=0).fit(table, y, sample_weight=[1.0] * N)
             np.testing.assert_allclose(model.coef_, expected, rtol=1e-12)
+
+
+def test_a_lazy_frame_is_not_collected():
+    with pytest.raises(ValueError, match="array element"):
+        SGDRegressor(**FEW).fit(polars().DataFrame({"a": Y}).lazy(), Y)

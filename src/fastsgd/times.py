@@ -97,7 +97,8 @@ def _array_of(values: Any) -> Any:
 
 def has_times(array: Any) -> bool:
     """Whether an array, data frame, series or sequence has a time among its values."""
-    dtypes = getattr(array, "dtypes", None)
+    known = hasattr(array, "shape")  # a lazy frame has none, and would have to be collected
+    dtypes = getattr(array, "dtypes", None) if known else None
     if dtypes is not None and hasattr(array, "columns"):  # a data frame
         columns = list(dtypes)
         kinds = set(columns)
