@@ -134,7 +134,8 @@ def test_losses_below_zero_are_no_divergence():
     model = SGDRegressor("poisson", random_state=0).fit(X, counts)
     assert model.loss_curve_[-1] < 0.0
     assert model.score(X, counts) > 0.1
-    perceptron = SGDClassifier("perceptron", random_state=0).fit(X[:1].repeat(2, 0), [0, 1])
+    perceptron = SGDClassifier("perceptron", random_state=0, max_iter=20, tol=None)
+    perceptron.fit(X[:1].repeat(2, 0), [0, 1])
     assert np.isfinite(perceptron.coef_).all()
 
 

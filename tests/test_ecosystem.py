@@ -44,6 +44,7 @@ def targets(estimator):
     return SCORES[:, 0] if estimator is SGDRegressor else Y
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_pipeline_and_grid_search():
     pipe = make_pipeline(StandardScaler(), SGDClassifier(**SEED))
     grid = {
@@ -63,6 +64,7 @@ def test_calibration():
     assert model.score(X, Y) > 0.7
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_wrappers():
     assert OneVsOneClassifier(SGDClassifier(**SEED)).fit(X, Y).score(X, Y) > 0.7
     bagging = BaggingClassifier(SGDClassifier("log_loss", **SEED), n_estimators=3, **SEED)

@@ -77,17 +77,20 @@ def test_an_invalid_default_is_refused():
     assert Strict().get_params() == {"alpha": -1.0, "extra": 0}
     with pytest.raises(InvalidParameterError, match="'alpha' parameter of Strict"):
         Strict().fit(X, Y)
-    Strict(alpha=1e-4).fit(X, Y)
+    Strict(alpha=0.1).fit(X, Y)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_arrays_that_need_no_conversion_give_the_model_of_others(estimator):
     """float64 in C order against the same as lists, in Fortran order, and as a data frame."""
+    options = {"max_iter": 10, "tol": None}
     pandas = pytest.importorskip("pandas")
-    plain = estimator(random_state=0).fit(X, Y)
+    plain = estimator(random_state=0, **options).fit(X, Y)
     for others in ((X.tolist(), Y.tolist()), (np.asfortranarray(X), Y[:, None].ravel())):
-        np.testing.assert_array_equal(estimator(random_state=0).fit(*others).coef_, plain.coef_)
-    named = estimator(random_state=0).fit(pandas.DataFrame(X, columns=list("abcd")), Y)
+        np.testing.assert_array_equal(
+            estimator(random_state=0, **options).fit(*others).coef_, plain.coef_
+        )
+    named = estimator(random_state=0, **options).fit(pandas.DataFrame(X, columns=list("abcd")), Y)
     np.testing.assert_array_equal(named.coef_, plain.coef_)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         named.partial_fit(X, Y)

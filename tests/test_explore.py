@@ -24,6 +24,8 @@ from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import order
 from fastsgd.schedules import Schedule
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 rng = np.random.default_rng(0)
 X = rng.normal(size=(90, 5)) @ rng.normal(size=(5, 5))
 SCORE = X @ [1.0, -2.0, 0.5, 0.0, 1.0] + 0.7
@@ -50,7 +52,7 @@ def yours(kind):
         coordinates = ("intercept", 3)
         return explore(X=X, y=Y, estimator=SGDRegressor(), coordinates=coordinates, **FEW)
     assert kind == "hinge on CSR"
-    model = SGDClassifier("hinge", random_state=0, penalty="l1")
+    model = SGDClassifier("hinge", random_state=0, penalty="l1", alpha=1e-2)
     return explore(X=sp.csr_array(X), y=LABELS, estimator=model, coordinates=(4, 1), **FEW)
 
 

@@ -11,8 +11,9 @@ from sklearn.base import clone
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.rates import FEW_UPDATES, LONG_RUN, auto_rate, bounded, curvature_of
+from fastsgd.rates import LONG_RUN, auto_rate, bounded, curvature_of
 from fastsgd.schedules import SCHEDULES, Schedule
+from fastsgd.stopping import FEW_UPDATES
 from fastsgd.trial import FACTORS, pays, trial
 
 rng = np.random.default_rng(0)
@@ -153,7 +154,7 @@ def test_result_of_a_rate_that_was_found():
     assert found.schedule.kind == "constant"  # few updates, watched
     assert found.average == 0
     text = str(found)
-    for part in ("eta0:", "smoothness 0.25", "constant; divided by 4", "by the tolerance"):
+    for part in ("eta0:", "smoothness 0.25", "constant; halved where", "by the tolerance"):
         assert part in text
     assert str(pickle.loads(pickle.dumps(found))) == text
 
@@ -169,7 +170,12 @@ def test_result_says_what_was_asked_for():
         "of what is stable, for 200,040 updates": {"tol": None, "max_iter": 40},
         "by max_iter": {"tol": None, "max_iter": 2},
         "from update 1 on": {"average": True, "max_iter": 2, "tol": None},
-        "batches of 32 rows": {"batch_size": 32, "max_iter": 2, "tol": None},
+        "batches of 3 rows": {"batch_size": 3, "max_iter": 2, "tol": None},
+        "batches of 31.49 rows": {
+            "batch_size": 32,
+            "max_iter": 2,
+            "tol": None,
+        },  # the last is short
         "1 - momentum = 0.1": {"momentum": 0.9, "max_iter": 2, "tol": None},
     }
     for part, options in cases.items():

@@ -271,6 +271,7 @@ def classes_of(y):
     "options", ({}, {"multi_class": "multinomial"}, {"max_iter": 40, "tol": 1e-2})
 )
 @pytest.mark.parametrize("classes", (2, 10))
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_class_weights_in_the_grid(classes, options, digits, binary):
     """A lane each: the scores, and the model, of separate fits."""
     X, y = binary if classes == 2 else digits

@@ -571,6 +571,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 RuntimeWarning,
                 stacklevel=6,
             )
+        self._warn_of_doubts(seen)
         if stopping.tol is not None and not (seen.stopped.all() or seen.ended):
             what = "training loss" if stopping.validate is None else "validation score"
             gained = f"the {what} still gained more than tol={stopping.tol}"
@@ -582,6 +583,26 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 f"max_iter to improve the fit: after {stopping.max_epochs} epochs {gained}.",
                 ConvergenceWarning,
                 stacklevel=6,
+            )
+
+    def _warn_of_doubts(self, seen: Fit) -> None:
+        """Warn of models that stopped with more left to gain than the tolerance."""
+        reasons = {
+            "slow": "the loss hardly falls any more, although its derivatives say that it could",
+            "penalty": f"the L2 penalty (alpha={self._strength:g}) is so weak that it has not "
+            "shrunk the weights yet, as with classes that are (nearly) separable",
+        }
+        for name, reason in reasons.items():
+            doubtful = seen.doubts.get(name)
+            if doubtful is None or not doubtful.any():
+                continue
+            which = "" if len(doubtful) == 1 else f" in {int(doubtful.sum())} of its models"
+            warnings.warn(
+                f"The objective may still be more than {10.0 * self.tol:.2g} of itself above its "
+                f"minimum{which} after {int(seen.epochs.max())} epochs: {reason}. Predictions "
+                "rarely change any more; for the minimum itself raise alpha or lower tol.",
+                ConvergenceWarning,
+                stacklevel=7,
             )
 
     # Publishing.

@@ -110,7 +110,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     tol : float or None, default=1e-3
         Stop after ``n_iter_no_change`` epochs whose loss is above the best one minus ``tol`` (or
         whose validation score is below the best plus ``tol``); each class on its own, a softmax as
-        a whole. None trains exactly ``max_iter`` epochs.
+        a whole. With ``learning_rate="auto"`` and a training loss ``tol`` is relative to the loss.
+        With momentum the weights of the best epoch are kept if the last are worse by more than
+        ``tol``. None trains exactly ``max_iter`` epochs.
     shuffle : bool, default=True
         False means ``sampling="sequential"``.
     verbose : int, default=0
@@ -130,10 +132,12 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         With t the number of the update from 1 and e the epochs done, with their fraction:
 
         - "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data, divided by 4 after an
-          epoch that gained less than ``tol`` (of a patience above 5, after every fifth of it, and
-          of 250 updates at least; not with a validation score). An epoch of 5,000 updates or fewer
-          stays at eta0 until then, and one of n < 3,000 rows need not gain more than
-          tol n / 3,000. Where the run ends is known, with ``tol=None`` or ``total_epochs``, and
+          epoch that gained less than 2.5 ``tol`` of the loss (of a patience above 5, after every
+          fifth of it; not with a validation score). Where an epoch has 5,000 updates or fewer the
+          rate stays at eta0 while the objective falls and is halved where it no longer does, and
+          the model is the best of the weights and their means; a fit stops where 1 % of the
+          objective or less is left to gain (at the default ``tol``), or warns that it may be more.
+          Where the run ends is known, with ``tol=None`` or ``total_epochs``, and
           nothing is averaged: eta0 (1 - e / total_epochs)^2, from a lower eta0 the longer the run.
           A fit that will go on (``warm_start``, ``partial_fit``) knows no end. ``result_`` says
           what was chosen;

@@ -20,7 +20,6 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from .losses import CompiledLoss, find
 from .problem import Data, Lanes, Settings, pinned
 from .rates import (
-    FEW_UPDATES,
     Curvature,
     begins,
     bounded,
@@ -32,6 +31,7 @@ from .sampling import SAMPLINGS
 from .schedules import Schedule, optimal_eta0
 from .solver import State
 from .standardise import Scaling
+from .stopping import FEW_UPDATES
 from .trial import pays, trial
 
 LEARNING_RATES = {

@@ -20,7 +20,6 @@ from .problem import Data, Lanes, Settings
 from .stopping import EASING_UPDATES
 
 __all__ = [
-    "FEW_UPDATES",
     "Curvature",
     "auto_rate",
     "begins",
@@ -37,10 +36,6 @@ __all__ = [
 SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
 SPARSE_PART = 16
 """How much fewer values are sampled of CSR, where a value costs more."""
-
-FEW_UPDATES = 5000
-"""Updates of an epoch up to which "auto" with a tolerance stays at eta0 until an epoch gains
-nothing: so few do not reach the noise floor before."""
 
 PRODUCT_ROWS = 64
 """Rows whose products with each other are taken."""
@@ -125,8 +120,8 @@ class Curvature:
         Largest eigenvalue of X'X / n; mean |x|^2, which is a bound of it, at batches of one row.
     often : float
         How often R^2 counts beyond once, in [0, 1].
-    batch : int
-        Rows of a batch.
+    batch : float
+        Rows of a batch: the harmonic mean, if the last batch of an epoch is a short one.
     features : int
         d + 1.
     evenness : float
@@ -139,7 +134,7 @@ class Curvature:
     mean_square: float
     largest: float
     often: float
-    batch: int
+    batch: float
     features: int
     evenness: float
 
@@ -241,7 +236,19 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
         largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
     often = min(1.0, data.n / (m * EASING_UPDATES))
     smoothness = _smoothness(data, settings)
-    return Curvature(smoothness, noise, mean_square, largest, often, m, data.d + 1, even)
+    size = _mean_batch(data.n, m)
+    return Curvature(smoothness, noise, mean_square, largest, often, size, data.d + 1, even)
+
+
+def _mean_batch(n: int, m: int) -> float:
+    """Harmonic mean of the batch sizes of an epoch, whose last batch may be a short one.
+
+    The noise of a batch of m rows is proportional to 1 / m, so the mean of 1 / m is what the
+    batches of an epoch meet on average: a last batch of 2 rows after six of 714 has as much noise
+    as all the others together.
+    """
+    whole, short = divmod(n, m)
+    return (whole + (short > 0)) / (whole / m + (1.0 / short if short else 0.0))
 
 
 def _evenness(X: Any, squares: NDArray[np.float64], data: Data) -> float:

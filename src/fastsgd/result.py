@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .rates import Curvature
 from .schedules import Schedule
-from .stopping import EASING
+from .stopping import EASING, FEW_UPDATES
 from .trial import FACTORS
 
 __all__ = ["Result"]
@@ -80,7 +80,7 @@ class Result:
         if found.batch == 1:
             said += f", the curvature {1.0 + found.often:.3g} * R^2 = {found.noise:.4g} of a row"
         else:
-            said += f", that of batches of {found.batch} rows with largest eigenvalue "
+            said += f", that of batches of {found.batch:.4g} rows with largest eigenvalue "
             said += f"{found.largest:.4g} and R^2 = {found.noise:.4g} of a row"
         if self.momentum:
             said += f", times 1 - momentum = {1.0 - self.momentum:.3g}"
@@ -103,7 +103,12 @@ class Result:
         if self.begins is not None and (self.begins < 1.0).any():
             said += f"; begun at {_range(self.begins)} of what is stable, for {total:,.0f} updates"
         if self.eases:
-            said += f"; divided by {EASING:g} after an epoch that gains less than the tolerance"
+            few = self.updates <= FEW_UPDATES
+            said += (
+                "; halved where the objective no longer falls"
+                if few
+                else (f"; divided by {EASING:g} after an epoch that gains less than the tolerance")
+            )
         return said
 
     def _average(self) -> str:

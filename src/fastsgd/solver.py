@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._core import CHANGED, Run, State, check_structure
+from .annealing import Annealing
 from .exceptions import DivergenceError
 from .history import History, mean
 from .narrow import run_of
+from .objective import Objective
 from .problem import Data, Lanes, Settings
 from .rates import loss_at, mean_weight, safe_rate
-from .stopping import ADAPTIVE_FLOOR, EASINGS, GAIN_ROWS, STALLED_UPDATES, Stopping, Watch
+from .stopping import ADAPTIVE_FLOOR, EASINGS, FEW_UPDATES, Stopping, Watch
 
 __all__ = [
     "Fit",
@@ -121,7 +123,8 @@ class Fit:
     state : State
         The state that is trained; another object than the one given after a backoff.
     coef, intercept : ndarray of shape (K, d) and (K,)
-        The model: averages if there are any; with validation, at the end, the best.
+        The model: averages if there are any; at the end, with validation, with momentum under a
+        tolerance and of an annealed run, the best.
     epochs : ndarray of shape (K,), int64
         Epochs each lane was trained.
     clipped : bool
@@ -134,6 +137,8 @@ class Fit:
         How often the rate was halved after a divergence.
     at_fault : ndarray of shape (K,), bool
         Lanes that diverged, when a divergence ended the fit.
+    doubts : dict of str to ndarray of shape (K,), bool
+        Lanes that stopped with more left to gain than the tolerance; see ``Annealing.doubts``.
     """
 
     history: History = field(default_factory=History)
@@ -149,6 +154,7 @@ class Fit:
     ended: bool = False
     backoffs: int = 0
     at_fault: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    doubts: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def losses(self) -> list[NDArray[np.float64]]:
@@ -202,12 +208,12 @@ def fit(
             if seen.on_epoch is not None and seen.on_epoch(seen):
                 seen.ended = True
                 break
-            if training.decide():
+            if training.decide(last=done == stopping.max_epochs):
                 break
         check_unchanged(data.X, structure)
         training.restore_best()
     finally:
-        training.end_easing()
+        training.restore_rates()
     return seen
 
 
@@ -242,9 +248,18 @@ class _Training:
         seen.coef, seen.intercept = state.weights(self.settings)
         self.good = state.copy() if stopping.backoff else None
         unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
-        if stopping.easing != 1.0:
-            unit = np.minimum(1.0, unit) * min(1.0, self.data.n / GAIN_ROWS)
         self.watch = Watch(k, stopping, unit)
+        watches_loss = stopping.tol is not None and stopping.validate is None
+        updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
+        self.annealing: Annealing | None = None
+        if watches_loss and stopping.easing != 1.0 and updates <= FEW_UPDATES:
+            model = seen.coef, seen.intercept
+            self.annealing = Annealing(problem, model, stopping.tol, stopping.patience)
+            seen.doubts = self.annealing.doubts
+        # Momentum overshoots, and a run may stop on an upswing of its loss.
+        self.swings = watches_loss and self.annealing is None and self.settings.momentum > 0.0
+        self.swings &= self.settings.average == 0
+        self.before = seen.coef, seen.intercept  # the weights that the last epoch began with
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
         self.first_loss: NDArray[np.float64] | None = None
@@ -257,11 +272,8 @@ class _Training:
         self.score: Any = math.nan
         self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
         self.some_stopped = self.warned_of_scores = False
-        self.eased = np.zeros(k, dtype=np.int64)  # how often a lane's rate was
-        updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
-        self.easing_epochs = max(
-            1, stopping.patience // EASINGS, math.ceil(STALLED_UPDATES / updates)
-        )
+        self.lowered = np.ones(k)  # what a lane's rate was multiplied by
+        self.easing_epochs = max(1, stopping.patience // EASINGS)
 
     def _bind(self, state: State) -> None:
         self.state = self.seen.state = state
@@ -303,6 +315,7 @@ class _Training:
     def record(self, seconds: float) -> None:
         """Publish the epoch's model and add the epoch to the history."""
         seen, state = self.seen, self.state
+        self.before = seen.coef, seen.intercept
         seen.coef, seen.intercept = self.coef, self.intercept
         if not len(seen.history):
             self.first_loss = np.abs(self.loss)
@@ -326,19 +339,24 @@ class _Training:
             self.data.n / max(seconds, 1e-9),
         )
 
-    def decide(self) -> bool:
-        """Stop the lanes that no longer gain; whether all have stopped."""
+    def decide(self, *, last: bool = False) -> bool:
+        """Stop the lanes that no longer gain; whether all have stopped. ``last``: whether the epoch
+        is the last one in any case."""
         stopping, seen = self.stopping, self.seen
         if self.goes_on and self._has_run_away():
             raise self._with_weights(self._diverged())
         if stopping.tol is None and stopping.validate is None:
             return False
+        if self.annealing is not None:
+            return self._anneal(self.annealing, last)
         value = self.loss
         if stopping.validate is not None:
             value = self._losses_of_scores()
         stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
         if stopping.validate is not None:
-            self._keep_best(better & ~seen.stopped)
+            self._keep_best(better & ~seen.stopped, (self.coef, self.intercept))
+        elif self.swings:  # the loss of an epoch is nearest to that of the weights it began with
+            self._keep_best(better & ~seen.stopped, self.before)
         if stopping.easing != 1.0 and stopping.validate is None:
             self._ease(~seen.stopped & ~stops)
         if not np.count_nonzero(stops):  # any() takes three times as long
@@ -354,6 +372,11 @@ class _Training:
             self.state.rate_factor[slower] /= 5.0
             self.watch.without_gain[slower] = 0
             stops &= ~slower
+        return self._stop(stops)
+
+    def _stop(self, stops: NDArray[np.bool_]) -> bool:
+        """Freeze lanes; whether all have stopped."""
+        seen = self.seen
         seen.stopped |= stops
         if seen.stopped.all():
             return True
@@ -363,18 +386,38 @@ class _Training:
             self.state.active[seen.stopped] = 0.0
         return False
 
+    def _anneal(self, annealing: Annealing, last: bool) -> bool:
+        """Lower the rates of lanes that no longer gain, or stop them; whether all have stopped."""
+        rate = self.lanes.eta0 * self.state.rate_factor
+        if self.settings.schedule.kind != "constant":  # of one lane, as a part of its eta0
+            rate = rate * (self.run.rate / rate[0])
+        training = ~self.seen.stopped
+        seen = annealing.see((self.coef, self.intercept), rate, training, last=last)
+        if seen is None:
+            return False
+        lower, stops = seen
+        self._lower(lower, 2.0)
+        blown = stops & self._blown_up(self.loss)
+        if blown.any():
+            self.seen.at_fault = blown
+            raise self._with_weights(self._diverged())
+        return self._stop(stops)
+
+    def _lower(self, which: NDArray[np.bool_], divisor: float) -> None:
+        """Divide the rates of some lanes, by a power of two, which is exact."""
+        self.lowered[which] /= divisor
+        self.state.rate_factor[which] /= divisor
+
     def _ease(self, training: NDArray[np.bool_]) -> None:
         """Lower the rates of lanes that have waited long enough for a gain."""
         waited = self.watch.without_gain
         due = training & (waited > 0) & (waited % self.easing_epochs == 0)
-        self.eased += due
-        self.state.rate_factor[due] /= self.stopping.easing
+        self._lower(due, self.stopping.easing)
 
-    def end_easing(self) -> None:
-        """Rates that were eased are what they were: another call may have something to learn."""
-        if self.eased.any():
-            self.state.rate_factor[:] *= self.stopping.easing ** self.eased.astype(np.float64)
-            self.eased[:] = 0
+    def restore_rates(self) -> None:
+        """Rates that were lowered are what they were: another call may have something to learn."""
+        self.state.rate_factor[:] /= self.lowered
+        self.lowered[:] = 1.0
 
     def _losses_of_scores(self) -> NDArray[np.float64]:
         """Minus the validation scores, (K,): NaN for what is no finite number."""
@@ -393,24 +436,57 @@ class _Training:
             )
         return np.where(wrong, np.nan, value)
 
-    def _keep_best(self, better: NDArray[np.bool_]) -> None:
+    def _keep_best(self, better: NDArray[np.bool_], model: tuple[Any, Any]) -> None:
         if not better.any():
             pass
         elif self.best is None or better.all():
-            self.best = self.coef, self.intercept
+            self.best = model
         else:
             self.best = (
-                np.where(better[:, None], self.coef, self.best[0]),
-                np.where(better, self.intercept, self.best[1]),
+                np.where(better[:, None], model[0], self.best[0]),
+                np.where(better, model[1], self.best[1]),
             )
         self.is_best = np.where(self.seen.stopped, self.is_best, better)
 
     def restore_best(self) -> None:
-        """With validation, make the best weights those of the model and of the state."""
-        if self.best is None or self.is_best.all():
+        """Make the best weights those of the model and of the state: with validation, of an
+        annealed run, and where momentum made the objective worse by more than the tolerance."""
+        if self.seen.ended and self.stopping.validate is None:  # the user stopped it here
             return
-        self.seen.coef, self.seen.intercept = self.best
-        self.state.set_weights(*self.best)
+        if self.swings:
+            self._undo_upswing()
+            return
+        model = self.best
+        if self.annealing is not None and self.plain:
+            model = self.annealing.coef, self.annealing.intercept
+            if all(map(np.array_equal, model, (self.seen.coef, self.seen.intercept))):
+                return
+        elif self.is_best.all():
+            return
+        if model is None:
+            return
+        self.seen.coef, self.seen.intercept = model
+        self.state.set_weights(*model)
+
+    def _undo_upswing(self) -> None:
+        """Put lanes whose last weights are clearly worse back to those of their best epoch."""
+        best, seen, state = self.best, self.seen, self.state
+        if best is None or not seen.stopped.any():
+            return
+        objective = Objective(self.data, self.lanes, self.settings)
+        at_best, size = objective(*best)
+        at_last, _ = objective(seen.coef, seen.intercept)
+        worse = seen.stopped & (at_last > at_best + self.stopping.tol * np.minimum(1.0, size))
+        if not worse.any():
+            return
+        seen.coef = np.where(worse[:, None], best[0], seen.coef)
+        seen.intercept = np.where(worse, best[1], seen.intercept)
+        if state.pending == 0 and self.lanes.k > 1 and not self.data.sparse:
+            fresh = state.copy()  # the other lanes keep their momentum
+            fresh.set_weights(seen.coef, seen.intercept)
+            state.put(fresh, np.flatnonzero(worse), np.flatnonzero(worse))
+        else:
+            state.set_weights(seen.coef, seen.intercept)
 
     # Divergence.
 
@@ -454,6 +530,8 @@ class _Training:
         self.seen.backoffs += 1
         self.good.rate_factor[self._at_fault()] *= 0.5
         self._bind(self.good.copy())
+        if self.annealing is not None:
+            self.annealing.forget_window()
 
     def _at_fault(self) -> NDArray[np.bool_]:
         """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""

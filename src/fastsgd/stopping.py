@@ -13,8 +13,8 @@ __all__ = [
     "EASING",
     "EASINGS",
     "EASING_UPDATES",
-    "GAIN_ROWS",
-    "STALLED_UPDATES",
+    "FEW_UPDATES",
+    "RELATIVE_GAIN",
     "Stopping",
     "Watch",
 ]
@@ -30,12 +30,12 @@ EASINGS = 5
 EASING_UPDATES = 2000
 """Updates of an epoch from which on "auto" takes half of the rate that is just stable."""
 
-STALLED_UPDATES = 250
-"""Updates without gain after which a rate is eased, at least: of fewer it is mostly chance."""
+FEW_UPDATES = 5000
+"""Updates of an epoch up to which "auto" with a tolerance is annealed (annealing.py): so few do not
+reach the noise floor within an epoch, whose loss says little of what is left to gain."""
 
-GAIN_ROWS = 3000
-"""Rows of which an epoch consists at least, or ``tol`` is the gain of so many epochs, with an
-easing: what a small table gains in an epoch says little of what is left."""
+RELATIVE_GAIN = 2.5
+"""Times ``tol`` of the loss: what an epoch has to gain under "auto" with more updates."""
 
 ADAPTIVE_FLOOR = 1e-6
 """Rate below which "adaptive" stops instead of dividing by 5, as in scikit-learn."""
@@ -47,7 +47,8 @@ class Stopping:
 
     A lane stops after ``patience`` epochs in a row that do not improve its best value by more than
     ``tol``; ``tol`` None never stops early. Of a training loss ``tol`` is multiplied by the lane's
-    mean weight where that is below 1: weights that sum to 1 are no reason to stop.
+    mean weight where that is below 1: weights that sum to 1 are no reason to stop. With an easing
+    it is a part of the loss instead, ``RELATIVE_GAIN`` times ``tol``, whatever the scale of y.
 
     Attributes
     ----------
@@ -64,10 +65,10 @@ class Stopping:
     adaptive : bool
         Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
     easing : float
-        Divide a lane's rate by this after an epoch that did not improve its best value by more than
-        ``tol``, ``EASINGS`` times before patience has run out; 1 for never. Of a training loss
-        only. Of n < ``GAIN_ROWS`` rows ``tol`` counts n / ``GAIN_ROWS`` then. What a call eased is
-        as it was when the call ends.
+        The rate is that of "auto", of a training loss: it falls where the loss no longer does. An
+        epoch of up to ``FEW_UPDATES`` updates is annealed. With more, a lane's rate is divided by
+        this after an epoch without gain, ``EASINGS`` times before the lane stops, whatever
+        ``patience`` is. 1 for never. What a call lowered is as it was when the call ends.
     unit : ndarray of shape (K,) or None
         What a unit of loss weighs in a lane; None: the mean of its rows' weights.
     backoff : bool
@@ -98,7 +99,10 @@ class Watch:
     def __init__(self, k: int, stopping: Stopping, unit: NDArray[np.float64] | float = 1.0) -> None:
         self.tol: Any = stopping.tol
         self.patience, self.scored = stopping.patience, stopping.validate is not None
-        if self.tol is not None and stopping.validate is None:
+        self.relative = stopping.easing != 1.0 and not self.scored
+        if self.relative:
+            self.patience = max(self.patience, EASINGS)
+        elif self.tol is not None and not self.scored:
             self.tol = self.tol * np.minimum(1.0, unit)
         self.best, self.best_tie = np.full((2, k), np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
@@ -115,7 +119,10 @@ class Watch:
             stops = np.zeros(len(value), dtype=bool)
         else:
             self.without_gain += 1
-            np.copyto(self.without_gain, 0, where=value <= self.best - self.tol)  # a NaN: no gain
+            tol = self.tol
+            if self.relative:
+                tol = RELATIVE_GAIN * tol * np.where(np.isfinite(self.best), np.abs(self.best), 0.0)
+            np.copyto(self.without_gain, 0, where=value <= self.best - tol)  # a NaN: no gain
             if self.scored:
                 np.copyto(self.without_gain, 0, where=np.isnan(value) & np.isinf(self.best))
             stops = self.without_gain >= self.patience

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import reference
 from ..base import BaseSGD
 from ..rates import curvature_of, feature_scales, typical_weight
+from ..stopping import FEW_UPDATES
 from .gradients import GradientNoise, exact_noise
 from .posed import Posed, pose
 
@@ -250,6 +251,9 @@ def _of_noise(
     history = vars(estimator).get("history_")
     if not history or not history["learning_rate"]:
         return
+    chosen = vars(estimator).get("result_")
+    if chosen is not None and chosen.eases and chosen.updates <= FEW_UPDATES:
+        return  # the model is a mean of weights or of a rate that fell: its noise is known
     last, m = float(history["learning_rate"][-1]), min(posed.settings.batch_size, posed.data.n)
     floor = 0.5 * last * float(noise.batch_trace(m).mean())
     loss = float(history["loss"][-1])

@@ -1,0 +1,177 @@
+"""The objective of each lane over all rows, and an estimate of its distance to the minimum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import reference
+from .problem import Data, Lanes, Settings, blocks
+
+__all__ = ["Objective"]
+
+Float = NDArray[np.float64]
+
+KEPT_VALUES = 1 << 20
+"""Rows times lanes up to which targets and weights are kept from one evaluation to the next."""
+
+MOST_FEATURES, MOST_VALUES = 64, 1 << 22
+"""Features, and values of X, up to which a Newton step costs no more than a few epochs."""
+
+WIDTHS = {True: (0.05, 0.2), False: (0.1, 0.2)}
+"""Half the widths, in scores of classes or in mean residuals, over which the second derivative of a
+smooth loss and of one with a kink is taken; the larger estimate counts. A piecewise loss may be
+flat, and a kink sharp, at the scores as they are, and not a little further on."""
+
+
+class Objective:
+    """What training minimises: weighted mean loss plus penalties, for each lane.
+
+    With a coupled loss the lanes are one model, and each has the objective of the whole.
+
+    Parameters
+    ----------
+    data, lanes, settings
+        The problem.
+    """
+
+    def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
+        self.data, self.lanes, self.settings = data, lanes, settings
+        self.kept: list[tuple[Any, Float, Float | None]] | None = None
+        self.count = np.zeros(lanes.k)
+        parts = self._parts()
+        if data.n * lanes.k <= KEPT_VALUES:
+            self.kept = parts = list(parts)
+        for _, y, s in parts:
+            self.count += len(y) if s is None else (s > 0.0).sum(axis=0)
+        self.count = np.maximum(1.0, self.count)
+
+    def _parts(self) -> Any:
+        """Features, targets (m, K) and weights (m, K), None for ones, of blocks of rows."""
+        data, lanes, settings = self.data, self.lanes, self.settings
+        numbers = np.arange(data.n)
+        weighted = data.sample_weight is not None or data.held_out is not None
+        weighted |= bool((lanes.weight_positive != 1.0).any())
+        weighted |= bool((lanes.weight_negative != 1.0).any())
+        for part in blocks(data.X):
+            y = reference.targets(data, lanes, settings, numbers[part])
+            s = reference.sample_weights(data, lanes, settings, y, numbers[part])
+            yield part, y, s if weighted else None
+
+    def __call__(self, coef: Any, intercept: Any) -> tuple[Float, Float]:
+        """Objectives of the lanes, and their sizes.
+
+        Parameters
+        ----------
+        coef, intercept : ndarray of shape (K, d) and (K,)
+
+        Returns
+        -------
+        values, sizes : ndarray of shape (K,)
+            The size is the sum of the absolute values of the terms: what a change of the objective
+            is small or large against, where its terms are of different signs. The loss of counts
+            is measured from its infimum, exp(z) - y z >= y - y log y, which makes it half of the
+            deviance.
+        """
+        settings, lanes = self.settings, self.lanes
+        total, size = np.zeros((2, lanes.k))
+        coef = np.asarray(coef, dtype=self.data.dtype)
+        with np.errstate(all="ignore"):
+            for part, y, s in self._parts() if self.kept is None else self.kept:
+                z = np.asarray(self.data.rows(part, self.data.dtype) @ coef.T, dtype=np.float64)
+                value = settings.terms.value(z + intercept, y, settings.loss_parameter)
+                value = value if s is None else s * value
+                total += value.sum(axis=0)
+                least = _infimum(y) if settings.terms.targets == {"count"} else 0.0
+                size += np.abs(value - (least if s is None else s * least)).sum(axis=0)
+            wide = coef.astype(np.float64)
+            penalty = 0.5 * lanes.alpha * np.square(wide).sum(axis=1)
+            penalty += lanes.l1 * np.abs(wide).sum(axis=1)
+            slope = lanes.pull * np.asarray(intercept, dtype=np.float64)
+            own, absolute = penalty + slope, penalty + np.abs(slope)
+            if settings.terms.coupled:
+                own, absolute = own.sum(), absolute.sum()
+            return total / self.count + own, size / self.count + absolute
+
+    def newton_decrement(self, coef: Any, intercept: Any, which: Any) -> Float:
+        """An estimate of objective minus minimum: g' H^-1 g / 2, what a Newton step promises.
+
+        With an L1 penalty, g is that of the smooth part where the penalty holds a weight at 0, and
+        nothing where it holds it there for good (the pseudo-gradient of Andrew & Gao, ICML 2007).
+
+        Parameters
+        ----------
+        coef, intercept : ndarray of shape (K, d) and (K,)
+        which : ndarray of shape (K,), bool
+            Lanes to estimate it of.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+            NaN in other lanes, and where it cannot be told: for many features, for losses that
+            couple lanes, and for those of regression that have a kink.
+        """
+        settings, data = self.settings, self.data
+        left = np.full(self.lanes.k, np.nan)
+        terms = settings.terms
+        kinked = not np.isfinite(terms.smoothness) and terms.targets != {"count"}
+        if terms.coupled or (kinked and not settings.sign_targets) or settings.step != "gradient":
+            return left
+        if data.d > MOST_FEATURES or data.n * data.d > MOST_VALUES:
+            return left
+        if self.kept is None:
+            return left
+        X = np.concatenate([_dense(data.rows(part)) for part, _, _ in self.kept])
+        if settings.fit_intercept:
+            X = np.column_stack([X, np.ones(data.n)])
+        for k in np.flatnonzero(which):
+            y = np.concatenate([y[:, k] for _, y, _ in self.kept])
+            s = [np.ones(len(y)) if s is None else s[:, k] for _, y, s in self.kept]
+            with np.errstate(all="ignore"):
+                left[k] = self._decrement(X, y, np.concatenate(s), (coef[k], intercept[k]), k)
+        return left
+
+    def _decrement(self, X: Float, y: Float, s: Float, model: tuple[Any, Any], k: int) -> float:
+        """The same of lane k, from features with a column of ones for the intercept."""
+        terms, e = self.settings.terms, self.settings.loss_parameter
+        w = np.append(np.asarray(model[0], dtype=np.float64), float(model[1]))
+        w = w[: X.shape[1]]
+        alpha, l1 = np.full((2, len(w)), [[self.lanes.alpha[k]], [self.lanes.l1[k]]])
+        pull = np.zeros(len(w))
+        if self.settings.fit_intercept:
+            alpha[-1], l1[-1], pull[-1] = 0.0, 0.0, self.lanes.pull[k]
+        z = X @ w if self.settings.fit_intercept else X @ w + float(model[1])
+        real = not self.settings.sign_targets and terms.targets != {"count"}
+        unit = max(1e-300, float(np.abs(z - y).mean())) if real else 1.0
+        smooth = bool(np.isfinite(terms.smoothness)) or terms.targets == {"count"}
+        largest = -np.inf
+        for h in np.multiply(WIDTHS[smooth], unit):
+            slope = terms.slope(z, y, e)
+            if not smooth:
+                slope = (terms.value(z + h, y, e) - terms.value(z - h, y, e)) / (2.0 * h)
+            second = (terms.slope(z + h, y, e) - terms.slope(z - h, y, e)) / (2.0 * h)
+            g = X.T @ (s * slope) / self.count[k] + alpha * w + pull
+            held = np.sign(g) * np.maximum(np.abs(g) - l1, 0.0)
+            g = np.where(w != 0.0, g + l1 * np.sign(w), held)
+            H = (X.T * (s * second)) @ X / self.count[k]
+            H[np.diag_indices_from(H)] += alpha + 1e-10 * np.trace(H)
+            if not (np.isfinite(H).all() and np.isfinite(g).all()):
+                return np.nan
+            free = (w != 0.0) | (g != 0.0)
+            try:
+                promised = 0.5 * g[free] @ np.linalg.solve(H[np.ix_(free, free)], g[free])
+            except np.linalg.LinAlgError:
+                return np.nan
+            largest = max(largest, float(promised))
+        return largest
+
+
+def _infimum(y: Float) -> Float:
+    """Least loss of counts: y - y log y."""
+    return y - y * np.log(np.where(y > 0.0, y, 1.0))
+
+
+def _dense(X: Any) -> Float:
+    return np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=np.float64)

@@ -1,0 +1,253 @@
+"""A default fit ends within 1 % of the minimum of its objective, or warns: over sizes of tables and
+batches, patience, losses, weights and scales of y."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNet, LinearRegression
+from sklearn.preprocessing import scale
+from sklearn.svm import SVC, SVR
+
+from fastsgd import SGDClassifier, SGDRegressor, path
+from fastsgd.losses import LOSSES
+from fastsgd.objective import Objective
+from fastsgd.problem import Data, Lanes, Settings
+
+SMOOTH = ("squared_error", "huber", "log_loss", "squared_hinge", "modified_huber", "poisson")
+KINKED = ("hinge", "epsilon_insensitive")
+EPSILON = 0.1
+
+
+def objective(loss, problem, coef, intercept):
+    """Weighted mean loss plus penalty: of the estimators' docstrings."""
+    X, y, s, alpha = problem
+    value = LOSSES[loss].value(X @ coef + intercept, y, EPSILON)
+    return (s * value).sum() / (s > 0).sum() + 0.5 * alpha * coef @ coef
+
+
+def minimum(loss, problem):
+    """By quasi-Newton, or libsvm where there is a kink."""
+    X, y, s, alpha = problem
+    if loss in KINKED:
+        make, options = (SVC, {}) if loss == "hinge" else (SVR, {"epsilon": EPSILON})
+        options |= {"kernel": "linear", "C": 1.0 / ((s > 0).sum() * alpha), "tol": 1e-8}
+        found = make(**options).fit(X, y, sample_weight=s)
+        return objective(loss, problem, found.coef_[0], found.intercept_[0])
+
+    def value_and_gradient(w):
+        with np.errstate(over="ignore"):
+            value = objective(loss, problem, w[:-1], w[-1])
+            c = s * LOSSES[loss].slope(X @ w[:-1] + w[-1], y, EPSILON) / (s > 0).sum()
+        return value, np.append(X.T @ c + alpha * w[:-1], c.sum())
+
+    w, options = np.zeros(X.shape[1] + 1), {"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-9}
+    for _ in range(2):  # again from the end: the first curvatures are forgotten
+        w = minimize(value_and_gradient, w, jac=True, method="L-BFGS-B", options=options).x
+    return objective(loss, problem, w[:-1], w[-1])
+
+
+def table(seed, loss):
+    """A table, options of the estimator, and the objective's data: all drawn from the seed."""
+    rng = np.random.default_rng(seed)
+    n = int(np.exp(rng.uniform(np.log(10), np.log(5000))))
+    d = int(rng.integers(1, 11))
+    X = rng.normal(size=(n, d))
+    score = X @ rng.normal(size=d) / np.sqrt(d) + rng.choice([0.3, 1.0, 3.0]) * rng.normal(size=n)
+    targets = LOSSES[loss].targets
+    alpha = float(rng.choice([1e-4, 1e-3, 1e-2]))
+    if "sign" in targets and loss not in ("squared_error", "huber", "epsilon_insensitive"):
+        y = np.where(score > np.median(score), 1.0, -1.0)
+    elif targets == {"count"}:
+        y = rng.poisson(np.exp(np.clip(score, -3.0, 2.0))).astype(float)
+    else:
+        y = score * (10.0 ** rng.integers(-4, 5) if loss == "squared_error" else 1.0)
+    weight = rng.uniform(0.2, 2.0, n) * (rng.random(n) < 0.8) if rng.random() < 0.5 else None
+    if weight is not None and len(np.unique(y[weight > 0])) < 2:
+        weight = None
+    batch = int(rng.choice([1, 1, int(rng.integers(1, n + 1)), n]))
+    options = {"n_iter_no_change": int(rng.integers(1, 11)), "batch_size": batch, "alpha": alpha}
+    return X, y, weight, options
+
+
+def excess(loss, seed, *, make=np.asarray):
+    """(objective - minimum) / minimum, and whether a ConvergenceWarning said so."""
+    X, y, weight, options = table(seed, loss)
+    regression = loss in ("squared_error", "huber", "epsilon_insensitive", "poisson")
+    model = (SGDRegressor if regression else SGDClassifier)(loss, random_state=seed, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(make(X), y, sample_weight=weight)
+    warned = any(issubclass(one.category, ConvergenceWarning) for one in caught)
+    s = np.ones(len(y)) if weight is None else weight
+    problem = X, y, s, options["alpha"]
+    found = objective(loss, problem, np.ravel(model.coef_), float(model.intercept_[0]))
+    least = minimum(loss, problem)
+    size = abs(least)
+    if loss == "poisson":  # of the deviance: the objective itself may be 0
+        size = least - (s * (y - y * np.log(np.maximum(y, 1e-300)))).sum() / (s > 0).sum()
+    return (found - least) / size, warned
+
+
+EXHAUSTIVE = bool(os.environ.get("FASTSGD_EXHAUSTIVE"))
+SEEDS = range(150) if EXHAUSTIVE else range(12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("loss", (*SMOOTH, *KINKED))
+def test_a_default_fit_ends_near_the_minimum_or_says_so(loss, seed):
+    """n from 10 to 5,000, d from 1 to 10, batches of 1 to n rows, patience from 1 to 10, with
+    sample weights or without, y of 1e-4 to 1e4."""
+    above, warned = excess(loss, seed)
+    assert above <= 0.01 or warned
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("loss", ("squared_error", "log_loss", "hinge"))
+def test_sparse_rows_too(loss, seed):
+    above, warned = excess(loss, seed, make=sp.csr_array)
+    assert above <= 0.01 or warned
+
+
+def test_tables_of_noise_do_not_warn():
+    """The warning is of tables that leave something to say: of many rows a feature it is rare."""
+    warned = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(int(rng.integers(200, 1000)), 4))
+        y = X.sum(axis=1) + 3.0 * rng.normal(size=len(X)) > 0
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            SGDClassifier("log_loss", random_state=seed).fit(X, y)
+            SGDRegressor(random_state=seed).fit(X, X.sum(axis=1) + rng.normal(size=len(X)))
+        warned += len(caught)
+    assert warned == 0
+
+
+@pytest.mark.parametrize("rows", (62, 63))
+@pytest.mark.parametrize("seed", range(4))
+def test_sixty_two_rows(rows, seed):
+    X = np.random.default_rng(1).normal(size=(rows, 5))
+    y = X.sum(axis=1) + 2 * np.random.default_rng(2).normal(size=rows)
+    best = LinearRegression().fit(X, y).score(X, y)
+    assert SGDRegressor(random_state=seed).fit(X, y).score(X, y) > 0.99 * best
+
+
+@pytest.mark.parametrize("batch_size", (80, 83, 500, 714, 5000))
+def test_large_batches(batch_size):
+    """Of 714 rows the last one has two: its noise counts in the rate."""
+    X = np.random.default_rng(1).normal(size=(5000, 20))
+    y = X.sum(axis=1) + 5 * np.random.default_rng(2).normal(size=5000)
+    model = SGDRegressor(batch_size=batch_size, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.99 * LinearRegression().fit(X, y).score(X, y)
+
+
+@pytest.mark.parametrize("unit", (1e-5, 1.0, 1e5))
+def test_the_unit_of_y_does_not_matter_with_many_updates_either(unit):
+    X = np.random.default_rng(1).normal(size=(8000, 5))
+    y = unit * (X.sum(axis=1) + np.random.default_rng(2).normal(size=8000))
+    model = SGDRegressor(random_state=0, n_iter_no_change=1).fit(X, y)
+    assert model.score(X, y) > 0.999 * LinearRegression().fit(X, y).score(X, y)
+
+
+@pytest.mark.parametrize("momentum", (0.5, 0.9, 0.99))
+@pytest.mark.parametrize("nesterov", (False, True))
+def test_momentum_with_full_batches(momentum, nesterov):
+    X, y = load_diabetes(return_X_y=True)
+    X = scale(X)
+    model = SGDRegressor(batch_size=442, momentum=momentum, nesterov=nesterov, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 0.99 takes 1,000 epochs
+        model.fit(X, y)
+    assert model.score(X, y) > 0.505
+
+
+@pytest.mark.parametrize("rate", ("constant", "invscaling", "cosine"))
+@pytest.mark.parametrize("batch_size", (64, 442))
+def test_momentum_does_not_stop_on_an_upswing(rate, batch_size):
+    """Not a validation set but the tolerance ends it: no epoch's model was clearly better."""
+    X, y = load_diabetes(return_X_y=True)
+    X = scale(X)
+    s = np.ones(len(y))
+    options = {"learning_rate": rate, "eta0": 0.3, "alpha": 1e-3, "random_state": 0}
+    seen = []
+
+    def keep(model, **_):
+        value = objective("squared_error", (X, y, s, 1e-3), model.coef_, model.intercept_[0])
+        seen.append(value)
+
+    model = SGDRegressor(batch_size=batch_size, momentum=0.9, **options).fit(X, y)
+    epochs = model.n_iter_
+    for count in range(1, epochs + 1):  # the same run, cut after each epoch
+        part = clone(model).set_params(max_iter=count, tol=None, total_epochs=1000)
+        keep(part.fit(X, y))
+    last = objective("squared_error", (X, y, s, 1e-3), model.coef_, model.intercept_[0])
+    if rate == "constant":
+        assert last <= min(seen) * 1.02
+    assert last <= seen[-1] + 1e-9
+
+
+def test_paths_and_lanes_end_near_their_minimum():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = scale(X)
+    signs, alphas = np.where(y, 1.0, -1.0), [1e-3, 1e-2, 1e-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = path(X, y, alphas=alphas, estimator=SGDClassifier("log_loss", random_state=0))
+    for i, alpha in enumerate(found.alphas):
+        problem = X, signs, np.ones(len(y)), float(alpha)
+        least = minimum("log_loss", problem)
+        value = objective(
+            "log_loss", problem, np.ravel(found.coef[i]), float(np.ravel(found.intercept[i])[0])
+        )
+        assert value <= 1.01 * least
+
+
+def lanes_of(loss, seed, k=2):
+    X, y, weight, _ = table(seed, loss)
+    signs = loss in ("log_loss", "squared_hinge", "modified_huber", "hinge")
+    data = Data(X, y, weight)
+    lanes = Lanes(k, alpha=[1e-2, 1e-1], eta0=1.0, l1=[0.0, 1e-2])
+    return data, lanes, Settings(loss=loss, sign_targets=signs, loss_parameter=EPSILON)
+
+
+@pytest.mark.parametrize("loss", (*SMOOTH, *KINKED))
+def test_the_objective_of_lanes(loss):
+    data, lanes, settings = lanes_of(loss, 3)
+    coef = np.random.default_rng(0).normal(size=(2, data.d))
+    intercept = np.array([0.5, -0.5])
+    values, sizes = Objective(data, lanes, settings)(coef, intercept)
+    s = np.ones(data.n) if data.sample_weight is None else data.sample_weight
+    for k in range(2):
+        problem = data.X, data.y[:, 0], s, lanes.alpha[k]
+        expected = objective(loss, problem, coef[k], intercept[k])
+        assert_allclose(values[k], expected + lanes.l1[k] * np.abs(coef[k]).sum())
+    assert (sizes >= np.abs(values) - 1e-12).all() or loss == "poisson"
+
+
+def test_the_newton_decrement_of_squares_is_exact():
+    """And, with an L1 penalty, 0 at the minimum (by coordinate descent)."""
+    data, lanes, settings = lanes_of("squared_error", 3)
+    of = Objective(data, lanes, settings)
+    coef, intercept = np.zeros((2, data.d)), np.zeros(2)
+    s = np.ones(data.n) if data.sample_weight is None else data.sample_weight
+    least = minimum("squared_error", (data.X, data.y[:, 0], s, lanes.alpha[0]))
+    left = of.newton_decrement(coef, intercept, np.array([True, False]))
+    assert_allclose(left[0], of(coef, intercept)[0][0] - least, rtol=1e-6)
+    assert np.isnan(left[1])
+    assert_array_equal(
+        np.isnan(of.newton_decrement(coef, intercept, np.array([False, True]))), [True, False]
+    )
+    lasso = ElasticNet(alpha=lanes.alpha[1] + lanes.l1[1], tol=1e-12, max_iter=100_000)
+    lasso.set_params(l1_ratio=lanes.l1[1] / (lanes.alpha[1] + lanes.l1[1]))
+    if data.sample_weight is None:
+        lasso.fit(data.X, data.y[:, 0])
+        at = np.stack([lasso.coef_] * 2), np.full(2, lasso.intercept_)
+        assert of.newton_decrement(*at, np.array([False, True]))[1] < 1e-9
