@@ -16,7 +16,7 @@ from sklearn.linear_model import ElasticNet, LinearRegression
 from sklearn.preprocessing import scale
 from sklearn.svm import SVC, SVR
 
-from fastsgd import SGDClassifier, SGDRegressor, path
+from fastsgd import SGDClassifier, SGDRegressor, TargetScaleWarning, path
 from fastsgd.losses import LOSSES
 from fastsgd.objective import Objective
 from fastsgd.problem import Data, Lanes, Settings
@@ -251,3 +251,52 @@ def test_the_newton_decrement_of_squares_is_exact():
         lasso.fit(data.X, data.y[:, 0])
         at = np.stack([lasso.coef_] * 2), np.full(2, lasso.intercept_)
         assert of.newton_decrement(*at, np.array([False, True]))[1] < 1e-9
+
+
+# ---------------------------------------------------------------- scales of y
+
+
+@pytest.mark.parametrize("unit", (1e-6, 1e-3, 1.0, 1e3, 1e6, 1e12))
+@pytest.mark.parametrize("loss", ("huber", "quantile", "epsilon_insensitive"))
+def test_losses_of_bounded_slope_find_the_scale_of_y(loss, unit):
+    """A step is of bounded length: the trial goes on until a rate covers the distance."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3))
+    y = unit * (2.0 + X[:, 0] + 0.2 * rng.normal(size=500))
+    epsilon = 0.1 * unit if loss == "epsilon_insensitive" else 0.1
+    model = SGDRegressor(loss, alpha=0.0, epsilon=epsilon, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.94
+
+
+def test_huber_at_incomes():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    y = 2e5 + 8e4 * X[:, 0] + 1e4 * rng.normal(size=400)
+    for make in (np.asarray, sp.csr_array):
+        assert SGDRegressor("huber", alpha=0.0, random_state=0).fit(make(X), y).score(X, y) > 0.97
+    both = SGDRegressor("huber", alpha=0.0, random_state=0).fit(X, np.column_stack([y, y / 1e6]))
+    assert both.score(X, np.column_stack([y, y / 1e6])) > 0.97
+    factors = both.result_.factor
+    assert factors[0] > 1e3 * factors[1]
+
+
+@pytest.mark.parametrize("loss", ("huber", "quantile", "epsilon_insensitive"))
+def test_a_penalty_that_holds_large_targets_back_is_named(loss):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = 3e4 * (1.0 + X[:, 0] + 0.2 * rng.normal(size=400))
+    with pytest.warns(TargetScaleWarning, match=r"alpha=0\.0001 is too strong for y"):
+        model = SGDRegressor(loss, random_state=0).fit(X, y)
+    assert model.score(X, y) < 0.5
+    for options, targets in (({"alpha": 0.0}, y), ({"penalty": None}, y), ({}, y / 3e4)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TargetScaleWarning)
+            model = SGDRegressor(loss, random_state=0, **options).fit(X, targets)
+        assert model.score(X, targets) > 0.9
+
+
+@pytest.mark.parametrize("loss", ("huber", "quantile", "epsilon_insensitive"))
+def test_nothing_to_learn_is_no_error(loss):
+    for X, y in ((np.zeros((20, 2)), np.arange(20.0)), (np.ones((20, 2)), np.zeros(20))):
+        model = SGDRegressor(loss, random_state=0, fit_intercept=False, max_iter=5, tol=None)
+        assert np.isfinite(model.fit(X, y).coef_).all()

@@ -11,7 +11,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning
+from .exceptions import (
+    CostWarning,
+    DivergenceError,
+    FeatureScaleWarning,
+    TargetScaleWarning,
+)
 
 if TYPE_CHECKING:
     from .estimators import (
@@ -33,6 +38,7 @@ __all__ = [
     "SGDOneClassSVM",
     "SGDRegressor",
     "SGDRegressorCV",
+    "TargetScaleWarning",
     "__version__",
     "path",
 ]

@@ -24,7 +24,12 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _core
-from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning
+from .exceptions import (
+    CostWarning,
+    DivergenceError,
+    FeatureScaleWarning,
+    TargetScaleWarning,
+)
 from .history import History
 from .losses import find
 from .parameters import (
@@ -41,14 +46,15 @@ from .parameters import (
 )
 from .plain import plain_parameters
 from .problem import STORED, Data, Lanes, Settings, blocks, computed_in, take
-from .rates import feature_scales
+from .rates import feature_scales, loss_at
 from .report import CallbackSupportMixin, listening
 from .result import Result
 from .solver import Fit, Stopping, fit
 from .standardise import Scaling, standardising
 from .stopping import ADAPTIVE_FLOOR, EASING
 from .times import as_floats, check_numbers, numbers_of
-from .trial import FACTORS
+from .trial import ROWS as TRIAL_ROWS
+from .trial import Trial
 from .validation import LaneScore, ModelScore, hold_out, products, split
 
 IN_PLACE = tuple(dtype.type for dtype in STORED)
@@ -57,6 +63,10 @@ IN_PLACE = tuple(dtype.type for dtype in STORED)
 FLOATS = (np.float64, np.float32)
 
 NO_TARGETS = object()
+
+HELD_LOSS, ROWS_A_FEATURE = 2.0, 4
+"""Multiple of the loss without a penalty from which on a fit warns that alpha holds it up; rows of
+a trial for each feature, at least, or its loss says little of other rows."""
 
 SCALES = 1e4
 """Ratio of feature scales above which a fit warns."""
@@ -450,6 +460,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                     publish(seen)
                 raise
         self._warn(settings, stopping, seen)
+        if not partial and rates.trial is not None:
+            self._warn_of_targets(problem, rates.trial, seen)
         if self.certificate and not partial:
             from .certificate import certificate
 
@@ -605,6 +617,27 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 stacklevel=7,
             )
 
+    def _warn_of_targets(
+        self, problem: tuple[Data, Lanes, Settings], tried: Trial, seen: Fit
+    ) -> None:
+        """Warn where the penalty holds a loss of bounded slope far above what its data allow."""
+        data, lanes, _ = problem
+        if min(data.n, TRIAL_ROWS) < ROWS_A_FEATURE * data.d or not (lanes.alpha + lanes.l1).any():
+            return
+        loss, free = loss_at(*problem, seen.coef, seen.intercept), tried.loss.min(axis=1)
+        held = (lanes.alpha + lanes.l1 > 0.0) & (loss > HELD_LOSS * free)
+        held &= free < tried.at_start / HELD_LOSS
+        if held.any():
+            k = int(np.argmax(held))
+            warnings.warn(
+                f"alpha={self._strength:g} is too strong for y: the mean loss is {loss[k]:.3g}, "
+                f"and {free[k]:.3g} is reached without the penalty. The slope of this loss is "
+                "bounded, whatever the residuals, and large targets need large weights, which the "
+                "penalty holds back: scale y, or lower alpha.",
+                TargetScaleWarning,
+                stacklevel=6,
+            )
+
     # Publishing.
 
     def _take_what_there_is(self, settings: Settings, seen: Fit) -> None:
@@ -651,8 +684,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             average=settings.average,
             curvature=rates.curvature,
             begins=rates.begins,
-            factor=rates.factor,
-            trial=None if tried is None else dict(zip(FACTORS.tolist(), tried.T, strict=True)),
+            factor=None if tried is None else tried.chosen,
+            trial=None
+            if tried is None
+            else dict(zip(tried.factors.tolist(), tried.loss.T, strict=True)),
             updates=math.ceil(data.n / min(settings.batch_size, data.n)),
             epochs=self.n_iter_,
             stopped=_end_of(seen),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["CostWarning", "DivergenceError", "FeatureScaleWarning"]
+__all__ = ["CostWarning", "DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
 
 
 class CostWarning(UserWarning):
@@ -17,6 +17,10 @@ class CostWarning(UserWarning):
 
 class FeatureScaleWarning(UserWarning):
     """Columns of X differ so much in scale that no learning rate suits them all."""
+
+
+class TargetScaleWarning(UserWarning):
+    """y is so large that the penalty holds a loss of bounded slope far above its data's."""
 
 
 class DivergenceError(ValueError):

@@ -32,7 +32,7 @@ from .schedules import Schedule, optimal_eta0
 from .solver import State
 from .standardise import Scaling
 from .stopping import FEW_UPDATES
-from .trial import pays, trial
+from .trial import Trial, pays, trial
 
 LEARNING_RATES = {
     "auto": "inverse",
@@ -170,10 +170,8 @@ class Rates:
         Where eta0 comes from the data.
     begins : ndarray of shape (K,) or None
         Part of the stable rate with which a run begins whose end is known.
-    factor : ndarray of shape (K,) or None
-        By what a trial multiplied the rate that the curvature gives.
-    trial : ndarray of shape (K, 16) or None
-        The losses at its end, at ``trial.FACTORS`` times that rate.
+    trial : Trial or None
+        What multiplied the rate that the curvature gives.
     rows : int
         Rows that were seen when the rates were found.
     """
@@ -182,8 +180,7 @@ class Rates:
     mu: NDArray[np.float64]
     curvature: Curvature | None = None
     begins: NDArray[np.float64] | None = None
-    factor: NDArray[np.float64] | None = None
-    trial: NDArray[np.float64] | None = None
+    trial: Trial | None = None
     rows: int = 0
 
 
@@ -455,21 +452,20 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
     weight = typical_weight(data, lanes, settings)
     curvature = curvature_of(data, settings)
     found, mu = stable_rate(curvature, settings)
-    factor: NDArray[np.float64] | None = None
-    losses = None
+    tried = None
     if eta0 is None and pays(settings):
-        losses, factor = trial(data, lanes, settings, found / weight)
+        tried = trial(data, lanes, settings, found / weight)
+    factor: Any = 1.0 if tried is None else tried.chosen
     part = begins(curvature, data, settings, found, lanes.alpha)
-    by = part if factor is None else part * factor
+    by = part * factor
     own = found * by / (weight + found * by * lanes.alpha) if eta0 is None else eta0
     rows = data.n if data.sample_weight is None else int(np.count_nonzero(data.sample_weight))
     return Rates(
         np.broadcast_to(own, (lanes.k,)).astype(np.float64),
-        np.maximum(mu * weight / (1.0 if factor is None else factor), lanes.alpha),
+        np.maximum(mu * weight / factor, lanes.alpha),
         curvature if eta0 is None else None,
         part if eta0 is None else None,
-        factor,
-        losses,
+        tried,
         rows,
     )
 

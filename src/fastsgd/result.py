@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from .rates import Curvature
 from .schedules import Schedule
 from .stopping import EASING, FEW_UPDATES
-from .trial import FACTORS
 
 __all__ = ["Result"]
 
@@ -85,7 +84,8 @@ class Result:
         if self.momentum:
             said += f", times 1 - momentum = {1.0 - self.momentum:.3g}"
         if self.factor is not None:
-            said += f", times {_range(self.factor)}: the best of {len(FACTORS)} rates on a sample"
+            tried = len(self.trial or ())
+            said += f", times {_range(self.factor)}: the best of {tried} rates on a sample"
         return said
 
     def _course(self) -> str:
