@@ -51,6 +51,19 @@ def take_rows(X: Any, rows: Any) -> Any:
         If the index arrays of X are no longer sound.
     """
 
+def csr_arrays(X: Any, dtype: DTypeLike) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Values in float32 or float64, indices and indptr of CSR, of CSR or CSC X; Ctrl-C ends it
+    within milliseconds, unlike SciPy's conversion.
+
+    Raises
+    ------
+    ValueError
+        If the index arrays of X are no longer sound.
+    """
+
+def row_square(X: Any, row: int) -> float:
+    """|x|^2 of a row of CSR X, long as it may be; values of one place add up."""
+
 def check_structure(X: Any) -> int | None:
     """Refuse a CSR, CSC, BSR, COO, LIL or DIA matrix whose index arrays are corrupt.
 

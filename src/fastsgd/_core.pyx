@@ -12,7 +12,7 @@ import numpy as np
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.math cimport fabs, isnan, sqrt
 from libc.string cimport memcpy, memset
 
@@ -23,10 +23,11 @@ from .problem import LANE_NUMBERS, STEPS
 from .sampling import BLOCK_ROWS, SAMPLINGS
 from .schedules import SCHEDULES
 
+cdef int64_t SCATTERED = 1 << 18  # values that go into as many places between two looks at signals
 cdef int64_t CHECKED = 1 << 21  # numbers of a sparse structure that are read between two looks at signals
 cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 1 ms
 cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is asked for at a time
-cdef int64_t HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
+cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
     "scale": 1.0, "l1_total": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
     "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0,
@@ -74,6 +75,16 @@ cdef _aligned(make, int64_t nbytes):
     if nbytes >= HUGE_FROM:
         fsgd_advise_huge(pointer(raw), nbytes)
     return raw
+
+
+cdef touch(array):
+    """Have the system make the pages of a large new array, which takes longer than what is written
+    into them, in parts that Ctrl-C can end: a call of the core must not wait for all of them."""
+    if array.nbytes >= HUGE_FROM:
+        flat = array.reshape(-1).view(np.uint8)
+        for start in range(0, flat.nbytes, 4 * HUGE_PAGE):
+            flat[start:start + 4 * HUGE_PAGE:PAGE] = 0
+            PyErr_CheckSignals()
 
 
 def aligned_zeros(shape, dtype):
@@ -279,7 +290,7 @@ CHANGED = "X changed while it was trained on: its indices or indptr are not what
 def take_rows(X, rows):
     """Rows of CSR X, by number or as a slice, as a matrix of its own with sound indices, whatever
     others do with X at the same time."""
-    cdef int64_t row, begin, count, size, index_size, done = 0, m
+    cdef int64_t row, begin, count, size, index_size, part, done = 0, m
     indices, indptr, data = X.indices, X.indptr, X.data
     n, d = X.shape
     rows = np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
@@ -301,9 +312,13 @@ def take_rows(X, rows):
     cdef const int64_t *counts_ = <const int64_t *>pointer(counts)
     for row in range(m):
         begin, count = starts_[row], counts_[row]
-        memcpy(to_data + done * size, from_data + begin * size, count * size)
-        memcpy(to_indices + done * index_size, from_indices + begin * index_size, count * index_size)
-        done += count
+        while count > 0:
+            part = min(count, CHECKED)
+            memcpy(to_data + done * size, from_data + begin * size, part * size)
+            memcpy(to_indices + done * index_size, from_indices + begin * index_size, part * index_size)
+            done, begin, count = done + part, begin + part, count - part
+            if part == CHECKED:
+                PyErr_CheckSignals()
     if done and not (0 <= some_indices.min() and some_indices.max() < d):
         raise ValueError(CHANGED)
     wide = np.int64 if done > np.iinfo(indptr.dtype).max else indptr.dtype
@@ -311,6 +326,161 @@ def take_rows(X, rows):
     some.data, some.indices = some_data, some_indices.astype(wide, copy=False)
     some.indptr = some_indptr.astype(wide, copy=False)
     return some
+
+
+ctypedef fused index_t:
+    int32_t
+    int64_t
+
+ctypedef fused word_t:  # a value, whatever it means
+    uint32_t
+    uint64_t
+
+
+cdef bint _count_rows(const index_t *rows, int64_t count, int64_t n, index_t *next_) noexcept nogil:
+    """Count the values of each row r in next_[r + 1]; whether all rows are in [0, n)."""
+    cdef int64_t p
+    for p in range(count):
+        if rows[p] < 0 or rows[p] >= n:
+            return False
+        next_[rows[p] + 1] += 1
+    return True
+
+
+cdef bint _to_rows(const index_t *column_starts, const index_t *rows, const word_t *values,
+                   int64_t start, int64_t stop, int64_t n, int64_t nnz, int64_t *column,
+                   index_t *next_, index_t *indices, word_t *data) noexcept nogil:
+    """Put values start to stop of CSC where they belong in CSR; whether all belong somewhere."""
+    cdef int64_t p, row, to
+    for p in range(start, stop):
+        while p >= column_starts[column[0] + 1]:
+            column[0] += 1
+        row = rows[p]
+        if row < 0 or row >= n:
+            return False
+        to = next_[row]
+        if to < 0 or to >= nnz:
+            return False
+        next_[row] += 1
+        indices[to], data[to] = <index_t>column[0], values[p]
+    return True
+
+
+cdef _csr_arrays(X, values, index_t kind, word_t word):
+    """See csr_arrays; ``kind`` and ``word`` say which types."""
+    cdef int64_t n, d, nnz, start, stop, column = 0
+    cdef bint sound = True
+    n, d = X.shape
+    nnz = len(values)
+    column_starts = np.array(X.indptr)  # a copy, which nobody changes
+    rows = np.ascontiguousarray(X.indices)
+    if not (column_starts[0] == 0 and column_starts[d] == nnz == len(rows)
+            and (column_starts[:-1] <= column_starts[1:]).all()):
+        raise ValueError(CHANGED)
+    next_, indices = np.zeros(n + 1, dtype=rows.dtype), np.empty(nnz, dtype=rows.dtype)
+    data = np.empty(nnz, dtype=values.dtype)
+    for array in (next_, indices, data):
+        touch(array)
+    cdef const index_t *starts_ = <const index_t *>pointer(column_starts)
+    cdef const index_t *rows_ = <const index_t *>pointer(rows)
+    cdef const word_t *values_ = <const word_t *>pointer(values)
+    cdef index_t *to_next = <index_t *>pointer(next_)
+    cdef index_t *to_indices = <index_t *>pointer(indices)
+    cdef word_t *to_data = <word_t *>pointer(data)
+    for start in range(0, nnz, SCATTERED):
+        stop = min(start + SCATTERED, nnz)
+        with nogil:
+            sound = _count_rows(rows_ + start, stop - start, n, to_next)
+        if not sound:
+            raise ValueError(CHANGED)
+        PyErr_CheckSignals()
+    for start in range(1, n + 1, CHECKED):
+        part = next_[start - 1:start + CHECKED]
+        np.cumsum(part, out=part)
+    indptr = next_.copy()
+    for start in range(0, nnz, SCATTERED):
+        stop = min(start + SCATTERED, nnz)
+        with nogil:
+            sound = _to_rows(
+                starts_, rows_, values_, start, stop, n, nnz, &column, to_next, to_indices, to_data
+            )
+        if not sound:
+            raise ValueError(CHANGED)
+        PyErr_CheckSignals()
+    return data, indices, indptr
+
+
+def csr_arrays(X, dtype):
+    """Values, in ``dtype`` (float32 or float64), indices and indptr of CSR, of CSR or CSC X; work
+    that Ctrl-C ends soon, unlike SciPy's."""
+    values = np.ascontiguousarray(X.data)
+    if values.dtype != dtype:
+        values = np.empty(len(X.data), dtype=dtype)
+        for start in range(0, len(values), CHECKED):
+            values[start:start + CHECKED] = X.data[start:start + CHECKED]
+    if X.format == "csr":
+        return values, X.indices, X.indptr
+    if X.indices.dtype == np.int32:
+        if values.itemsize == 4:
+            return _csr_arrays(X, values, <int32_t>0, <uint32_t>0)
+        return _csr_arrays(X, values, <int32_t>0, <uint64_t>0)
+    if values.itemsize == 4:
+        return _csr_arrays(X, values, <int64_t>0, <uint32_t>0)
+    return _csr_arrays(X, values, <int64_t>0, <uint64_t>0)
+
+
+cdef double _part_of_square(const floating *x, const index_t *indices, int64_t count, int64_t d,
+                            bint *rises) noexcept nogil:
+    """Sum of squares of values whose features must rise; the feature of the last comes first of
+    the next part."""
+    cdef int64_t p
+    cdef bint falls = False
+    for p in range(1, count):
+        falls |= indices[p - 1] >= indices[p]
+    if falls:
+        rises[0] = False
+    return sum_of(x, count, True)
+
+
+cdef double _square_of_long(const floating *x, const index_t *indices, int64_t count, int64_t d,
+                            bint *rises) except -1:
+    cdef int64_t start, stop
+    cdef double total = 0.0
+    for start in range(0, count, CHECKED):
+        stop = min(start + CHECKED, count)
+        with nogil:
+            total += _part_of_square(x + start, indices + start, stop - start, d, rises)
+        if start > 0 and indices[start - 1] >= indices[start]:
+            rises[0] = False
+        PyErr_CheckSignals()
+    return total
+
+
+def row_square(X, int64_t row):
+    """|x|^2 of a row of CSR X, long as it may be, without a copy unless it has a feature twice."""
+    indices, indptr, data = X.indices, X.indptr, X.data
+    cdef int64_t begin = indptr[row], end = indptr[row + 1], d = X.shape[1]
+    cdef bint rises = True
+    cdef double square
+    if not 0 <= begin <= end <= min(len(data), len(indices)):
+        raise ValueError(CHANGED)
+    indices, data = np.ascontiguousarray(indices[begin:end]), np.ascontiguousarray(data[begin:end])
+    cdef void *x = pointer(data)
+    cdef void *columns = pointer(indices)
+    if data.dtype == np.float32:
+        if indices.dtype == np.int32:
+            square = _square_of_long(<float *>x, <int32_t *>columns, end - begin, d, &rises)
+        else:
+            square = _square_of_long(<float *>x, <int64_t *>columns, end - begin, d, &rises)
+    elif indices.dtype == np.int32:
+        square = _square_of_long(<double *>x, <int32_t *>columns, end - begin, d, &rises)
+    else:
+        square = _square_of_long(<double *>x, <int64_t *>columns, end - begin, d, &rises)
+    if rises:
+        return square
+    part = take_rows(X, [row])
+    part.sum_duplicates()
+    return float(np.square(part.data, dtype=np.float64).sum())
 
 
 # ---------------------------------------------------------------- state
@@ -375,6 +545,9 @@ cdef class State:
         self._allocate(
             data.dtype, (data.d, lanes.k, settings.width, vectors), settings.batch_size > 1
         )
+        if not data.sparse or len(data.X.data) >= data.d:  # the first epoch writes into all of it
+            for array in self.arrays.values():
+                touch(array)
         if data.sparse and vectors == settings.width > 1:
             self.keep_history()
 
@@ -659,6 +832,7 @@ cdef class State:
         memset(&problem, 0, sizeof(problem))
         nothing = np.zeros(self.c.padded)
         coef = np.empty((self.c.k, self.c.d), dtype=self.dtype)
+        touch(coef)
         intercept = np.empty(self.c.k, dtype=self.dtype)
         data.d, data.dtype, data.layout = self.c.d, self.c.dtype, FSGD_CSR32
         lanes.k, lanes.padded = self.c.k, self.c.padded
@@ -767,6 +941,7 @@ cdef class Run:
         self.problem.columns, self.problem.sums = NULL, NULL
         if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
             columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
+            touch(columns)
             self.held.extend([columns, sums])
             self.problem.columns, self.problem.sums = pointer(columns), <double *>pointer(sums)
         self._bind_schedule(data, lanes, settings)

@@ -131,6 +131,20 @@ def check_structure(X: Any) -> None:
         _core.check_structure(X)
 
 
+def _csr_of(X: Any) -> Any:
+    """CSR of CSC X, and floats of other numbers: as scikit-learn would make them, but at once
+    when Ctrl-C says so."""
+    if not sp.issparse(X) or X.format not in ("csr", "csc") or X.dtype.kind not in "biuf":
+        return X
+    dtype = X.dtype if X.dtype in FLOATS else np.dtype(FLOATS[0])
+    if X.format == "csr" and X.dtype == dtype:
+        return X
+    converted = X.__class__((1, 1)).tocsr()  # an array for an array, a matrix for a matrix
+    converted.resize(X.shape)
+    converted.data, converted.indices, converted.indptr = _core.csr_arrays(X, dtype)
+    return converted
+
+
 def check_finite(estimator: Any, X: Any, name: str = "X") -> None:
     """Refuse NaN and infinity; dense X block by block, since the check may need copies."""
     names = {"estimator_name": type(estimator).__name__, "input_name": name}
@@ -281,7 +295,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 self.n_features_in_ = X.shape[1]
             return X if y is NO_TARGETS else (X, y)
         check_structure(X)
-        X, y = _table_of(X), numbers_of(y)
+        X, y = _csr_of(_table_of(X)), numbers_of(y)
         check_numbers(names[0], X)
         check_numbers(names[1], y, labels=not isinstance(self, RegressorMixin))
         options: dict[str, Any] = {
@@ -715,7 +729,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         """X coef_', shape (n, K)."""
         check_is_fitted(self)
         check_structure(X)
-        X = _table_of(X)
+        X = _csr_of(_table_of(X))
         check_numbers("X", X)
         options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
         options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
+from ._core import row_square
 from .losses import CompiledLoss, find
 from .problem import Data, Lanes, Settings
 from .stopping import EASING_UPDATES
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 SAMPLE_ROWS, SAMPLE_VALUES = 4096, 1 << 21
+LONG_ROW = 1 << 17
+"""Mean number of values of CSR rows above which they are long."""
+
 SPARSE_PART = 16
 """How much fewer values are sampled of CSR, where a value costs more."""
 
@@ -66,6 +70,13 @@ def sample_rows(data: Data, values: int = SAMPLE_VALUES) -> slice | NDArray[np.i
     if len(rows) == 0:
         return np.arange(min(data.n, most))
     return rows[:: max(1, len(rows) // most)][:most]
+
+
+def _has_long_rows(data: Data) -> bool:
+    """Whether a few rows of CSR are more than SciPy and NumPy do in a moment, which nothing can
+    interrupt: then rates are found from |x|^2 alone, as if rows had no direction in common but that
+    of the largest curvature, the safe side."""
+    return data.sparse and len(data.X.data) > LONG_ROW * data.n
 
 
 def _without_duplicates(X: Any) -> Any:
@@ -205,15 +216,19 @@ def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
 
 def curvature_of(data: Data, settings: Settings) -> Curvature:
     """The curvature of a sample of rows."""
-    X = data.rows(sample_rows(data), data.dtype)
+    long = _has_long_rows(data)
+    X = None if long else data.rows(sample_rows(data), data.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        if data.sparse:
+        if long:
+            rows = np.arange(data.n)[sample_rows(data)]
+            squares = np.array([row_square(data.X, row) for row in rows])
+        elif data.sparse:
             X = _without_duplicates(X)
             squared = np.square(X.data, dtype=np.float64), X.indices, X.indptr
             squares = np.asarray(type(X)(squared, shape=X.shape).sum(axis=1)).ravel()
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
-        even = _evenness(X, squares, data)
+        even = 1.0 if long else _evenness(X, squares, data)
         squares += 1.0
         mean_square = largest = float(squares.sum()) / len(squares)
         noise = mean_square
@@ -225,7 +240,7 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
             "data with StandardScaler or MinMaxScaler might help."
         )
     m = min(settings.batch_size, data.n)
-    if m > 1:
+    if m > 1 and not long:
         vector = np.full(data.d + 1, 1.0 / math.sqrt(data.d + 1), dtype=X.dtype)  # no cast of X
         for _ in range(10):  # power iteration on [X 1]'[X 1] / n
             scores = X @ vector[:-1] + vector[-1]
@@ -344,7 +359,12 @@ def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None
     scales can differ by more than ``ratio``, however many values are zero: counting those takes
     most of the time.
     """
-    X: Any = data.rows(sample_rows(data, SAMPLE_VALUES // 8), data.dtype)
+    rows = sample_rows(data, SAMPLE_VALUES // 8)
+    if _has_long_rows(data):
+        rows = np.arange(data.n)[rows][: SAMPLE_VALUES * data.n // len(data.X.data)]
+        if len(rows) == 0:
+            return None
+    X: Any = data.rows(rows, data.dtype)
     if data.sparse:
         X = _without_duplicates(X)
         squares = np.bincount(X.indices, np.square(X.data, dtype=np.float64), minlength=data.d)

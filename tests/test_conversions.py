@@ -1,0 +1,132 @@
+"""Work on large sparse X in parts that Ctrl-C can end: the results are those of SciPy and NumPy."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from fastsgd import SGDClassifier, SGDRegressor, _core, rates
+from fastsgd.base import _csr_of
+from fastsgd.problem import Data, Settings
+
+NUMBERS = (np.float64, np.float32, np.float16, np.int64, np.int32, np.uint8, bool)
+
+
+def sparse(form=sp.csr_array, n=400, d=70, dtype=np.float64, index=np.int32):
+    """Integers, a third of them there, with an empty row and an empty column."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(1, 9, (n, d)) * (rng.random((n, d)) < 0.3)
+    X[n // 2] = X[:, d // 2] = 0
+    X = form(X.astype(np.float64))
+    X.data, X.indices, X.indptr = (
+        X.data.astype(dtype),
+        X.indices.astype(index),
+        X.indptr.astype(index),
+    )
+    return X
+
+
+@pytest.mark.parametrize("index", (np.int32, np.int64))
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("form", (sp.csc_array, sp.csc_matrix, sp.csr_array, sp.csr_matrix))
+def test_csr_is_that_of_scipy(form, dtype, index):
+    X = sparse(form, dtype=dtype, index=index)
+    found = _csr_of(X)
+    expected = X.astype(np.float32 if dtype == np.float32 else np.float64).tocsr()
+    assert type(found) is type(expected)
+    assert found.shape == expected.shape
+    for name in ("data", "indices", "indptr"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.dtype == expected.dtype
+    assert found.indices.dtype == index
+    kept = X.format == "csr" and dtype in (np.float64, np.float32)
+    assert (found is X) == kept
+    assert np.shares_memory(found.indices, X.indices) == (X.format == "csr")
+
+
+def test_duplicates_of_csc_stay_in_their_order():
+    arrays = [3.0, 1.0, 2.0, 5.0, 4.0], [1, 0, 1, 1, 0], [0, 3, 5]
+    X = sp.csc_array(tuple(map(np.array, arrays)), shape=(2, 2))
+    found = _csr_of(X)
+    assert_array_equal(found.data, [1.0, 4.0, 3.0, 2.0, 5.0])
+    assert_array_equal(found.indices, [0, 1, 0, 0, 1])
+    assert_array_equal(found.indptr, [0, 2, 5])
+
+
+def test_many_values_are_as_few():
+    """More than a part of any loop."""
+    rng = np.random.default_rng(1)
+    rows = rng.integers(0, 5000, 3_000_000, dtype=np.int32)
+    indptr = np.sort(rng.integers(0, len(rows), 99, dtype=np.int32))
+    indptr = np.concatenate([[0], indptr, [len(rows)]]).astype(np.int32)
+    X = sp.csc_array((rng.normal(size=len(rows)), rows, indptr), shape=(5000, 100))
+    found, expected = _csr_of(X), X.tocsr()
+    for name in ("data", "indices", "indptr"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("where", ("indices", "indptr"))
+@pytest.mark.parametrize("value", (-1, 2**30))
+def test_csc_that_changes_is_a_value_error(where, value):
+    """After its check, as another thread may do."""
+    X = sparse(sp.csc_array)
+    getattr(X, where)[3] = value
+    with pytest.raises(ValueError, match="X changed"):
+        _core.csr_arrays(X, np.float64)
+
+
+@pytest.mark.parametrize("estimator", (SGDClassifier, SGDRegressor))
+def test_csc_trains_and_predicts_as_csr(estimator):
+    X, y = sparse(), np.arange(400) % 3
+    for each in (X.tocsc(), X.astype(np.int32), X.tocsc().astype(np.int32)):
+        models = [estimator(random_state=0).fit(table, y) for table in (X, each)]
+        assert_array_equal(models[1].coef_, models[0].coef_)
+        assert_array_equal(models[1].predict(each), models[0].predict(X))
+
+
+# ---------------------------------------------------------------- long rows
+
+
+@pytest.mark.parametrize("index", (np.int32, np.int64))
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_the_square_of_a_row(dtype, index):
+    X = sparse(dtype=dtype, index=index)
+    dense = X.toarray().astype(np.float64)
+    X.indices[X.indptr[3] + 1] = X.indices[X.indptr[3]]  # twice
+    first, second = X.data[X.indptr[3] : X.indptr[3] + 2].astype(np.float64)
+    dense[3] = X[[3]].toarray()
+    assert 2 * first * second > 0
+    for row in range(X.shape[0]):
+        assert _core.row_square(X, row) == pytest.approx(dense[row] @ dense[row], rel=1e-12)
+    X.indptr[5] = 2**30
+    with pytest.raises(ValueError, match="X changed"):
+        _core.row_square(X, 4)
+
+
+def test_the_square_of_a_row_of_several_parts():
+    count = 5_000_000
+    columns, values = np.arange(count, dtype=np.int32), np.ones(count, dtype=np.float32)
+    X = sp.csr_array((values, columns, np.array([0, count], dtype=np.int32)), shape=(1, count))
+    assert _core.row_square(X, 0) == count
+    X.indices[1 << 21] = X.indices[(1 << 21) - 1]  # where two parts meet
+    assert _core.row_square(X, 0) == count + 2
+
+
+@pytest.mark.parametrize("batch_size", (1, 16))
+def test_the_rate_of_long_rows_is_on_the_safe_side(batch_size, monkeypatch):
+    """From the same mean |x|^2, with the largest curvature that rows of it may have."""
+    X, y = sparse(), np.zeros(400)
+    data, settings = Data(X, y), Settings(batch_size=batch_size)
+    known = rates.curvature_of(data, settings)
+    scales = rates.feature_scales(data)
+    monkeypatch.setattr(rates, "LONG_ROW", 10)
+    safe = rates.curvature_of(data, settings)
+    assert safe.mean_square == pytest.approx(known.mean_square, rel=1e-12)
+    assert safe.noise == pytest.approx(known.noise, rel=1e-12)
+    assert safe.largest == safe.mean_square >= known.largest
+    assert safe.evenness == 1.0
+    assert_array_equal(rates.feature_scales(data), scales)
+    monkeypatch.setattr(rates, "SAMPLE_VALUES", 10)
+    assert rates.feature_scales(data) is None
+    model = SGDRegressor(random_state=0, batch_size=batch_size, max_iter=100, tol=None)
+    assert model.fit(X, X.sum(axis=1)).score(X, X.sum(axis=1)) > 0.9
