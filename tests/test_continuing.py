@@ -89,7 +89,7 @@ def all_classes(estimator):
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("estimator", Y)
 def test_k_epochs_at_once_or_one_by_one(estimator, name, layout):
-    """fit, partial_fit k times, warm starts in pieces, and all that pickled in between."""
+    """fit, partial_fit k times, fits in pieces, and all that pickled in between."""
     y, table = Y[estimator], LAYOUTS[layout]
     options = {"loss": "squared_error", **SETTINGS[name]}
     horizon = {} if "total_epochs" in options else {"total_epochs": float(EPOCHS)}
@@ -103,9 +103,9 @@ def test_k_epochs_at_once_or_one_by_one(estimator, name, layout):
     assert portrait(stepwise) == portrait(whole)
     assert stepwise.n_iter_ == 1
 
-    pieces = of(estimator, options, max_iter=1, warm_start=True).fit(table, y)
-    pieces = pickle.loads(pickle.dumps(pieces)).set_params(max_iter=EPOCHS - 2).fit(table, y)
-    pieces = copy.deepcopy(pieces).partial_fit(table, y)
+    pieces = of(estimator, options, max_iter=1).fit(table, y, resume=True)
+    pieces = pickle.loads(pickle.dumps(pieces)).set_params(max_iter=EPOCHS - 2)
+    pieces = copy.deepcopy(pieces.fit(table, y, resume=True)).partial_fit(table, y)
     assert portrait(pieces) == portrait(whole)
 
 
@@ -148,9 +148,9 @@ def test_the_horizon_is_that_of_the_first_fit():
     """max_iter of the first fit, wherever the rest of the run is cut."""
     cosine = {"learning_rate": "cosine", "eta0": 0.1}
     y = Y[SGDRegressor]
-    model = of(SGDRegressor, cosine, max_iter=6, warm_start=True).fit(X, y)
+    model = of(SGDRegressor, cosine, max_iter=6).fit(X, y)
     assert model.history_["learning_rate"][-1] < 0.01
-    model.set_params(max_iter=2).fit(X, y)
+    model.set_params(max_iter=2).fit(X, y, resume=True)
     assert model.history_["learning_rate"][-1] == pytest.approx(0.0, abs=1e-12)
     assert model.n_iter_ == 2
     assert model.history_["epoch"] == list(range(1, 9))
@@ -161,7 +161,7 @@ def test_rates_are_decided_once_a_hundred_rows_were_seen(loss):
     """Until then curvatures are averaged by rows; then larger features lower the rate where a run
     may diverge, and smaller ones never raise it. Other parameters begin anew."""
     y, few = Y[SGDRegressor], 0.1 * X[:6]
-    model = of(SGDRegressor, {"learning_rate": "constant", "loss": loss})
+    model = of(SGDRegressor, {"learning_rate": schedules.constant(), "loss": loss})
 
     def rate():
         return model.history_["learning_rate"][-1]
@@ -187,7 +187,7 @@ def test_rates_are_decided_once_a_hundred_rows_were_seen(loss):
     assert rate() == 0.003
 
 
-def test_fit_without_warm_start_begins_anew():
+def test_fit_without_resume_begins_anew():
     y = Y[SGDClassifier]
     model = of(SGDClassifier, {"momentum": 0.5}, max_iter=2).fit(X, y)
     once = portrait(model)
@@ -247,10 +247,10 @@ def test_weights_set_by_hand_are_gone_on_from():
 
 def test_coef_init_begins_a_new_run():
     y = Y[SGDRegressor]
-    still = {"learning_rate": "constant", "eta0": 1e-12, "alpha": 0.0, "warm_start": True}
+    still = {"learning_rate": "constant", "eta0": 1e-12, "alpha": 0.0}
     model = of(SGDRegressor, still, max_iter=1)
     start = rng.normal(size=(2, 7))
-    model.fit(X, y, coef_init=start, intercept_init=[1.0, -1.0])
+    model.fit(X, y, coef_init=start, intercept_init=[1.0, -1.0], resume=True)
     assert np.abs(model.coef_ - start).max() < 1e-9
     assert np.abs(model.intercept_ - [1.0, -1.0]).max() < 1e-9
     one_class = of(SGDOneClassSVM, still, max_iter=1).fit(X, offset_init=0.25)
@@ -302,9 +302,11 @@ def test_what_partial_fit_refuses():
     regressor = SGDRegressor().partial_fit(X, Y[SGDRegressor])
     with pytest.raises(ValueError, match="does not match dataset"):
         regressor.partial_fit(X, y)
-    warm = SGDClassifier(warm_start=True, max_iter=2, tol=None).fit(X, y)
-    with pytest.raises(ValueError, match="does not match dataset"):
-        warm.fit(X, np.minimum(y, 1))
+    for warm, options in ((True, {}), (False, {"resume": True})):
+        model = SGDClassifier(warm_start=warm, max_iter=2, tol=None).fit(X, y)
+        with pytest.raises(ValueError, match="does not match dataset"):
+            model.fit(X, np.minimum(y, 1), **options)
+        assert list(model.classes_) == [0, 1, 2]
 
 
 def test_balanced_weights_follow_the_counts():
@@ -364,19 +366,17 @@ def test_calls_of_an_epoch_each_notice_a_run_away():
 
 def test_adaptive_begins_anew_where_its_rate_is_used_up():
     y = X @ np.arange(X.shape[1]) + 1.0
-    model = SGDRegressor(
-        learning_rate="adaptive", eta0=0.01, warm_start=True, random_state=0, alpha=0.0
-    )
+    model = SGDRegressor(learning_rate="adaptive", eta0=0.01, random_state=0, alpha=0.0)
     assert model.fit(X, y).history_["learning_rate"][-1] < 1e-5
-    assert model.fit(X, 30.0 - y).score(X, 30.0 - y) > 0.99
-    model.fit(X, y)
+    assert model.fit(X, 30.0 - y, resume=True).score(X, 30.0 - y) > 0.99
+    model.fit(X, y, resume=True)
     for _ in range(30):
         model.partial_fit(X, 30.0 - y)
     assert model.score(X, 30.0 - y) > 0.99
 
 
 @pytest.mark.parametrize("name", (SGDClassifier, SGDRegressor))
-@pytest.mark.parametrize("how", ("partial_fit", "warm_start"))
+@pytest.mark.parametrize("how", ("partial_fit", "resume", "warm_start"))
 def test_a_model_made_by_hand_is_gone_on_from(name, how):
     """Weights that a user sets on a fresh estimator, as in federated averaging."""
     fitted = of(name, {}, max_iter=3).fit(X, Y[name])
@@ -388,7 +388,7 @@ def test_a_model_made_by_hand_is_gone_on_from(name, how):
     if how == "partial_fit":
         made.partial_fit(X, Y[name])
     else:
-        made.set_params(warm_start=True).fit(X, Y[name])
+        made.set_params(warm_start=how == "warm_start").fit(X, Y[name], resume=how == "resume")
     assert np.abs(made.coef_ - fitted.coef_).max() < 1e-4
 
 

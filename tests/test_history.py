@@ -55,14 +55,15 @@ def test_history_is_that_of_the_twin(batch_size, penalty):
 @pytest.mark.parametrize("estimator", (SGDClassifier, SGDRegressor, SGDOneClassSVM))
 def test_history_has_its_fields_and_goes_on(estimator):
     y = (Y > 0).astype(int)
-    model = estimator(random_state=0, max_iter=3, tol=None, warm_start=True).fit(X, y)
+    model = estimator(random_state=0, max_iter=3, tol=None).fit(X, y)
     assert tuple(model.history_) == tuple(FIELDS)
-    model.partial_fit(X, y).fit(X, y)
+    model.partial_fit(X, y).fit(X, y, resume=True)
     assert {len(column) for column in model.history_.values()} == {7}
     assert model.history_["epoch"] == list(range(1, 8))
     assert model.loss_curve_ is model.history_["loss"]
-    model.set_params(warm_start=False).fit(X, y)
-    assert len(model.loss_curve_) == 3
+    for warm in (False, True):
+        model.set_params(warm_start=warm).fit(X, y)
+        assert len(model.loss_curve_) == 3
 
 
 def test_a_failed_call_leaves_no_trace_in_the_history():

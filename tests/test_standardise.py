@@ -215,15 +215,15 @@ def test_validation_set_of_the_users_own(dtype, estimator, examples):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("dtype", STORED_DTYPES)
 def test_epochs_at_once_or_one_by_one(dtype, estimator, examples):
-    """fit, warm fits and pickled partial fits give the same bits."""
+    """fit, fits that go on and pickled partial fits give the same bits."""
     X, y, _ = examples
     X, way = X.astype(dtype), {"momentum": 0.5, "average": 3, "standardize": True}
     fitted = targets_of(estimator, y)
     one = estimator(**FEW, **way).fit(X, **fitted)
-    warm = estimator(**{**FEW, "max_iter": 1}, **way, warm_start=True, total_epochs=5)
+    warm = estimator(**{**FEW, "max_iter": 1}, **way, total_epochs=5)
     parts = estimator(**FEW, **way, total_epochs=5)
     for _ in range(5):
-        warm.fit(X, **fitted)
+        warm.fit(X, **fitted, resume=True)
         first = {"classes": np.unique(y)} if estimator is SGDClassifier else {}
         parts = pickle.loads(pickle.dumps(parts)).partial_fit(X, **fitted, **first)
     for model in (warm, parts):
@@ -263,13 +263,15 @@ def test_changing_the_parameter_goes_on_from_the_same_function(examples):
     X, y, _ = examples
     tiny = {"learning_rate": "constant", "eta0": 1e-12, "alpha": 0.0}
     for before in (True, False):
-        model = SGDRegressor(**FEW, standardize=before, warm_start=True)
+        model = SGDRegressor(**FEW, standardize=before)
         with warnings.catch_warnings(action="ignore"):
             model.fit(X / 100.0, y)
         expected = model.predict(X / 100.0)
-        model.set_params(standardize=not before, **tiny).fit(X / 100.0, y)
-        assert np.ptp(expected) > 0.1
-        assert_allclose(model.predict(X / 100.0), expected, atol=1e-6)
+        model.set_params(standardize=not before, **tiny)
+        for warm, resume in ((False, True), (True, False)):
+            model.set_params(warm_start=warm).fit(X / 100.0, y, resume=resume)
+            assert np.ptp(expected) > 0.1
+            assert_allclose(model.predict(X / 100.0), expected, atol=1e-6)
 
 
 # ---------------------------------------------------------------- what else sees a model

@@ -140,8 +140,8 @@ def test_auto_falls_to_zero_where_the_end_is_known():
         done = np.arange(1, 5) - 1 / batches  # the last update of each epoch
         first = rates[0] / (1 - done[0] / total) ** 2
         assert_allclose(rates, first * (1 - done / total) ** 2, rtol=1e-9)
-    for going_on in ({"warm_start": True}, {"average": True}):
-        model = SGDClassifier(tol=None, **options, **going_on).fit(X, y[:, 0])
+    for going_on, resume in (({}, True), ({"average": True}, False)):
+        model = SGDClassifier(tol=None, **options, **going_on).fit(X, y[:, 0], resume=resume)
         rates = model.history_["learning_rate"]
         assert rates[-1] > 0.4 * rates[0]
     first = SGDClassifier(**options).partial_fit(X, y[:, 0], classes=[0, 1])
@@ -269,10 +269,11 @@ def test_best_weights_of_each_lane():
 
 def test_going_on_from_restored_weights():
     """The state is that of the model that is published."""
-    still = {**NOISY, "eta0": 0.5, "warm_start": True, "momentum": 0.9}
+    still = {**NOISY, "eta0": 0.5, "momentum": 0.9}
     model = SGDClassifier(early_stopping=True, **still).fit(X, LABELS % 2)
     best = model.coef_.copy()
-    model.set_params(early_stopping=False, eta0=1e-9, alpha=0.0, max_iter=1).fit(X, LABELS % 2)
+    model.set_params(early_stopping=False, eta0=1e-9, alpha=0.0, max_iter=1)
+    model.fit(X, LABELS % 2, resume=True)
     assert_allclose(model.coef_, best, atol=1e-5)
 
 

@@ -1124,7 +1124,9 @@ cdef class Run:
         if not isnan(self.report.eta):
             self.last_rate = self.report.eta
         if status == FSGD_NONFINITE:
-            raise DivergenceError(self.report.step, self.last_rate, self._row_scale(self.report.row))
+            scale = self._row_scale(self.report.row)
+            epoch = self.state.c.epoch + 1
+            raise DivergenceError(self.report.step, self.last_rate, scale, epoch=epoch)
         if status == FSGD_BAD_CSR:
             raise ValueError(CHANGED)
         if status != FSGD_OK:

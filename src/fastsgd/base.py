@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import math
@@ -55,7 +56,7 @@ from .stopping import ADAPTIVE_FLOOR, EASING
 from .times import as_floats, check_numbers, numbers_of
 from .trial import ROWS as TRIAL_ROWS
 from .trial import Trial
-from .validation import LaneScore, ModelScore, hold_out, products, split
+from .validation import HELD_OUT_ZERO, LaneScore, ModelScore, hold_out, products, split
 
 IN_PLACE = tuple(dtype.type for dtype in STORED)
 """What dense X is read in place from; anything else is converted to the first of them."""
@@ -336,6 +337,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         except OverflowError as error:
             raise ValueError(f"sample_weight: {error}: too large a number") from None
         except (TypeError, ValueError) as error:
+            if "non-zero" in str(error) and self.early_stopping:
+                raise ValueError(f"{error} {HELD_OUT_ZERO}") from None
             if "sample" in str(error).lower():
                 raise
             raise ValueError(f"sample_weight must be real numbers: {error}") from None
@@ -353,11 +356,15 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         given: tuple[ArrayLike | None, ArrayLike | None],
         task: Task,
         *,
-        going_on: bool,
+        present: bool,
     ) -> tuple[Any, Any] | None:
-        """Weights to start from: those given, those a user put into the attributes, or None."""
+        """Weights to start from, or None for those of a new or kept state.
+
+        Those given; on top of a kept state, those a user put into the attributes; and without one,
+        where a run starts from the ``present`` weights, those.
+        """
         (coef, intercept), k, d = given, len(task.labels), task.X.shape[1]
-        if kept is not None or going_on:
+        if kept is not None or present:
             model = self._model(vars(self))
         else:
             model = np.zeros((k, d)), self._initial(k)
@@ -373,7 +380,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             same_space = task.scaling.scale is kept.scaling.scale
             if same_space and all(map(np.array_equal, model, ours)):
                 return None
-        elif not (going_on or model[1].any()):
+        elif not (present or model[1].any()):
             return None
         return task.scaling.to_trained(*model)
 
@@ -404,23 +411,24 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         start : tuple of array-like or None
             Weights and intercepts to start from.
         resume : bool
-            Go on from the state that is kept.
+            Go on from the state that is kept, if there is one; this call is part of a longer run.
         partial : bool
-            One epoch, without stopping.
+            The same, for one epoch, without stopping.
         validation : tuple or None
             The user's own X_val, with y_val as the lanes and as the user see it.
         diagnostics : bool
             Measure the noise of the gradients at the end of each epoch.
         """
-        kept = vars(self).get("_kept") if resume else None
-        going_on = kept is None and (partial or self.warm_start) and "coef_" in vars(self)
-        if kept is not None or going_on:
+        goes_on = resume or partial
+        kept = vars(self).get("_kept") if goes_on else None
+        present = kept is None and (goes_on or self.warm_start) and "coef_" in vars(self)
+        if kept is not None or present:
             self._check_going_on(len(task.labels), task.X.shape[1])
-        seed = seed_of(self.random_state) if kept is None else kept.seed
         with blame_input(self, task.X):
-            weight, rows = task.weight, None
-            if validation is None and self.early_stopping and not partial:
-                rows = self._held_out(task, seed)
+            holds_out = validation is None and self.early_stopping and not partial
+            seed, source, rows = self._draw(task, kept, holds_out=holds_out)
+            weight = task.weight
+            if rows is not None:
                 weight = hold_out(weight, rows, len(task.y), computed_in(task.X))
                 task.class_weight = self._class_weights(task.y, weight)
             task.scaling = self._scaling(task, weight, kept)
@@ -429,14 +437,15 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 task.X, task.y, weight, task.scaling.offset, task.scaling.scale, checked=True
             )
             watched = validate is None
-            settings = settings_of(self, task, data, kept, seed, partial=partial, watched=watched)
+            how = {"goes_on": goes_on, "partial": partial, "watched": watched}
+            settings = settings_of(self, task, data, kept, seed, **how)
             lanes, rates = lanes_of(self, task, data, settings, kept)
             self._check_unseen(data, lanes, settings)
             if not partial:
                 if not self.standardize:
                     self._warn_of_scales(data)
                 self._warn_of_cost(data, lanes, settings)
-            weights = self._start(kept, start, task, going_on=going_on)
+            weights = self._start(kept, start, task, present=present)
             state, settings = state_of(data, lanes, settings, kept, weights)
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
@@ -456,7 +465,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 backoff=self.on_divergence == "backoff",
             )
             problem = data, lanes, settings
-            publish = functools.partial(self._publish, problem, kept, task.scaling, rates, stopping)
+            found = task.scaling, rates, source
+            publish = functools.partial(self._publish, problem, kept, found, stopping)
             try:
                 with listening(self, task, epochs, seen) as end:
                     fit(*problem, state, stopping, seen)
@@ -481,13 +491,31 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
 
             self.certificate_ = certificate(*problem, seen.coef, seen.intercept)
 
-    def _held_out(self, task: Task, seed: int) -> NDArray[np.int64]:
+    def _draw(
+        self, task: Task, kept: Kept | None, *, holds_out: bool
+    ) -> tuple[int, np.random.RandomState | None, NDArray[np.int64] | None]:
+        """Seed of a run, what its validation split is drawn from (None: the seed), and its rows.
+
+        A generator gives the split first and then the seed, as in scikit-learn.
+        """
+        if kept is not None:
+            source = kept.split
+            draws = kept.seed if source is None else copy.deepcopy(source)
+            return kept.seed, source, self._held_out(task, draws) if holds_out else None
+        if not (holds_out and isinstance(self.random_state, np.random.RandomState)):
+            seed = seed_of(self.random_state)
+            return seed, None, self._held_out(task, seed) if holds_out else None
+        source = copy.deepcopy(self.random_state)
+        rows = self._held_out(task, self.random_state)
+        return seed_of(self.random_state), source, rows
+
+    def _held_out(self, task: Task, source: int | np.random.RandomState) -> NDArray[np.int64]:
         """Training rows that early stopping holds out."""
         return split(
             task.user_y,
             task.weight,
             self.validation_fraction,
-            seed,
+            source,
             stratify=task.sign_targets and task.user_y.ndim == 1,
         )
 
@@ -667,12 +695,11 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         self,
         problem: tuple[Data, Lanes, Settings],
         kept: Kept | None,
-        scaling: Scaling,
-        rates: Rates,
+        found: tuple[Scaling, Rates, np.random.RandomState | None],
         stopping: Stopping,
         seen: Fit,
     ) -> None:
-        data, lanes, settings = problem
+        (data, lanes, settings), (scaling, rates, source) = problem, found
         assert seen.state is not None
         vars(self).update(self._attributes(*scaling.to_users(seen.coef, seen.intercept)))
         self.n_iter_ = int(seen.epochs.max())
@@ -683,6 +710,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         self._kept = Kept(
             state=seen.state,
             seed=settings.seed,
+            split=source,
             horizon=horizon_of(self, kept),
             average=(self.average, settings.average),
             fits=state_key(data, lanes, settings),

@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import (
 
 from . import class_weights
 from .base import BaseSGD, all_or_nothing, keep_parameters
-from .losses import LOSSES, CompiledLoss
+from .losses import LOSSES, CompiledLoss, loss_functions
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
 from .problem import computed_in
 from .validation import accuracies
@@ -127,7 +127,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         threads between calls: a process may fork after a fit.
     random_state : int, RandomState instance or None, default=None
         Seed of the order of samples and of the validation split; drawn once a run, and kept by
-        ``partial_fit`` and ``warm_start``.
+        ``partial_fit`` and ``fit(..., resume=True)``.
     learning_rate : str, Schedule or callable, default="auto"
         With t the number of the update from 1 and e the epochs done, with their fraction:
 
@@ -139,7 +139,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
           objective or less is left to gain (at the default ``tol``), or warns that it may be more.
           Where the run ends is known, with ``tol=None`` or ``total_epochs``, and
           nothing is averaged: eta0 (1 - e / total_epochs)^2, from a lower eta0 the longer the run.
-          A fit that will go on (``warm_start``, ``partial_fit``) knows no end. ``result_`` says
+          A run that may go on (``partial_fit``, ``resume=True``) knows no end. ``result_`` says
           what was chosen;
         - "optimal": scikit-learn's, eta0 / (1 + eta0 alpha (t-1)) with Bottou's eta0;
         - "constant": eta0;
@@ -151,7 +151,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         - "one_cycle": up to eta0 at 30 % of total_epochs, then down;
         - a :class:`fastsgd.schedules.Schedule`, or any callable ``rate(t, e)``.
     eta0 : float or None, default=None
-        First learning rate, used as given; None finds one from the data (1.0 for "pa1", "pa2").
+        First learning rate, used as given. None: 0.01 for "constant", "invscaling" and "adaptive",
+        1.0 for "pa1" and "pa2", as in scikit-learn; for the others, and for a ``Schedule``, it is
+        found from the data.
     power_t : float, default=0.5
         Exponent of "invscaling".
     early_stopping : bool, default=False
@@ -166,8 +168,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         / (n_classes * that of the class's rows), of the rows that are trained on; under
         ``partial_fit`` of all rows so far, where a class not yet seen has weight 1.
     warm_start : bool, default=False
-        ``fit`` goes on where the last one ended: momentum, averages, counts and learning rate
-        included (scikit-learn's starts them afresh).
+        ``fit`` starts from the weights that the model has, in a run of its own: count of updates,
+        schedule, learning rates, momentum, averages and ``history_`` begin anew. To go on exactly
+        is ``fit(..., resume=True)``.
     average : bool, int or float, default=False
         Average the weights over all updates (True), from that update on (an int), or over the last
         fraction of ``total_epochs`` (a float between 0 and 1): Polyak and Juditsky, SIAM J. Control
@@ -189,7 +192,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         Epochs between the drops of "step".
     total_epochs : float or None, default=None
         Horizon of "linear", "polynomial", "cosine", "one_cycle" and of tail averaging; None is
-        ``max_iter`` at the first call, kept by ``partial_fit`` and ``warm_start``. Of "auto" too,
+        ``max_iter`` at the first call, kept by ``partial_fit`` and ``resume=True``. Of "auto" too,
         where it is given.
     warmup_steps : int, default=0
         Updates over which the rate rises linearly to its schedule.
@@ -213,8 +216,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     standardize : bool, default=False
         Train on (x - mean) / standard deviation of each feature, made in the step: dense X is read
         in place. Both are found at the first call, from its training rows by their weights (not
-        from rows held out), and kept by ``partial_fit`` and ``warm_start``; a feature that does not
-        vary is only centred. Penalty, history and certificate are of the standardised features;
+        from rows held out), and kept by ``partial_fit`` and ``resume=True``; a feature that does
+        not vary is only centred. Penalty, history and certificate are of the standardised features;
         ``coef_``, ``intercept_`` and ``coef_init`` of X itself, so that ``intercept_`` is not 0
         without ``fit_intercept`` either.
 
@@ -246,8 +249,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     Notes
     -----
-    After Ctrl-C the model is what it was at that moment. A later ``partial_fit`` or warm ``fit``
-    goes on from it at a new epoch; the rest of the interrupted one is skipped.
+    After Ctrl-C the model is what it was at that moment. A later ``partial_fit`` or
+    ``fit(..., resume=True)`` goes on from it at a new epoch; the rest of the interrupted one is
+    skipped.
 
     Examples
     --------
@@ -260,6 +264,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     >>> model.fit(X, y).score(X, y) > 0.97
     True
     """
+
+    loss_functions = loss_functions(CLASSIFICATION_LOSSES)
 
     _parameter_constraints = {  # noqa: RUF012
         **CONSTRAINTS,
@@ -470,8 +476,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         X_val: Any = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
+        resume: bool = False,
     ) -> SGDClassifier:
-        """Fit from scratch, or go on with ``warm_start``.
+        """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
         Parameters
         ----------
@@ -492,6 +499,11 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         diagnostics : bool, default=False
             Measure gradient and noise at the end of each epoch, on a sample of rows, into
             ``history_``; see :mod:`fastsgd.insight`.
+        resume : bool, default=False
+            Go on exactly where the last call ended, as ``partial_fit`` does: with its momentum,
+            averages, counts, schedule and learning rates, for up to ``max_iter`` epochs more. Runs
+            cut into such calls have the bits of a whole one (of "auto" with ``tol=None``, whose
+            rate falls towards the end, only where ``total_epochs`` says what the end is).
 
         Returns
         -------
@@ -505,13 +517,12 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             The run overflowed. The estimator is left as it was before the call.
         """
         self._check_multinomial()
-        resume = self.warm_start and hasattr(self, "_kept")
-        before = vars(self).get("classes_")
+        before = vars(self).get("classes_") if resume or self.warm_start else None
         task = self._begin(X, y, sample_weight)
-        if resume and not np.array_equal(before, self.classes_):
+        if before is not None and not np.array_equal(before, self.classes_):
             raise ValueError(
-                f"Provided coef_ does not match dataset: warm_start goes on with classes {before}, "
-                f"but y has {self.classes_}"
+                f"Provided coef_ does not match dataset: the model to go on from has classes "
+                f"{before}, but y has {self.classes_}"
             )
         validation = None
         if self._has_validation_set(X_val, y_val):
@@ -519,8 +530,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
             y_val = self._labels(y_val)
             validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
-        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics}
-        self._solve(task, start, resume=resume, validation=validation, **options)
+        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
+        self._solve(task, start, validation=validation, **options)
         return self
 
     @all_or_nothing
@@ -569,7 +580,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._check_classes()
         encoded = self._encode(y, computed_in(X))
         task = self._task(X, y, encoded, sample_weight, given, partial=True)
-        self._solve(task, resume=resume, partial=True)
+        self._solve(task, partial=True)
         return self
 
     def _measure(self, scores: Any, y: Any, weight: Any) -> Any:

@@ -24,7 +24,8 @@ class TargetScaleWarning(UserWarning):
 
 
 class DivergenceError(ValueError):
-    """The run overflowed: a score, a weight or a loss is no longer finite.
+    """The run blew up: a score, a weight or a loss is no longer finite, or the loss is a million
+    times what it was.
 
     Parameters
     ----------
@@ -39,10 +40,14 @@ class DivergenceError(ValueError):
         not worked out.
     coef, intercept : array-like, optional
         The last finite weights.
+    epoch : int, optional
+        Number of the epoch, from 1, in which it happened.
+    overflow : bool, default=True
+        Whether a number is no longer finite.
 
     Attributes
     ----------
-    step, learning_rate, feature_scale, safe_rate
+    step, learning_rate, feature_scale, safe_rate, epoch, overflow
         As given.
     coef_, intercept_ : ndarray of shape (K, n_features) and (K,), or None
         The last finite weights of all K lanes: those of the end of the last epoch, or of the start.
@@ -56,11 +61,15 @@ class DivergenceError(ValueError):
         safe_rate: float = math.nan,
         coef: ArrayLike | None = None,
         intercept: ArrayLike | None = None,
+        epoch: int | None = None,
+        overflow: bool = True,
     ) -> None:
         self.step = step
         self.learning_rate = learning_rate
         self.feature_scale = feature_scale
         self.safe_rate = safe_rate
+        self.epoch = epoch
+        self.overflow = overflow
         self.coef_ = None if coef is None else np.asarray(coef)
         self.intercept_ = None if intercept is None else np.asarray(intercept)
         super().__init__(self._message())
@@ -68,16 +77,22 @@ class DivergenceError(ValueError):
     def _message(self) -> str:
         safe = f" A rate that theory allows is {self.safe_rate:.3g}."
         weights = " The last finite weights are in this error's coef_ and intercept_."
+        what = "Floating-point under-/overflow occurred"  # as scikit-learn has it
+        if not self.overflow:
+            what = "The loss was more than a million times that of the first epoch"
+        what = f" {what} at epoch #{self.epoch}."
         return (
             f"SGD diverged after {self.step} updates: the learning rate was "
             f"{self.learning_rate:.3g} and the largest feature of the row {self.feature_scale:.3g}."
             f"{'' if math.isnan(self.safe_rate) else safe}"
-            " Scaling input data with StandardScaler or MinMaxScaler might help, y too if it is "
-            "large, or a lower eta0 (for 'optimal', which has none, a higher alpha); "
-            "learning_rate='auto' chooses a rate from the data, and on_divergence='backoff' halves "
-            f"it until it fits.{'' if self.coef_ is None else weights}"
+            f"{'' if self.epoch is None else what}"
+            " Scaling input data with StandardScaler or MinMaxScaler might help. So might smaller "
+            "y, where they are large, or a lower eta0 (for 'optimal', which has none, a higher "
+            "alpha); learning_rate='auto' chooses a rate from the data, and "
+            "on_divergence='backoff' halves it until it fits."
+            f"{'' if self.coef_ is None else weights}"
         )
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
-        return type(self), (*numbers, self.coef_, self.intercept_)
+        return type(self), (*numbers, self.coef_, self.intercept_, self.epoch, self.overflow)

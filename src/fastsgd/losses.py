@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,6 +234,21 @@ LOSSES: dict[str, Loss] = {
         Loss("softmax", _softmax_value, _softmax_slope, 0.5, 0.0, _SIGN, coupled=True),
     )
 }
+
+PARAMETERS = {"epsilon": 0.1, "quantile": 0.5}
+"""Parameters of losses, and their defaults."""
+
+
+def loss_functions(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """Losses by name, each with the default of its parameter where it has one.
+
+    The estimators' ``loss_functions``, of scikit-learn's name and form.
+    """
+    found = {name: LOSSES[name] for name in names}
+    return {
+        name: (loss,) if loss.parameter is None else (loss, PARAMETERS[loss.parameter])
+        for name, loss in found.items()
+    }
 
 
 # ------------------------------------------------------------------ a user's own loss

@@ -12,6 +12,7 @@ from sklearn.base import OutlierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .base import BaseSGD, all_or_nothing, keep_parameters
+from .losses import loss_functions
 from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, Task, check_parameters
 from .problem import computed_in
 from .schedules import Schedule
@@ -59,6 +60,8 @@ on_divergence, certificate, standardize
     >>> SGDOneClassSVM(random_state=42, tol=None).fit(X).predict([[4, 4]])
     array([1], dtype=int32)
     """
+
+    loss_functions = loss_functions(["hinge"])
 
     _parameter_constraints = {  # noqa: RUF012
         **CONSTRAINTS,
@@ -172,12 +175,13 @@ on_divergence, certificate, standardize
         sample_weight: ArrayLike | None = None,
         X_val: Any = None,
         diagnostics: bool = False,
+        resume: bool = False,
     ) -> SGDOneClassSVM:
-        """Fit from scratch, or go on with ``warm_start``.
+        """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
         Parameters
         ----------
-        X, coef_init, sample_weight, X_val, diagnostics
+        X, coef_init, sample_weight, X_val, diagnostics, resume
             As in :meth:`SGDClassifier.fit`.
         y : ignored
         offset_init : array-like of shape (1,), optional
@@ -196,7 +200,7 @@ on_divergence, certificate, standardize
         self._solve(
             self._task(X, sample_weight, given),
             (coef_init, intercept),
-            resume=self.warm_start and hasattr(self, "_kept"),
+            resume=resume,
             validation=validation,
             diagnostics=diagnostics,
         )
@@ -222,9 +226,8 @@ on_divergence, certificate, standardize
         check_parameters(self)
         self._check_partial()
         given = X, None, sample_weight
-        resume = hasattr(self, "_kept")
-        X = self._validate(X, reset=not resume)
-        self._solve(self._task(X, sample_weight, given), resume=resume, partial=True)
+        X = self._validate(X, reset=not hasattr(self, "_kept"))
+        self._solve(self._task(X, sample_weight, given), partial=True)
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.floating]:

@@ -53,6 +53,9 @@ LEARNING_RATES = {
 
 PASSIVE_AGGRESSIVE = ("pa1", "pa2")
 
+ETA0 = {"constant": 0.01, "invscaling": 0.01, "adaptive": 0.01, "pa1": 1.0, "pa2": 1.0}
+"""eta0 of a rate by that name where none is given, as in scikit-learn; of others the data say."""
+
 THREAD_VALUES = 1 << 12
 """Values of a batch, rows times features times lanes, that are worth a thread of their own."""
 
@@ -194,6 +197,8 @@ class Kept:
         As the last call left it.
     seed : int
         Key of the sampling streams.
+    split : RandomState or None
+        What the validation split was drawn from, before it was; None: the seed.
     horizon : float
         Epochs of a schedule or of tail averaging that nobody gave a horizon.
     average : tuple of (parameter, int)
@@ -210,6 +215,7 @@ class Kept:
 
     state: State
     seed: int
+    split: np.random.RandomState | None
     horizon: float
     average: tuple[Any, int]
     fits: tuple[Any, ...]
@@ -326,14 +332,15 @@ def settings_of(
     kept: Kept | None,
     seed: int,
     *,
+    goes_on: bool = False,
     partial: bool = False,
     watched: bool = True,
 ) -> Settings:
     """What all lanes share; horizon and start of the averages are those of the run so far.
 
-    ``watched``: whether a tolerance, if there is one, is of the training loss.
+    ``goes_on``: whether this call is part of a longer run, whose end is not known; ``watched``:
+    whether a tolerance, if there is one, is of the training loss.
     """
-    goes_on = partial or estimator.warm_start or kept is not None
     ends = bool(estimator.total_epochs) or (estimator.tol is None and not goes_on)
     ends &= not estimator.average  # averages do without
     updates = data.n / min(estimator.batch_size, data.n)
@@ -405,7 +412,7 @@ def lanes_of(
 def rates_of(
     estimator: Any, data: Data, lanes: Lanes, settings: Settings, known: Rates | None = None
 ) -> Rates:
-    """eta0 and mu of the schedule, per lane; an explicit eta0 is used as given.
+    """eta0 and mu of the schedule, per lane; an eta0 that is given, or in ``ETA0``, is used as is.
 
     What the data say is kept once ``ENOUGH_ROWS`` rows were seen, and until then the mean of what
     they said by the rows that said it. Where a loss is of unbounded slope, and a run may diverge,
@@ -418,11 +425,13 @@ def rates_of(
 
     if settings.schedule.kind == "callable":
         return given(1.0)
+    if eta0 is None and isinstance(rate, str):
+        eta0 = ETA0.get(rate)
     if rate == "optimal":
         strength = estimator._strength
         return given(optimal_eta0(strength), strength)
     if settings.step != "gradient":
-        return given(1.0 if eta0 is None else eta0)
+        return given(eta0)
     if eta0 is not None:
         eta0 = eta0 * min(estimator.batch_size, data.n) if estimator.linear_scaling else eta0
         if settings.schedule.kind != "inverse":
@@ -471,9 +480,17 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
 
 
 def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:
-    """What a state is made for: one that was made for something else does not fit."""
+    """What a state is made for: one that was made for something else does not fit.
+
+    Averages are of the weights of one problem: with another loss or penalty they begin anew.
+    """
     optimiser = settings.width, settings.average, settings.batch_size > 1, bool(lanes.l1.any())
-    return (data.dtype.str, data.d, lanes.k, *optimiser)
+    problem: tuple[Any, ...] = ()
+    if settings.average:
+        strengths = (lanes.alpha.tobytes(), lanes.l1.tobytes(), lanes.pull.tobytes())
+        loss = getattr(settings.loss, "name", settings.loss)
+        problem = (loss, settings.loss_parameter, *strengths)
+    return (data.dtype.str, data.d, lanes.k, *optimiser, *problem)
 
 
 def state_of(

@@ -236,8 +236,9 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
             noise = float((squares * (squares / mean_square)).mean())  # E |x|^4 / E |x|^2
     if not math.isfinite(noise):
         raise ValueError(
-            f"X has rows whose |x|^2 or |x|^4 is not finite: mean {mean_square}. Scaling input "
-            "data with StandardScaler or MinMaxScaler might help."
+            f"X has rows whose |x|^2 or |x|^4 is not finite: mean {mean_square}. Floating-point "
+            "under-/overflow occurred at epoch #0, before the first update. Scaling input data "
+            "with StandardScaler or MinMaxScaler might help."
         )
     m = min(settings.batch_size, data.n)
     if m > 1 and not long:

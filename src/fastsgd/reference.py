@@ -215,7 +215,8 @@ def step(
     eta = settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e) * state.rate_factor
     if not np.isfinite(z[s > 0]).all():
         scale = float(np.abs(X).max())
-        raise DivergenceError(int(state.t.max()), float(eta.max()), scale)
+        step = int(state.t.max())
+        raise DivergenceError(step, float(eta.max()), scale, epoch=state.epoch + 1)
     c = slope(settings, z, y, s, eta, squares)
     g, g_b = (part / np.maximum(1, count) for part in accumulate(data, c, rows))
     value = settings.terms.value(z, y, settings.loss_parameter)

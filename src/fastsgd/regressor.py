@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .base import BaseSGD, all_or_nothing, keep_parameters
-from .losses import LOSSES, CompiledLoss
+from .losses import LOSSES, CompiledLoss, loss_functions
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
 from .problem import computed_in
 from .validation import determinations, warn_of_one_row
@@ -65,6 +65,8 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
     >>> model.fit(X, y).score(X, y) > 0.5
     True
     """
+
+    loss_functions = loss_functions(REGRESSION_LOSSES)
 
     _parameter_constraints = {  # noqa: RUF012
         **CONSTRAINTS,
@@ -162,13 +164,14 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         X_val: Any = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
+        resume: bool = False,
     ) -> SGDRegressor:
-        """Fit from scratch, or go on with ``warm_start``.
+        """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
         Parameters
         ----------
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        X, coef_init, intercept_init, sample_weight, X_val, y_val, diagnostics
+        X, coef_init, intercept_init, sample_weight, X_val, y_val, diagnostics, resume
             As in :meth:`SGDClassifier.fit`.
 
         Returns
@@ -190,9 +193,8 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
             if y_val.shape[1:] != task.y.shape[1:]:
                 raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
             validation = X_val, y_val, y_val
-        resume = self.warm_start and hasattr(self, "_kept")
-        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics}
-        self._solve(task, start, resume=resume, validation=validation, **options)
+        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
+        self._solve(task, start, validation=validation, **options)
         return self
 
     @all_or_nothing
@@ -215,9 +217,8 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         check_parameters(self)
         self._check_partial()
         given = X, y, sample_weight
-        resume = hasattr(self, "_kept")
-        X, y = self._validate(X, y, reset=not resume)
-        self._solve(self._task(X, y, sample_weight, given), resume=resume, partial=True)
+        X, y = self._validate(X, y, reset=not hasattr(self, "_kept"))
+        self._solve(self._task(X, y, sample_weight, given), partial=True)
         return self
 
     def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:

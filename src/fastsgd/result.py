@@ -73,7 +73,7 @@ class Result:
     def _source(self) -> str:
         found = self.curvature
         if found is None:
-            return "as given"
+            return "as given, or what the name of the schedule means without it"
         size = found.met / found.smoothness
         said = f"1 / (smoothness {found.smoothness:.3g} * curvature {size:.4g})"
         if found.batch == 1:

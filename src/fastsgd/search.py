@@ -652,7 +652,8 @@ standardize
     l1_ratio : float, None or array-like, default=0.15
         One value or several, with "elasticnet".
     eta0 : float, None or array-like, default=None
-        One value or several. None: found from the training rows of each split.
+        One value or several. None: as in :class:`SGDClassifier`; what is found from the data is
+        found from the training rows of each split.
     class_weights : list or tuple, default=None
         Values of ``class_weight`` to try, each None, "balanced" or a dict. They cost lanes, not
         passes.
@@ -671,7 +672,7 @@ standardize
     Attributes
     ----------
     alpha_, l1_ratio_, eta0_, epsilon_, class_weight_
-        The best candidate's; ``eta0_`` is None if it is found from the data.
+        The best candidate's; ``eta0_`` is None if none was given.
     alphas_ : ndarray of shape (n_alphas,)
         Those that were tried.
     best_params_ : dict

@@ -44,7 +44,7 @@ CALL_SECONDS = 0.01
 _FIRST_BUDGET = 1 << 18
 
 BLOWN_UP = 1e6
-"""Growth of a loss over that of its first epoch at which a lane has diverged, not settled."""
+"""Growth of a loss over that of its first epoch at which a lane has diverged."""
 
 BACKOFFS = 60
 """Halvings of the rate after which a run that still diverges is given up."""
@@ -263,9 +263,10 @@ class _Training:
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
         self.first_loss: NDArray[np.float64] | None = None
-        self.goes_on = len(seen.history) > 0
-        if self.goes_on:
-            self.first_loss = np.abs(seen.losses[0])
+        self.ceiling = math.inf  # no lane has run away while their losses sum to less
+        self.ran_away = np.zeros(k, dtype=bool)  # at the end of this epoch
+        if len(seen.history):
+            self._measure_by(seen.losses[0])
         elif stopping.backoff:  # the first epoch too is measured by something
             self.first_loss = np.abs(loss_at(*problem, seen.coef, seen.intercept))
         self.loss = np.zeros(k)
@@ -300,16 +301,24 @@ class _Training:
         self.loss = np.where(seen.stopped, self.loss, loss) if self.some_stopped else loss
 
     def check(self) -> None:
-        """Whether loss and weights are finite, and in a backoff not blown up either."""
-        total = mean(self.loss) + self.norm + mean(self.intercept)
+        """Whether loss and weights are finite, and have not blown up.
+
+        At the end of every epoch: where a run is cut into calls makes no difference.
+        """
+        loss = mean(self.loss)
+        total = loss + self.norm + mean(self.intercept)
         if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
             raise self._diverged()
+        if loss * len(self.loss) > self.ceiling:
+            self.ran_away = self._run_away()
+            if self.ran_away.any():
+                raise self._diverged(overflow=False)
         if not self.stopping.backoff:
             return
         # Weights to go back to must not be such that no rate could mend them.
         at_end = loss_at(self.data, self.lanes, self.settings, self.last_coef, self.last_intercept)
         if (self._blown_up(self.loss) | self._blown_up(10.0 * at_end)).any():
-            raise self._diverged()
+            raise self._diverged(overflow=False)
         self.good = self.state.copy()
 
     def record(self, seconds: float) -> None:
@@ -318,7 +327,7 @@ class _Training:
         self.before = seen.coef, seen.intercept
         seen.coef, seen.intercept = self.coef, self.intercept
         if not len(seen.history):
-            self.first_loss = np.abs(self.loss)
+            self._measure_by(self.loss)
         if self.stopping.validate is not None:
             self.score = self.stopping.validate(self.coef, self.intercept)
         seen.epochs += ~seen.stopped if self.some_stopped else 1
@@ -343,8 +352,6 @@ class _Training:
         """Stop the lanes that no longer gain; whether all have stopped. ``last``: whether the epoch
         is the last one in any case."""
         stopping, seen = self.stopping, self.seen
-        if self.goes_on and self._has_run_away():
-            raise self._with_weights(self._diverged())
         if stopping.tol is None and stopping.validate is None:
             return False
         if self.annealing is not None:
@@ -362,10 +369,6 @@ class _Training:
         if not np.count_nonzero(stops):  # any() takes three times as long
             return False
         stops &= ~seen.stopped
-        blown = stops & self._blown_up(self.loss)
-        if blown.any():
-            seen.at_fault = blown
-            raise self._with_weights(self._diverged())
         if stopping.adaptive:
             rate = self.lanes.eta0 * self.state.rate_factor
             slower = stops & (rate > ADAPTIVE_FLOOR)
@@ -397,10 +400,6 @@ class _Training:
             return False
         lower, stops = seen
         self._lower(lower, 2.0)
-        blown = stops & self._blown_up(self.loss)
-        if blown.any():
-            self.seen.at_fault = blown
-            raise self._with_weights(self._diverged())
         return self._stop(stops)
 
     def _lower(self, which: NDArray[np.bool_], divisor: float) -> None:
@@ -490,24 +489,31 @@ class _Training:
 
     # Divergence.
 
+    def _measure_by(self, loss: NDArray[np.float64]) -> None:
+        """Losses of the run's first epoch: later ones are measured by them."""
+        self.first_loss = np.abs(loss)
+        self.ceiling = BLOWN_UP * float(self.first_loss.min(where=loss != 0.0, initial=np.inf))
+
     def _blown_up(self, loss: NDArray[np.float64]) -> NDArray[np.bool_]:
         if self.first_loss is None:
             return np.zeros(self.lanes.k, dtype=bool)
         with np.errstate(over="ignore"):
             return (loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
 
-    def _has_run_away(self) -> bool:
-        """Whether a lane blew up by the yardstick of these data too: calls of an epoch each never
-        overflow in one."""
+    def _run_away(self) -> NDArray[np.bool_]:
+        """Lanes that blew up by the yardstick of these data too, which may not be the first ones:
+        weights of zero have a millionth of their loss."""
         blown = self._blown_up(self.loss)
-        if not blown.any():
-            return False
-        k, d = self.last_coef.shape
-        at_zero = loss_at(self.data, self.lanes, self.settings, np.zeros((k, d)), np.zeros(k))
-        return bool((blown & (self.loss > BLOWN_UP * np.abs(at_zero))).any())
+        if blown.any():
+            k, d = self.last_coef.shape
+            at_zero = loss_at(self.data, self.lanes, self.settings, np.zeros((k, d)), np.zeros(k))
+            blown &= self.loss > BLOWN_UP * np.abs(at_zero)
+        return blown
 
-    def _diverged(self) -> DivergenceError:
-        return DivergenceError(int(self.state.t.max()), self.run.rate, self.data.largest())
+    def _diverged(self, *, overflow: bool = True) -> DivergenceError:
+        step, epoch = int(self.state.t.max()), self.state.epoch
+        largest = self.data.largest()
+        return DivergenceError(step, self.run.rate, largest, epoch=epoch, overflow=overflow)
 
     def _with_weights(self, error: DivergenceError) -> DivergenceError:
         """The error with a safe rate and the last finite weights.
@@ -519,7 +525,8 @@ class _Training:
         """
         safe = safe_rate(self.data, self.lanes, self.settings)
         numbers = error.step, error.learning_rate, error.feature_scale
-        return DivergenceError(*numbers, safe, self.seen.coef, self.seen.intercept)
+        how = error.epoch, error.overflow
+        return DivergenceError(*numbers, safe, self.seen.coef, self.seen.intercept, *how)
 
     def recover(self, error: DivergenceError) -> None:
         """Go back to the last good state at half the rate, or raise."""
@@ -537,7 +544,7 @@ class _Training:
         """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""
         coef, intercept = self.state.last_weights()
         fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
-        fault |= ~np.isfinite(coef).all(axis=1)
+        fault |= ~np.isfinite(coef).all(axis=1) | self.ran_away
         fault |= self._blown_up(
             10.0 * loss_at(self.data, self.lanes, self.settings, coef, intercept)
         )

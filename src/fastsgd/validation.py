@@ -20,6 +20,10 @@ from .standardise import Scaling
 
 Array = NDArray[np.floating]
 
+HELD_OUT_ZERO = (
+    "The sample weights for validation set are all zero, consider using a different random state."
+)
+
 
 def products(X: Any, coef: Any) -> Array:
     """X coef', shape (n, K); an X that is computed in another dtype is converted block by block."""
@@ -33,22 +37,32 @@ def products(X: Any, coef: Any) -> Array:
 
 
 def split(
-    y: NDArray[Any], weight: Array | None, fraction: float, seed: int, *, stratify: bool
+    y: NDArray[Any],
+    weight: Array | None,
+    fraction: float,
+    source: int | np.random.RandomState,
+    *,
+    stratify: bool,
 ) -> NDArray[np.int64]:
     """Rows to hold out: a fraction, of each class if asked; the same for the same seed.
+
+    ``source`` is a seed, or a generator that is drawn from.
 
     Raises
     ------
     ValueError
-        If either part would be empty, or only rows of weight zero would be held out.
+        If either part would be empty, or of rows of weight zero alone.
     """
     kind = StratifiedShuffleSplit if stratify else ShuffleSplit
-    splitter = kind(n_splits=1, test_size=fraction, random_state=seed % 2**32)
-    _, held_out = next(splitter.split(np.zeros((len(y), 1)), y))
+    source = source if isinstance(source, np.random.RandomState) else source % 2**32
+    splitter = kind(n_splits=1, test_size=fraction, random_state=source)
+    train, held_out = next(splitter.split(np.zeros((len(y), 1)), y))
     if weight is not None and not weight[held_out].any():
+        raise ValueError(HELD_OUT_ZERO)
+    if weight is not None and not weight[train].any():
         raise ValueError(
-            "The sample weights for validation set are all zero, consider using a different "
-            "random state."
+            "sample_weight is zero in all rows that early_stopping leaves to train on: consider "
+            "using a different random state."
         )
     return np.sort(held_out)
 

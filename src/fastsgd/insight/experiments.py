@@ -20,6 +20,7 @@ from .. import reference
 from ..base import BaseSGD
 from ..exceptions import DivergenceError
 from ..problem import blocks
+from ..schedules import Schedule
 from ..solver import BLOWN_UP, State, run_epoch
 from .posed import Posed, check_count, check_estimator, check_sequence, pose, pose_held_out
 
@@ -197,9 +198,15 @@ def compare_schedules(
     schedules: Sequence[str] = ("auto", "constant", "invscaling", "linear", "cosine", "one_cycle"),
     epochs: int = 5,
 ) -> Experiment:
-    """Schedules of the learning rate side by side, each from the rate found from the data."""
+    """Schedules of the learning rate side by side, each from the model's eta0 or one found.
+
+    "constant" and "invscaling" are ``Schedule`` objects here: as names they would mean 0.01.
+    """
     names = check_sequence("schedules", schedules, str)
-    variants = {name: {"learning_rate": name} for name in names}
+    check_estimator(estimator)
+    own = {"power_t": estimator.power_t, "warmup_steps": estimator.warmup_steps}
+    shapes = {name: Schedule(name, **own) for name in ("constant", "invscaling")}
+    variants = {name: {"learning_rate": shapes.get(name, name)} for name in names}
     return compare(estimator, X, y, variants=variants, epochs=epochs, title="schedule")
 
 
