@@ -43,6 +43,7 @@ GOES_WITH = {
     "nesterov": {"momentum": 0.5},
     "l1_ratio": {"penalty": "elasticnet"},
     "epsilon": {"loss": "huber"},
+    "eta0": {"loss": "huber"},  # squares diverge at 2
     "quantile": {"loss": "quantile"},
     "validation_fraction": {"early_stopping": True},
     "power_t": {"learning_rate": "invscaling", "eta0": 0.01},
