@@ -166,7 +166,7 @@ def test_momentum_with_full_batches(momentum, nesterov):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 0.99 takes 1,000 epochs
         model.fit(X, y)
-    assert model.score(X, y) > 0.505
+    assert model.score(X, y) > (0.51 if momentum < 0.99 else 0.5)
 
 
 @pytest.mark.parametrize("rate", ("constant", "invscaling", "cosine"))

@@ -52,7 +52,7 @@ def yours(kind):
         coordinates = ("intercept", 3)
         return explore(X=X, y=Y, estimator=SGDRegressor(), coordinates=coordinates, **FEW)
     assert kind == "hinge on CSR"
-    model = SGDClassifier("hinge", random_state=0, penalty="l1", alpha=1e-2)
+    model = SGDClassifier("hinge", random_state=0, penalty="l1")
     return explore(X=sp.csr_array(X), y=LABELS, estimator=model, coordinates=(4, 1), **FEW)
 
 

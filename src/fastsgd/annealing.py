@@ -57,9 +57,10 @@ LONGEST, UPDATES = 5, 1000
 
 STALLS = 2
 
-COSTLY_VALUES, COSTLY_EPOCHS = 1 << 25, 50
-"""Values of X times lanes, and epochs, after which a gain has to be worth its time: one of less
-than ``GAIN / 10`` times ``tol`` of the objective that the run began with ends it, with a doubt."""
+COSTLY_VALUES, COSTLY_EPOCHS, WORTH = 1 << 20, 20, 2.0
+"""Values of X that a lane has read (a millisecond), and epochs, after which a gain has to be worth
+its time: one of less than ``WORTH`` times ``tol`` of the objective that the run began with ends
+it."""
 
 
 class Annealing:
@@ -101,7 +102,7 @@ class Annealing:
         self.tol, self.patience = tol, patience
         self.updates = math.ceil(data.n / min(self.settings.batch_size, data.n))
         self.between = max(1, min(LONGEST, math.ceil(UPDATES / self.updates)))
-        self.values = (data.X.nnz if data.sparse else data.n * data.d) * k  # of an epoch
+        self.values = data.X.nnz if data.sparse else data.n * data.d  # of an epoch
         self.epoch, self.next = 0, self.between
         self.coef, self.intercept = (np.array(part) for part in start)
         self.best, self.first = self.objective(*start)
@@ -149,17 +150,17 @@ class Annealing:
             gaining = gain > GAIN * self.tol * np.maximum(size, 1e-9 * self.first)
             allowed = NOISE * max(self.tol, LEAST_TOL) * size
             quiet = (noise <= allowed) & (worse - self.best <= 2.0 * allowed)
-            near = gain <= NEAR * GAIN * self.tol * size
-            slow = gaining & (gain <= 0.1 * GAIN * self.tol * self.first) & self._is_costly()
+            near = (gain <= NEAR * GAIN * self.tol * size) & (noise <= 8.0 * allowed)
+            slow = gaining & (gain <= WORTH * self.tol * self.first) & self._is_costly()
             lower = np.where(gaining, (self.lowered > 0) & (noise > 0.5 * gain), True)
         self.last_gain[gaining] = self.epoch
         self.stalls = np.where(gaining, 0, self.stalls + ((self.lowered > 0) & quiet))
         enough = (self.stalls >= STALLS) & (self.epoch - self.last_gain >= self.patience)
-        left = self._left(training & near)
+        left = self._left(training & (near if self.is_smooth else enough | slow))
         if self.epoch >= self.patience:
             enough |= (left <= GAIN * self.tol * size) & self.is_smooth
         stops = training & (enough | slow)
-        self._doubt(stops, slow, size, left)
+        self._doubt(stops, slow & (3.0 * gain > LEFT * self.tol * size), size, left)
         lower = lower & training & ~stops
         self.lowered += lower
         self.next = max(self.epoch + self.between, math.ceil(self.epoch * GROWTH))

@@ -17,10 +17,10 @@ Float = NDArray[np.float64]
 KEPT_VALUES = 1 << 20
 """Rows times lanes up to which targets and weights are kept from one evaluation to the next."""
 
-MOST_FEATURES, MOST_VALUES = 64, 1 << 22
+MOST_FEATURES, MOST_VALUES = 32, 1 << 20
 """Features, and values of X, up to which a Newton step costs no more than a few epochs."""
 
-WIDTHS = {True: (0.05, 0.2), False: (0.1, 0.2)}
+WIDTHS = {"smooth": (0.05, 0.2), "kinked": (0.1, 0.2), "squared_error": (0.1,)}
 """Half the widths, in scores of classes or in mean residuals, over which the second derivative of a
 smooth loss and of one with a kink is taken; the larger estimate counts. A piecewise loss may be
 flat, and a kink sharp, at the scores as they are, and not a little further on."""
@@ -40,6 +40,7 @@ class Objective:
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
         self.data, self.lanes, self.settings = data, lanes, settings
         self.kept: list[tuple[Any, Float, Float | None]] | None = None
+        self.features: Float | None = None  # with a column of ones for the intercept
         self.count = np.zeros(lanes.k)
         parts = self._parts()
         if data.n * lanes.k <= KEPT_VALUES:
@@ -123,18 +124,20 @@ class Objective:
             return left
         if self.kept is None:
             return left
-        X = np.concatenate([_dense(data.rows(part)) for part, _, _ in self.kept])
-        if settings.fit_intercept:
-            X = np.column_stack([X, np.ones(data.n)])
+        if self.features is None:
+            parts = [_dense(data.rows(part)) for part, _, _ in self.kept]
+            ones = [np.ones((data.n, 1))] if settings.fit_intercept else []
+            self.features = np.hstack([np.concatenate(parts), *ones])
         for k in np.flatnonzero(which):
             y = np.concatenate([y[:, k] for _, y, _ in self.kept])
             s = [np.ones(len(y)) if s is None else s[:, k] for _, y, s in self.kept]
             with np.errstate(all="ignore"):
-                left[k] = self._decrement(X, y, np.concatenate(s), (coef[k], intercept[k]), k)
+                left[k] = self._decrement(y, np.concatenate(s), (coef[k], intercept[k]), k)
         return left
 
-    def _decrement(self, X: Float, y: Float, s: Float, model: tuple[Any, Any], k: int) -> float:
-        """The same of lane k, from features with a column of ones for the intercept."""
+    def _decrement(self, y: Float, s: Float, model: tuple[Any, Any], k: int) -> float:
+        """The same of lane k, from its targets and weights."""
+        X: Any = self.features
         terms, e = self.settings.terms, self.settings.loss_parameter
         w = np.append(np.asarray(model[0], dtype=np.float64), float(model[1]))
         w = w[: X.shape[1]]
@@ -147,7 +150,8 @@ class Objective:
         unit = max(1e-300, float(np.abs(z - y).mean())) if real else 1.0
         smooth = bool(np.isfinite(terms.smoothness)) or terms.targets == {"count"}
         largest = -np.inf
-        for h in np.multiply(WIDTHS[smooth], unit):
+        kind = "smooth" if smooth else "kinked"
+        for h in np.multiply(WIDTHS.get(terms.name, WIDTHS[kind]), unit):
             slope = terms.slope(z, y, e)
             if not smooth:
                 slope = (terms.value(z + h, y, e) - terms.value(z - h, y, e)) / (2.0 * h)
