@@ -113,10 +113,13 @@ def test_backoff_slows_the_lanes_at_fault_alone():
 
 
 def test_backoff_gives_up():
-    """On targets that no rate suits, and at once on bad input."""
+    """From a rate that 60 halvings do not mend, on targets that no rate suits, on bad input."""
     model = SGDRegressor(**WILD, on_divergence="backoff", max_iter=3)
+    model.set_params(eta0=1e200, alpha=0.0)
     with pytest.raises(DivergenceError):
-        model.set_params(eta0=1e200, alpha=0.0).fit(X, 1e300 * Y)
+        model.fit(X, Y)
+    with pytest.raises(ValueError, match=r"y has values whose losses .* the largest size in y is"):
+        model.fit(X, 1e300 * Y)
     bad = X.copy()
     bad[50, 2] = np.nan
     with pytest.raises(ValueError, match="X contains NaN"):

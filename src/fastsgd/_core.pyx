@@ -28,6 +28,7 @@ cdef int64_t CHECKED = 1 << 21  # numbers of a sparse structure that are read be
 cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 1 ms
 cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is asked for at a time
 cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
+cdef double SMALLEST = np.finfo(np.float64).tiny  # kernels take smaller divisors for 0
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
     "scale": 1.0, "l1_total": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
     "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0,
@@ -1041,8 +1042,8 @@ cdef class Run:
         c.schedule.kind = <fsgd_schedule_kind><int>SCHEDULES.index(settings.schedule.kind)
         c.schedule.power_t = settings.schedule.power_t
         c.schedule.decay = settings.schedule.decay
-        c.schedule.step_epochs = settings.schedule.step_epochs
-        c.schedule.total_epochs = settings.schedule.horizon
+        c.schedule.step_epochs = max(SMALLEST, settings.schedule.step_epochs)
+        c.schedule.total_epochs = max(SMALLEST, settings.schedule.horizon)
         c.schedule.warmup_steps = settings.schedule.warmup_steps
         c.schedule.power = settings.schedule.power
         c.schedule.final = settings.schedule.final

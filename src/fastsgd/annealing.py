@@ -119,6 +119,7 @@ class Annealing:
         self.sums: tuple[Any, Any] | None = None
         self.count = 0
 
+    @np.errstate(over="ignore", invalid="ignore")  # objectives and weights may be of any size
     def see(
         self, model: tuple[Any, Any], rate: Float, training: Mask, *, last: bool = False
     ) -> tuple[Mask, Mask] | None:
@@ -146,13 +147,12 @@ class Annealing:
             return None
         value, size, noise, worse = self._look(model, training)
         gain = self.best_before - value
-        with np.errstate(invalid="ignore"):
-            gaining = gain > GAIN * self.tol * np.maximum(size, 1e-9 * self.first)
-            allowed = NOISE * max(self.tol, LEAST_TOL) * size
-            quiet = (noise <= allowed) & (worse - self.best <= 2.0 * allowed)
-            near = (gain <= NEAR * GAIN * self.tol * size) & (noise <= 8.0 * allowed)
-            slow = gaining & (gain <= WORTH * self.tol * self.first) & self._is_costly()
-            lower = np.where(gaining, (self.lowered > 0) & (noise > 0.5 * gain), True)
+        gaining = gain > GAIN * self.tol * np.maximum(size, 1e-9 * self.first)
+        allowed = NOISE * max(self.tol, LEAST_TOL) * size
+        quiet = (noise <= allowed) & (worse - self.best <= 2.0 * allowed)
+        near = (gain <= NEAR * GAIN * self.tol * size) & (noise <= 8.0 * allowed)
+        slow = gaining & (gain <= WORTH * self.tol * self.first) & self._is_costly()
+        lower = np.where(gaining, (self.lowered > 0) & (noise > 0.5 * gain), True)
         self.last_gain[gaining] = self.epoch
         self.stalls = np.where(gaining, 0, self.stalls + ((self.lowered > 0) & quiet))
         enough = (self.stalls >= STALLS) & (self.epoch - self.last_gain >= self.patience)

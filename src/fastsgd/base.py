@@ -47,7 +47,8 @@ from .parameters import (
 )
 from .plain import plain_parameters
 from .problem import STORED, Data, Lanes, Settings, blocks, computed_in, take
-from .rates import feature_scales, loss_at
+from .ranges import check_start, weight_range
+from .rates import feature_scales, loss_at, overflows
 from .report import CallbackSupportMixin, listening
 from .result import Result
 from .solver import Fit, Stopping, fit
@@ -150,7 +151,8 @@ def check_finite(estimator: Any, X: Any, name: str = "X") -> None:
     """Refuse NaN and infinity; dense X block by block, since the check may need copies."""
     names = {"estimator_name": type(estimator).__name__, "input_name": name}
     for part in [X] if sp.issparse(X) else (X[rows] for rows in blocks(X)):
-        assert_all_finite(part, **names)
+        with np.errstate(over="ignore", invalid="ignore"):  # it looks at their sum first
+            assert_all_finite(part, **names)
 
 
 def has_columns(y: Any, X: Any) -> bool:
@@ -312,7 +314,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 return self._plain(validate_data(self, X, **options))
             options["y_numeric"] = isinstance(self, RegressorMixin)
             options["multi_output"] = has_columns(y, X)
-            X, y = validate_data(self, X, y, **options)
+            with np.errstate(over="ignore", invalid="ignore"):  # of the sum of y
+                X, y = validate_data(self, X, y, **options)
         except OverflowError as error:  # Python integers beyond float64
             raise ValueError(f"X or y: {error}") from None
         return self._plain(X), y.toarray() if sp.issparse(y) else y
@@ -333,7 +336,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             raise ValueError("Complex data not supported: sample_weight must be real")
         dtype = computed_in(X)
         try:
-            weight = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+            with np.errstate(over="ignore", invalid="ignore"):  # of a cast, and of their sum
+                weight = _check_sample_weight(
+                    sample_weight, X, dtype=dtype, ensure_non_negative=True
+                )
         except OverflowError as error:
             raise ValueError(f"sample_weight: {error}: too large a number") from None
         except (TypeError, ValueError) as error:
@@ -342,7 +348,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             if "sample" in str(error).lower():
                 raise
             raise ValueError(f"sample_weight must be real numbers: {error}") from None
-        lowest, highest = np.finfo(dtype).tiny, np.sqrt(np.finfo(dtype).max)
+        lowest, highest = weight_range(dtype)
         if not lowest <= weight.max() <= highest:
             raise ValueError(
                 f"sample_weight must have its largest value in [{lowest:.3g}, {highest:.3g}], got "
@@ -382,7 +388,18 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 return None
         elif not (present or model[1].any()):
             return None
-        return task.scaling.to_trained(*model)
+        dtype, names = computed_in(task.X), self._names_of_start(coef, intercept)
+        check_start(model, dtype, names)
+        trained = task.scaling.to_trained(*model)
+        check_start(trained, dtype, names)
+        return trained
+
+    def _names_of_start(self, coef: Any, intercept: Any) -> tuple[str, str]:
+        """What the weights that a run starts from are called: arguments, or attributes."""
+        return (
+            "coef_" if coef is None else "coef_init",
+            "intercept_" if intercept is None else "intercept_init",
+        )
 
     def _check_going_on(self, k: int, d: int) -> None:
         shape = self._model(vars(self))[0].shape
@@ -473,11 +490,13 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                     publish(seen)
                     end()
             except DivergenceError as error:
-                if error.coef_ is not None:
-                    error.coef_, error.intercept_ = task.scaling.to_users(
-                        error.coef_, error.intercept_
-                    )
-                raise
+                if weights is not None and (error.step == 0 or overflows(*problem, *weights)):
+                    names = " and ".join(self._names_of_start(*start))
+                    raise ValueError(
+                        f"{names}: at the weights to start from the scores or losses of the rows "
+                        "are not finite. Smaller ones, or smaller features, are needed."
+                    ) from error
+                raise error.scaled(task.scaling) from None
             except KeyboardInterrupt:
                 if seen.state is not None:
                     self._take_what_there_is(settings, seen)
@@ -582,8 +601,10 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             return ", ".join(f"{label} ({scale:.2g})" for label, scale in parts)
 
         count = min(3, len(used) // 2)
+        with np.errstate(over="ignore"):
+            ratio = scales[used[-1]] / scales[used[0]]
         warnings.warn(
-            f"Feature scales differ by a factor of {scales[used[-1]] / scales[used[0]]:.2g}: the "
+            f"Feature scales differ by a factor of {ratio:.2g}: the "
             f"largest columns are {describe(used[::-1][:count])}, the smallest "
             f"{describe(used[:count])}. SGD learns the small ones slowly; scale the features, for "
             f"example with {'MaxAbsScaler' if data.sparse else 'standardize=True'}.",
@@ -701,7 +722,13 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     ) -> None:
         (data, lanes, settings), (scaling, rates, source) = problem, found
         assert seen.state is not None
-        vars(self).update(self._attributes(*scaling.to_users(seen.coef, seen.intercept)))
+        coef, intercept = scaling.to_users(seen.coef, seen.intercept)
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(
+                "standardize=True: features of X are so small or so far from 0 that the model's "
+                f"weights of X itself are not finite in {data.dtype}. Scale them first."
+            )
+        vars(self).update(self._attributes(coef, intercept))
         self.n_iter_ = int(seen.epochs.max())
         self.t_ = 1 + int(seen.state.t.max())
         self.history_ = seen.history.columns
@@ -751,7 +778,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
     def _scores(self, X: Any) -> NDArray[np.floating]:
         """X coef_' + intercept_, shape (n, K)."""
         products = self._products(X)
-        return products + self.intercept_
+        with np.errstate(over="ignore", invalid="ignore"):
+            return products + self.intercept_
 
     def _products(self, X: Any) -> NDArray[np.floating]:
         """X coef_', shape (n, K)."""

@@ -614,7 +614,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         """
         scores = self._scores(X)
         if self._softmax:
-            return softmax(scores, axis=1)
+            most = 0.25 * np.finfo(scores.dtype).max  # of a difference of two
+            return softmax(np.clip(scores, -most, most), axis=1)
         positive = expit(scores) if self.loss == "log_loss" else (np.clip(scores, -1, 1) + 1) / 2
         if self._multilabel:
             return positive

@@ -93,6 +93,19 @@ class DivergenceError(ValueError):
             f"{'' if self.coef_ is None else weights}"
         )
 
+    def scaled(self, scaling: Any) -> DivergenceError:
+        """The same with weights of X itself, where training was of scaled features.
+
+        Without weights, where those are not finite.
+        """
+        if self.coef_ is None or scaling.scale is None:
+            return self
+        coef, intercept = scaling.to_users(self.coef_, self.intercept_)
+        finite = bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
+        weights = (coef, intercept) if finite else (None, None)
+        numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
+        return type(self)(*numbers, *weights, self.epoch, self.overflow)
+
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
         return type(self), (*numbers, self.coef_, self.intercept_, self.epoch, self.overflow)

@@ -76,4 +76,7 @@ class History:
 
 def mean(values: NDArray[np.floating]) -> float:
     """The mean of a few numbers, without NumPy's overhead for one."""
-    return float(values[0]) if len(values) == 1 else float(values.sum()) / len(values)
+    if len(values) == 1:
+        return float(values[0])
+    with np.errstate(over="ignore"):
+        return float(values.sum()) / len(values)

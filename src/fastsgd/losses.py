@@ -131,7 +131,8 @@ def _modified_huber_slope(z: Array, y: Array, e: float = 0.0) -> Array:
 def _huber_value(z: Array, y: Array, e: float = 0.0) -> Array:
     """r^2 / 2 where |r| <= e, else e |r| - e^2 / 2, with r = z - y (Huber 1964)"""
     r = np.abs(z - y)
-    return np.where(r <= e, 0.5 * r**2, e * r - 0.5 * e**2)
+    m = np.minimum(r, e)
+    return m * (r - 0.5 * m)
 
 
 def _huber_slope(z: Array, y: Array, e: float = 0.0) -> Array:

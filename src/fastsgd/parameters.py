@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from .losses import CompiledLoss, find
 from .problem import Data, Lanes, Settings, pinned
+from .ranges import check_class_weights, check_clip, check_lanes
 from .rates import (
     Curvature,
     begins,
@@ -64,6 +65,8 @@ EPOCH_VALUES = 1 << 20
 
 ENOUGH_ROWS = 100
 """Rows after which the rates that the data gave are kept, however ``partial_fit`` goes on."""
+
+SMALLEST, LARGEST = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
 
 _positive = Interval(Real, 0, None, closed="neither")
 _not_negative = Interval(Real, 0, None, closed="left")
@@ -299,7 +302,7 @@ def average_start(estimator: Any, data: Data, horizon: float) -> int:
         updates = math.ceil(data.n / min(estimator.batch_size, data.n))
     else:  # rows of weight zero make no update
         updates = max(1, int(np.count_nonzero(data.sample_weight)))
-    return min(2**61, 1 + math.floor((1.0 - average) * horizon * updates))
+    return 1 + math.floor(min(2.0**61, (1.0 - average) * horizon * updates))
 
 
 def horizon_of(estimator: Any, kept: Kept | None) -> float:
@@ -402,10 +405,13 @@ def lanes_of(
 ) -> tuple[Lanes, Rates]:
     """The lanes, at the rates given, found now, or found when the run began."""
     lanes = unrated_lanes(estimator, task)
+    check_class_weights(data, lanes)
+    check_clip(settings.clip_norm, data.dtype)
     known = kept.rates if kept is not None and kept.recipe == recipe_of(estimator) else None
     rates = rates_of(estimator, data, lanes, settings, known)
     lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu
     lanes.check()
+    check_lanes(lanes, data.dtype)
     return lanes, rates
 
 
@@ -452,7 +458,9 @@ def rates_of(
     def mean(old: Any, new: Any) -> Any:
         return np.where(old == new, old, (1.0 - part) * old + part * new)
 
-    eta0 = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        eta0 = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
+    eta0 = np.maximum(eta0, SMALLEST)
     eta0 = np.where(found.eta0 == known.eta0, known.eta0, eta0)
     return replace(found, eta0=eta0, mu=mean(known.mu, found.mu), rows=rows)
 
@@ -462,16 +470,33 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
     curvature = curvature_of(data, settings)
     found, mu = stable_rate(curvature, settings)
     tried = None
+    with np.errstate(over="ignore", divide="ignore"):
+        wrong = not np.isfinite(found / weight).all()
+    if eta0 is None and wrong:
+        raise ValueError(
+            "sample_weight and class_weight are so small that the learning rate that suits them is "
+            f"not finite: the typical weight of a row is {weight.min():.3g}. Multiply them all by "
+            "the same number, and alpha too, for the same model."
+        )
     if eta0 is None and pays(settings):
         tried = trial(data, lanes, settings, found / weight)
     factor: Any = 1.0 if tried is None else tried.chosen
     part = begins(curvature, data, settings, found, lanes.alpha)
     by = part * factor
-    own = found * by / (weight + found * by * lanes.alpha) if eta0 is None else eta0
+    own = eta0
+    if eta0 is None:
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            own = found * by / (weight + found * by * lanes.alpha)
+            exact = np.isfinite(own) & (own > SMALLEST)
+            own = np.where(
+                exact, own, np.maximum(1.0 / (weight / found / by + lanes.alpha), SMALLEST)
+            )
+    with np.errstate(over="ignore"):
+        mu = np.minimum(mu * weight / factor, LARGEST)
     rows = data.n if data.sample_weight is None else int(np.count_nonzero(data.sample_weight))
     return Rates(
         np.broadcast_to(own, (lanes.k,)).astype(np.float64),
-        np.maximum(mu * weight / factor, lanes.alpha),
+        np.maximum(mu, lanes.alpha),
         curvature if eta0 is None else None,
         part if eta0 is None else None,
         tried,

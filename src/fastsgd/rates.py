@@ -29,6 +29,7 @@ __all__ = [
     "feature_scales",
     "loss_at",
     "mean_weight",
+    "overflows",
     "safe_rate",
     "stable_rate",
     "typical_weight",
@@ -95,7 +96,9 @@ def _smoothness(data: Data, settings: Settings) -> float:
     """
     loss = settings.terms
     if loss.targets == {"count"}:
-        return max(1.0, 3.0 * float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64)))))
+        unit = power_of_two(float(np.abs(data.y).max()))  # its square may overflow
+        mean = np.mean(np.square(data.y / unit, dtype=np.float64))
+        return max(1.0, 3.0 * unit * float(np.sqrt(mean)))
     return loss.smoothness if 0.0 < loss.smoothness < np.inf else 1.0
 
 
@@ -202,7 +205,8 @@ def begins(curvature: Curvature, data: Data, settings: Settings, eta0: float, al
     if not settings.schedule.ends:
         return np.ones(np.shape(alpha))
     updates = settings.schedule.horizon * math.ceil(data.n / curvature.batch)
-    way = eta0 * (curvature.average * curvature.evenness + np.asarray(alpha)) * updates
+    with np.errstate(over="ignore", invalid="ignore"):
+        way = eta0 * (curvature.average * curvature.evenness + np.asarray(alpha)) * updates
     least = math.sqrt(min(1.0, LONG_RUN / updates))
     return np.clip((WAY / np.maximum(way, 1e-300)) ** 0.75, least, 1.0)
 
@@ -243,13 +247,15 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
     m = min(settings.batch_size, data.n)
     if m > 1 and not long:
         vector = np.full(data.d + 1, 1.0 / math.sqrt(data.d + 1), dtype=X.dtype)  # no cast of X
-        for _ in range(10):  # power iteration on [X 1]'[X 1] / n
-            scores = X @ vector[:-1] + vector[-1]
-            image = np.append(X.T @ scores, scores.sum()) / X.shape[0]
-            size = float(np.abs(image).max())  # its square may overflow
-            largest = size * float(np.linalg.norm(image / size))
-            vector = image / largest
-        largest = min(1.1 * largest, mean_square)  # power iteration approaches from below
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(10):  # power iteration on [X 1]'[X 1] / n
+                scores = X @ vector[:-1] + vector[-1]
+                image = np.append(X.T @ scores, scores.sum()) / X.shape[0]
+                size = float(np.abs(image).max())  # its square may overflow
+                largest = size * float(np.linalg.norm(image / size))
+                vector = image / largest
+        # Power iteration approaches from below; mean_square is a bound, also where it overflows.
+        largest = 1.1 * largest if 1.1 * largest < mean_square else mean_square
     often = min(1.0, data.n / (m * EASING_UPDATES))
     smoothness = _smoothness(data, settings)
     size = _mean_batch(data.n, m)
@@ -288,16 +294,20 @@ def typical_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.f
     """sum s_ik^2 / sum s_ik, shape (K,): the weight by which a lane's rows scale its gradients."""
     if _unweighted(data, lanes):
         return np.ones(lanes.k)
-    first, second = (_weight_moment(data, lanes, settings, power) for power in (1, 2))
-    return np.divide(second, first, out=np.ones(lanes.k), where=first > 0.0)
+    unit = _units(data, lanes)
+    first, second = (_weight_moment(data, lanes, settings, power, unit) for power in (1, 2))
+    mean = np.divide(second, first, out=np.zeros(lanes.k), where=first > 0.0) * math.prod(unit)
+    return np.where(mean > 0.0, mean, 1.0)
 
 
 def mean_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
     """Mean of s_ik over the rows of positive weight, shape (K,): what a unit of loss weighs."""
     if _unweighted(data, lanes):
         return np.ones(lanes.k)
-    total, count = (_weight_moment(data, lanes, settings, power) for power in (1, 0))
-    return np.divide(total, count, out=np.ones(lanes.k), where=count > 0.0)
+    unit = _units(data, lanes)
+    total, count = (_weight_moment(data, lanes, settings, power, unit) for power in (1, 0))
+    mean = np.divide(total, count, out=np.zeros(lanes.k), where=count > 0.0) * math.prod(unit)
+    return np.where(count > 0.0, mean, 1.0)
 
 
 def _unweighted(data: Data, lanes: Lanes) -> bool:
@@ -310,21 +320,39 @@ def _unit_weights(lanes: Lanes) -> bool:
     return not any(map(np.count_nonzero, others))
 
 
-def _weight_moment(data: Data, lanes: Lanes, settings: Settings, power: int) -> NDArray[np.float64]:
-    """Sum of s_ik^power over the rows of positive weight, shape (K,)."""
+def power_of_two(value: float) -> float:
+    """The power of two next below a positive number, 1 for 0: dividing by it is exact."""
+    return math.ldexp(1.0, max(-1022, math.frexp(value)[1] - 1)) if value > 0.0 else 1.0
 
-    def raised(weight: NDArray[Any]) -> NDArray[np.float64]:
-        return np.where(weight > 0.0, np.power(weight, power, dtype=np.float64), 0.0)
 
-    powers = np.ones(data.n) if data.sample_weight is None else raised(data.sample_weight)
+def _units(data: Data, lanes: Lanes) -> tuple[float, float]:
+    """Sizes of the sample weights and of the class weights, whose squares may overflow."""
+    largest = float(max(lanes.weight_positive.max(), lanes.weight_negative.max()))
+    of_rows = 1.0 if data.sample_weight is None else float(data.sample_weight.max())
+    return power_of_two(of_rows), power_of_two(largest)
+
+
+def _weight_moment(
+    data: Data, lanes: Lanes, settings: Settings, power: int, unit: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Sum of (s_ik / unit)^power over the rows of positive weight, shape (K,).
+
+    ``unit`` is that of the sample weights and that of the class weights.
+    """
+
+    def raised(weight: NDArray[Any], by: float) -> NDArray[np.float64]:
+        return np.where(weight > 0.0, np.power(weight / by, power, dtype=np.float64), 0.0)
+
+    weight = data.sample_weight
+    powers = np.ones(data.n) if weight is None else raised(weight, unit[0])
     total = powers.sum()
     if _unit_weights(lanes) or not settings.sign_targets:
         return np.full(lanes.k, total)
     positive = _positive(powers, data, lanes)
-    moment = raised(lanes.weight_positive) * positive
+    moment = raised(lanes.weight_positive, unit[1]) * positive
     if settings.terms.coupled:  # a row has its own class's weight in every lane
         return np.full(lanes.k, moment.sum())
-    return moment + raised(lanes.weight_negative) * (total - positive)
+    return moment + raised(lanes.weight_negative, unit[1]) * (total - positive)
 
 
 def _positive(powers: NDArray[np.float64], data: Data, lanes: Lanes) -> NDArray[np.float64]:
@@ -351,6 +379,24 @@ def loss_at(
         z = np.asarray(data.rows(rows, data.dtype) @ coef.T, dtype=np.float64) + intercept
         value = settings.terms.value(z, y, settings.loss_parameter)
         return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
+
+
+def overflows(data: Data, lanes: Lanes, settings: Settings, coef: Any, intercept: Any) -> bool:
+    """Whether the loss of a sampled row is beyond the range of the dtype of computation.
+
+    Never of a user's own loss, which may be no number for other reasons.
+    """
+    if isinstance(settings.loss, CompiledLoss):
+        return False
+    rows = sample_rows(data)
+    y = reference.targets(data, lanes, settings, rows)
+    s = reference.sample_weights(data, lanes, settings, y, rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = np.asarray(data.rows(rows) @ np.asarray(coef).T, dtype=np.float64) + intercept
+        value = settings.terms.value(z, y, settings.loss_parameter)
+        largest = np.max([np.abs(z).max(), np.abs(value).max(), np.abs(s * value).max()])
+        total = largest * data.n
+    return not (largest <= float(np.finfo(data.dtype).max) and np.isfinite(total))
 
 
 def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None:

@@ -15,6 +15,7 @@ from .base import BaseSGD, all_or_nothing, keep_parameters
 from .losses import LOSSES, CompiledLoss, loss_functions
 from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
 from .problem import computed_in
+from .ranges import cast
 from .validation import determinations, warn_of_one_row
 
 REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]
@@ -118,11 +119,11 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
     ) -> None:
         keep_parameters(self, locals())
 
-    def _targets(self, y: Any, dtype: Any) -> NDArray[np.floating]:
+    def _targets(self, y: Any, dtype: Any, name: str = "y") -> NDArray[np.floating]:
         """y as (n,), or (n, n_outputs) for more than one."""
         if y.ndim == 1 or y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return y.astype(dtype, copy=False)
+        return cast(name, y, dtype)
 
     def _task(self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
         y = self._targets(y, computed_in(X))
@@ -189,7 +190,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         if self._has_validation_set(X_val, y_val):
             names = "X_val", "y_val"
             X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
-            y_val = self._targets(y_val, computed_in(task.X))
+            y_val = self._targets(y_val, computed_in(task.X), "y_val")
             if y_val.shape[1:] != task.y.shape[1:]:
                 raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
             validation = X_val, y_val, y_val
@@ -234,7 +235,10 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
 
     def _means(self, scores: Any) -> Any:
         """Predictions of raw scores."""
-        return np.exp(scores) if self.loss == "poisson" else scores
+        if self.loss != "poisson":
+            return scores
+        with np.errstate(over="ignore"):
+            return np.exp(scores)
 
     def predict(self, X: Any) -> NDArray[np.floating]:
         """Predicted targets x . w + b, or exp of it with ``loss="poisson"``.
@@ -243,6 +247,22 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         """
         means = self._means(self._scores(X))
         return means.ravel() if means.shape[1] == 1 else means
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """R^2 of the predictions; of several outputs the mean.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of targets of any size
+            return super().score(X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -565,7 +565,9 @@ class _SearchCV:
         options = {**params, **_given(sample_weight=sample_weight)}
         if _routing_enabled():
             options = process_routing(self, "score", **options).scorer.score
-        return scorer(self.best_estimator_, X, y, **options)
+        quiet = "ignore" if isinstance(self.scoring, str) else None
+        with np.errstate(over=quiet, invalid=quiet):  # scikit-learn's, of predictions of any size
+            return scorer(self.best_estimator_, X, y, **options)
 
     def _route(
         self, sample_weight: Any, groups: Any, params: dict[str, Any]

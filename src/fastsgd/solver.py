@@ -24,7 +24,7 @@ from .history import History, mean
 from .narrow import run_of
 from .objective import Objective
 from .problem import Data, Lanes, Settings
-from .rates import loss_at, mean_weight, safe_rate
+from .rates import loss_at, mean_weight, overflows, safe_rate
 from .stopping import ADAPTIVE_FLOOR, EASINGS, FEW_UPDATES, Stopping, Watch
 
 __all__ = [
@@ -310,14 +310,14 @@ class _Training:
         if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
             raise self._diverged()
         if loss * len(self.loss) > self.ceiling:
-            self.ran_away = self._run_away()
+            self.ran_away = self._blown_up(self.loss)
             if self.ran_away.any():
                 raise self._diverged(overflow=False)
         if not self.stopping.backoff:
             return
         # Weights to go back to must not be such that no rate could mend them.
         at_end = loss_at(self.data, self.lanes, self.settings, self.last_coef, self.last_intercept)
-        if (self._blown_up(self.loss) | self._blown_up(10.0 * at_end)).any():
+        if (self._blown_up(self.loss) | self._blown_up(at_end, of=10.0)).any():
             raise self._diverged(overflow=False)
         self.good = self.state.copy()
 
@@ -494,20 +494,21 @@ class _Training:
         self.first_loss = np.abs(loss)
         self.ceiling = BLOWN_UP * float(self.first_loss.min(where=loss != 0.0, initial=np.inf))
 
-    def _blown_up(self, loss: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def _blown_up(self, loss: NDArray[np.float64], of: float = 1.0) -> NDArray[np.bool_]:
+        """Lanes whose loss, ``of`` times, is above ``BLOWN_UP`` times that of the first epoch.
+
+        And above as much of that of weights of zero on these data: the first loss may be almost 0
+        by chance, or of other rows.
+        """
         if self.first_loss is None:
             return np.zeros(self.lanes.k, dtype=bool)
         with np.errstate(over="ignore"):
-            return (loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
-
-    def _run_away(self) -> NDArray[np.bool_]:
-        """Lanes that blew up by the yardstick of these data too, which may not be the first ones:
-        weights of zero have a millionth of their loss."""
-        blown = self._blown_up(self.loss)
-        if blown.any():
-            k, d = self.last_coef.shape
-            at_zero = loss_at(self.data, self.lanes, self.settings, np.zeros((k, d)), np.zeros(k))
-            blown &= self.loss > BLOWN_UP * np.abs(at_zero)
+            blown = (of * loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
+            if blown.any():
+                k, d = self.lanes.k, self.data.d
+                zero = np.zeros((k, d)), np.zeros(k)
+                at_zero = np.abs(loss_at(self.data, self.lanes, self.settings, *zero))
+                blown &= of * loss > BLOWN_UP * at_zero
         return blown
 
     def _diverged(self, *, overflow: bool = True) -> DivergenceError:
@@ -521,8 +522,24 @@ class _Training:
         Raises
         ------
         ValueError
-            If |x|^2 overflows: the features are at fault, not a rate.
+            If |x|^2 or the losses at weights of zero overflow: features or targets are at fault,
+            not a rate.
         """
+        k, d = self.lanes.k, self.data.d
+        problem, dtype = (self.data, self.lanes, self.settings), self.data.dtype
+        if error.overflow and math.sqrt(np.finfo(dtype).max) < error.feature_scale < math.inf:
+            raise ValueError(
+                f"X has values whose squares are beyond the range of {dtype}, which X is computed "
+                f"in: the largest size is {error.feature_scale:.3g}. Scaling input data with "
+                "StandardScaler or MinMaxScaler might help."
+            )
+        zero = np.zeros((k, d)), np.zeros(k)
+        if error.overflow and not self.settings.sign_targets and overflows(*problem, *zero):
+            raise ValueError(
+                f"y has values whose losses at weights of zero are beyond the range of {dtype}, "
+                "which X is computed in: the largest size in y is "
+                f"{np.abs(self.data.y).max():.3g}. Scale y, or sample_weight."
+            )
         safe = safe_rate(self.data, self.lanes, self.settings)
         numbers = error.step, error.learning_rate, error.feature_scale
         how = error.epoch, error.overflow
@@ -546,7 +563,7 @@ class _Training:
         fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
         fault |= ~np.isfinite(coef).all(axis=1) | self.ran_away
         fault |= self._blown_up(
-            10.0 * loss_at(self.data, self.lanes, self.settings, coef, intercept)
+            loss_at(self.data, self.lanes, self.settings, coef, intercept), of=10.0
         )
         row = self.run.bad_row
         if row is not None and 0 <= row < self.data.n:

@@ -34,16 +34,18 @@ class Scaling:
         """A model (K, d) and (K,) of these features as one of X, worked out in float64."""
         if self.offset is None or self.scale is None:
             return coef, intercept
-        w = coef * self.scale.astype(np.float64)
-        b = intercept - w @ self.offset.astype(np.float64)
-        return w.astype(coef.dtype), b.astype(intercept.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            w = coef * self.scale.astype(np.float64)
+            b = intercept - w @ self.offset.astype(np.float64)
+            return w.astype(coef.dtype), b.astype(intercept.dtype)
 
     def to_trained(self, coef: Any, intercept: Any) -> tuple[Any, Any]:
         """A model (K, d) and (K,) of X as one of these features, in float64."""
         if self.offset is None or self.scale is None:
             return coef, intercept
         coef = np.asarray(coef, dtype=np.float64)
-        return coef / self.scale, intercept + coef @ self.offset.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+            return coef / self.scale, intercept + coef @ self.offset.astype(np.float64)
 
 
 def standardising(X: NDArray[Any], weight: NDArray[np.floating] | None) -> Scaling:

@@ -26,7 +26,24 @@ HELD_OUT_ZERO = (
 
 
 def products(X: Any, coef: Any) -> Array:
-    """X coef', shape (n, K); an X that is computed in another dtype is converted block by block."""
+    """X coef', shape (n, K); an X that is computed in another dtype is converted block by block.
+
+    Products beyond the range of the dtype are infinite, of the right sign.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        out = _products(X, coef)
+        if not np.isfinite(out).all():  # infinity minus infinity, perhaps
+            rows = np.flatnonzero(~np.isfinite(out).all(axis=1))
+            by = 2.0**-520 if out.dtype == np.float64 else 1.0
+            few = safe_sparse_dot(
+                X[rows].astype(np.float64) * by, coef.astype(np.float64).T * by, dense_output=True
+            )
+            out[rows] = few / by / by
+    return out
+
+
+def _products(X: Any, coef: Any) -> Array:
+    """The same, where a sum of infinities of both signs is NaN."""
     if issparse(X) or X.dtype == computed_in(X):
         return safe_sparse_dot(X, coef.T, dense_output=True)
     dtype = np.result_type(computed_in(X), coef.dtype)
@@ -110,11 +127,12 @@ class LaneScore:
 
     def __call__(self, coef: Array, intercept: Array) -> Any:
         coef, intercept = self.scaling.to_users(coef, intercept)
-        scores = products(self.X, coef) + intercept
-        if self.loss is not None:
-            values = self.loss(scores.astype(np.float64), np.where(self.y, 1.0, -1.0))
-            self.tie = np.average(values, axis=0, weights=self.weight)
-        return self.measure(scores, self.y, self.weight)
+        with np.errstate(over="ignore", invalid="ignore"):  # scores may be of any size
+            scores = products(self.X, coef) + intercept
+            if self.loss is not None:
+                values = self.loss(scores.astype(np.float64), np.where(self.y, 1.0, -1.0))
+                self.tie = np.average(values, axis=0, weights=self.weight)
+            return self.measure(scores, self.y, self.weight)
 
 
 class ModelScore:
@@ -145,6 +163,7 @@ class ModelScore:
         self.scaling = scaling
         self.use(estimator)
         self.scorer = check_scoring(self.model, scoring=estimator.scoring)
+        self.named = isinstance(estimator.scoring, str)
         self.X, self.y = X, y
         weighs = getattr(self.scorer, "_accept_sample_weight", None)
         weighted = weight is not None and weighs is not None and weighs()
@@ -160,7 +179,9 @@ class ModelScore:
 
     def __call__(self, coef: Array, intercept: Array) -> float:
         vars(self.model).update(self.publish(*self.scaling.to_users(coef, intercept)))
-        return number_of(self.scorer(self.model, self.X, self.y, **self.options))
+        quiet = "ignore" if self.named else None  # scikit-learn's, of predictions of any size
+        with np.errstate(over=quiet, invalid=quiet):
+            return number_of(self.scorer(self.model, self.X, self.y, **self.options))
 
 
 def accuracies(scores: Array, positive: NDArray[np.bool_], weight: Array | None) -> Array:

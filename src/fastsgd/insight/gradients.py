@@ -32,6 +32,11 @@ __all__ = ["Estimate", "GradientNoise", "estimate", "gradient_noise", "two_batch
 
 Float = NDArray[np.float64]
 
+TOO_LARGE = (
+    "X, y or the weights of the estimator are so large that the squares of gradients are not "
+    "finite. Scale them."
+)
+
 GROUPS = 20
 """Parts of a sample, each left out in turn, by which standard errors are found."""
 
@@ -348,15 +353,30 @@ def _features(posed: Posed, part: Any) -> Any:
 def _sums(posed: Posed, rows: NDArray[np.int64] | None = None) -> _Sums:
     """Over all rows, or those of the numbers given.
 
-    Products are of the dtype of the features, block by block; their sums are in float64.
+    Products are of the dtype of the features, block by block, unless they overflow there; their
+    sums are in float64.
+
+    Raises
+    ------
+    ValueError
+        If they overflow in float64.
     """
+    for dtype in dict.fromkeys((posed.data.dtype, np.dtype(np.float64))):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = _sums_in(posed, rows, dtype)
+            if all(np.isfinite(moment).all() for moment in total.moments()):
+                return total
+    raise ValueError(TOO_LARGE)
+
+
+def _sums_in(posed: Posed, rows: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> _Sums:
+    """The same, with products in a dtype."""
     k, d = posed.coef.shape
     total = _Sums(0, np.zeros((k, d)), np.zeros((k, d)), np.zeros(k), np.zeros(k))
     learns = float(posed.settings.fit_intercept)
-    dtype = posed.data.dtype
     coef = posed.coef.T.astype(dtype)
     for part in _parts(posed, rows):
-        X = _features(posed, part)
+        X = _features(posed, part).astype(dtype, copy=False)
         c = posed.slopes(part, np.asarray(X @ coef, dtype=np.float64) + posed.intercept)
         low = c.astype(dtype)
         if sp.issparse(X):
@@ -370,7 +390,22 @@ def _sums(posed: Posed, rows: NDArray[np.int64] | None = None) -> _Sums:
 
 
 def _of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
-    """What sums over m of the n rows say: unbiased where m < n."""
+    """What sums over m of the n rows say: unbiased where m < n.
+
+    Raises
+    ------
+    ValueError
+        If a square of the gradient overflows.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _moments_of(posed, sums, n)
+        if not np.isfinite(found.trace + found.squared_norm).all():
+            raise ValueError(TOO_LARGE)
+    return found
+
+
+def _moments_of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
+    """The same, which may not be finite."""
     mean, variance, mean_b, variance_b = sums.moments()
     m = sums.m
     if 1 < m < n:  # Sigma is over n: variances of a sample without replacement

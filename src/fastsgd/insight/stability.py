@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from .. import reference
 from ..base import BaseSGD
@@ -110,14 +111,15 @@ def stability_report(
     posed = pose(estimator, X, y, sample_weight, fitted=False)
     rate, stable = _rate(estimator, posed), stable_rate_of(posed)
     noise = exact_noise(posed)
-    findings = [
-        *_of_rate(rate, stable),
-        *_of_scales(estimator, posed),
-        *_of_outliers(posed, noise),
-        *_of_labels(posed),
-        *_of_order(estimator, posed),
-        *_of_noise(estimator, posed, noise, rate),
-    ]
+    with np.errstate(all="ignore"):  # numbers may be of any size: that is what is looked for
+        findings = [
+            *_of_rate(rate, stable),
+            *_of_scales(estimator, posed),
+            *_of_outliers(posed, noise),
+            *_of_labels(posed),
+            *_of_order(estimator, posed),
+            *_of_noise(estimator, posed, noise, rate),
+        ]
     return StabilityReport(tuple(findings), rate, stable)
 
 
@@ -152,8 +154,7 @@ def _of_rate(rate: float, stable: float) -> Iterator[Finding]:
 
 
 def _of_scales(estimator: BaseSGD, posed: Posed) -> Iterator[Finding]:
-    with np.errstate(all="ignore"):
-        scales = feature_scales(posed.data)
+    scales = feature_scales(posed.data)
     if scales is None:
         return
     used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
@@ -208,7 +209,7 @@ def _of_labels(posed: Posed) -> Iterator[Finding]:
     margin = y * z
     sure = np.abs(z) > math.log(9.0)  # a probability above 0.9
     wrong = int((sure & (margin < 0.0)).sum())
-    expected = float((sure / (1.0 + np.exp(np.abs(z)))).sum())
+    expected = float((sure * expit(-np.abs(z))).sum())
     if wrong < 10 or wrong <= NOISY * expected:
         return
     yield Finding(
@@ -226,6 +227,7 @@ def _of_order(estimator: BaseSGD, posed: Posed) -> Iterator[Finding]:
         return
     rows = np.arange(posed.data.n)
     y = reference.targets(posed.data, posed.lanes, posed.settings, rows)
+    y = y / (np.abs(y).max() or 1.0)  # squares may overflow
     y = y - y.mean(axis=0)
     scale = np.square(y).sum(axis=0)
     lag = np.divide((y[1:] * y[:-1]).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
@@ -261,10 +263,11 @@ def _of_noise(
     if not (floor > FLOOR * abs(loss) and floor > drift):
         return
     scale = float(noise.trace.sum() / max(noise.squared_norm.sum(), np.finfo(float).tiny))
+    part = 100.0 * min(1e300, floor / max(abs(loss), 1e-300))
     yield Finding(
         "noise",
         f"at rate {last:.3g} and {m} rows a batch the noise alone keeps the loss about {floor:.2g} "
-        f"above its minimum, {100.0 * floor / abs(loss):.0f} % of it; the noise scale is "
+        f"above its minimum, {part:.0f} % of it; the noise scale is "
         f"{scale:.3g} rows",
         "a rate that falls ('auto', 'cosine'), average=0.5, or larger batches at the same rate",
         {"floor": floor, "noise_scale": scale},
