@@ -9,10 +9,13 @@ import scipy.sparse as sp
 import sklearn.linear_model
 from numpy.testing import assert_allclose, assert_array_equal
 from scikit_learn_suite import DIFFERENCES, PAGE, Difference, Outcomes, faults
+from sklearn.base import clone
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from test_continuing import portrait
 
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, schedules
+from fastsgd.insight import compare_schedules
+from fastsgd.insight.posed import pose
 from fastsgd.parameters import ETA0
 
 rng = np.random.default_rng(0)
@@ -117,6 +120,21 @@ def test_a_schedule_object_has_its_rate_from_the_data():
         model = SGDRegressor(learning_rate=rate, random_state=0).partial_fit(X, Y[SGDRegressor])
         assert model.result_.curvature is not None
         assert model.result_.eta0[0] not in (0.01, 1.0)
+
+
+def test_schedules_are_compared_at_the_rate_found_from_the_data():
+    """0.01 is not the same for a schedule whose name scikit-learn knows and one it does not."""
+    y, model = Y[SGDRegressor], SGDRegressor(random_state=0, power_t=0.5)
+    names = ("constant", "invscaling", "linear")
+    found = compare_schedules(model, X, y, schedules=names, epochs=2)
+    for one in found.courses[:2]:
+        shaped = clone(model).set_params(**one.parameters)
+        assert 0.02 < pose(shaped, X, y, fitted=False, rates=True).lanes.eta0[0] < 1.0
+    assert found.courses[1].parameters["learning_rate"].power_t == 0.5
+    given = compare_schedules(model.set_params(eta0=0.01), X, y, schedules=names, epochs=2)
+    for one, other in zip(found.courses, given.courses, strict=True):
+        assert one.label == other.label
+        assert one.loss[-1] != other.loss[-1]
 
 
 def test_linear_scaling_multiplies_the_default_too():

@@ -514,7 +514,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         ValueError
             Bad input; the message names the argument.
         DivergenceError
-            The run overflowed. The estimator is left as it was before the call.
+            The run blew up. The estimator is left as it was before the call.
         """
         self._check_multinomial()
         before = vars(self).get("classes_") if resume or self.warm_start else None
