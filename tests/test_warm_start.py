@@ -57,6 +57,7 @@ def objective(model, X, y, alpha):
 
 
 @pytest.mark.filterwarnings("ignore:eta . alpha reached 1")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # on the way
 @pytest.mark.parametrize("rate", ({}, {"learning_rate": "optimal"}))
 @pytest.mark.parametrize("average", (False, True))
 def test_a_path_of_penalties_ends_where_a_fit_does(average, rate):
