@@ -389,7 +389,6 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         elif not (present or model[1].any()):
             return None
         dtype, names = computed_in(task.X), self._names_of_start(coef, intercept)
-        check_start(model, dtype, names)
         trained = task.scaling.to_trained(*model)
         check_start(trained, dtype, names)
         return trained
