@@ -46,8 +46,8 @@ LEFT = 10.0
 NEAR = 20.0
 """Times ``GAIN``: where more was gained since the last checkpoint no Newton step is tried."""
 
-LEAST_TOL = 1e-4
-"""Noise is measured by this ``tol`` at least: none is ever 0."""
+LEAST_TOL, LEAST_GAIN = 1e-4, 1e-7
+"""Noise and gains are measured by this ``tol`` at least: neither is ever 0 for good."""
 
 GROWTH = 1.4
 """Epochs at a checkpoint, as a multiple of those at the one before."""
@@ -99,7 +99,7 @@ class Annealing:
         data, self.lanes, self.settings = problem
         k = self.lanes.k
         self.objective = Objective(*problem)
-        self.tol, self.patience = tol, patience
+        self.tol, self.patience = max(tol, LEAST_GAIN), patience
         self.updates = math.ceil(data.n / min(self.settings.batch_size, data.n))
         self.between = max(1, min(LONGEST, math.ceil(UPDATES / self.updates)))
         self.values = data.X.nnz if data.sparse else data.n * data.d  # of an epoch

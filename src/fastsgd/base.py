@@ -56,7 +56,6 @@ from .standardise import Scaling, standardising
 from .stopping import ADAPTIVE_FLOOR, EASING
 from .times import as_floats, check_numbers, numbers_of
 from .trial import ROWS as TRIAL_ROWS
-from .trial import Trial
 from .validation import HELD_OUT_ZERO, LaneScore, ModelScore, hold_out, products, split
 
 IN_PLACE = tuple(dtype.type for dtype in STORED)
@@ -66,9 +65,10 @@ FLOATS = (np.float64, np.float32)
 
 NO_TARGETS = object()
 
-HELD_LOSS, ROWS_A_FEATURE = 2.0, 4
-"""Multiple of the loss without a penalty from which on a fit warns that alpha holds it up; rows of
-a trial for each feature, at least, or its loss says little of other rows."""
+HELD_LOSS, HELD_PART, ROWS_A_FEATURE = 2.0, 0.05, 4
+"""Multiple of the loss without a penalty, and part of that of weights of zero, from which on a fit
+warns that alpha holds it up; rows of a trial for each feature, at least, or its loss says little of
+other rows."""
 
 SCALES = 1e4
 """Ratio of feature scales above which a fit warns."""
@@ -503,7 +503,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 raise
         self._warn(settings, stopping, seen)
         if not partial and rates.trial is not None:
-            self._warn_of_targets(problem, rates.trial, seen)
+            self._warn_of_targets(problem, rates, seen)
         if self.certificate and not partial:
             from .certificate import certificate
 
@@ -680,15 +680,18 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
             )
 
     def _warn_of_targets(
-        self, problem: tuple[Data, Lanes, Settings], tried: Trial, seen: Fit
+        self, problem: tuple[Data, Lanes, Settings], rates: Rates, seen: Fit
     ) -> None:
-        """Warn where the penalty holds a loss of bounded slope far above what its data allow."""
+        """Warn where the penalty holds a loss of bounded slope far above what its data allow,
+        although it is one that would hardly matter to squares."""
         data, lanes, _ = problem
-        if min(data.n, TRIAL_ROWS) < ROWS_A_FEATURE * data.d or not (lanes.alpha + lanes.l1).any():
+        tried, found, penalty = rates.trial, rates.curvature, lanes.alpha + lanes.l1
+        few = min(data.n, TRIAL_ROWS) < ROWS_A_FEATURE * data.d
+        if tried is None or found is None or few or not penalty.any():
             return
         loss, free = loss_at(*problem, seen.coef, seen.intercept), tried.loss.min(axis=1)
-        held = (lanes.alpha + lanes.l1 > 0.0) & (loss > HELD_LOSS * free)
-        held &= free < tried.at_start / HELD_LOSS
+        held = (penalty > 0.0) & (penalty < 0.01 * found.mean_square / found.features)
+        held &= loss > np.maximum(HELD_LOSS * free, HELD_PART * tried.at_start)
         if held.any():
             k = int(np.argmax(held))
             warnings.warn(

@@ -79,7 +79,10 @@ class DivergenceError(ValueError):
         weights = " The last finite weights are in this error's coef_ and intercept_."
         what = "Floating-point under-/overflow occurred"  # as scikit-learn has it
         if not self.overflow:
-            what = "The loss was more than a million times that of the first epoch"
+            what = (
+                "The loss was more than a million times that of the first epoch, or of weights of "
+                "zero,"
+            )
         what = f" {what} at epoch #{self.epoch}."
         return (
             f"SGD diverged after {self.step} updates: the learning rate was "

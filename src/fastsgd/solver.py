@@ -309,6 +309,8 @@ class _Training:
         total = loss + self.norm + mean(self.intercept)
         if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
             raise self._diverged()
+        if self.first_loss is None and loss > BLOWN_UP:
+            self._check_first_epoch()
         if loss * len(self.loss) > self.ceiling:
             self.ran_away = self._blown_up(self.loss)
             if self.ran_away.any():
@@ -320,6 +322,17 @@ class _Training:
         if (self._blown_up(self.loss) | self._blown_up(at_end, of=10.0)).any():
             raise self._diverged(overflow=False)
         self.good = self.state.copy()
+
+    def _check_first_epoch(self) -> None:
+        """Refuse weights that are worse than none by so much that they say nothing."""
+        problem, k = (self.data, self.lanes, self.settings), self.lanes.k
+        at_zero = np.abs(loss_at(*problem, np.zeros((k, self.data.d)), np.zeros(k)))
+        with np.errstate(over="ignore"):
+            limit = BLOWN_UP * at_zero
+        at_end = loss_at(*problem, self.last_coef, self.last_intercept)
+        self.ran_away = (at_zero > 0.0) & ~(at_end <= limit)
+        if self.ran_away.any():
+            raise self._diverged(overflow=False)
 
     def record(self, seconds: float) -> None:
         """Publish the epoch's model and add the epoch to the history."""
