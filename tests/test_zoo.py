@@ -570,7 +570,7 @@ def masked(hidden=None):
 
 for _part, _says in (
     ("X", "Input X contains"),
-    ("y", "[yY] contains|Unknown label|y .*(finite|infinity)"),
+    ("y", "[yY] contains|Unknown label|y .*(finite|infinity|beyond the range)"),
     ("sample_weight", "sample_weight contains"),
 ):
     for _value in (np.nan, np.inf, -np.inf):
