@@ -89,6 +89,7 @@ def test_evenness(scale, layout):
 
 @pytest.mark.parametrize("scale", (1e-2, 1.0, 1e3))
 @pytest.mark.parametrize("loss", SCALED)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_targets_of_any_scale(loss, scale):
     """The untouched default comes as near the minimum as the best of rates from far below to far
     above, whose grid knows nothing of the scale."""

@@ -57,10 +57,10 @@ LONGEST, UPDATES = 5, 1000
 
 STALLS = 2
 
-COSTLY_VALUES, COSTLY_EPOCHS, WORTH = 1 << 20, 20, 2.0
-"""Values of X that a lane has read (a millisecond), and epochs, after which a gain has to be worth
-its time: one of less than ``WORTH`` times ``tol`` of the objective that the run began with ends
-it."""
+COSTLY_VALUES, COSTLY_EPOCHS, WORTH = 1 << 19, 20, 2.0
+"""Values of X that a lane has read (half a millisecond), and epochs, after which a gain has to be
+worth its time: one of less than ``WORTH`` times ``tol`` of the objective that the run began with
+ends it."""
 
 
 class Annealing:
@@ -103,7 +103,7 @@ class Annealing:
         self.updates = math.ceil(data.n / min(self.settings.batch_size, data.n))
         self.between = max(1, min(LONGEST, math.ceil(UPDATES / self.updates)))
         self.values = data.X.nnz if data.sparse else data.n * data.d  # of an epoch
-        self.epoch, self.next = 0, self.between
+        self.epoch, self.next, self.looked = 0, max(self.between, min(patience, LONGEST)), 0
         self.coef, self.intercept = (np.array(part) for part in start)
         self.best, self.first = self.objective(*start)
         self.lowered, self.stalls, self.last_gain = np.zeros((3, k), dtype=np.int64)
@@ -120,31 +120,32 @@ class Annealing:
         self.count = 0
 
     @np.errstate(over="ignore", invalid="ignore")  # objectives and weights may be of any size
-    def see(
-        self, model: tuple[Any, Any], rate: Float, training: Mask, *, last: bool = False
-    ) -> tuple[Mask, Mask] | None:
-        """Take in the end of an epoch.
+    def is_due(self, model: tuple[Any, Any]) -> bool:
+        """Take in the weights (K, d) and (K,) at the end of an epoch; whether to look at them."""
+        self.epoch += 1
+        self._add(model)
+        return self.epoch >= self.next
+
+    def look(self, model: tuple[Any, Any], rate: Float, training: Mask) -> tuple[Mask, Mask]:
+        """Decide at a checkpoint.
 
         Parameters
         ----------
         model : tuple of ndarray, (K, d) and (K,)
+            The last weights.
         rate : ndarray of shape (K,)
-            The learning rates of the epoch.
+            The learning rates since the last checkpoint.
         training : ndarray of shape (K,), bool
             Lanes that have not stopped.
-        last : bool
-            Whether there will be no other epoch.
 
         Returns
         -------
-        lower, stops : ndarray of shape (K,), bool, or None
-            Lanes whose rate is to be halved, and lanes that stop; None between checkpoints.
+        lower, stops : ndarray of shape (K,), bool
+            Lanes whose rate is to be halved, and lanes that stop.
         """
-        self.epoch += 1
-        self.time += rate * self.updates / (1.0 - self.settings.momentum)
-        self._add(model)
-        if self.epoch < self.next and not last:
-            return None
+        updates = (self.epoch - self.looked) * self.updates
+        self.time += rate * updates / (1.0 - self.settings.momentum)
+        self.looked = self.epoch
         value, size, noise, worse = self._look(model, training)
         gain = self.best_before - value
         gaining = gain > GAIN * self.tol * np.maximum(size, 1e-9 * self.first)

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
+from ._core import loss_at
 from .problem import Data, Lanes, Settings, blocks
 
 __all__ = ["Objective"]
 
 Float = NDArray[np.float64]
 
-KEPT_VALUES = 1 << 20
-"""Rows times lanes up to which targets and weights are kept from one evaluation to the next."""
+KEPT_VALUES, CHUNK_VALUES = 1 << 21, 1 << 15
+"""Rows times lanes up to which targets and weights are kept from one evaluation to the next, and
+that are worked on at a time: what the caches hold."""
 
 MOST_FEATURES, MOST_VALUES = 32, 1 << 20
 """Features, and values of X, up to which a Newton step costs no more than a few epochs."""
@@ -56,7 +58,13 @@ class Objective:
         weighted = data.sample_weight is not None or data.held_out is not None
         weighted |= bool((lanes.weight_positive != 1.0).any())
         weighted |= bool((lanes.weight_negative != 1.0).any())
-        for part in blocks(data.X):
+        rows = max(64, CHUNK_VALUES // lanes.k)
+        within = (
+            slice(first, min(first + rows, part.stop))
+            for part in blocks(data.X)
+            for first in range(part.start, part.stop, rows)
+        )
+        for part in within:
             y = reference.targets(data, lanes, settings, numbers[part])
             s = reference.sample_weights(data, lanes, settings, y, numbers[part])
             yield part, y, s if weighted else None
@@ -78,15 +86,22 @@ class Objective:
         """
         settings, lanes = self.settings, self.lanes
         total, size = np.zeros((2, lanes.k))
+        signs = not settings.terms.infimum >= 0.0  # whether terms may have different ones
         coef = np.asarray(coef, dtype=self.data.dtype)
         with np.errstate(all="ignore"):
             for part, y, s in self._parts() if self.kept is None else self.kept:
                 z = np.asarray(self.data.rows(part, self.data.dtype) @ coef.T, dtype=np.float64)
-                value = settings.terms.value(z + intercept, y, settings.loss_parameter)
+                z = z + intercept
+                if settings.terms.coupled:
+                    value = settings.terms.value(z, y, settings.loss_parameter)
+                else:
+                    value = loss_at(settings.loss, z, y, parameter=settings.loss_parameter)
                 value = value if s is None else s * value
                 total += value.sum(axis=0)
-                least = _infimum(y) if settings.terms.targets == {"count"} else 0.0
-                size += np.abs(value - (least if s is None else s * least)).sum(axis=0)
+                if signs:
+                    least = _infimum(y) if settings.terms.targets == {"count"} else 0.0
+                    size += np.abs(value - (least if s is None else s * least)).sum(axis=0)
+            size = size if signs else total
             wide = coef.astype(np.float64)
             penalty = 0.5 * lanes.alpha * np.square(wide).sum(axis=1)
             penalty += lanes.l1 * np.abs(wide).sum(axis=1)
@@ -95,6 +110,16 @@ class Objective:
             if settings.terms.coupled:
                 own, absolute = own.sum(), absolute.sum()
             return total / self.count + own, size / self.count + absolute
+
+    @property
+    def has_newton_step(self) -> bool:
+        """Whether the distance to the minimum can be told by :meth:`newton_decrement`."""
+        terms, data = self.settings.terms, self.data
+        kinked = not np.isfinite(terms.smoothness) and terms.targets != {"count"}
+        if terms.coupled or (kinked and not self.settings.sign_targets):
+            return False
+        small = data.d <= MOST_FEATURES and data.n * data.d <= MOST_VALUES
+        return small and self.settings.step == "gradient"
 
     def newton_decrement(self, coef: Any, intercept: Any, which: Any) -> Float:
         """An estimate of objective minus minimum: g' H^-1 g / 2, what a Newton step promises.
@@ -116,13 +141,7 @@ class Objective:
         """
         settings, data = self.settings, self.data
         left = np.full(self.lanes.k, np.nan)
-        terms = settings.terms
-        kinked = not np.isfinite(terms.smoothness) and terms.targets != {"count"}
-        if terms.coupled or (kinked and not settings.sign_targets) or settings.step != "gradient":
-            return left
-        if data.d > MOST_FEATURES or data.n * data.d > MOST_VALUES:
-            return left
-        if self.kept is None:
+        if not self.has_newton_step or self.kept is None:
             return left
         if self.features is None:
             parts = [_dense(data.rows(part)) for part, _, _ in self.kept]

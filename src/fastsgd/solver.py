@@ -404,16 +404,16 @@ class _Training:
 
     def _anneal(self, annealing: Annealing, last: bool) -> bool:
         """Lower the rates of lanes that no longer gain, or stop them; whether all have stopped."""
+        model = self.coef, self.intercept
+        if not annealing.is_due(model) and not last:
+            return False
         rate = self.lanes.eta0 * self.state.rate_factor
         if self.settings.schedule.kind != "constant":  # of one lane, as a part of its eta0
             rate = rate * (self.run.rate / rate[0])
-        training = ~self.seen.stopped
-        seen = annealing.see((self.coef, self.intercept), rate, training, last=last)
-        if seen is None:
-            return False
-        lower, stops = seen
-        self._lower(lower, 2.0)
-        return self._stop(stops)
+        lower, stops = annealing.look(model, rate, ~self.seen.stopped)
+        if lower.any():
+            self._lower(lower, 2.0)
+        return self._stop(stops) if stops.any() else False
 
     def _lower(self, which: NDArray[np.bool_], divisor: float) -> None:
         """Divide the rates of some lanes, by a power of two, which is exact."""
