@@ -80,6 +80,7 @@ def test_no_number_shows_which_lanes_are_left_out(layout, penalty, step, eager):
 
 @pytest.mark.parametrize("rate", ("auto", "adaptive"))
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_fit_is_the_same(dtype, rate, eager, monkeypatch):
     """History, state and all; lanes stop at epochs of their own."""
     X, y = load_diabetes(return_X_y=True)

@@ -309,7 +309,7 @@ class _Training:
         total = loss + self.norm + mean(self.intercept)
         if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
             raise self._diverged()
-        if self.first_loss is None and loss > BLOWN_UP:
+        if self.first_loss is None and loss > BLOWN_UP**2:
             self._check_first_epoch()
         if loss * len(self.loss) > self.ceiling:
             self.ran_away = self._blown_up(self.loss)
@@ -324,11 +324,12 @@ class _Training:
         self.good = self.state.copy()
 
     def _check_first_epoch(self) -> None:
-        """Refuse weights that are worse than none by so much that they say nothing."""
+        """Refuse weights that are worse than none by so much that they say nothing: a first epoch
+        may rise high and come down later, as under "optimal", but not as high as that."""
         problem, k = (self.data, self.lanes, self.settings), self.lanes.k
         at_zero = np.abs(loss_at(*problem, np.zeros((k, self.data.d)), np.zeros(k)))
         with np.errstate(over="ignore"):
-            limit = BLOWN_UP * at_zero
+            limit = BLOWN_UP**2 * at_zero
         at_end = loss_at(*problem, self.last_coef, self.last_intercept)
         self.ran_away = (at_zero > 0.0) & ~(at_end <= limit)
         if self.ran_away.any():
