@@ -235,7 +235,8 @@ def test_a_model_that_was_saved_goes_on(how, sparse, estimator):
     again = model
     for _ in range(2):
         if how == "skops":
-            skops = pytest.importorskip("skops.io")
+            import skops.io as skops
+
             data = skops.dumps(again)
             again = skops.loads(data, trusted=skops.get_untrusted_types(data=data))
         else:
