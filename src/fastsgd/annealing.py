@@ -161,7 +161,8 @@ class Annealing:
         if self.epoch >= self.patience:
             enough |= (left <= GAIN * self.tol * size) & self.is_smooth
         stops = training & (enough | slow)
-        self._doubt(stops, slow & (3.0 * gain > LEFT * self.tol * size), size, left)
+        if stops.any():
+            self._doubt(stops, slow & (3.0 * gain > LEFT * self.tol * size), size, left)
         lower = lower & training & ~stops
         self.lowered += lower
         self.next = max(self.epoch + self.between, math.ceil(self.epoch * GROWTH))
