@@ -160,6 +160,15 @@ def test_a_crafted_state_is_refused(crafted):
         new.copy()
 
 
+def test_a_saved_count_may_be_as_large_as_the_core_allows():
+    """Up to 2**62: the bound is no power of C integers, which may overflow a C long."""
+    _, state = trained("history")
+    fields = state.__getstate__()
+    _core.State.__new__(_core.State).__setstate__({**fields, "epoch": 2**62})
+    with pytest.raises(ValueError, match=rf"epoch as an integer in \[0, {2**62}\]"):
+        _core.State.__new__(_core.State).__setstate__({**fields, "epoch": 2**62 + 1})
+
+
 @pytest.mark.parametrize(
     "row",
     ({"row": 24}, {"row": 22, "batch_row": 1}, {"batch_row": 5}, {"row": 23, "batch_row": 1}),

@@ -507,7 +507,8 @@ cdef dict _shapes(sizes):
     }
 
 
-cdef _integer(name, value, lowest, highest=2**62):
+# 2**62, as a literal because Cython computes powers of literals in a C long, which overflows.
+cdef _integer(name, value, lowest, highest=0x4000000000000000):
     """An integer of a saved state, in its range."""
     try:
         number = operator.index(value)
