@@ -109,7 +109,7 @@ class Table:
 
     ``default`` with the defaults of each library, ``equal`` with the same rate and epochs. Breast
     cancer has one lane and rows of 30 values, of which the core does not take three times as many
-    in a second (docs/performance.md). At its default rate a fit goes on until it is near the minimum.
+    in a second (docs/performance.md); with the defaults a fit goes on until it is near the minimum.
     """
 
     name: str
