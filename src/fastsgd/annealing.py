@@ -107,9 +107,6 @@ class Annealing:
         self.coef, self.intercept = (np.array(part) for part in start)
         self.best, self.first = self.objective(*start)
         self.lowered, self.stalls, self.last_gain = np.zeros((3, k), dtype=np.int64)
-        self.is_smooth = np.isfinite(self.settings.terms.smoothness) or (
-            self.settings.terms.targets == {"count"}
-        )
         self.time = np.zeros(k)  # sum of the rates of all updates
         self.doubts = {"slow": np.zeros(k, dtype=bool), "penalty": np.zeros(k, dtype=bool)}
         self.forget_window()
@@ -119,13 +116,13 @@ class Annealing:
         self.sums: tuple[Any, Any] | None = None
         self.count = 0
 
-    @np.errstate(over="ignore", invalid="ignore")  # objectives and weights may be of any size
     def is_due(self, model: tuple[Any, Any]) -> bool:
         """Take in the weights (K, d) and (K,) at the end of an epoch; whether to look at them."""
         self.epoch += 1
         self._add(model)
         return self.epoch >= self.next
 
+    @np.errstate(over="ignore", invalid="ignore")  # objectives and weights may be of any size
     def look(self, model: tuple[Any, Any], rate: Float, training: Mask) -> tuple[Mask, Mask]:
         """Decide at a checkpoint.
 
@@ -146,8 +143,9 @@ class Annealing:
         updates = (self.epoch - self.looked) * self.updates
         self.time += rate * updates / (1.0 - self.settings.momentum)
         self.looked = self.epoch
+        before = self.best
         value, size, noise, worse = self._look(model, training)
-        gain = self.best_before - value
+        gain = before - value
         gaining = gain > GAIN * self.tol * np.maximum(size, 1e-9 * self.first)
         allowed = NOISE * max(self.tol, LEAST_TOL) * size
         quiet = (noise <= allowed) & (worse - self.best <= 2.0 * allowed)
@@ -157,9 +155,10 @@ class Annealing:
         self.last_gain[gaining] = self.epoch
         self.stalls = np.where(gaining, 0, self.stalls + ((self.lowered > 0) & quiet))
         enough = (self.stalls >= STALLS) & (self.epoch - self.last_gain >= self.patience)
-        left = self._left(training & (near if self.is_smooth else enough | slow))
-        if self.epoch >= self.patience:
-            enough |= (left <= GAIN * self.tol * size) & self.is_smooth
+        smooth = self.objective.is_smooth
+        left = self._left(training & (near if smooth else enough | slow))
+        if smooth and self.epoch >= self.patience:
+            enough |= left <= GAIN * self.tol * size
         stops = training & (enough | slow)
         if stops.any():
             self._doubt(stops, slow & (3.0 * gain > LEFT * self.tol * size), size, left)
@@ -189,7 +188,6 @@ class Annealing:
             at_mean, size_mean = self.objective(*mean)
             size = np.where(at_mean <= at_last, size_mean, size)
         value, worse = np.fmin(at_mean, at_last), np.fmax(at_mean, at_last)
-        self.best_before = self.best.copy()
         better = training & (value < self.best)
         if better.any():
             of_mean = (at_mean <= at_last)[:, None]

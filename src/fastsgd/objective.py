@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import reference
 from ._core import loss_at
-from .problem import Data, Lanes, Settings, blocks
+from .problem import LANE_NUMBERS, Data, Lanes, Settings, blocks
 
 __all__ = ["Objective"]
 
@@ -69,21 +69,8 @@ class Objective:
             s = reference.sample_weights(data, lanes, settings, y, numbers[part])
             yield part, y, s if weighted else None
 
-    def __call__(self, coef: Any, intercept: Any) -> tuple[Float, Float]:
-        """Objectives of the lanes, and their sizes.
-
-        Parameters
-        ----------
-        coef, intercept : ndarray of shape (K, d) and (K,)
-
-        Returns
-        -------
-        values, sizes : ndarray of shape (K,)
-            The size is the sum of the absolute values of the terms: what a change of the objective
-            is small or large against, where its terms are of different signs. The loss of counts
-            is measured from its infimum, exp(z) - y z >= y - y log y, which makes it half of the
-            deviance.
-        """
+    def loss(self, coef: Any, intercept: Any) -> tuple[Float, Float]:
+        """Mean losses of the lanes, and their sizes, without penalties: see :meth:`__call__`."""
         settings, lanes = self.settings, self.lanes
         total, size = np.zeros((2, lanes.k))
         signs = not settings.terms.infimum >= 0.0  # whether terms may have different ones
@@ -101,22 +88,46 @@ class Objective:
                 if signs:
                     least = _infimum(y) if settings.terms.targets == {"count"} else 0.0
                     size += np.abs(value - (least if s is None else s * least)).sum(axis=0)
-            size = size if signs else total
-            wide = coef.astype(np.float64)
+            return total / self.count, (size if signs else total) / self.count
+
+    def __call__(self, coef: Any, intercept: Any) -> tuple[Float, Float]:
+        """Objectives of the lanes, and their sizes.
+
+        Parameters
+        ----------
+        coef, intercept : ndarray of shape (K, d) and (K,)
+
+        Returns
+        -------
+        values, sizes : ndarray of shape (K,)
+            The size is the sum of the absolute values of the terms: what a change of the objective
+            is small or large against, where its terms are of different signs. The loss of counts
+            is measured from its infimum, exp(z) - y z >= y - y log y, which makes it half of the
+            deviance.
+        """
+        lanes = self.lanes
+        loss, size = self.loss(coef, intercept)
+        with np.errstate(all="ignore"):
+            wide = np.asarray(coef, dtype=np.float64)
             penalty = 0.5 * lanes.alpha * np.square(wide).sum(axis=1)
             penalty += lanes.l1 * np.abs(wide).sum(axis=1)
             slope = lanes.pull * np.asarray(intercept, dtype=np.float64)
             own, absolute = penalty + slope, penalty + np.abs(slope)
-            if settings.terms.coupled:
+            if self.settings.terms.coupled:
                 own, absolute = own.sum(), absolute.sum()
-            return total / self.count + own, size / self.count + absolute
+            return loss + own, size + absolute
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the loss has a second derivative where it matters, bounded or not."""
+        terms = self.settings.terms
+        return bool(np.isfinite(terms.smoothness)) or terms.targets == {"count"}
 
     @property
     def has_newton_step(self) -> bool:
         """Whether the distance to the minimum can be told by :meth:`newton_decrement`."""
-        terms, data = self.settings.terms, self.data
-        kinked = not np.isfinite(terms.smoothness) and terms.targets != {"count"}
-        if terms.coupled or (kinked and not self.settings.sign_targets):
+        data = self.data
+        if self.settings.terms.coupled or not (self.is_smooth or self.settings.sign_targets):
             return False
         small = data.d <= MOST_FEATURES and data.n * data.d <= MOST_VALUES
         return small and self.settings.step == "gradient"
@@ -139,20 +150,26 @@ class Objective:
             NaN in other lanes, and where it cannot be told: for many features, for losses that
             couple lanes, and for those of regression that have a kink.
         """
-        settings, data = self.settings, self.data
         left = np.full(self.lanes.k, np.nan)
-        if not self.has_newton_step or self.kept is None:
+        if not self.has_newton_step:
             return left
         if self.features is None:
-            parts = [_dense(data.rows(part)) for part, _, _ in self.kept]
-            ones = [np.ones((data.n, 1))] if settings.fit_intercept else []
-            self.features = np.hstack([np.concatenate(parts), *ones])
+            X = self.data.rows(slice(None))
+            X = X.toarray() if self.data.sparse else X
+            ones = [np.ones((len(X), 1))] if self.settings.fit_intercept else []
+            self.features = np.hstack([np.asarray(X, dtype=np.float64), *ones])
         for k in np.flatnonzero(which):
-            y = np.concatenate([y[:, k] for _, y, _ in self.kept])
-            s = [np.ones(len(y)) if s is None else s[:, k] for _, y, s in self.kept]
             with np.errstate(all="ignore"):
-                left[k] = self._decrement(y, np.concatenate(s), (coef[k], intercept[k]), k)
+                left[k] = self._decrement(*self._of_lane(k), (coef[k], intercept[k]), k)
         return left
+
+    def _of_lane(self, k: int) -> tuple[Float, Float]:
+        """Targets and weights (n,) of one lane, however many others there are."""
+        names = (*LANE_NUMBERS, "target", "split")
+        lane = Lanes(1, **{name: getattr(self.lanes, name)[[k]] for name in names})
+        rows = np.arange(self.data.n)
+        y = reference.targets(self.data, lane, self.settings, rows)
+        return y[:, 0], reference.sample_weights(self.data, lane, self.settings, y, rows)[:, 0]
 
     def _decrement(self, y: Float, s: Float, model: tuple[Any, Any], k: int) -> float:
         """The same of lane k, from its targets and weights."""
@@ -167,12 +184,11 @@ class Objective:
         z = X @ w if self.settings.fit_intercept else X @ w + float(model[1])
         real = not self.settings.sign_targets and terms.targets != {"count"}
         unit = max(1e-300, float(np.abs(z - y).mean())) if real else 1.0
-        smooth = bool(np.isfinite(terms.smoothness)) or terms.targets == {"count"}
         largest = -np.inf
-        kind = "smooth" if smooth else "kinked"
+        kind = "smooth" if self.is_smooth else "kinked"
         for h in np.multiply(WIDTHS.get(terms.name, WIDTHS[kind]), unit):
             slope = terms.slope(z, y, e)
-            if not smooth:
+            if not self.is_smooth:
                 slope = (terms.value(z + h, y, e) - terms.value(z - h, y, e)) / (2.0 * h)
             second = (terms.slope(z + h, y, e) - terms.slope(z - h, y, e)) / (2.0 * h)
             g = X.T @ (s * slope) / self.count[k] + alpha * w + pull
@@ -194,7 +210,3 @@ class Objective:
 def _infimum(y: Float) -> Float:
     """Least loss of counts: y - y log y."""
     return y - y * np.log(np.where(y > 0.0, y, 1.0))
-
-
-def _dense(X: Any) -> Float:
-    return np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=np.float64)
