@@ -18,7 +18,7 @@ from sklearn.svm import SVC, SVR
 
 from fastsgd import SGDClassifier, SGDRegressor, TargetScaleWarning, path
 from fastsgd.losses import LOSSES
-from fastsgd.objective import Objective
+from fastsgd.objective import KEPT_VALUES, Objective
 from fastsgd.problem import Data, Lanes, Settings
 
 SMOOTH = ("squared_error", "huber", "log_loss", "squared_hinge", "modified_huber", "poisson")
@@ -175,20 +175,18 @@ def test_momentum_does_not_stop_on_an_upswing(rate, batch_size):
     """Not a validation set but the tolerance ends it: no epoch's model was clearly better."""
     X, y = load_diabetes(return_X_y=True)
     X = scale(X)
-    s = np.ones(len(y))
     options = {"learning_rate": rate, "eta0": 0.3, "alpha": 1e-3, "random_state": 0}
-    seen = []
 
-    def keep(model, **_):
-        value = objective("squared_error", (X, y, s, 1e-3), model.coef_, model.intercept_[0])
-        seen.append(value)
+    def value(model):
+        problem = X, y, np.ones(len(y)), 1e-3
+        return objective("squared_error", problem, model.coef_, model.intercept_[0])
 
     model = SGDRegressor(batch_size=batch_size, momentum=0.9, **options).fit(X, y)
-    epochs = model.n_iter_
-    for count in range(1, epochs + 1):  # the same run, cut after each epoch
+    seen = []
+    for count in range(1, model.n_iter_ + 1):  # the same run, cut after each epoch
         part = clone(model).set_params(max_iter=count, tol=None, total_epochs=1000)
-        keep(part.fit(X, y))
-    last = objective("squared_error", (X, y, s, 1e-3), model.coef_, model.intercept_[0])
+        seen.append(value(part.fit(X, y)))
+    last = value(model)
     if rate == "constant":
         assert last <= min(seen) * 1.02
     assert last <= seen[-1] + 1e-9
@@ -300,3 +298,21 @@ def test_nothing_to_learn_is_no_error(loss):
     for X, y in ((np.zeros((20, 2)), np.arange(20.0)), (np.ones((20, 2)), np.zeros(20))):
         model = SGDRegressor(loss, random_state=0, fit_intercept=False, max_iter=5, tol=None)
         assert np.isfinite(model.fit(X, y).coef_).all()
+
+
+def test_what_is_left_is_told_of_a_lane_however_many_there_are():
+    """More lanes than targets are kept for: the same number, so that searches equal fits."""
+    data, _, settings = lanes_of("log_loss", 3)
+    many = KEPT_VALUES // data.n + 2
+    rng = np.random.default_rng(0)
+    coef, intercept = rng.normal(size=(many, data.d)), rng.normal(size=many)
+    weight = np.linspace(0.5, 2.0, many)
+    lanes = Lanes(many, alpha=1e-2, eta0=1.0, weight_positive=weight)
+    which = np.arange(many) == many - 1
+    left = Objective(data, lanes, settings).newton_decrement(coef, intercept, which)
+    alone = Lanes(1, alpha=1e-2, eta0=1.0, weight_positive=weight[-1])
+    expected = Objective(data, alone, settings).newton_decrement(
+        coef[-1:], intercept[-1:], np.array([True])
+    )
+    assert left[-1] == expected[0] > 0.0
+    assert np.isnan(left[:-1]).all()

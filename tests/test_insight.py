@@ -29,6 +29,7 @@ from fastsgd.insight import (
     two_batch_noise,
 )
 from fastsgd.insight.posed import pose
+from fastsgd.objective import Objective
 
 rng = np.random.default_rng(0)
 n, d = 60, 4
@@ -820,10 +821,8 @@ def test_a_path_is_that_of_the_solver(name):
     at = found.first.searchsorted(found.paths["single samples"][-1][0])
     moved = posed.coef.copy()
     moved[0, [2, 0]] = found.first[at], found.second[where]
-    from fastsgd.insight.experiments import mean_loss, penalty_of
-
-    value = mean_loss(posed, moved, posed.intercept) + penalty_of(posed, moved, posed.intercept)
-    assert_allclose(found.loss[where, at], value, rtol=1e-6)
+    value, _ = Objective(posed.data, posed.lanes, posed.settings)(moved, posed.intercept)
+    assert_allclose(found.loss[where, at], value[0], rtol=1e-6)
 
 
 def test_paths_are_drawn(axes):

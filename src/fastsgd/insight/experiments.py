@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from .. import reference
 from ..base import BaseSGD
 from ..exceptions import DivergenceError
-from ..problem import blocks
+from ..objective import Objective
 from ..schedules import Schedule
 from ..solver import BLOWN_UP, State, run_epoch
 from .posed import Posed, check_count, check_estimator, check_sequence, pose, pose_held_out
@@ -285,13 +284,17 @@ def _course(
     state.set_weights(posed.coef, posed.intercept)
     rows: list[tuple[int, int, float, float, float]] = []
     examples, seconds, diverged = 0, 0.0, False
+    objective = Objective(data, lanes, settings)
+    of_held = None if held is None else Objective(held.data, held.lanes, held.settings)
 
     def note() -> bool:
         """Add a point, unless the run has blown up."""
         model = tuple(np.asarray(part, dtype=np.float64) for part in state.weights(settings))
         with np.errstate(over="ignore", invalid="ignore"):
-            test = np.nan if held is None else mean_loss(held, *model)
-            loss = mean_loss(posed, *model) + penalty_of(posed, *model)
+            loss = _all_lanes(posed, objective(*model)[0])
+            test = np.nan
+            if held is not None and of_held is not None:
+                test = _all_lanes(held, of_held.loss(*model)[0])
         if rows and not loss < BLOWN_UP * abs(rows[0][3]):
             return False
         rows.append((int(state.t.max()), examples, seconds, loss, test))
@@ -315,23 +318,6 @@ def _course(
     return Course(label, parameters, step, seen, clock, loss, test, diverged)
 
 
-def mean_loss(posed: Posed, coef: Float, intercept: Float) -> float:
-    """Mean loss of all rows at weights (K, d) and (K,), summed over the outputs."""
-    problem = posed.data, posed.lanes, posed.settings
-    total = np.zeros(posed.lanes.k)
-    for part in blocks(posed.data.X):
-        rows = np.arange(posed.data.n)[part]
-        y = reference.targets(*problem, rows)
-        s = reference.sample_weights(*problem, y, rows)
-        z = np.asarray(posed.data.rows(part) @ coef.T) + intercept
-        value = posed.settings.terms.value(z, y, posed.settings.loss_parameter)
-        total += (s * value).sum(axis=0)
-    joint = posed.settings.terms.coupled  # each lane has the loss of the whole row
-    return float(total[0] if joint else total.sum()) / posed.data.n
-
-
-def penalty_of(posed: Posed, coef: Float, intercept: Float) -> float:
-    """The penalty of all outputs together."""
-    lanes = posed.lanes
-    each = 0.5 * lanes.alpha * np.square(coef).sum(axis=1) + lanes.l1 * np.abs(coef).sum(axis=1)
-    return float((each + lanes.pull * intercept).sum())
+def _all_lanes(posed: Posed, values: Float) -> float:
+    """The sum over the outputs; with a loss that couples them each has that of the whole."""
+    return float(values[0] if posed.settings.terms.coupled else values.sum())
