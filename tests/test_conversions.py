@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from fastsgd import SGDClassifier, SGDRegressor, _core, rates
-from fastsgd.base import _csr_of
+from fastsgd.conversions import LARGE, beside, csr_of, rows_of
 from fastsgd.problem import Data, Settings
 
 SHORT = {"random_state": 0, "max_iter": 5, "tol": None}
@@ -32,7 +32,7 @@ def sparse(form=sp.csr_array, n=400, d=70, dtype=np.float64, index=np.int32):
 @pytest.mark.parametrize("form", (sp.csc_array, sp.csc_matrix, sp.csr_array, sp.csr_matrix))
 def test_csr_is_that_of_scipy(form, dtype, index):
     X = sparse(form, dtype=dtype, index=index)
-    found = _csr_of(X)
+    found = csr_of(X)
     expected = X.astype(np.float32 if dtype == np.float32 else np.float64).tocsr()
     assert type(found) is type(expected)
     assert found.shape == expected.shape
@@ -48,7 +48,7 @@ def test_csr_is_that_of_scipy(form, dtype, index):
 def test_duplicates_of_csc_stay_in_their_order():
     arrays = [3.0, 1.0, 2.0, 5.0, 4.0], [1, 0, 1, 1, 0], [0, 3, 5]
     X = sp.csc_array(tuple(map(np.array, arrays)), shape=(2, 2))
-    found = _csr_of(X)
+    found = csr_of(X)
     assert_array_equal(found.data, [1.0, 4.0, 3.0, 2.0, 5.0])
     assert_array_equal(found.indices, [0, 1, 0, 0, 1])
     assert_array_equal(found.indptr, [0, 2, 5])
@@ -61,7 +61,7 @@ def test_many_values_are_as_few():
     indptr = np.sort(rng.integers(0, len(rows), 99, dtype=np.int32))
     indptr = np.concatenate([[0], indptr, [len(rows)]]).astype(np.int32)
     X = sp.csc_array((rng.normal(size=len(rows)), rows, indptr), shape=(5000, 100))
-    found, expected = _csr_of(X), X.tocsr()
+    found, expected = csr_of(X), X.tocsr()
     for name in ("data", "indices", "indptr"):
         assert_array_equal(getattr(found, name), getattr(expected, name))
 
@@ -131,3 +131,63 @@ def test_the_rate_of_long_rows_is_on_the_safe_side(batch_size, monkeypatch):
     assert rates.feature_scales(data) is None
     model = SGDRegressor(random_state=0, batch_size=batch_size, max_iter=100, tol=None)
     assert model.fit(X, X.sum(axis=1)).score(X, X.sum(axis=1)) > 0.9
+
+
+@pytest.mark.parametrize("dtype", (np.float64, np.float32, np.int32, bool))
+@pytest.mark.parametrize("matrix", (False, True))
+@pytest.mark.parametrize("form", ("coo", "bsr", "dia"))
+def test_other_forms_are_as_scipy_makes_them(form, matrix, dtype):
+    """Few values, and enough for a thread beside."""
+    rng = np.random.default_rng(0)
+    for shape in ((40, 6), (LARGE // 4, 8)):
+        if form == "dia":
+            values = rng.integers(1, 5, shape[::-1]).astype(dtype)  # eight diagonals
+            make = sp.dia_matrix if matrix else sp.dia_array
+            X = make((values, np.arange(shape[1])), shape=(shape[0], shape[0]))
+        else:
+            dense = (rng.integers(1, 5, shape) * (rng.random(shape) < 0.9)).astype(dtype)
+            X = (sp.csr_matrix if matrix else sp.csr_array)(dense).asformat(form)
+        assert (X.nnz >= LARGE) == (shape[0] > 40)
+        found, expected = csr_of(X), X.tocsr()
+        assert type(found) is type(expected)
+        assert found.dtype == (dtype if dtype in (np.float64, np.float32) else np.float64)
+        for name in ("data", "indices", "indptr"):
+            assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("dtype", (np.float64, np.float32, np.float16, np.uint8, np.int64, bool))
+@pytest.mark.parametrize("layout", ("C", "Fortran", "strided", "backwards"))
+def test_rows_of_any_layout(layout, dtype):
+    X = (np.arange(2 * LARGE).reshape(-1, 16) % 7).astype(dtype)
+    X = {
+        "C": X,
+        "Fortran": np.asfortranarray(X),
+        "strided": np.repeat(X, 2, axis=1)[:, ::2],
+        "backwards": X[::-1],
+    }[layout]
+    kept = layout == "C" and dtype in (np.float64, np.float32, np.float16, np.uint8)
+    found = rows_of(X)
+    assert (found is X) == kept
+    if found is not X:
+        assert found.flags.c_contiguous
+    assert found.dtype == (np.float64 if dtype in (np.int64, bool) else dtype)
+    assert_array_equal(found, X)
+    few = X[:3]
+    assert rows_of(few) is few
+
+
+def test_a_call_beside_the_main_thread():
+    """Its result, its exception with its own type, and the caller's floating-point settings."""
+    assert beside(lambda: 3) == 3
+    with pytest.raises(KeyError):
+        beside(lambda: {}["missing"])
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        beside(lambda: np.ones(2) / np.zeros(2))
+
+
+def test_losses_of_long_rows_are_those_of_short_ones():
+    d = 2 * rates.LONG_ROW
+    rng = np.random.default_rng(0)
+    X = sp.csr_array(rng.normal(size=(3, d)))
+    coef = rng.normal(size=(2, d)) / d
+    assert_allclose(rates._scores(X, coef), X @ coef.T)

@@ -78,6 +78,39 @@ def integers():
     return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(1_000_000) % 2)
 
 
+def coordinates():
+    X = sparse(1_000_000, 20, 1000).tocoo()
+    rng = np.random.default_rng(0)
+    X = sp.coo_array((X.data, (rng.permutation(X.row), X.col)), shape=X.shape)
+    return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(1_000_000) % 2)
+
+
+def blocks_of_values():
+    X = sp.bsr_array(sparse(400_000, 20, 1000)[:, :500], blocksize=(4, 4))
+    return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(400_000) % 2)
+
+
+def fortran():
+    X = np.asfortranarray(np.ones((1_000_000, 30), dtype=np.float32))
+    return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(1_000_000) % 2)
+
+
+def dense_integers():
+    X = np.ones((1_000_000, 30), dtype=np.int32)
+    return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(1_000_000) % 2)
+
+
+def backoff_on_long_rows():
+    X = sparse(6, 3_000_000, 3_000_000)
+    model = SGDRegressor(max_iter=3, tol=None, on_divergence="backoff")
+    return lambda: model.fit(X, np.arange(6.0))
+
+
+def very_long_rows():
+    X = sparse(8, 15_000_000, 30_000_000)
+    return lambda: SGDClassifier("log_loss", max_iter=3).fit(X, np.arange(8) % 2)
+
+
 def gradient_sums():
     data, of = Data(np.ones((100, 10)), np.ones(100)), Lanes(16, alpha=0.0, eta0=0.01)
     run = _core.Run(data, of, Settings(), _core.State(data, of, Settings()))
@@ -94,7 +127,13 @@ EVERYWHERE = {
         wide_dense,
         duplicates,
         integers,
+        coordinates,
+        blocks_of_values,
+        fortran,
+        dense_integers,
+        backoff_on_long_rows,
         gradient_sums,
+        *([very_long_rows] if os.environ.get("FASTSGD_EXHAUSTIVE") else []),  # 6 GB
     )
 }
 

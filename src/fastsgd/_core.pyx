@@ -25,6 +25,7 @@ from .schedules import SCHEDULES
 
 cdef int64_t SCATTERED = 1 << 18  # values that go into as many places between two looks at signals
 cdef int64_t CHECKED = 1 << 21  # numbers of a sparse structure that are read between two looks at signals
+cdef int64_t COORDINATES = 1 << 22  # of COO, between two looks at signals
 cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 1 ms
 cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is asked for at a time
 cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
@@ -189,8 +190,10 @@ def _check_coordinates(X):
     for name, coordinates, size in (("row", X.row, X.shape[0]), ("col", X.col, X.shape[1])):
         if len(coordinates) != len(X.data):
             raise ValueError(f"X.{name} must have {len(X.data)} entries, got {len(coordinates)}")
-        if len(coordinates) and not (0 <= coordinates.min() and coordinates.max() < size):
-            raise ValueError(f"X.{name} holds an index that is not in [0, {size})")
+        for start in range(0, len(coordinates), COORDINATES):
+            part = coordinates[start:start + COORDINATES]
+            if not (0 <= part.min() and part.max() < size):
+                raise ValueError(f"X.{name} holds an index that is not in [0, {size})")
 
 
 def _check_lists(X):

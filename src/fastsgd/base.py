@@ -25,6 +25,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _core
+from .conversions import csr_of, rows_of
 from .exceptions import (
     CostWarning,
     DivergenceError,
@@ -131,20 +132,6 @@ def check_structure(X: Any) -> None:
     """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
     if sp.issparse(X):
         _core.check_structure(X)
-
-
-def _csr_of(X: Any) -> Any:
-    """CSR of CSC X, and floats of other numbers: as scikit-learn would make them, but at once
-    when Ctrl-C says so."""
-    if not sp.issparse(X) or X.format not in ("csr", "csc") or X.dtype.kind not in "biuf":
-        return X
-    dtype = X.dtype if X.dtype in FLOATS else np.dtype(FLOATS[0])
-    if X.format == "csr" and X.dtype == dtype:
-        return X
-    converted = X.__class__((1, 1)).tocsr()  # an array for an array, a matrix for a matrix
-    converted.resize(X.shape)
-    converted.data, converted.indices, converted.indptr = _core.csr_arrays(X, dtype)
-    return converted
 
 
 def check_finite(estimator: Any, X: Any, name: str = "X") -> None:
@@ -298,7 +285,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
                 self.n_features_in_ = X.shape[1]
             return X if y is NO_TARGETS else (X, y)
         check_structure(X)
-        X, y = _csr_of(_table_of(X)), numbers_of(y)
+        X, y = rows_of(csr_of(_table_of(X))), numbers_of(y)
         check_numbers(names[0], X)
         check_numbers(names[1], y, labels=not isinstance(self, RegressorMixin))
         options: dict[str, Any] = {
@@ -787,7 +774,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, BaseEstimator):
         """X coef_', shape (n, K)."""
         check_is_fitted(self)
         check_structure(X)
-        X = _csr_of(_table_of(X))
+        X = rows_of(csr_of(_table_of(X)))
         check_numbers("X", X)
         options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
         options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE

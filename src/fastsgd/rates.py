@@ -376,9 +376,17 @@ def loss_at(
     y = reference.targets(data, lanes, settings, rows)
     s = reference.sample_weights(data, lanes, settings, y, rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        z = np.asarray(data.rows(rows, data.dtype) @ coef.T, dtype=np.float64) + intercept
+        z = _scores(data.rows(rows, data.dtype), coef) + intercept
         value = settings.terms.value(z, y, settings.loss_parameter)
         return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
+
+
+def _scores(X: Any, coef: Any) -> NDArray[np.float64]:
+    """X coef' in float64; of very long rows a row at a time, so that Ctrl-C need not wait."""
+    if not hasattr(X, "indptr") or X.nnz <= LONG_ROW * X.shape[0]:
+        return np.asarray(X @ coef.T, dtype=np.float64)
+    scores = [np.asarray(X[i : i + 1] @ coef.T, dtype=np.float64) for i in range(X.shape[0])]
+    return np.concatenate(scores)
 
 
 def overflows(data: Data, lanes: Lanes, settings: Settings, coef: Any, intercept: Any) -> bool:
@@ -392,7 +400,7 @@ def overflows(data: Data, lanes: Lanes, settings: Settings, coef: Any, intercept
     y = reference.targets(data, lanes, settings, rows)
     s = reference.sample_weights(data, lanes, settings, y, rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        z = np.asarray(data.rows(rows) @ np.asarray(coef).T, dtype=np.float64) + intercept
+        z = _scores(data.rows(rows), np.asarray(coef)) + intercept
         value = settings.terms.value(z, y, settings.loss_parameter)
         largest = np.max([np.abs(z).max(), np.abs(value).max(), np.abs(s * value).max()])
         total = largest * data.n
