@@ -42,9 +42,9 @@ from fastsgd import (
     SGDRegressor,
     SGDRegressorCV,
     path,
-    search,
 )
 from fastsgd.losses import LOSSES
+from fastsgd.model_selection import lanes as shared
 from fastsgd.problem import Data, Lanes, Settings, check
 from fastsgd.schedules import SCHEDULES
 
@@ -449,8 +449,8 @@ def test_lanes_in_many_passes_are_those_of_one(dtype, monkeypatch, digits):
     X, y = digits[0].astype(dtype), digits[1]
     one = SGDClassifierCV("log_loss", alphas=ALPHAS, **FEW).fit(X, y)
     for least in (16, 7, 1):
-        monkeypatch.setattr(search, "STATE_BYTES", 1)
-        monkeypatch.setattr(search, "LEAST_LANES", least)
+        monkeypatch.setattr(shared, "STATE_BYTES", 1)
+        monkeypatch.setattr(shared, "LEAST_LANES", least)
         many = SGDClassifierCV("log_loss", alphas=ALPHAS, **FEW).fit(X, y)
         np.testing.assert_allclose(scores_of(many), scores_of(one), atol=2e-2)
         np.testing.assert_array_equal(many.coef_, one.coef_)

@@ -7,9 +7,9 @@ X.
 """
 
 from .classifier import SGDClassifier
+from .model_selection import SGDClassifierCV, SGDRegressorCV, path
 from .oneclass import SGDOneClassSVM
 from .regressor import SGDRegressor
-from .search import SGDClassifierCV, SGDRegressorCV, path
 
 __all__ = [
     "SGDClassifier",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,39 +13,17 @@ from scipy.sparse import issparse
 from scipy.stats import rankdata
 from sklearn.utils.validation import _check_method_params
 
-from .base import BaseSGD
-from .exceptions import DivergenceError
-from .parameters import Task
-from .problem import take
-from .standardise import Scaling
-from .validation import ModelScore, products, warn_of_one_row
+from ..base import BaseSGD
+from ..parameters import Task
+from ..problem import take
+from ..standardise import Scaling
+from ..validation import ModelScore, products, warn_of_one_row
+from .lanes import Models
 
-__all__ = ["Models", "results_of", "scores_of"]
+__all__ = ["results_of", "scores_of"]
 
 SCORE_VALUES = 1 << 22
 """Values of test rows, or their scores, that are in memory at a time."""
-
-
-@dataclass(frozen=True)
-class Models:
-    """What the lanes of all splits have learnt: s splits, C candidates, K outputs.
-
-    Attributes
-    ----------
-    coef, intercept : ndarray of shape (s, C, K, d) and (s, C, K)
-        In the space of X.
-    epochs : ndarray of shape (s, C, K), int64
-    failed : ndarray of shape (s, C), bool
-        Whether a lane diverged.
-    error : DivergenceError or None
-        The last of them.
-    """
-
-    coef: NDArray[np.floating]
-    intercept: NDArray[np.floating]
-    epochs: NDArray[np.int64]
-    failed: NDArray[np.bool_]
-    error: DivergenceError | None
 
 
 def _default_scores(

@@ -1,0 +1,107 @@
+"""A path of penalties: the models of many, trained in shared passes over X."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+
+from ..base import BaseSGD, blame_input
+from ..classifier import SGDClassifier
+from ..parameters import seed_of
+from ..plain import make_plain
+from ..regressor import SGDRegressor
+from .candidates import ALPHAS, models_of, numbers
+from .lanes import fit_all
+
+__all__ = ["Path", "path"]
+
+
+class Path(NamedTuple):
+    """Models along a path of penalties.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+    coef : ndarray of shape (n_alphas, *) with the shape of the estimator's ``coef_``
+    intercept : ndarray of shape (n_alphas, *) with the shape of its ``intercept_``
+    n_iter : ndarray of shape (n_alphas,), int64
+        Epochs of each.
+    """
+
+    alphas: NDArray[np.float64]
+    coef: NDArray[np.floating]
+    intercept: NDArray[np.floating]
+    n_iter: NDArray[np.int64]
+
+
+def path(
+    X: Any,
+    y: ArrayLike,
+    *,
+    alphas: ArrayLike | None = None,
+    estimator: BaseSGD | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Path:
+    """Models of many penalties, trained in shared passes over X.
+
+    Each is what a fit of the estimator with that alpha learns.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,), or of shape (n_samples, n_outputs)
+    alphas : array-like of shape (n_alphas,), optional
+        Strengths of the penalty; 16 from 1e-7 to 1 if not given.
+    estimator : SGDClassifier or SGDRegressor, optional
+        Has all other parameters, and is left as it is; ``SGDRegressor()`` if not given. Without
+        ``early_stopping``. "multinomial" models have a pass each.
+    sample_weight : array-like of shape (n_samples,), optional
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        Bad input; the message names the argument.
+    DivergenceError
+        A run overflowed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from fastsgd import SGDRegressor, path
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> lasso = SGDRegressor(penalty="l1", max_iter=100, tol=None, random_state=0)
+    >>> found = path(scale(X), y, alphas=[0.1, 1.0, 10.0], estimator=lasso)
+    >>> found.coef.shape
+    (3, 10)
+    """
+    if estimator is not None and not isinstance(estimator, (SGDClassifier, SGDRegressor)):
+        raise ValueError(f"estimator must be an SGDClassifier or SGDRegressor, got {estimator!r}")
+    base = clone(SGDRegressor() if estimator is None else estimator)
+    if base.early_stopping:
+        raise ValueError("early_stopping should be False in a path")
+    values = numbers("alphas", ALPHAS if alphas is None else alphas)
+    make_plain(base)
+    base._validate_params()
+    base.random_state = seed_of(base.random_state)
+    task = base._begin(X, y, sample_weight)
+    models = models_of(base, [{"alpha": value} for value in values])
+    with blame_input(base, task.X):
+        trained = fit_all(models, task, [None], base.random_state)
+        if trained.error is not None:
+            raise trained.error
+    models_found = zip(trained.coef[0], trained.intercept[0], strict=True)
+    published = [base._attributes(*model) for model in models_found]
+    return Path(
+        np.array(values),
+        np.stack([attributes["coef_"] for attributes in published]),
+        np.stack([attributes["intercept_"] for attributes in published]),
+        trained.epochs[0].max(axis=1),
+    )
