@@ -35,10 +35,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from fastsgd import rates, solver
+from fastsgd import solver
 from fastsgd.bench import environment, format_header
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import inverse
+from fastsgd.statistics import curvature as rates
 
 BATCH_SIZES = (1, 4, 16, 64, 256, 1024, 4096)
 """And n, the full batch."""

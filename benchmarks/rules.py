@@ -36,9 +36,9 @@ from test_rates import ALPHA, CASES
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from fastsgd import rates
 from fastsgd.problem import Data, Settings
 from fastsgd.schedules import optimal_eta0
+from fastsgd.statistics import curvature as rates
 
 Array = NDArray[np.float64]
 

@@ -28,12 +28,13 @@ from test_speed import dense, text
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from fastsgd import rates, solver
+from fastsgd import solver
 from fastsgd.bench import environment, format_header, generated_table
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import inverse
+from fastsgd.statistics import curvature as rates
 
 ALPHA = 1e-4
 EPOCHS = (1, 2, 5, 10)

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from fastsgd import SGDClassifier, _core, solver
 from fastsgd.bench import seconds_of
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.stopping import Stopping
+from fastsgd.solver.stopping import Stopping
 
 SEED = 0
 EPOCHS = 100

@@ -24,13 +24,7 @@ from objective import Model, Problem
 from results import Results
 
 from fastsgd import reference, solver
-from fastsgd.bench import (
-    ROUNDING,
-    Case,
-    compare_with_twin,
-    generated_table,
-    seconds_of,
-)
+from fastsgd.bench import ROUNDING, Case, compare_with_twin, generated_table, seconds_of
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 

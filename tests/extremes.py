@@ -23,8 +23,8 @@ from fastsgd import (
     insight,
     path,
 )
+from fastsgd.estimators.parameters import LEARNING_RATES
 from fastsgd.losses import LOSSES
-from fastsgd.parameters import LEARNING_RATES
 from fastsgd.problem import STORED
 from fastsgd.sampling import SAMPLINGS
 

@@ -18,8 +18,8 @@ from sklearn.svm import SVC, SVR
 
 from fastsgd import SGDClassifier, SGDRegressor, TargetScaleWarning, path
 from fastsgd.losses import LOSSES
-from fastsgd.objective import KEPT_VALUES, Objective
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.statistics.objective import KEPT_VALUES, Objective
 
 SMOOTH = ("squared_error", "huber", "log_loss", "squared_hinge", "modified_huber", "poisson")
 KINKED = ("hinge", "epsilon_insensitive")

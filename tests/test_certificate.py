@@ -15,12 +15,13 @@ import threadpoolctl
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, QuantileRegressor, Ridge
 from sklearn.svm import SVC
 
-from fastsgd import certificate as module
 from fastsgd import problem as problem_module
 from fastsgd import reference
-from fastsgd.certificate import CONJUGATES, WITHOUT_CONJUGATE, certificate
+from fastsgd.certificate import gap as module
+from fastsgd.certificate.gap import CONJUGATES, WITHOUT_CONJUGATE, certificate
 from fastsgd.losses import _PROTOTYPE, LOSSES, CompiledLoss
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.targets import targets_of, weights_of
 
 PARAMETER = {"huber": 0.7, "quantile": 0.3}  # of the others 0.2
 PENALTIES = {  # alpha, l1
@@ -100,8 +101,8 @@ def problem(loss, penalty="l2", *, fit_intercept=True, weighted=True, sparse=Fal
 
 def rows_of(data, lanes, settings):
     rows = np.arange(data.n)
-    y = reference.targets(data, lanes, settings, rows)
-    return y, reference.sample_weights(data, lanes, settings, y, rows)
+    y = targets_of(data, lanes, settings, rows)
+    return y, weights_of(data, lanes, settings, y, rows)
 
 
 def joint(values, lanes, coef, b):

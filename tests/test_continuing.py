@@ -11,14 +11,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from fastsgd import (
-    DivergenceError,
-    SGDClassifier,
-    SGDOneClassSVM,
-    SGDRegressor,
-    base,
-    schedules,
-)
+from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, schedules
+from fastsgd.estimators import base
 
 EPOCHS = 4
 rng = np.random.default_rng(0)

@@ -5,9 +5,10 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastsgd import SGDClassifier, SGDRegressor, _core, rates
-from fastsgd.conversions import LARGE, beside, csr_of, rows_of
+from fastsgd import SGDClassifier, SGDRegressor, _core
+from fastsgd.inputs.conversions import LARGE, beside, csr_of, rows_of
 from fastsgd.problem import Data, Settings
+from fastsgd.statistics import curvature, sample
 
 SHORT = {"random_state": 0, "max_iter": 5, "tol": None}
 NUMBERS = (np.float64, np.float32, np.float16, np.int64, np.int32, np.uint8, bool)
@@ -118,17 +119,17 @@ def test_the_rate_of_long_rows_is_on_the_safe_side(batch_size, monkeypatch):
     """From the same mean |x|^2, with the largest curvature that rows of it may have."""
     X, y = sparse(), np.zeros(400)
     data, settings = Data(X, y), Settings(batch_size=batch_size)
-    known = rates.curvature_of(data, settings)
-    scales = rates.feature_scales(data)
-    monkeypatch.setattr(rates, "LONG_ROW", 10)
-    safe = rates.curvature_of(data, settings)
+    known = curvature.curvature_of(data, settings)
+    scales = sample.feature_scales(data)
+    monkeypatch.setattr(sample, "LONG_ROW", 10)
+    safe = curvature.curvature_of(data, settings)
     assert safe.mean_square == pytest.approx(known.mean_square, rel=1e-12)
     assert safe.noise == pytest.approx(known.noise, rel=1e-12)
     assert safe.largest == safe.mean_square >= known.largest
     assert safe.evenness == 1.0
-    assert_array_equal(rates.feature_scales(data), scales)
-    monkeypatch.setattr(rates, "SAMPLE_VALUES", 10)
-    assert rates.feature_scales(data) is None
+    assert_array_equal(sample.feature_scales(data), scales)
+    monkeypatch.setattr(sample, "SAMPLE_VALUES", 10)
+    assert sample.feature_scales(data) is None
     model = SGDRegressor(random_state=0, batch_size=batch_size, max_iter=100, tol=None)
     assert model.fit(X, X.sum(axis=1)).score(X, X.sum(axis=1)) > 0.9
 
@@ -186,8 +187,8 @@ def test_a_call_beside_the_main_thread():
 
 
 def test_losses_of_long_rows_are_those_of_short_ones():
-    d = 2 * rates.LONG_ROW
+    d = 2 * sample.LONG_ROW
     rng = np.random.default_rng(0)
     X = sp.csr_array(rng.normal(size=(3, d)))
     coef = rng.normal(size=(2, d)) / d
-    assert_allclose(rates._scores(X, coef), X @ coef.T)
+    assert_allclose(sample._scores(X, coef), X @ coef.T)

@@ -32,7 +32,7 @@ from problems import (
     train_twin,
 )
 
-from fastsgd import SGDRegressor, _core, reference, solver
+from fastsgd import SGDRegressor, _core, reference, solver, targets
 from fastsgd.exceptions import DivergenceError
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
@@ -213,9 +213,9 @@ def test_verbs_equal_the_twins(width, k, batch_size):
     rows, settings = np.array([3, 0, 22, 3, 11, 7]), Settings("log_loss", True, batch_size, **width)
     of, exact = lanes(k, "log_loss"), table().data(np.float64, "dense", sign=True, weighted=True)
     twin = train_twin(exact, of, settings)
-    y = reference.targets(exact, of, settings, rows)
-    s = reference.sample_weights(exact, of, settings, y, rows)
-    c = reference.slope(settings, reference.score(exact, twin, rows), y, s)
+    y = targets.targets_of(exact, of, settings, rows)
+    s = targets.weights_of(exact, of, settings, y, rows)
+    c = targets.slopes_of(settings, reference.score(exact, twin, rows), y, s)
     expected = [
         reference.score(exact, twin, rows),
         *reference.accumulate(exact, c, rows),

@@ -10,13 +10,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
-from fastsgd import (
-    CostWarning,
-    DivergenceError,
-    FeatureScaleWarning,
-    SGDClassifier,
-    SGDRegressor,
-)
+from fastsgd import CostWarning, DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 5))

@@ -5,14 +5,8 @@ import pytest
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastsgd import (
-    SGDClassifier,
-    SGDClassifierCV,
-    SGDOneClassSVM,
-    SGDRegressor,
-    SGDRegressorCV,
-)
-from fastsgd.base import valid_defaults
+from fastsgd import SGDClassifier, SGDClassifierCV, SGDOneClassSVM, SGDRegressor, SGDRegressorCV
+from fastsgd.estimators.base import valid_defaults
 
 WEIGHTS_REASON = (
     "the objective divides by n, not by the sum of weights, and the order of samples is random: "

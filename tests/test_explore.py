@@ -16,10 +16,10 @@ from sklearn.base import clone
 
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, reference, solver
 from fastsgd.__main__ import main
+from fastsgd.estimators.parameters import seed_of
 from fastsgd.insight import explore, gradient_noise
-from fastsgd.insight.explore import HELD, NO_CLIP, PROBLEMS, SCHEDULES, sine_loss
-from fastsgd.insight.posed import pose
-from fastsgd.parameters import seed_of
+from fastsgd.insight.explorer.recording import HELD, NO_CLIP, PROBLEMS, SCHEDULES, sine_loss
+from fastsgd.insight.problem import pose
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import order
 from fastsgd.schedules import Schedule
@@ -181,7 +181,7 @@ def test_steps_are_made_of_the_gradients_shown(name):
 
 @pytest.mark.parametrize("name", (*PROBLEMS, "regression", "float32", "intercept"))
 def test_the_true_gradient_is_the_slope_of_the_landscape(name):
-    from fastsgd.insight.explore import _Plane
+    from fastsgd.insight.explorer.recording import _Plane
 
     one = exploration(name)
     posed = pose(one.estimator, one.X, one.y, fitted=False)

@@ -11,7 +11,7 @@ from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.insight import gradient_noise
 from fastsgd.losses import _PROTOTYPE, LOSSES, CompiledLoss
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.rates import mean_weight, typical_weight
+from fastsgd.statistics.weights import mean_weight, typical_weight
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 3))

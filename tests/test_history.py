@@ -7,9 +7,10 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, reference, report
-from fastsgd.history import FIELDS
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, reference
+from fastsgd.estimators import report
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.solver.history import FIELDS
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(80, 5))

@@ -28,8 +28,8 @@ from fastsgd.insight import (
     stability_report,
     two_batch_noise,
 )
-from fastsgd.insight.posed import pose
-from fastsgd.objective import Objective
+from fastsgd.insight.problem import pose
+from fastsgd.statistics.objective import Objective
 
 rng = np.random.default_rng(0)
 n, d = 60, 4
@@ -211,8 +211,9 @@ def test_two_batch_sizes_are_enough(sizes):
 @pytest.mark.parametrize("name", ("log_loss", "softmax", "squares", "no intercept", "one class"))
 def test_samples_are_unbiased(name):
     """The mean over all samples of 4 of 7 rows is exact, of both ways to look at one."""
-    from fastsgd.insight.gradients import _of, _sums, estimate
+    from fastsgd.insight.gradients import _of, _sums
     from fastsgd.problem import Data
+    from fastsgd.statistics.gradients import estimate
 
     model, y = MODELS[name]
     rows = slice(0, 7)

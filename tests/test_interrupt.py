@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastsgd import SGDClassifier, SGDRegressor, _core, base
+from fastsgd import SGDClassifier, SGDRegressor, _core
+from fastsgd.estimators import base
 from fastsgd.problem import Data, Lanes, Settings
 
 LATENCY = 0.1

@@ -9,12 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd.learning_rate.search import pays, trial
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.rates import LONG_RUN, auto_rate, bounded, curvature_of
 from fastsgd.schedules import SCHEDULES, Schedule
-from fastsgd.stopping import FEW_UPDATES
-from fastsgd.trial import pays, trial
+from fastsgd.solver.stopping import FEW_UPDATES
+from fastsgd.statistics.curvature import LONG_RUN, auto_rate, bounded, curvature_of
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 6))

@@ -10,10 +10,11 @@ from problems import DTYPES, LAYOUTS, PENALTIES, bits, lanes, prepare, schedule_
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import scale
 
-from fastsgd import DivergenceError, SGDRegressor, narrow
+from fastsgd import DivergenceError, SGDRegressor
 from fastsgd._core import Run, State
 from fastsgd.problem import Settings
 from fastsgd.schedules import SCHEDULES
+from fastsgd.solver import compaction as narrow
 
 K = 40
 STEPS = ({}, {"momentum": 0.9}, {"average": 5}, {"batch_size": 4}, {"clip_norm": 0.5})

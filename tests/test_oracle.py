@@ -33,7 +33,7 @@ from problems import (
     train_twin,
 )
 
-from fastsgd import reference, sampling
+from fastsgd import reference, sampling, targets
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Settings
 from fastsgd.sampling import SAMPLINGS
@@ -53,7 +53,7 @@ def nearest_kink(data, of, settings) -> bool:
     while state.epoch < 3:
         order = sampling.order(settings.sampling, data.n, settings.seed, state.epoch)
         rows = order[state.row : state.row + settings.batch_size]
-        y = reference.targets(data, of, settings, rows)
+        y = targets.targets_of(data, of, settings, rows)
         z = reference.score(data, state, rows)
         jump = np.abs(loss.slope(z + 3e-6, y, e) - loss.slope(z - 3e-6, y, e))
         if (jump[z != 0.0] > 0.1).any():  # a score of exactly 0 is that in every engine

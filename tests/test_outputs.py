@@ -14,9 +14,9 @@ from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 import fastsgd
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.classifier import AT_ONCE, find_labels
+from fastsgd.estimators.classifier import AT_ONCE, find_labels
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.rates import typical_weight
+from fastsgd.statistics.weights import typical_weight
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 6))

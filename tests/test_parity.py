@@ -26,6 +26,7 @@ from fastsgd import reference
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule, optimal_eta0
+from fastsgd.targets import targets_of
 
 pytest.importorskip("sklearn", minversion="1.9")  # "pa1" and "pa2", and the one-class objective
 
@@ -317,7 +318,7 @@ class Twin:
         ``weighted`` False watches a loss that ignores the sample weights, as scikit-learn does.
         """
         every = np.arange(self.data.n)
-        y = reference.targets(self.data, self.lanes, self.settings, every)
+        y = targets_of(self.data, self.lanes, self.settings, every)
         best, without_gain = np.inf, 0
         if weighted and self.data.sample_weight is not None:
             tol = tol * min(1.0, self.data.sample_weight.mean())

@@ -18,7 +18,7 @@ from fastsgd import (
     path,
 )
 from fastsgd.insight import compare, gradient_noise
-from fastsgd.plain import plain
+from fastsgd.scalars import plain
 from fastsgd.schedules import Schedule
 
 rng = np.random.default_rng(0)

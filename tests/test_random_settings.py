@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from drawn import ESTIMATORS, SEARCHES, data_of, settings_of
 
-from fastsgd import DivergenceError, SGDClassifier, solver
+from fastsgd import DivergenceError, SGDClassifier
+from fastsgd.solver import loop as solver
 
 OWN = "eta . alpha reached 1", "SGD diverged", r"\d+ of \d+ fits diverged"
 """Beginnings of the RuntimeWarnings that are the library's own, and not NumPy's."""

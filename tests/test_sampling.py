@@ -9,15 +9,7 @@ from scipy.stats import chisquare
 
 from fastsgd import _core, sampling
 from fastsgd.problem import Settings
-from fastsgd.sampling import (
-    BLOCK_ROWS,
-    BLOCKS,
-    POOL_ROWS,
-    SAMPLINGS,
-    TRAINING,
-    VALIDATION,
-    words,
-)
+from fastsgd.sampling import BLOCK_ROWS, BLOCKS, POOL_ROWS, SAMPLINGS, TRAINING, VALIDATION, words
 
 SEEDS = (0, 1, 2**32 + 5, 2**64 - 1)
 EPOCHS = (0, 1, 7, 2**33)

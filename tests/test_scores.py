@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut
 from sklearn.preprocessing import scale
 
 from fastsgd import DivergenceError, SGDClassifier, SGDClassifierCV, SGDRegressor, SGDRegressorCV
-from fastsgd.validation import determinations
+from fastsgd.estimators.validation import determinations
 
 X, Y = load_diabetes(return_X_y=True)
 X, Y = scale(X), Y / 100.0

@@ -14,11 +14,11 @@ from sklearn.preprocessing import StandardScaler
 
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd import problem as problem_module
-from fastsgd.classifier import CLASSIFICATION_LOSSES
+from fastsgd.estimators.classifier import CLASSIFICATION_LOSSES
+from fastsgd.estimators.regressor import REGRESSION_LOSSES
+from fastsgd.estimators.standardise import standardising
+from fastsgd.estimators.validation import split
 from fastsgd.problem import computed_in
-from fastsgd.regressor import REGRESSION_LOSSES
-from fastsgd.standardise import standardising
-from fastsgd.validation import split
 
 N, D = 90, 7
 ROUNDING = {np.dtype(np.float32): 2e-4, np.dtype(np.float64): 1e-9}

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, make_scorer, r2_score
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.stopping import FEW_UPDATES, RELATIVE_GAIN, Stopping, Watch
+from fastsgd.solver.stopping import FEW_UPDATES, RELATIVE_GAIN, Stopping, Watch
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 6))

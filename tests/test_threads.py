@@ -37,16 +37,9 @@ from problems import (
 )
 from sklearn.base import clone
 
-from fastsgd import (
-    DivergenceError,
-    SGDClassifier,
-    SGDOneClassSVM,
-    SGDRegressor,
-    _core,
-    solver,
-)
+from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, _core, solver
+from fastsgd.estimators.parameters import THREAD_VALUES, threads_of
 from fastsgd.losses import LOSSES, CompiledLoss
-from fastsgd.parameters import THREAD_VALUES, threads_of
 from fastsgd.problem import Data, Settings
 
 N, D = 150, 130  # five chunks of a full batch; with many lanes, several parts of a gradient

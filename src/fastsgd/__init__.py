@@ -11,22 +11,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .exceptions import (
-    CostWarning,
-    DivergenceError,
-    FeatureScaleWarning,
-    TargetScaleWarning,
-)
+from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning, TargetScaleWarning
 
 if TYPE_CHECKING:
-    from .estimators import (
-        SGDClassifier,
-        SGDClassifierCV,
-        SGDOneClassSVM,
-        SGDRegressor,
-        SGDRegressorCV,
-        path,
-    )
+    from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
+    from .model_selection import SGDClassifierCV, SGDRegressorCV, path
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,11 +32,17 @@ __all__ = [
     "path",
 ]
 
+_MODULES = {
+    ".estimators": ("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+    ".model_selection": ("SGDClassifierCV", "SGDRegressorCV", "path"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
     """Import the estimators, and with them scikit-learn, when one is asked for."""
-    if name in __all__:
-        return getattr(importlib.import_module(".estimators", __name__), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

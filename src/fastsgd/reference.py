@@ -43,6 +43,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import sampling
 from .exceptions import DivergenceError
 from .problem import Data, Lanes, Settings, blocks, check
+from .targets import slopes_of, targets_of, weights_of
 
 Float = NDArray[np.float64]
 
@@ -102,48 +103,9 @@ class State:
         return np.where(averaged, self.A, self.W).T.copy(), np.where(averaged, self.ab, self.b)
 
 
-def targets(data: Data, lanes: Lanes, settings: Settings, rows: NDArray[np.int64]) -> Float:
-    """y_ik of the rows, shape (m, K): real targets, or -1 and +1 by the lane's label."""
-    y = data.y[rows][:, lanes.target].astype(np.float64)
-    return (
-        np.where(y == lanes.label.astype(data.y.dtype), 1.0, -1.0) if settings.sign_targets else y
-    )
-
-
-def sample_weights(
-    data: Data, lanes: Lanes, settings: Settings, y: Float, rows: NDArray[np.int64]
-) -> Float:
-    """s_ik of the rows, shape (m, K): sample weight times, for sign targets, class weight.
-
-    0 where the row is held out of the lane's split.
-    """
-    signs = settings.sign_targets
-    if settings.terms.coupled:  # the weight of the row's class, in every lane
-        s = np.repeat((lanes.weight_positive * (y > 0)).sum(axis=1, keepdims=True), lanes.k, 1)
-        return s if data.sample_weight is None else s * data.sample_weight[rows, None]
-    s = np.where(y > 0, lanes.weight_positive, lanes.weight_negative) if signs else np.ones_like(y)
-    s = s if data.sample_weight is None else s * data.sample_weight[rows, None]
-    return s if data.held_out is None else s * ((data.held_out[rows, None] & lanes.split) == 0)
-
-
 def score(data: Data, state: State, rows: NDArray[np.int64]) -> Float:
     """z = X W + b of the rows, shape (m, K)."""
     return data.rows(rows) @ state.W + state.b
-
-
-def slope(
-    settings: Settings, z: Float, y: Float, s: Float, eta: Any = 1.0, squares: Any = 0.0
-) -> Float:
-    """c = s * dloss(z, y), shape (m, K); |x|^2 in ``squares`` (m, 1) matters to "pa1" and "pa2"."""
-    c = settings.terms.slope(z, y, settings.loss_parameter)
-    if settings.step != "gradient":
-        rest = 0.0 if settings.step == "pa1" else 0.5
-        loss = settings.terms.value(z, y, settings.loss_parameter)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            part = loss / (eta * squares + rest)
-        part = np.minimum(1.0, part) if settings.step == "pa1" else part
-        c = np.sign(c) * np.where(loss > 0.0, part, 0.0)
-    return np.where(s > 0, s * c, 0.0)
 
 
 def is_measured(settings: Settings, n: int, row: int) -> bool:
@@ -201,8 +163,8 @@ def step(
 ) -> None:
     """One training step on the batch ``rows``: score, slope, accumulate, update."""
     X = data.rows(rows)
-    y = targets(data, lanes, settings, rows)
-    s = sample_weights(data, lanes, settings, y, rows) * state.active
+    y = targets_of(data, lanes, settings, rows)
+    s = weights_of(data, lanes, settings, y, rows) * state.active
     squares = np.asarray(
         X.multiply(X).sum(axis=1) if data.sparse else (X * X).sum(axis=1), dtype=np.float64
     ).reshape(-1, 1)
@@ -217,7 +179,7 @@ def step(
         scale = float(np.abs(X).max())
         step = int(state.t.max())
         raise DivergenceError(step, float(eta.max()), scale, epoch=state.epoch + 1)
-    c = slope(settings, z, y, s, eta, squares)
+    c = slopes_of(settings, z, y, s, eta, squares)
     g, g_b = (part / np.maximum(1, count) for part in accumulate(data, c, rows))
     value = settings.terms.value(z, y, settings.loss_parameter)
     state.loss_sum += np.where(s > 0, s * value, 0.0).sum(axis=0)
@@ -259,8 +221,8 @@ def run_epoch(
 def objective(data: Data, lanes: Lanes, settings: Settings, W: Any, b: Any) -> Float:
     """L_k(w, b), shape (K,), at weights W (d, K) and intercepts b (K,)."""
     rows = np.arange(data.n)
-    y = targets(data, lanes, settings, rows)
-    s = sample_weights(data, lanes, settings, y, rows)
+    y = targets_of(data, lanes, settings, rows)
+    s = weights_of(data, lanes, settings, y, rows)
     z = np.concatenate([data.rows(part) @ W for part in blocks(data.X)]) + b
     value = settings.terms.value(z, y, settings.loss_parameter)
     penalty = 0.5 * lanes.alpha * (np.asarray(W) ** 2).sum(axis=0) + lanes.pull * b
@@ -280,9 +242,9 @@ def gradient(
     Of the smooth part: the loss, L2 and pull, without the L1 term.
     """
     rows = np.arange(data.n) if rows is None else rows
-    y = targets(data, lanes, settings, rows)
-    s = sample_weights(data, lanes, settings, y, rows)
-    c = slope(settings, score(data, state, rows), y, s)
+    y = targets_of(data, lanes, settings, rows)
+    s = weights_of(data, lanes, settings, y, rows)
+    c = slopes_of(settings, score(data, state, rows), y, s)
     count = np.maximum(1, (s > 0).sum(axis=0))
     g, g_b = accumulate(data, c, rows)
     return g / count + lanes.alpha * state.W, g_b / count + lanes.pull

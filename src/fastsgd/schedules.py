@@ -32,7 +32,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from .plain import plain
+from .scalars import plain
 
 SCHEDULES: tuple[str, ...] = (
     "constant",

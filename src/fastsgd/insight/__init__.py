@@ -8,6 +8,7 @@ experiments: what a parameter does to the course of a fit. The displays draw all
 :func:`explore` makes a page on which runs of the solver are stepped through.
 """
 
+from ..statistics.gradients import two_batch_noise
 from .displays import (
     BatchVarianceDisplay,
     ExperimentDisplay,
@@ -26,8 +27,8 @@ from .experiments import (
     linear_scaling,
     noise_floor,
 )
-from .explore import Exploration, RecordedRun, explore
-from .gradients import GradientNoise, gradient_noise, two_batch_noise
+from .explorer import Exploration, RecordedRun, explore
+from .gradients import GradientNoise, gradient_noise
 from .rates import RateRange, rate_range
 from .stability import Finding, StabilityReport, stability_report
 from .trajectory import Trajectory, trajectory

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ..base import BaseSGD
+from ..estimators.base import BaseSGD
 from .experiments import Experiment
 from .rates import rate_range
 from .trajectory import trajectory

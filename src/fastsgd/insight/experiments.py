@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from ..base import BaseSGD
+from ..estimators.base import BaseSGD
 from ..exceptions import DivergenceError
-from ..objective import Objective
 from ..schedules import Schedule
 from ..solver import BLOWN_UP, State, run_epoch
-from .posed import Posed, check_count, check_estimator, check_sequence, pose, pose_held_out
+from ..statistics.objective import Objective
+from .problem import Posed, check_count, check_estimator, check_sequence, pose, pose_held_out
 
 __all__ = [
     "Course",

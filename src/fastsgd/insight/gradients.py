@@ -24,11 +24,11 @@ import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..base import BaseSGD
+from ..estimators.base import BaseSGD
 from ..problem import blocks
-from .posed import Posed, check_count, pose
+from .problem import Posed, check_count, pose
 
-__all__ = ["Estimate", "GradientNoise", "estimate", "gradient_noise", "two_batch_noise"]
+__all__ = ["GradientNoise", "gradient_noise"]
 
 Float = NDArray[np.float64]
 
@@ -235,67 +235,6 @@ def gradient_noise(
     size = check_count("sample", sample, 2 * GROUPS)
     rows = check_random_state(random_state).choice(n, size, replace=False)
     return _sampled(posed, rows)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """|grad L|^2, tr Sigma and the noise scale, their ratio, over all lanes together."""
-
-    squared_norm: float
-    trace: float
-
-    @property
-    def noise_scale(self) -> float:
-        """tr Sigma / |grad L|^2; infinite where the gradient is lost in the noise."""
-        return self.trace / self.squared_norm if self.squared_norm > 0.0 else np.inf
-
-
-def two_batch_noise(small: float, big: float, m_small: int, m_big: int) -> Estimate:
-    """|grad L|^2 and tr Sigma from mean squared norms of gradients of batches of two sizes.
-
-    Unbiased for rows drawn independently (McCandlish, Kaplan & Amodei 2018, appendix A.1), since
-    E |g_B|^2 = |grad L|^2 + tr Sigma / m.
-
-    Parameters
-    ----------
-    small, big : float
-        Means of |g_B|^2 over batches of ``m_small`` and of ``m_big`` rows.
-    m_small, m_big : int
-        1 <= m_small < m_big.
-
-    Raises
-    ------
-    ValueError
-        If the sizes are not so.
-    """
-    if not 1 <= m_small < m_big:
-        raise ValueError(f"m_small must be in [1, m_big), got {m_small!r} and {m_big!r}")
-    squared_norm = (m_big * big - m_small * small) / (m_big - m_small)
-    return Estimate(squared_norm, (small - big) / (1.0 / m_small - 1.0 / m_big))
-
-
-def estimate(sample: Posed, n: int) -> Estimate:
-    """The same of n rows, from a sample of them without replacement; no variance by coordinate."""
-    dtype, m = sample.data.dtype, sample.data.n
-    learns = float(sample.settings.fit_intercept)
-    X = sample.data.rows(slice(None), dtype)
-    z = np.asarray(X @ sample.coef.T.astype(dtype), dtype=np.float64) + sample.intercept
-    c = sample.slopes(slice(None), z)
-    if sp.issparse(X):
-        squares = np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
-    else:
-        squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
-    mean, mean_b = np.asarray(X.T @ c.astype(dtype)).T / m, learns * c.mean(axis=0)
-    trace = float(((squares + learns) @ (c * c)).sum()) / m
-    trace -= float(np.vdot(mean, mean)) + float(mean_b @ mean_b)
-    if 1 < m < n:
-        trace *= m / (m - 1) * ((n - 1) / n)
-    penalty, pull = sample.smooth_penalty()
-    mean, mean_b = mean + penalty, mean_b + pull * learns
-    squared = float(np.vdot(mean, mean)) + float(mean_b @ mean_b)
-    if m < n:
-        squared -= trace * ((n - m) / (n - 1) / m)
-    return Estimate(squared, trace)
 
 
 # ------------------------------------------------------------------ sums over rows

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
 
-from ..base import BaseSGD
+from ..estimators.base import BaseSGD
 from ..exceptions import DivergenceError
 from ..problem import LANE_NUMBERS, Lanes
-from ..rates import loss_at
 from ..schedules import Schedule
 from ..solver import Fit, State, Stopping, fit
-from .posed import Posed, check_count, check_sequence, pose
+from ..statistics.sample import loss_at
+from .problem import Posed, check_count, check_sequence, pose
 from .stability import stable_rate_of
 
 __all__ = ["RateRange", "rate_range"]

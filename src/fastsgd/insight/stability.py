@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from .. import reference
-from ..base import BaseSGD
-from ..rates import curvature_of, feature_scales, typical_weight
-from ..stopping import FEW_UPDATES
+from ..estimators.base import BaseSGD
+from ..solver.stopping import FEW_UPDATES
+from ..statistics.curvature import curvature_of
+from ..statistics.sample import feature_scales
+from ..statistics.weights import typical_weight
+from ..targets import targets_of
 from .gradients import GradientNoise, exact_noise
-from .posed import Posed, pose
+from .problem import Posed, pose
 
 __all__ = ["Finding", "StabilityReport", "stability_report", "stable_rate_of"]
 
@@ -128,7 +130,7 @@ def _rate(estimator: BaseSGD, posed: Posed) -> float:
     history = vars(estimator).get("history_")
     if history and history["learning_rate"]:
         return float(np.nanmax(history["learning_rate"]))
-    from ..parameters import rates_of
+    from ..estimators.parameters import rates_of
 
     return float(rates_of(estimator, posed.data, posed.lanes, posed.settings).eta0.max())
 
@@ -205,7 +207,7 @@ def _of_labels(posed: Posed) -> Iterator[Finding]:
         return
     z = np.asarray(posed.data.rows(slice(None)) @ posed.coef.T) + posed.intercept
     rows = np.arange(posed.data.n)
-    y = reference.targets(posed.data, posed.lanes, posed.settings, rows)
+    y = targets_of(posed.data, posed.lanes, posed.settings, rows)
     margin = y * z
     sure = np.abs(z) > math.log(9.0)  # a probability above 0.9
     wrong = int((sure & (margin < 0.0)).sum())
@@ -226,7 +228,7 @@ def _of_order(estimator: BaseSGD, posed: Posed) -> Iterator[Finding]:
     if posed.settings.sampling != "sequential" or posed.data.n < 100:
         return
     rows = np.arange(posed.data.n)
-    y = reference.targets(posed.data, posed.lanes, posed.settings, rows)
+    y = targets_of(posed.data, posed.lanes, posed.settings, rows)
     y = y / (np.abs(y).max() or 1.0)  # squares may overflow
     y = y - y.mean(axis=0)
     scale = np.square(y).sum(axis=0)

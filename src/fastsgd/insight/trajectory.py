@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from .. import reference
-from ..base import BaseSGD
+from ..estimators.base import BaseSGD
 from ..exceptions import DivergenceError
-from ..rates import sample_rows
 from ..solver import State, run_epoch
+from ..statistics.sample import sample_rows
+from ..targets import targets_of, weights_of
 from .experiments import stretches
-from .posed import Posed, check_count, check_estimator, pose
+from .problem import Posed, check_count, check_estimator, pose
 
 __all__ = ["Trajectory", "trajectory"]
 
@@ -158,8 +158,8 @@ def _slice(
     rows = sample_rows(posed.data, values=VALUES)
     rows = np.arange(posed.data.n)[rows] if isinstance(rows, slice) else rows
     problem = posed.data, posed.lanes, posed.settings
-    y = reference.targets(*problem, rows)
-    s = reference.sample_weights(*problem, y, rows)
+    y = targets_of(*problem, rows)
+    s = weights_of(*problem, y, rows)
     X = posed.data.rows(rows)
     pair = X[:, which]
     pair = pair.toarray() if posed.data.sparse else np.asarray(pair)

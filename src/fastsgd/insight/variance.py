@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..base import BaseSGD
+from ..estimators.base import BaseSGD
 from .gradients import GradientNoise, exact_noise
-from .posed import Posed, check_count, check_sequence, pose
+from .problem import Posed, check_count, check_sequence, pose
 
 __all__ = ["BatchVariance", "batch_variance"]
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from ..base import BaseSGD
-from ..classifier import SGDClassifier
+from ..estimators.base import BaseSGD
+from ..estimators.classifier import SGDClassifier
+from ..estimators.parameters import Task, check_parameters
+from ..inputs.times import as_floats
 from ..losses import find
-from ..parameters import Task, check_parameters
-from ..times import as_floats
 
 __all__ = ["ALPHAS", "grid", "known", "models_of", "numbers", "splits_of"]
 

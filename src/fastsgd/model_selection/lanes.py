@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import BaseSGD
-from ..classifier import SGDClassifier
+from ..estimators.base import BaseSGD
+from ..estimators.classifier import SGDClassifier
+from ..estimators.parameters import Task, penalties, rates_of, settings_of, threads_of
+from ..estimators.standardise import Scaling
 from ..exceptions import DivergenceError
-from ..parameters import Task, penalties, rates_of, settings_of, threads_of
 from ..problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
-from ..rates import mean_weight
 from ..solver import Fit, State, Stopping, fit
-from ..standardise import Scaling
-from ..stopping import EASING
+from ..solver.stopping import EASING
+from ..statistics.weights import mean_weight
 
 __all__ = ["Models", "fit_all"]
 

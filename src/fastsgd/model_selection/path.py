@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from ..base import BaseSGD, blame_input
-from ..classifier import SGDClassifier
-from ..parameters import seed_of
-from ..plain import make_plain
-from ..regressor import SGDRegressor
+from ..estimators.base import BaseSGD, blame_input
+from ..estimators.classifier import SGDClassifier
+from ..estimators.parameters import seed_of
+from ..estimators.regressor import SGDRegressor
+from ..scalars import make_plain
 from .candidates import ALPHAS, models_of, numbers
 from .lanes import fit_all
 

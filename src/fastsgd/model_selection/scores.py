@@ -13,11 +13,11 @@ from scipy.sparse import issparse
 from scipy.stats import rankdata
 from sklearn.utils.validation import _check_method_params
 
-from ..base import BaseSGD
-from ..parameters import Task
+from ..estimators.base import BaseSGD
+from ..estimators.parameters import Task
+from ..estimators.standardise import Scaling
+from ..estimators.validation import ModelScore, products, warn_of_one_row
 from ..problem import take
-from ..standardise import Scaling
-from ..validation import ModelScore, products, warn_of_one_row
 from .lanes import Models
 
 __all__ = ["results_of", "scores_of"]

@@ -1,0 +1,637 @@
+"""Linear classification: support vector machines, logistic regression, softmax, multilabel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import _fit_context
+from sklearn.linear_model._base import LinearClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+)
+
+from ..losses import LOSSES, CompiledLoss, loss_functions
+from ..problem import computed_in
+from . import class_weights
+from .base import BaseSGD, all_or_nothing, keep_parameters
+from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .validation import accuracies
+
+CLASSIFICATION_LOSSES = [
+    name for name, loss in LOSSES.items() if "sign" in loss.targets and not loss.coupled
+]
+
+
+AT_ONCE = 1 << 15
+"""Labels that are looked at together: few enough to stay in the cache for the second look."""
+
+
+def find_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
+    """The sorted labels (n_classes,) of y (n,), and the position of each row's label, (n,).
+
+    Two labels are told by two comparisons, which is what most y need; np.unique sorts or hashes.
+    """
+    if y.dtype.kind in "biuf" and len(y):
+        found = _two_labels(y, dtype)
+        if found is not None:
+            return found
+    classes = _unique(y)
+    if len(classes) == 2:
+        return classes, (y == classes[1]).astype(dtype)
+    return classes, np.searchsorted(classes, y).astype(dtype)
+
+
+def _two_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.floating]] | None:
+    """The same where the first rows have two labels and the others no third; else None."""
+    classes = np.array([y[:AT_ONCE].min(), y[:AT_ONCE].max()], dtype=y.dtype)
+    positions = np.empty(len(y), dtype=dtype)
+    for start in range(0, len(y), AT_ONCE):
+        part = y[start : start + AT_ONCE]
+        upper = part == classes[1]
+        if np.count_nonzero(upper) + np.count_nonzero(part == classes[0]) != len(part):
+            return None
+        positions[start : start + AT_ONCE] = upper
+    return classes, positions
+
+
+def _unique(y: NDArray[Any]) -> NDArray[Any]:
+    """np.unique, by a table of what is there for small whole numbers."""
+    if y.dtype.kind in "iu" and len(y):
+        lowest, highest = int(y.min()), int(y.max())
+        if highest - lowest < 1 << 16:
+            there = np.zeros(highest - lowest + 1, dtype=bool)
+            wide = np.int64 if y.dtype.kind == "i" else np.uint64  # int8 minus int8 may overflow
+            there[y.astype(wide, copy=False) - wide(lowest)] = True
+            return (np.flatnonzero(there).astype(wide) + wide(lowest)).astype(y.dtype)
+    return np.unique(y)
+
+
+def _may_predict_proba(estimator: Any) -> bool:
+    if estimator.loss not in ("log_loss", "modified_huber"):
+        raise AttributeError(f"probability estimates are not available for loss={estimator.loss!r}")
+    return True
+
+
+class SGDClassifier(LinearClassifierMixin, BaseSGD):
+    """Linear classifiers by stochastic gradient descent: SVM, logistic regression, softmax.
+
+    Minimises, for the one lane of a binary problem or for each class against the rest,
+
+        (1/n) sum_i s_i loss(x_i . w + b, y_i)  +  penalty(w),        y_i in {-1, +1}
+
+    all classes in one pass over X. An indicator matrix y is a multilabel problem: a lane a label.
+
+    Parameters
+    ----------
+    loss : str or CompiledLoss, default="hinge"
+        "hinge" is a linear SVM, "log_loss" logistic regression, "modified_huber" a smooth hinge
+        that bears outliers (these two have ``predict_proba``), "squared_hinge", "perceptron"; or a
+        loss of regression: "squared_error", "huber", "epsilon_insensitive",
+        "squared_epsilon_insensitive"; or a :class:`fastsgd.losses.CompiledLoss`.
+    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
+        alpha/2 |w|^2; alpha |w|_1; or alpha ((1 - l1_ratio)/2 |w|^2 + l1_ratio |w|_1). L1 gives
+        real zeros, see ``sparsify``. The intercept is never penalised.
+    alpha : float, default=1e-4
+        Strength of the penalty; >= 0.
+    l1_ratio : float, default=0.15
+        Share of L1 in "elasticnet".
+    fit_intercept : bool, default=True
+        Learn b.
+    max_iter : int, default=1000
+        Epochs at most.
+    tol : float or None, default=1e-3
+        Stop after ``n_iter_no_change`` epochs whose loss is above the best one minus ``tol`` (or
+        whose validation score is below the best plus ``tol``); each class on its own, a softmax as
+        a whole. With ``learning_rate="auto"`` and a training loss ``tol`` is relative to the loss.
+        With momentum the weights of the best epoch are kept if the last are worse by more than
+        ``tol``. None trains exactly ``max_iter`` epochs.
+    shuffle : bool, default=True
+        False means ``sampling="sequential"``.
+    verbose : int, default=0
+        Above 0, a line an epoch on standard output, and a progress bar on standard error for a fit
+        of more than two seconds.
+    epsilon : float, default=0.1
+        Of the losses "huber", "epsilon_insensitive" and "squared_epsilon_insensitive".
+    n_jobs : int or None, default=None
+        Threads that share the work of each batch; -1 for all processors. No bit of the model
+        depends on it. None takes as many as are measured to pay for the size of a batch: one for
+        several lanes, and for ``batch_size=1`` and sparse X, which never use more. There are no
+        threads between calls: a process may fork after a fit.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the order of samples and of the validation split; drawn once a run, and kept by
+        ``partial_fit`` and ``fit(..., resume=True)``.
+    learning_rate : str, Schedule or callable, default="auto"
+        With t the number of the update from 1 and e the epochs done, with their fraction:
+
+        - "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data, divided by 4 after an
+          epoch that gained less than 2.5 ``tol`` of the loss (of a patience above 5, after every
+          fifth of it; not with a validation score). Where an epoch has 5,000 updates or fewer the
+          rate stays at eta0 while the objective falls and is halved where it no longer does, and
+          the model is the best of the weights and their means; a fit stops where 1 % of the
+          objective or less is left to gain (at the default ``tol``), or warns that it may be more.
+          Where the run ends is known, with ``tol=None`` or ``total_epochs``, and
+          nothing is averaged: eta0 (1 - e / total_epochs)^2, from a lower eta0 the longer the run.
+          A run that may go on (``partial_fit``, ``resume=True``) knows no end. ``result_`` says
+          what was chosen;
+        - "optimal": scikit-learn's, eta0 / (1 + eta0 alpha (t-1)) with Bottou's eta0;
+        - "constant": eta0;
+        - "adaptive": eta0, divided by 5 where training would stop, while it is above 1e-6;
+        - "invscaling": eta0 / t^power_t;
+        - "pa1", "pa2": passive-aggressive steps, C = eta0; with loss="hinge" and batch_size=1;
+        - "step": eta0 decay^floor(e / step_epochs); "exponential": eta0 decay^e;
+        - "linear", "polynomial" (of power 2), "cosine": from eta0 to 0 at e = total_epochs;
+        - "one_cycle": up to eta0 at 30 % of total_epochs, then down;
+        - a :class:`fastsgd.schedules.Schedule`, or any callable ``rate(t, e)``.
+    eta0 : float or None, default=None
+        First learning rate, used as given. None: 0.01 for "constant", "invscaling" and "adaptive",
+        1.0 for "pa1" and "pa2", as in scikit-learn; for the others, and for a ``Schedule``, it is
+        found from the data.
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    early_stopping : bool, default=False
+        Hold out ``validation_fraction`` of the rows, of each class alike, watch the score on them
+        and keep the best weights.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out.
+    n_iter_no_change : int, default=5
+        Epochs without gain before stopping.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes; multiply the sample weights. "balanced": sum of the sample weights
+        / (n_classes * that of the class's rows), of the rows that are trained on; under
+        ``partial_fit`` of all rows so far, where a class not yet seen has weight 1.
+    warm_start : bool, default=False
+        ``fit`` starts from the weights that the model has, in a run of its own: count of updates,
+        schedule, learning rates, momentum, averages and ``history_`` begin anew. To go on exactly
+        is ``fit(..., resume=True)``.
+    average : bool, int or float, default=False
+        Average the weights over all updates (True), from that update on (an int), or over the last
+        fraction of ``total_epochs`` (a float between 0 and 1): Polyak and Juditsky, SIAM J. Control
+        Optim. 30 (1992).
+    batch_size : int, default=1
+        Rows an update; n or more is full-batch gradient descent.
+    momentum : float, default=0.0
+        beta in [0, 1): v = beta v + g, w = w - eta v. Exact and O(non-zeros) on CSR too.
+    nesterov : bool, default=False
+        w = w - eta (g + beta v) instead.
+    sampling : {"reshuffle", "once", "replacement", "sequential", "block"}, default="reshuffle"
+        A new permutation every epoch; one permutation; independent draws; storage order; pools of
+        blocks of neighbouring rows from all over the data, each shuffled: memory serves these
+        faster than "reshuffle" where X is larger than the caches, at next to no cost in loss
+        (docs/sampling.md).
+    decay : float, default=0.1
+        Factor of "step" and "exponential".
+    step_epochs : float, default=10.0
+        Epochs between the drops of "step".
+    total_epochs : float or None, default=None
+        Horizon of "linear", "polynomial", "cosine", "one_cycle" and of tail averaging; None is
+        ``max_iter`` at the first call, kept by ``partial_fit`` and ``resume=True``. Of "auto" too,
+        where it is given.
+    warmup_steps : int, default=0
+        Updates over which the rate rises linearly to its schedule.
+    multi_class : {"ovr", "multinomial"}, default="ovr"
+        Each class against the rest, or a joint softmax (with loss="log_loss"). Two classes are one
+        lane of log loss either way: a softmax of two is the same model, at half the alpha. Labels
+        of a multilabel problem are independent.
+    clip_norm : float or None, default=None
+        Longest batch gradient; a longer one is scaled down.
+    linear_scaling : bool, default=False
+        Multiply an eta0 that is given by ``batch_size`` (Goyal et al. 2017); one found from the
+        data fits the batch already.
+    scoring : str, callable or None, default=None
+        Scorer of the validation set, as scikit-learn takes them: classes then stop together. None:
+        accuracy, each class on its own.
+    on_divergence : {"raise", "backoff"}, default="raise"
+        "backoff": go back to the end of the last epoch, halve the rate of the classes that
+        diverged, and go on.
+    certificate : bool, default=False
+        One more pass at the end of ``fit`` for ``certificate_``.
+    standardize : bool, default=False
+        Train on (x - mean) / standard deviation of each feature, made in the step: dense X is read
+        in place. Both are found at the first call, from its training rows by their weights (not
+        from rows held out), and kept by ``partial_fit`` and ``resume=True``; a feature that does
+        not vary is only centred. Penalty, history and certificate are of the standardised features;
+        ``coef_``, ``intercept_`` and ``coef_init`` of X itself, so that ``intercept_`` is not 0
+        without ``fit_intercept`` either.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
+        Of the dtype of X; float32 for float16 and uint8.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    n_iter_ : int
+        Epochs of the last call, of the class that took longest.
+    t_ : int
+        1 + number of updates since the run began.
+    loss_curve_ : list of float
+        Per epoch: mean loss of the rows, each before its own step, plus the penalty at the end; the
+        mean of the classes.
+    history_ : dict of str to list
+        Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses" (of each
+        class), "validation_score", "learning_rate", "gradient_norm" (root mean square over a sample
+        of the batches), "weight_norm", "full_gradient_norm", "gradient_noise" and "noise_scale"
+        (with ``diagnostics=True``), "seconds", "rows_per_second".
+    result_ : fastsgd.result.Result
+        The learning rate that the last call chose, from what, and what ended it; printed, it says
+        so in words.
+    certificate_ : Certificate
+        Gradient norm and duality gap of each class, with ``certificate=True``.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Notes
+    -----
+    After Ctrl-C the model is what it was at that moment. A later ``partial_fit`` or
+    ``fit(..., resume=True)`` goes on from it at a new epoch; the rest of the interrupted one is
+    skipped.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from fastsgd import SGDClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=0))
+    >>> model.fit(X, y).score(X, y) > 0.97
+    True
+    """
+
+    loss_functions = loss_functions(CLASSIFICATION_LOSSES)
+
+    _parameter_constraints = {  # noqa: RUF012
+        **CONSTRAINTS,
+        **PENALTY_CONSTRAINTS,
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), CompiledLoss],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "multi_class": [StrOptions({"ovr", "multinomial"})],
+    }
+
+    def __init__(
+        self,
+        loss: str | CompiledLoss = "hinge",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 1e-4,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: Any = "auto",
+        eta0: float | None = None,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int | float = False,
+        batch_size: int = 1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        sampling: str = "reshuffle",
+        decay: float = 0.1,
+        step_epochs: float = 10.0,
+        total_epochs: float | None = None,
+        warmup_steps: int = 0,
+        multi_class: str = "ovr",
+        clip_norm: float | None = None,
+        linear_scaling: bool = False,
+        scoring: Any = None,
+        on_divergence: str = "raise",
+        certificate: bool = False,
+        standardize: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    # From labels to lanes.
+
+    def _labels(self, y: Any) -> NDArray[Any]:
+        """Labels (n,), or an indicator matrix (n, n_labels)."""
+        if y.ndim == 1:
+            return y
+        if y.shape[1] == 1:
+            return column_or_1d(y, warn=True)
+        if type_of_target(y) != "multilabel-indicator" or not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                f"y should be a 1d array, got an array of shape {y.shape} instead; of two "
+                "dimensions only an indicator matrix of zeros and ones will do."
+            )
+        return y
+
+    def _encode(self, y: NDArray[Any], dtype: Any, name: str = "y") -> NDArray[np.floating]:
+        """Position of each label in ``classes_``, (n,), or zeros and ones (n, n_labels).
+
+        Raises
+        ------
+        ValueError
+            If a label is not in ``classes_``.
+        """
+        if (y.ndim == 2) != self._multilabel or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
+            raise ValueError(f"{name} has shape {y.shape}: not what the model was fitted on")
+        if y.ndim == 2:
+            return (y != 0).astype(dtype)
+        if y.dtype == object:
+            check_classification_targets(y)
+        try:
+            positions = np.searchsorted(self.classes_, y)
+            np.minimum(positions, len(self.classes_) - 1, out=positions)
+            wrong = self.classes_[positions] != y
+        except TypeError:
+            raise ValueError(
+                f"`{name}` has classes of {y.dtype}, which cannot be compared with `self.classes_` "
+                f"of {self.classes_.dtype}"
+            ) from None
+        if wrong.any():
+            check_classification_targets(y)
+            raise ValueError(
+                f"`{name}` has classes not in `self.classes_`. `self.classes_` has "
+                f"{self.classes_}. '{name}' has {np.unique(y[wrong])} besides."
+            )
+        return positions.astype(dtype)
+
+    @property
+    def _softmax(self) -> bool:
+        """Whether the lanes are the classes of one softmax."""
+        joint = self.multi_class == "multinomial" and len(self.classes_) > 2
+        return joint and not self._multilabel
+
+    def _task(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        encoded: NDArray[np.floating],
+        sample_weight: Any,
+        given: tuple[Any, Any, Any],
+        *,
+        partial: bool,
+    ) -> Task:
+        """Lanes: the one of class 1 in a binary problem, else one for each class or label."""
+        k = len(self.classes_)
+        labels, targets = np.arange(k, dtype=np.float64), np.zeros(k, dtype=np.int64)
+        if self._multilabel:
+            labels, targets = np.ones(k), np.arange(k)
+        elif k == 2:
+            labels, targets = np.ones(1), np.zeros(1, dtype=np.int64)
+        weight = self._weight(sample_weight, X)
+        return Task(
+            X,
+            encoded,
+            weight,
+            loss="softmax" if self._softmax else self.loss,
+            sign_targets=True,
+            labels=labels,
+            targets=targets,
+            class_weight=self._class_weights(encoded, weight, add=partial),
+            user_y=y,
+            given=given,
+        )
+
+    def _class_weights(
+        self,
+        encoded: NDArray[np.floating],
+        weight: NDArray[np.floating] | None,
+        *,
+        add: bool = False,
+    ) -> dict[str, Any]:
+        """Weights of the positive and negative rows of each lane; ``add`` to the counts so far."""
+        if self.class_weight is None:
+            vars(self).pop("_class_counts", None)
+            return {}
+        k = len(self.classes_)
+        counts = class_weights.count(encoded, weight, k)
+        if add and hasattr(self, "_class_counts"):
+            counts = class_weights.add(self._class_counts, counts)
+        self._class_counts = counts
+        if isinstance(self.class_weight, str):  # "balanced"
+            weights = class_weights.balanced(counts)
+        else:
+            weights = class_weights.chosen(self.class_weight, self.classes_)
+        class_weights.check(weights, encoded.dtype)
+        if weights.ndim == 2 or (k == 2 and not self._multilabel):
+            return {"weight_negative": weights[0], "weight_positive": weights[1]}
+        return {"weight_positive": weights}
+
+    def _check_multinomial(self) -> None:
+        check_parameters(self)
+        if self.multi_class == "multinomial" and self.loss != "log_loss":
+            raise ValueError(
+                f"multi_class='multinomial' is the softmax: it goes with loss='log_loss', not with "
+                f"loss={self.loss!r}"
+            )
+
+    def _check_classes(self) -> None:
+        if len(self.classes_) < 2 and not self._multilabel:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(self.classes_)} class"
+            )
+
+    # Training.
+
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        """Classes and lanes of a fit, from its input."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=True)
+        y = self._labels(y)
+        self._multilabel = y.ndim == 2
+        if self._multilabel:
+            self.classes_ = np.arange(y.shape[1])
+            encoded = self._encode(y, computed_in(X))
+        else:
+            self.classes_, encoded = find_labels(y, computed_in(X))
+            if y.dtype.kind not in "biuU":  # of which any will do
+                check_classification_targets(self.classes_)
+        self._check_classes()
+        return self._task(X, y, encoded, sample_weight, given, partial=False)
+
+    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=False)
+        y = self._labels(y)
+        encoded = self._encode(y, computed_in(X))
+        return self._task(X, y, encoded, sample_weight, given, partial=False)
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        diagnostics: bool = False,
+        resume: bool = False,
+    ) -> SGDClassifier:
+        """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            float64, float32, float16 and uint8 in C order, and CSR of the first two, are read in
+            place, the last two in float32 arithmetic; another order is copied once, anything else
+            becomes float64 once.
+        y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
+            Class labels.
+        coef_init : array-like of the shape of ``coef_``, optional
+            Where to start; zeros if not given.
+        intercept_init : array-like of the shape of ``intercept_``, optional
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative; a row of weight zero is left out entirely.
+        X_val, y_val : optional
+            A validation set of the user's own: it is watched, and the best weights are kept,
+            whatever ``early_stopping`` says.
+        diagnostics : bool, default=False
+            Measure gradient and noise at the end of each epoch, on a sample of rows, into
+            ``history_``; see :mod:`fastsgd.insight`.
+        resume : bool, default=False
+            Go on exactly where the last call ended, as ``partial_fit`` does: with its momentum,
+            averages, counts, schedule and learning rates, for up to ``max_iter`` epochs more. Runs
+            cut into such calls have the bits of a whole one (of "auto" with ``tol=None``, whose
+            rate falls towards the end, only where ``total_epochs`` says what the end is).
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Bad input; the message names the argument.
+        DivergenceError
+            The run blew up. The estimator is left as it was before the call.
+        """
+        self._check_multinomial()
+        before = vars(self).get("classes_") if resume or self.warm_start else None
+        task = self._begin(X, y, sample_weight)
+        if before is not None and not np.array_equal(before, self.classes_):
+            raise ValueError(
+                f"Provided coef_ does not match dataset: the model to go on from has classes "
+                f"{before}, but y has {self.classes_}"
+            )
+        validation = None
+        if self._has_validation_set(X_val, y_val):
+            names = "X_val", "y_val"
+            X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
+            y_val = self._labels(y_val)
+            validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
+        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
+        self._solve(task, start, validation=validation, **options)
+        return self
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> SGDClassifier:
+        """One epoch over these rows, on top of what was learned before.
+
+        k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and
+        ``tol=None`` does, wherever the model was pickled in between. Rates found from the data, and
+        the horizon of a schedule, are those of the first call. A ``coef_`` or ``intercept_`` that
+        was changed by hand is gone on from, without momentum and averages.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
+        classes : array-like of shape (n_classes,), optional
+            All classes there are; needed at the first call. ``range(n_labels)`` of a multilabel
+            problem.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        self._check_multinomial()
+        self._check_partial()
+        given = X, y, sample_weight
+        resume = hasattr(self, "_kept")
+        if _check_partial_fit_first_call(self, classes):
+            self._multilabel = False  # until y is seen
+        X, y = self._validate(X, y, reset=not resume)
+        y = self._labels(y)
+        if not resume:
+            self._multilabel = y.ndim == 2
+            if self._multilabel and not np.array_equal(self.classes_, np.arange(y.shape[1])):
+                raise ValueError(
+                    f"classes of a multilabel problem must be range({y.shape[1]}), got {classes}"
+                )
+        self._check_classes()
+        encoded = self._encode(y, computed_in(X))
+        task = self._task(X, y, encoded, sample_weight, given, partial=True)
+        self._solve(task, partial=True)
+        return self
+
+    def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
+        if self._softmax:
+            return float(np.average(scores.argmax(axis=1) == y.argmax(axis=1), weights=weight))
+        return accuracies(scores, y, weight)
+
+    # Prediction.
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """Scores x . w + b: (n,) for two classes, positive for ``classes_[1]``; else (n, K)."""
+        scores = self._scores(X)
+        return scores.ravel() if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Class labels, shape (n,); of a multilabel problem an indicator matrix (n, n_labels)."""
+        scores = self.decision_function(X)
+        if self._multilabel:
+            return (scores.reshape(len(scores), -1) > 0).astype(int)
+        indices = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[indices]
+
+    @available_if(_may_predict_proba)
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Probabilities of the classes, shape (n, n_classes); log_loss and modified_huber.
+
+        Of a score z: 1 / (1 + exp(-z)) for "log_loss", (clip(z, -1, 1) + 1) / 2 for
+        "modified_huber"; with more than two classes, each against the rest and normalised (Zadrozny
+        & Elkan 2002). A "multinomial" model has the softmax of its scores; labels of a multilabel
+        problem are not normalised.
+        """
+        scores = self._scores(X)
+        if self._softmax:
+            most = 0.25 * np.finfo(scores.dtype).max  # of a difference of two
+            return softmax(np.clip(scores, -most, most), axis=1)
+        positive = expit(scores) if self.loss == "log_loss" else (np.clip(scores, -1, 1) + 1) / 2
+        if self._multilabel:
+            return positive
+        if positive.shape[1] == 1:
+            return np.hstack([1.0 - positive, positive])
+        total = positive.sum(axis=1, keepdims=True)
+        uniform = np.full_like(positive, 1.0 / positive.shape[1])
+        return np.divide(positive, total, out=uniform, where=total > 0)
+
+    @available_if(_may_predict_proba)
+    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
+        """Logarithms of ``predict_proba``, shape (n, n_classes)."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

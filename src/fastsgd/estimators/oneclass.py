@@ -1,0 +1,243 @@
+"""Novelty detection: the linear one-class support vector machine."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OutlierMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..inputs.times import as_floats
+from ..losses import loss_functions
+from ..problem import computed_in
+from ..schedules import Schedule
+from .base import BaseSGD, all_or_nothing, keep_parameters
+from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, Task, check_parameters
+from .validation import products
+
+
+class SGDOneClassSVM(OutlierMixin, BaseSGD):
+    """Linear one-class SVM by stochastic gradient descent.
+
+    Minimises, over w and the offset rho (Schoelkopf et al., Neural Computation 13, 2001),
+
+        nu/2 |w|^2  -  nu rho  +  (1/n) sum_i s_i max(0, rho - x_i . w)
+
+    Rows with x . w < rho are outliers: at most about nu n of the training rows.
+
+    Parameters
+    ----------
+    nu : float, default=0.5
+        Upper bound of the share of outliers among the training rows, in (0, 1].
+    fit_intercept : bool, default=True
+        Learn rho; else it is 0.
+    max_iter, tol, shuffle, verbose, n_jobs, random_state, learning_rate, eta0, power_t, \
+early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, \
+nesterov, sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
+on_divergence, certificate, standardize
+        As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2"; the
+        learning rate is "optimal" by default, since nu is the curvature that "auto" would have to
+        guess. The validation score is minus the objective on the rows held out.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Of the dtype of X; float32 for float16 and uint8.
+    offset_ : ndarray of shape (1,)
+        rho: ``decision_function`` is ``score_samples`` minus it.
+    n_iter_, t_, loss_curve_, history_, result_, certificate_, n_features_in_, feature_names_in_
+        As in :class:`SGDClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import SGDOneClassSVM
+    >>> X = np.array([[-1, -1], [-2, -1], [1, 1], [2, 1]])
+    >>> SGDOneClassSVM(random_state=42, tol=None).fit(X).predict([[4, 4]])
+    array([1], dtype=int32)
+    """
+
+    loss_functions = loss_functions(["hinge"])
+
+    _parameter_constraints = {  # noqa: RUF012
+        **CONSTRAINTS,
+        "nu": [Interval(Real, 0, 1, closed="right")],
+        "learning_rate": [
+            StrOptions(set(LEARNING_RATES) - set(PASSIVE_AGGRESSIVE)),
+            Schedule,
+            callable,
+        ],
+    }
+
+    loss = "hinge"
+
+    def __init__(
+        self,
+        nu: float = 0.5,
+        *,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: Any = "optimal",
+        eta0: float | None = None,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        average: bool | int | float = False,
+        batch_size: int = 1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        sampling: str = "reshuffle",
+        decay: float = 0.1,
+        step_epochs: float = 10.0,
+        total_epochs: float | None = None,
+        warmup_steps: int = 0,
+        clip_norm: float | None = None,
+        linear_scaling: bool = False,
+        on_divergence: str = "raise",
+        certificate: bool = False,
+        standardize: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    # max(0, rho - x . w) is the hinge loss of score x . w + b and label +1 with b = 1 - rho, and
+    # -nu rho is nu b but for a constant.
+
+    @property
+    def _strength(self) -> float:
+        return self.nu
+
+    @property
+    def _pull(self) -> float:  # type: ignore[override]
+        return self.nu
+
+    def _initial(self, k: int) -> NDArray[np.float64]:
+        return np.ones(k)  # rho = 0
+
+    def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
+        return {"coef_": coef[0], "offset_": 1 - intercept}
+
+    def _model(self, attributes: dict[str, Any]) -> tuple[Any, Any]:
+        coef = attributes["coef_"]
+        coef = coef.toarray() if sp.issparse(coef) else coef
+        return np.atleast_2d(coef), 1 - np.atleast_1d(attributes["offset_"])
+
+    def _task(self, X: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
+        ones = np.ones(X.shape[0], dtype=computed_in(X))
+        return Task(
+            X,
+            ones,
+            self._weight(sample_weight, X),
+            loss=self.loss,
+            sign_targets=True,
+            labels=np.ones(1),
+            targets=np.zeros(1, dtype=np.int64),
+            user_y=np.zeros(len(ones)),
+            given=given,
+        )
+
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        X = self._validate(X, reset=True)
+        return self._task(X, sample_weight, (X, None, sample_weight))
+
+    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        X = self._validate(X, reset=False)
+        return self._task(X, sample_weight, (X, None, sample_weight))
+
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+        def score(coef: Any, intercept: Any) -> float:
+            users = task.scaling.to_users(coef, intercept)
+            z = products(X, users[0]) + users[1]
+            hinge = np.average(np.maximum(0.0, 1.0 - z[:, 0]), weights=weight)
+            penalty = 0.5 * np.square(coef, dtype=np.float64).sum() + intercept[0]
+            return -float(hinge + self.nu * penalty)
+
+        return score
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        coef_init: ArrayLike | None = None,
+        offset_init: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Any = None,
+        diagnostics: bool = False,
+        resume: bool = False,
+    ) -> SGDOneClassSVM:
+        """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
+
+        Parameters
+        ----------
+        X, coef_init, sample_weight, X_val, diagnostics, resume
+            As in :meth:`SGDClassifier.fit`.
+        y : ignored
+        offset_init : array-like of shape (1,), optional
+
+        Returns
+        -------
+        self
+        """
+        check_parameters(self)
+        given = X, None, sample_weight
+        X = self._validate(X, reset=True)
+        validation = None
+        if X_val is not None:
+            validation = self._validate(X_val, reset=False, names=("X_val", "")), None, None
+        intercept = None if offset_init is None else 1 - as_floats("offset_init", offset_init)
+        self._solve(
+            self._task(X, sample_weight, given),
+            (coef_init, intercept),
+            resume=resume,
+            validation=validation,
+            diagnostics=diagnostics,
+        )
+        return self
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> SGDOneClassSVM:
+        """One epoch over these rows; see :meth:`SGDClassifier.partial_fit`.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        check_parameters(self)
+        self._check_partial()
+        given = X, None, sample_weight
+        X = self._validate(X, reset=not hasattr(self, "_kept"))
+        self._solve(self._task(X, sample_weight, given), partial=True)
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.floating]:
+        """x . w - offset_, shape (n,): negative for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def score_samples(self, X: Any) -> NDArray[np.floating]:
+        """x . w, shape (n,)."""
+        return self._products(X).ravel()
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """+1 for inliers, -1 for outliers, shape (n,)."""
+        return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int32)

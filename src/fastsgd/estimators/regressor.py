@@ -1,0 +1,271 @@
+"""Linear regression: least squares, Huber, epsilon-insensitive, quantile, Poisson."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..inputs.ranges import cast
+from ..losses import LOSSES, CompiledLoss, loss_functions
+from ..problem import computed_in
+from .base import BaseSGD, all_or_nothing, keep_parameters
+from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .validation import determinations, warn_of_one_row
+
+REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]
+
+
+class SGDRegressor(RegressorMixin, BaseSGD):
+    """Linear regression by stochastic gradient descent.
+
+    Minimises, for each output,
+
+        (1/n) sum_i s_i loss(x_i . w + b, y_i)  +  penalty(w)
+
+    all outputs in one pass over X.
+
+    Parameters
+    ----------
+    loss : str or CompiledLoss, default="squared_error"
+        "squared_error"; "huber", linear beyond ``epsilon``; "epsilon_insensitive" (support vector
+        regression) and "squared_epsilon_insensitive", zero within ``epsilon``; "quantile", the
+        pinball loss of ``quantile``; "poisson" for counts y >= 0, whose mean is exp(x . w + b);
+        "linear", y - z, which has no minimum without a penalty and is there to teach with; or a
+        :class:`fastsgd.losses.CompiledLoss`.
+    quantile : float, default=0.5
+        Of the "quantile" loss, in [0, 1].
+    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, n_jobs, \
+random_state, learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, \
+warm_start, average, batch_size, momentum, nesterov, sampling, decay, step_epochs, total_epochs, \
+warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, standardize
+        As in :class:`SGDClassifier`. ``learning_rate`` "pa1" and "pa2" go with the
+        "epsilon_insensitive" loss, and the default ``scoring`` is R^2 of each output on its own.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,), or (n_outputs, n_features) for y of two dimensions
+        Of the dtype of X; float32 for float16 and uint8.
+    intercept_ : ndarray of shape (1,) or (n_outputs,)
+    n_iter_, t_, loss_curve_, history_, result_, certificate_, n_features_in_, feature_names_in_
+        As in :class:`SGDClassifier`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from fastsgd import SGDRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), SGDRegressor(random_state=0))
+    >>> model.fit(X, y).score(X, y) > 0.5
+    True
+    """
+
+    loss_functions = loss_functions(REGRESSION_LOSSES)
+
+    _parameter_constraints = {  # noqa: RUF012
+        **CONSTRAINTS,
+        **PENALTY_CONSTRAINTS,
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), CompiledLoss],
+        "quantile": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    _passive_aggressive_loss = "epsilon_insensitive"
+
+    def __init__(
+        self,
+        loss: str | CompiledLoss = "squared_error",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 1e-4,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: Any = "auto",
+        eta0: float | None = None,
+        power_t: float = 0.25,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        average: bool | int | float = False,
+        quantile: float = 0.5,
+        batch_size: int = 1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        sampling: str = "reshuffle",
+        decay: float = 0.1,
+        step_epochs: float = 10.0,
+        total_epochs: float | None = None,
+        warmup_steps: int = 0,
+        clip_norm: float | None = None,
+        linear_scaling: bool = False,
+        scoring: Any = None,
+        on_divergence: str = "raise",
+        certificate: bool = False,
+        standardize: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    def _targets(self, y: Any, dtype: Any, name: str = "y") -> NDArray[np.floating]:
+        """y as (n,), or (n, n_outputs) for more than one."""
+        if y.ndim == 1 or y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return cast(name, y, dtype)
+
+    def _task(self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
+        y = self._targets(y, computed_in(X))
+        k = 1 if y.ndim == 1 else y.shape[1]
+        return Task(
+            X,
+            y,
+            self._weight(sample_weight, X),
+            loss=self.loss,
+            sign_targets=False,
+            labels=np.ones(k),
+            targets=np.arange(k),
+            user_y=y,
+            given=given,
+        )
+
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        """Lanes of a fit, from its input."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=True)
+        return self._task(X, y, sample_weight, given)
+
+    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=False)
+        task = self._task(X, y, sample_weight, given)
+        self._check_going_on(len(task.labels), X.shape[1])
+        return task
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        diagnostics: bool = False,
+        resume: bool = False,
+    ) -> SGDRegressor:
+        """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        X, coef_init, intercept_init, sample_weight, X_val, y_val, diagnostics, resume
+            As in :meth:`SGDClassifier.fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, DivergenceError
+            As in :meth:`SGDClassifier.fit`.
+        """
+        check_parameters(self)
+        task = self._begin(X, y, sample_weight)
+        validation = None
+        if self._has_validation_set(X_val, y_val):
+            names = "X_val", "y_val"
+            X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
+            y_val = self._targets(y_val, computed_in(task.X), "y_val")
+            if y_val.shape[1:] != task.y.shape[1:]:
+                raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
+            validation = X_val, y_val, y_val
+        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
+        self._solve(task, start, validation=validation, **options)
+        return self
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> SGDRegressor:
+        """One epoch over these rows; see :meth:`SGDClassifier.partial_fit`.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        check_parameters(self)
+        self._check_partial()
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=not hasattr(self, "_kept"))
+        self._solve(self._task(X, y, sample_weight, given), partial=True)
+        return self
+
+    def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
+        return {"coef_": coef[0] if len(coef) == 1 else coef, "intercept_": intercept}
+
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+        if self.scoring is None:
+            warn_of_one_row(y, weight)
+        return super()._validator(task, X, y, user_y, weight)
+
+    def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
+        return determinations(self._means(scores), y, weight)
+
+    def _means(self, scores: Any) -> Any:
+        """Predictions of raw scores."""
+        if self.loss != "poisson":
+            return scores
+        with np.errstate(over="ignore"):
+            return np.exp(scores)
+
+    def predict(self, X: Any) -> NDArray[np.floating]:
+        """Predicted targets x . w + b, or exp of it with ``loss="poisson"``.
+
+        Shape (n,), or (n, n_outputs).
+        """
+        means = self._means(self._scores(X))
+        return means.ravel() if means.shape[1] == 1 else means
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """R^2 of the predictions; of several outputs the mean.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of targets of any size
+            return super().score(X, y, sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = self.loss == "poisson"
+        return tags

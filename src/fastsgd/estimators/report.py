@@ -1,0 +1,108 @@
+"""Who is told of an epoch: the user, a progress bar, scikit-learn's callbacks."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from ..solver import Fit
+
+try:  # scikit-learn >= 1.9
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """What scikit-learn has no callbacks for."""
+
+
+__all__ = ["CallbackSupportMixin", "listening"]
+
+BAR_DELAY = 2.0
+"""Seconds after which a fit is long enough for a progress bar."""
+
+
+class _Callbacks:
+    """scikit-learn's callbacks around a fit, and around each epoch of it."""
+
+    def __init__(self, estimator: Any, task: Any, epochs: int) -> None:
+        X, y, weight = task.given
+        self.estimator, self.scaling = estimator, task.scaling
+        metadata = {} if weight is None else {"sample_weight": weight}
+        self.arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self.context = estimator._init_callback_context(max_subtasks=epochs)
+        self.context.call_on_fit_task_begin(**self.arguments)
+        self.wanted = bool(getattr(estimator, "_skl_callbacks", ()))
+        self.epoch: Any = None
+
+    def before_epoch(self) -> None:
+        self.epoch = self.context.subcontext(task_name="epoch")
+        self.epoch.call_on_fit_task_begin(**self.arguments)
+
+    def after_epoch(self, seen: Fit) -> bool:
+        def model() -> dict[str, Any]:
+            counts = {"n_iter_": int(seen.epochs.max()), "t_": 1 + int(seen.state.t.max())}
+            users = self.scaling.to_users(seen.coef, seen.intercept)
+            return {**self.estimator._attributes(*users), **counts}
+
+        return bool(
+            self.epoch.call_on_fit_task_end(reconstruction_attributes=model, **self.arguments)
+        )
+
+    def end(self) -> None:
+        self.context.call_on_fit_task_end(reconstruction_attributes={}, **self.arguments)
+
+
+class _Lines:
+    """A line an epoch on standard output, and a bar on standard error once it takes longer."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.done, self.bar = epochs, 0, None
+        self.start = time.monotonic()
+
+    def tell(self, seen: Fit) -> None:
+        self.done += 1
+        if self.bar is None:
+            print(seen.history.line())
+            if time.monotonic() - self.start > BAR_DELAY:
+                self.bar = tqdm(total=self.epochs, initial=self.done, unit="epoch")
+        else:
+            tqdm.write(seen.history.line(), file=sys.stdout)
+            self.bar.update()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _has_callbacks(estimator: Any) -> bool:
+    """Whether there are callbacks, or a meta-estimator that counts its fits."""
+    return bool(vars(estimator).get("_skl_callbacks")) or hasattr(estimator, "_parent_callback_ctx")
+
+
+@contextlib.contextmanager
+def listening(estimator: Any, task: Any, epochs: int, seen: Fit) -> Iterator[Callable[[], None]]:
+    """Let everyone who wants to know of the epochs of ``seen`` know; gives what to call at the end.
+
+    With ``verbose``, a line an epoch on standard output, and a progress bar on standard error if it
+    takes longer.
+    """
+    callbacks = _Callbacks(estimator, task, epochs) if _has_callbacks(estimator) else None
+    listeners: list[Callable[[Fit], bool | None]] = []
+    if callbacks is not None and callbacks.wanted:
+        listeners.append(callbacks.after_epoch)
+        seen.before_epoch = callbacks.before_epoch
+    lines = _Lines(epochs) if estimator.verbose else None
+    if lines is not None:
+        listeners.append(lines.tell)
+    if listeners:
+        seen.on_epoch = lambda seen: sum(bool(tell(seen)) for tell in listeners) > 0
+    try:
+        yield (lambda: None) if callbacks is None else callbacks.end
+    finally:
+        if lines is not None:
+            lines.close()

@@ -1,0 +1,83 @@
+"""X as rows that the core reads, converted in parts or beside the main thread, for Ctrl-C.
+
+What is converted here is what scikit-learn's validation would convert, to the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .. import _core
+from ..problem import STORED, blocks
+
+__all__ = ["csr_of", "rows_of"]
+
+Result = TypeVar("Result")
+
+LARGE = 1 << 19
+"""Values from which a conversion takes longer than Ctrl-C may wait for on a busy machine."""
+
+
+def beside(call: Callable[[], Result]) -> Result:
+    """The result of a call that lasts and releases the interpreter's lock; Ctrl-C does not wait.
+
+    NumPy and SciPy do not look at signals. So the call goes on in a thread, and is left to itself
+    when KeyboardInterrupt ends the wait: it only reads, and what it makes is dropped.
+    """
+    if threading.current_thread() is not threading.main_thread():  # gets no signals
+        return call()
+    found: list[Result] = []
+    failed: list[BaseException] = []
+    done, context = threading.Event(), contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            found.append(context.run(call))
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    done.wait()
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
+def csr_of(X: Any) -> Any:
+    """Sparse X of numbers as CSR of float64, or of float32 if it is that already."""
+    if not sp.issparse(X) or X.dtype.kind not in "biuf":
+        return X
+    if X.format in ("coo", "bsr", "dia") and X.ndim == 2:
+        X = beside(X.tocsr) if X.nnz >= LARGE else X.tocsr()
+    if X.format not in ("csr", "csc"):
+        return X
+    dtype = X.dtype if X.dtype in (np.float64, np.float32) else np.dtype(np.float64)
+    if X.format == "csr" and X.dtype == dtype:
+        return X
+    converted = X.__class__((1, 1)).tocsr()  # an array for an array, a matrix for a matrix
+    converted.resize(X.shape)
+    converted.data, converted.indices, converted.indptr = _core.csr_arrays(X, dtype)
+    return converted
+
+
+def rows_of(X: Any) -> Any:
+    """A large array of numbers in C order, of a stored dtype: a copy, made block by block."""
+    if type(X) is not np.ndarray or X.ndim != 2 or X.size < LARGE or X.dtype.kind not in "biuf":
+        return X
+    dtype = X.dtype if X.dtype in STORED else np.dtype(np.float64)
+    if X.dtype == dtype and X.flags.c_contiguous:
+        return X
+    rows: NDArray[Any] = np.empty(X.shape, dtype=dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is found by the scores
+        for part in blocks(X):
+            rows[part] = X[part]
+    return rows

@@ -1,0 +1,120 @@
+"""Numbers too large or too small to compute with, and errors that name where they came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..problem import Data, Lanes
+
+__all__ = [
+    "cast",
+    "check_class_weights",
+    "check_clip",
+    "check_lanes",
+    "check_start",
+    "weight_range",
+]
+
+
+def cast(name: str, array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """The array in another dtype; itself if it has it.
+
+    Raises
+    ------
+    ValueError
+        If a finite value is beyond the range of the dtype.
+    """
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = array.astype(dtype)
+    if not np.isfinite(converted).all() and array.dtype.kind == "f" and np.isfinite(array).all():
+        raise ValueError(
+            f"{name} has values beyond the range of {np.dtype(dtype)}, which X is computed in: "
+            f"their largest size is {np.abs(array).max():.3g}, at most "
+            f"{np.finfo(dtype).max:.3g} will do"
+        )
+    return converted
+
+
+def weight_range(dtype: DTypeLike) -> tuple[float, float]:
+    """Between what the largest weight of a row has to be: squares of weights are summed."""
+    limits = np.finfo(dtype)
+    return float(limits.tiny), float(np.sqrt(limits.max))
+
+
+def check_class_weights(data: Data, lanes: Lanes) -> None:
+    """Refuse weights of classes that over- or underflow, alone or times the sample weights.
+
+    Raises
+    ------
+    ValueError
+    """
+    largest = float(max(lanes.weight_positive.max(), lanes.weight_negative.max()))
+    if largest in (0.0, 1.0):
+        return
+    lowest, highest = weight_range(data.dtype)
+    most = 1.0 if data.sample_weight is None else float(data.sample_weight.max()) or 1.0
+    if not (lowest <= largest <= highest and lowest <= largest * most <= highest):
+        times = "" if data.sample_weight is None else f", and {largest * most:.3g} times"
+        also = "" if data.sample_weight is None else ", alone and times the largest sample weight"
+        raise ValueError(
+            f"class_weight must have its largest value in [{lowest:.3g}, {highest:.3g}]{also}; got "
+            f"{largest:.3g}{times}"
+        )
+
+
+def check_clip(clip_norm: float, dtype: DTypeLike) -> None:
+    """Refuse a length of gradients so small that the ratio to it overflows.
+
+    Raises
+    ------
+    ValueError
+    """
+    least = float(np.sqrt(np.finfo(dtype).tiny))
+    if clip_norm < least:
+        raise ValueError(
+            f"clip_norm must be at least {least:.3g}, as X is computed in {np.dtype(dtype)}; got "
+            f"{clip_norm:.3g}"
+        )
+
+
+def check_lanes(lanes: Lanes, dtype: DTypeLike) -> None:
+    """Refuse penalties and learning rates beyond a dtype's range.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter.
+    """
+    if dtype == np.float64:  # they are finite
+        return
+    most = float(np.finfo(dtype).max)
+    for name, values in (("alpha", lanes.alpha), ("alpha", lanes.l1), ("eta0", lanes.eta0)):
+        if not values.max() <= most:
+            raise ValueError(
+                f"{name} must be within the range of {np.dtype(dtype)}, which X is computed in: "
+                f"got {values.max():.3g}, at most {most:.3g} will do"
+            )
+
+
+def check_start(model: tuple[Any, Any], dtype: DTypeLike, names: tuple[str, str]) -> None:
+    """Refuse weights (K, d) and intercepts (K,) to start from that are beyond a dtype's range.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument.
+    """
+    most = float(np.finfo(dtype).max)
+    for name, array in zip(names, model, strict=True):
+        size = float(np.abs(np.asarray(array, dtype=np.float64)).max(initial=0.0))
+        if not size <= most:
+            raise ValueError(
+                f"{name} must be within the range of {np.dtype(dtype)}, which X is computed in, "
+                f"also as weights of standardised features: its largest size is {size:.3g}, at "
+                f"most {most:.3g} will do"
+            )

@@ -1,0 +1,261 @@
+"""The explorer's page: figures by Bokeh, what moves them by ``explore.js``, all in one document."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from importlib import resources
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from . import Exploration, RecordedRun
+
+__all__ = ["render"]
+
+COLOURS = {
+    "light": ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#444444"),
+    "dark": ("#56b4e9", "#ff9248", "#3fd6a4", "#e6a3c8", "#f0e442", "#8fbfff", "#cccccc"),
+}
+"""Of the runs, in order of batch size; the last of those used is the other momentum's."""
+
+DASHES = ([], [9, 4], [10, 4, 2, 4], [2, 4], [6, 2], [14, 4], [1, 3])
+"""Of the same runs: lengths of strokes and gaps in pixels."""
+
+CONTOURS = 16
+"""Levels of the landscape, as far apart as those of a bowl would be on its slopes."""
+
+CHARTS = {
+    "loss-steps": ("steps", "loss above the least", "linear", "log"),
+    "loss-examples": ("examples seen", "loss above the least", "log", "log"),
+    "rate-chart": ("steps", "learning rate", "linear", "linear"),
+    "norm": ("steps", "gradient norm", "linear", "log"),
+}
+"""Axes of the figures at the right: titles and scales of x and y."""
+
+NAMES = {"invscaling": "1 / √t", "one_cycle": "one cycle"}
+"""Schedules in words, where their names are none."""
+
+
+def render(found: Exploration) -> str:
+    """The document.
+
+    Raises
+    ------
+    ImportError
+        Without bokeh.
+    """
+    try:
+        from bokeh.embed import json_item
+        from bokeh.resources import Resources
+    except ImportError as error:
+        raise ImportError("the page of explore needs bokeh: pip install 'fastsgd[plot]'") from error
+    figures = {"landscape": _landscape(found)} | {name: _chart(found, name) for name in CHARTS}
+    items = {name: json_item(figure, name) for name, figure in figures.items()}
+    here = resources.files(__package__)
+    parts = {name: (here / f"explore.{name}").read_text("utf-8") for name in ("html", "css", "js")}
+    return Template(parts["html"]).substitute(
+        title=html.escape(found.title),
+        css=parts["css"],
+        js=parts["js"],
+        bokeh=Resources(mode="inline", components=["bokeh"]).render_js(),
+        figures=_script(items),
+        data=_script(_data(found)),
+        **{name: _options(labels) for name, labels in _choices(found).items()},
+        runs=_checkboxes(found),
+        steps=found.steps,
+        first=html.escape(found.names[0]),
+        second=html.escape(found.names[1]),
+    )
+
+
+# ------------------------------------------------------------------ what is said
+
+
+def _choices(found: Exploration) -> dict[str, list[str]]:
+    """Labels of the four choices."""
+    n = len(found.X)
+    special = {1: "1 (single samples)", n: f"{n:,} (full batch)"}
+    return {
+        "batches": [special.get(m, f"{m:,}") for m in found.batch_sizes],
+        "rates": [f"{rate:.3g} ({rate * found.curvature:.2g} / L)" for rate in found.rates],
+        "momenta": ["none" if beta == 0.0 else f"{beta:g}" for beta in found.momenta],
+        "schedules": [NAMES.get(name, name) for name in found.schedules],
+    }
+
+
+def _options(labels: list[str]) -> str:
+    return "".join(f'<option value="{i}">{html.escape(x)}</option>' for i, x in enumerate(labels))
+
+
+def _slots(found: Exploration) -> list[str]:
+    """Runs that are shown together: each batch size, and one of the other momentum."""
+    n = len(found.X)
+    special = {1: "single samples", n: "full batch"}
+    names = [special.get(m, f"mini-batch of {m:,}") for m in found.batch_sizes]
+    return names + ["other momentum"] * (len(found.momenta) > 1)
+
+
+def _checkboxes(found: Exploration) -> str:
+    return "".join(
+        f'<label><input type="checkbox" checked data-slot="{i}">'
+        f'<svg class="swatch" width="30" height="6" aria-hidden="true"><line x2="30" y1="3" y2="3" '
+        f'stroke-dasharray="{" ".join(map(str, DASHES[i % len(DASHES)]))}"/></svg>'
+        f'<span class="name">{name}</span></label>'
+        for i, name in enumerate(_slots(found))
+    )
+
+
+def _script(value: Any) -> str:
+    """JSON that may stand within a script element."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+
+
+# ------------------------------------------------------------------ what is drawn
+
+
+def _data(found: Exploration) -> dict[str, Any]:
+    wide, high = (high - low for low, high in found.box)
+    return {
+        "steps": found.steps,
+        "counts": [len(part) for part in _choices(found).values()],
+        "momenta": list(found.momenta),
+        "box": found.box,
+        "equal": bool(0.25 <= wide / high <= 4.0),
+        "start": found.start.tolist(),
+        "best": found.best.tolist(),
+        "least": found.least,
+        "rows": len(found.X),
+        "colours": COLOURS,
+        "runs": [_packed(run, found.least) for run in found.runs],
+    }
+
+
+def _packed(run: RecordedRun, least: float) -> dict[str, Any]:
+    """Arrays in base64: float32, the other gradients in bytes, by each step's largest."""
+    largest = np.abs(run.others).max(axis=(1, 2), initial=0.0)
+    unit = np.where(largest > 0.0, largest, 1.0)[:, None, None]
+    numbers = {
+        "weights": run.weights,
+        "examples": run.examples,
+        "rate": run.learning_rate,
+        "excess": run.loss - least,
+        "sampled": run.sampled,
+        "true": run.true,
+        "largest": largest,
+    }
+    packed: dict[str, Any] = {
+        name: _base64(np.asarray(value, dtype="<f4")) for name, value in numbers.items()
+    }
+    packed["others"] = _base64(np.round(127.0 * run.others / unit).astype(np.int8))
+    packed |= {"count": run.others.shape[1], "points": len(run.loss), "diverged": run.diverged}
+    return packed
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _figure(name: str, **options: Any) -> Any:
+    from bokeh.models import InlineStyleSheet
+    from bokeh.plotting import figure
+
+    touch = "none" if name == "landscape" else "auto"
+    sheet = InlineStyleSheet(css=f":host {{ touch-action: {touch}; }}")
+    drawn = figure(
+        name=name, sizing_mode="stretch_both", toolbar_location=None, stylesheets=[sheet], **options
+    )
+    drawn.min_border, drawn.border_fill_color = 4, None
+    return drawn
+
+
+def _landscape(found: Exploration) -> Any:
+    from bokeh.models import Arrow, ColumnDataSource, NormalHead, Range1d
+
+    drawn = _figure(
+        "landscape",
+        x_range=Range1d(*found.box[0]),
+        y_range=Range1d(*found.box[1]),
+        x_axis_label=found.names[0],
+        y_axis_label=found.names[1],
+        tools="pan,wheel_zoom",
+        active_scroll="wheel_zoom",
+    )
+    finite = found.landscape[np.isfinite(found.landscape)]
+    values = np.clip(found.landscape, finite.min(), finite.max())
+    low, top = min(found.least, finite.min()), np.quantile(finite, 0.95)
+    levels = low + np.linspace(0.0, 1.0, CONTOURS + 1) ** 2 * (top - low)
+    levels[-1] = max(levels[-1], finite.max())
+    shades = [f"#6f8fb0{int(8 + 150 * i / (CONTOURS - 1)):02x}" for i in range(CONTOURS)]
+    drawn.contour(
+        found.first,
+        found.second,
+        values,
+        levels,
+        fill_color=shades,
+        line_color="#80808066",
+        line_width=1,
+    )
+    for i in range(len(_slots(found)) - 1, -1, -1):
+        source = ColumnDataSource({"x": [], "y": []}, name=f"path{i}")
+        dash = DASHES[i % len(DASHES)]
+        drawn.line("x", "y", source=source, name=f"line{i}", line_dash=dash, line_join="round")
+        source = ColumnDataSource({"x": [], "y": []}, name=f"head{i}")
+        drawn.scatter("x", "y", source=source, name=f"dot{i}", size=9)
+    for name, marker, size, point in (
+        ("start", "circle", 9, found.start),
+        ("best", "star", 16, found.best),
+    ):
+        drawn.scatter(
+            [point[0]],
+            [point[1]],
+            marker=marker,
+            size=size,
+            name=name,
+            line_width=1.5,
+            fill_alpha=0,
+        )
+    cloud = ColumnDataSource({"x": [], "y": []}, name="cloud")
+    drawn.scatter("x", "y", source=cloud, name="clouds", size=4, line_color=None, fill_alpha=0.55)
+    empty = {"x0": [], "y0": [], "x1": [], "y1": []}
+    for name in ("true", "sampled"):
+        arrow = Arrow(
+            end=NormalHead(size=11, name=f"{name}-tip"),
+            source=ColumnDataSource(empty, name=name),
+            x_start="x0",
+            y_start="y0",
+            x_end="x1",
+            y_end="y1",
+            line_width=3,
+            name=f"{name}-arrow",
+        )
+        drawn.add_layout(arrow)
+    return drawn
+
+
+def _chart(found: Exploration, name: str) -> Any:
+    from bokeh.models import ColumnDataSource, Range1d, Span
+
+    x, y, x_scale, y_scale = CHARTS[name]
+    drawn = _figure(
+        name,
+        x_range=Range1d(0.0, float(found.steps)),
+        y_range=Range1d(0.1, 1.0),
+        x_axis_type=x_scale,
+        y_axis_type=y_scale,
+        x_axis_label=x,
+        y_axis_label=y,
+        tools="",
+    )
+    lines = 2 if name == "norm" else 1 if name == "rate-chart" else len(_slots(found))
+    for i in range(lines - 1, -1, -1):
+        source = ColumnDataSource({"x": [], "y": []}, name=f"path{i}")
+        dash = DASHES[i % len(DASHES)] if name.startswith("loss") else []
+        drawn.line("x", "y", source=source, name=f"line{i}", line_dash=dash)
+        source = ColumnDataSource({"x": [], "y": []}, name=f"head{i}")
+        drawn.scatter("x", "y", source=source, name=f"dot{i}", size=7)
+    if x == "steps":
+        drawn.add_layout(Span(location=0, dimension="height", name="now", line_width=1))
+    return drawn

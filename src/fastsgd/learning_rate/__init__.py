@@ -1,0 +1,1 @@
+"""The learning rate that is found from the data."""

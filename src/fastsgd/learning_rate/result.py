@@ -1,0 +1,127 @@
+"""What a fit chose by itself, and why: the learning rate, how it falls, when it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schedules import Schedule
+from ..solver.stopping import EASING, FEW_UPDATES
+from ..statistics.curvature import Curvature
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call of ``fit`` or ``partial_fit`` chose; ``print(model.result_)`` says it in words.
+
+    Attributes
+    ----------
+    eta0 : ndarray of shape (K,)
+        First learning rate of each lane.
+    mu : ndarray of shape (K,)
+        Its decay, where it falls as eta0 / (1 + eta0 mu (t - 1))^power_t.
+    schedule : Schedule
+        How the rate falls.
+    average : int
+        Number of the update from which the weights are averaged; 0: they are not.
+    curvature : Curvature or None
+        What eta0 was found from; None where it was given.
+    factor : ndarray of shape (K,) or None
+        What a trial multiplied the rate of the curvature by.
+    trial : dict of float to ndarray of shape (K,), or None
+        Losses at the end of the trial, by that factor.
+    begins : ndarray of shape (K,) or None
+        Part of the stable rate with which a run begins whose end is known.
+    updates : int
+        Updates of an epoch.
+    epochs : int
+        Epochs of this call.
+    stopped : {"tolerance", "max_iter", "callback"}
+        What ended it.
+    eases : bool
+        Whether an epoch without gain lowers the rate.
+    momentum : float
+    """
+
+    eta0: NDArray[np.float64]
+    mu: NDArray[np.float64]
+    schedule: Schedule
+    average: int
+    curvature: Curvature | None
+    factor: NDArray[np.float64] | None
+    trial: dict[float, NDArray[np.float64]] | None
+    begins: NDArray[np.float64] | None
+    updates: int
+    epochs: int
+    stopped: str
+    eases: bool
+    momentum: float
+
+    def __str__(self) -> str:
+        parts = {
+            "eta0": f"{_range(self.eta0)}, {self._source()}",
+            "then": self._course(),
+            "average": self._average(),
+            "ended": f"after {self.epochs} epochs, by {_ENDS[self.stopped]}",
+        }
+        return "\n".join(f"{name + ':':9}{text}" for name, text in parts.items())
+
+    def _source(self) -> str:
+        found = self.curvature
+        if found is None:
+            return "as given, or what the name of the schedule means without it"
+        size = found.met / found.smoothness
+        said = f"1 / (smoothness {found.smoothness:.3g} * curvature {size:.4g})"
+        if found.batch == 1:
+            said += f", the curvature {1.0 + found.often:.3g} * R^2 = {found.noise:.4g} of a row"
+        else:
+            said += f", that of batches of {found.batch:.4g} rows with largest eigenvalue "
+            said += f"{found.largest:.4g} and R^2 = {found.noise:.4g} of a row"
+        if self.momentum:
+            said += f", times 1 - momentum = {1.0 - self.momentum:.3g}"
+        if self.factor is not None:
+            tried = len(self.trial or ())
+            said += f", times {_range(self.factor)}: the best of {tried} rates on a sample"
+        return said
+
+    def _course(self) -> str:
+        schedule, kind = self.schedule, self.schedule.kind
+        if kind == "inverse":
+            power = "sqrt" if schedule.power_t == 0.5 else ""
+            said = f"eta0 / {power}(1 + eta0 mu (t - 1)), mu = {_range(self.mu)}"
+        elif kind == "polynomial":
+            said = (
+                f"eta0 (1 - x)^{schedule.power:g}, x the part done of {schedule.horizon:g} epochs"
+            )
+        else:
+            said = kind
+        total = schedule.horizon * self.updates
+        if self.begins is not None and (self.begins < 1.0).any():
+            said += f"; begun at {_range(self.begins)} of what is stable, for {total:,.0f} updates"
+        if self.eases:
+            few = self.updates <= FEW_UPDATES
+            said += (
+                "; halved where the objective no longer falls"
+                if few
+                else (f"; divided by {EASING:g} after an epoch that gains less than the tolerance")
+            )
+        return said
+
+    def _average(self) -> str:
+        return f"from update {self.average:,} on" if self.average else "none"
+
+
+_ENDS = {
+    "tolerance": "the tolerance",
+    "max_iter": "max_iter",
+    "callback": "a callback",
+}
+
+
+def _range(values: NDArray[np.float64]) -> str:
+    low, high = float(np.min(values)), float(np.max(values))
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"

@@ -1,0 +1,162 @@
+"""A trial of sixteen learning rates at once, as lanes, on a sample of rows.
+
+Curvature bounds the rate (see ``auto_rate`` of ``statistics/curvature.py``), and for most losses
+that is all there is to know. It says nothing where the slope is bounded and the targets are real:
+Huber's loss in minutes wants sixty times the rate that it wants in hours. There a trial decides
+(Bottou, Stochastic gradient descent tricks, 2012, tries rates on a sample one after the other).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import DivergenceError
+from ..problem import LANE_NUMBERS, Data, Lanes, Settings, take
+from ..schedules import Schedule
+from ..solver import State, run_epoch
+from ..statistics.curvature import bounded
+from ..statistics.sample import loss_at
+
+__all__ = ["Trial", "pays", "trial"]
+
+EXPONENTS = -4, 11
+"""Powers of 2 that the rate of theory is multiplied by at first: sixteen lanes for each lane."""
+
+LOWEST, HIGHEST = -100, 250
+"""Powers of 2 beyond which no more are tried."""
+
+ROWS, EPOCHS = 256, 10
+"""Rows of the sample, at most, and epochs, so that there are about as many updates as rows."""
+
+NEAR = 1.03
+"""A loss is as good as the least up to this multiple of it; the factor nearest to 1 is taken."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Losses of short runs at many rates.
+
+    Attributes
+    ----------
+    factors : ndarray of shape (m,)
+        What the rate of theory was multiplied by, rising: powers of 2.
+    loss : ndarray of shape (K, m)
+        Mean loss of the sample at the end of each run, without penalties.
+    at_start : ndarray of shape (K,)
+        Its mean loss at weights of zero.
+    chosen : ndarray of shape (K,)
+        The factor of each lane.
+    """
+
+    factors: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    at_start: NDArray[np.float64]
+    chosen: NDArray[np.float64]
+
+
+def pays(settings: Settings) -> bool:
+    """Whether a trial can tell more than curvature does."""
+    return (
+        bounded(settings)
+        and settings.terms.infimum > -np.inf
+        and not settings.sign_targets
+        and settings.step == "gradient"
+        and settings.schedule.kind != "callable"
+    )
+
+
+def trial(data: Data, lanes: Lanes, settings: Settings, eta0: NDArray[np.float64]) -> Trial:
+    """Short runs at ``eta0`` (K,) times powers of 2, and the best of them for each lane.
+
+    The runs are of evenly spaced rows of positive weight, fall to 0 and go without penalties, so
+    that they do not depend on alpha; the loss is that of the same rows at the end. Where the
+    largest or the smallest rate is the best, or none gets anywhere, others are tried beyond it.
+
+    Raises
+    ------
+    ValueError
+        If no rate lowers the loss: y is too large.
+    """
+    rows = np.arange(data.n) if data.sample_weight is None else np.flatnonzero(data.sample_weight)
+    rows = rows[:: max(1, len(rows) // ROWS)][:ROWS]
+    weight = None if data.sample_weight is None else data.sample_weight[rows]
+    X, scaling = take(data.X, rows), (data.offset, data.scale)
+    some = Data(X, data.y[rows], weight, *scaling, checked=True)
+    updates = math.ceil(some.n / min(settings.batch_size, some.n))
+    epochs = min(EPOCHS, math.ceil(ROWS / updates))
+    schedule = Schedule("polynomial", power=2.0, total_epochs=float(epochs))
+    settings = replace(settings, schedule=schedule, average=0, n_jobs=1)
+    at_start = loss_at(some, lanes, settings, np.zeros((lanes.k, some.d)), np.zeros(lanes.k))
+    pulled = (at_start > 0.0) & _has_gradient(some, lanes, settings)
+    exponents = np.arange(EXPONENTS[0], EXPONENTS[1] + 1)
+    loss = _finite_losses(some, lanes, settings, eta0, exponents)
+    while True:
+        near = loss <= NEAR * loss.min(axis=1, keepdims=True)
+        at = np.where(near, np.abs(exponents), np.inf).argmin(axis=1)
+        moves = loss.min(axis=1) * NEAR < at_start
+        up = (at == len(exponents) - 1) | (~moves & near[:, -1])
+        up &= pulled & np.isfinite(loss[:, -1])
+        down = (at == 0) & pulled
+        if up.any() and exponents[-1] < HIGHEST:
+            more = np.arange(exponents[-1] + 1, exponents[-1] + 17)
+            exponents = np.append(exponents, more)
+            loss = np.append(loss, _finite_losses(some, lanes, settings, eta0, more), axis=1)
+        elif up.any():
+            raise ValueError(
+                "y is so large that no learning rate lowers the loss, whose slope is bounded: its "
+                f"mean is {at_start.max():.3g} at the start. Scale y"
+            )
+        elif down.any() and exponents[0] > LOWEST:
+            more = np.arange(exponents[0] - 16, exponents[0])
+            exponents = np.append(more, exponents)
+            loss = np.append(_finite_losses(some, lanes, settings, eta0, more), loss, axis=1)
+        else:
+            return Trial(2.0**exponents, loss, at_start, 2.0 ** exponents[at])
+
+
+def _has_gradient(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.bool_]:
+    """Whether the loss at weights of zero has a gradient at all, (K,)."""
+    y = data.y[:, lanes.target].astype(np.float64)
+    c = settings.terms.slope(np.zeros_like(y), y, settings.loss_parameter)
+    c = c if data.sample_weight is None else c * data.sample_weight[:, None]
+    features = np.asarray(data.rows(slice(None)).T @ c)
+    return (features != 0.0).any(axis=0) | (settings.fit_intercept & (c.sum(axis=0) != 0.0))
+
+
+def _finite_losses(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    eta0: NDArray[np.float64],
+    exponents: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Losses (K, m) at eta0 times powers of 2; infinite where that rate or a lower one diverges."""
+    loss = np.full((lanes.k, len(exponents)), np.inf)
+    with np.errstate(over="ignore"):
+        rates = np.outer(eta0, 2.0**exponents)
+    usable = int(np.isfinite(rates).all(axis=0).sum())
+    for count in range(usable, 0, -4):
+        try:
+            loss[:, :count] = _losses(data, lanes, settings, rates[:, :count])
+            break
+        except DivergenceError:  # of a user's loss, whose slope is not what it seemed
+            pass
+    return loss
+
+
+def _losses(
+    data: Data, lanes: Lanes, settings: Settings, rates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Losses (K, count) at the end of runs at rates (K, count)."""
+    k, count = rates.shape
+    fields = {name: np.repeat(getattr(lanes, name), count) for name in (*LANE_NUMBERS, "target")}
+    fields |= {"alpha": 0.0, "l1": 0.0, "eta0": rates.ravel()}
+    tried = Lanes(k * count, **fields)
+    state = State(data, tried, settings)
+    while state.epoch < settings.schedule.horizon:
+        run_epoch(data, tried, settings, state)
+    return loss_at(data, tried, settings, *state.last_weights()).reshape(k, count)

@@ -1,0 +1,17 @@
+"""Training, lane by lane: epochs of the compiled core, and when the lanes of a run stop."""
+
+from .._core import State
+from .loop import BLOWN_UP, Fit, check_unchanged, fit, gradient, run_epoch, structure_of
+from .stopping import Stopping
+
+__all__ = [
+    "BLOWN_UP",
+    "Fit",
+    "State",
+    "Stopping",
+    "check_unchanged",
+    "fit",
+    "gradient",
+    "run_epoch",
+    "structure_of",
+]

@@ -1,0 +1,592 @@
+"""The solver: epochs, stopping and Ctrl-C, in the gaps between bounded calls into the core.
+
+``State``, ``run_epoch`` and ``gradient`` have the names and arguments of their twins in
+:mod:`fastsgd.reference`; :func:`fit` adds what a user waits for: many epochs, stopping, validation,
+history, and what to do about a divergence.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import CHANGED, Run, State, check_structure
+from ..exceptions import DivergenceError
+from ..problem import Data, Lanes, Settings
+from ..statistics.curvature import safe_rate
+from ..statistics.objective import Objective
+from ..statistics.sample import loss_at, overflows
+from ..statistics.weights import mean_weight
+from .annealing import Annealing
+from .compaction import run_of
+from .history import History, mean
+from .stopping import ADAPTIVE_FLOOR, EASINGS, FEW_UPDATES, Stopping, Watch
+
+__all__ = [
+    "Fit",
+    "State",
+    "Stopping",
+    "check_unchanged",
+    "fit",
+    "gradient",
+    "run_epoch",
+    "structure_of",
+]
+
+CALL_SECONDS = 0.01
+"""Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
+
+_FIRST_BUDGET = 1 << 18
+
+BLOWN_UP = 1e6
+"""Growth of a loss over that of its first epoch at which a lane has diverged."""
+
+BACKOFFS = 60
+"""Halvings of the rate after which a run that still diverges is given up."""
+
+
+class _Clock:
+    """Chooses the budget of the next call by the time of the last one; no bit depends on it."""
+
+    def __init__(self) -> None:
+        self.budget = _FIRST_BUDGET
+
+    def advance(self, run: Run, stop: int | None = None) -> bool:
+        if run.draws_order:
+            return run.advance(self.budget)
+        start = time.perf_counter()
+        done = run.advance(self.budget, stop)
+        seconds = time.perf_counter() - start
+        if seconds > 2 * CALL_SECONDS:
+            self.budget = max(1 << 12, self.budget // 2)
+        elif seconds < CALL_SECONDS / 2 and not done:
+            self.budget = min(1 << 30, self.budget * 2)
+        return done
+
+
+def run_epoch(
+    data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
+) -> None:
+    """Train to the end of the running epoch, or for at most ``batches`` batches of it.
+
+    Single rows are taken in blocks of 4 (csrc/row.h): a stop at another row rounds differently.
+
+    Raises
+    ------
+    DivergenceError
+        If a score is not finite.
+    """
+    run, clock = Run(data, lanes, settings, state), _Clock()
+    epoch, stop = state.epoch, data.n
+    if batches is not None:
+        stop = min(stop, state.row + batches * min(settings.batch_size, data.n))
+    while state.epoch == epoch and state.row < stop:
+        clock.advance(run, stop)
+
+
+def gradient(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    state: State,
+    rows: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all).
+
+    Of the smooth part: the loss, L2 and pull, without the L1 term.
+    """
+    rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
+    g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
+    count = np.maximum(1, count)
+    return g / count + lanes.alpha * state.last_weights()[0].T, g_b / count + lanes.pull
+
+
+@dataclass
+class Fit:
+    """A fit under way, and what it saw.
+
+    Attributes
+    ----------
+    history : History
+        Grows by one entry an epoch.
+    diagnose : callable or None
+        ``diagnose(epoch, coef, intercept)`` at an epoch's end: its squared gradient norm and trace
+        of the noise go into the history.
+    before_epoch, on_epoch : callable or None
+        Called before every epoch, and with this object after it; True from ``on_epoch`` ends the
+        fit.
+    state : State
+        The state that is trained; another object than the one given after a backoff.
+    coef, intercept : ndarray of shape (K, d) and (K,)
+        The model: averages if there are any; at the end, with validation, with momentum under a
+        tolerance and of an annealed run, the best.
+    epochs : ndarray of shape (K,), int64
+        Epochs each lane was trained.
+    clipped : bool
+        eta * alpha reached 1 and set weights to zero.
+    stopped : ndarray of shape (K,), bool
+        Lanes that stopped by the tolerance.
+    ended : bool
+        ``on_epoch`` ended the fit.
+    backoffs : int
+        How often the rate was halved after a divergence.
+    at_fault : ndarray of shape (K,), bool
+        Lanes that diverged, when a divergence ended the fit.
+    doubts : dict of str to ndarray of shape (K,), bool
+        Lanes that stopped with more left to gain than the tolerance; see ``Annealing.doubts``.
+    """
+
+    history: History = field(default_factory=History)
+    before_epoch: Callable[[], None] | None = None
+    on_epoch: Callable[[Fit], bool | None] | None = None
+    diagnose: Callable[[int, Any, Any], Any] | None = None
+    state: State | None = None
+    coef: Any = None
+    intercept: Any = None
+    epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    clipped: bool = False
+    stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    ended: bool = False
+    backoffs: int = 0
+    at_fault: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    doubts: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> list[NDArray[np.float64]]:
+        """Per epoch, of lanes (K,): mean loss of the rows, each before its step, plus penalty."""
+        return self.history.columns["losses"]
+
+
+def fit(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    state: State,
+    stopping: Stopping,
+    seen: Fit | None = None,
+) -> Fit:
+    """Train until every lane has stopped or ``max_epochs`` are done.
+
+    Parameters
+    ----------
+    seen : Fit, optional
+        To be filled: the caller has it when an exception ends the fit. Its history goes on.
+
+    Raises
+    ------
+    DivergenceError
+        If the run overflows. ``state`` is then of no use; the error has the last finite weights.
+    ValueError
+        If the index arrays of CSR X were changed meanwhile, by user code or by another thread.
+    KeyboardInterrupt
+        Within about 20 ms of Ctrl-C; ``seen.state`` holds the model as it stands.
+    """
+    seen = Fit() if seen is None else seen
+    structure = structure_of(data.X)
+    training = _Training((data, lanes, settings), state, stopping, seen)
+    done, retries = 0, 0
+    try:
+        while done < stopping.max_epochs:
+            if seen.before_epoch is not None and retries == seen.backoffs:
+                seen.before_epoch()
+            retries = seen.backoffs
+            try:
+                seconds = training.epoch()
+                training.measure()
+                training.check()
+            except DivergenceError as error:
+                check_unchanged(data.X, structure)
+                training.recover(error)
+                continue
+            done += 1
+            training.record(seconds)
+            if seen.on_epoch is not None and seen.on_epoch(seen):
+                seen.ended = True
+                break
+            if training.decide(last=done == stopping.max_epochs):
+                break
+        check_unchanged(data.X, structure)
+        training.restore_best()
+    finally:
+        training.restore_rates()
+    return seen
+
+
+def structure_of(X: Any) -> int | None:
+    """A fingerprint of the index arrays of CSR X, which are checked; None of dense X."""
+    return check_structure(X) if hasattr(X, "indptr") else None
+
+
+def check_unchanged(X: Any, structure: int | None) -> None:
+    """Refuse X whose index arrays somebody changed since their fingerprint was taken.
+
+    Raises
+    ------
+    ValueError
+        If they did.
+    """
+    if structure != structure_of(X):
+        raise ValueError(CHANGED)
+
+
+class _Training:
+    """One call of :func:`fit`: the verbs of its loop, and what they share."""
+
+    def __init__(
+        self, problem: tuple[Data, Lanes, Settings], state: State, stopping: Stopping, seen: Fit
+    ) -> None:
+        self.data, self.lanes, self.settings = problem
+        self.stopping, self.seen, self.clock = stopping, seen, _Clock()
+        k = self.lanes.k
+        seen.epochs, seen.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
+        self._bind(state)
+        seen.coef, seen.intercept = state.weights(self.settings)
+        self.good = state.copy() if stopping.backoff else None
+        unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
+        self.watch = Watch(k, stopping, unit)
+        watches_loss = stopping.tol is not None and stopping.validate is None
+        updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
+        self.annealing: Annealing | None = None
+        if watches_loss and stopping.easing != 1.0 and updates <= FEW_UPDATES:
+            model = seen.coef, seen.intercept
+            self.annealing = Annealing(problem, model, stopping.tol, stopping.patience)
+            seen.doubts = self.annealing.doubts
+        # Momentum overshoots, and a run may stop on an upswing of its loss.
+        self.swings = watches_loss and self.annealing is None and self.settings.momentum > 0.0
+        self.swings &= self.settings.average == 0
+        self.before = seen.coef, seen.intercept  # the weights that the last epoch began with
+        self.best: tuple[Any, Any] | None = None
+        self.is_best = np.ones(k, dtype=bool)
+        self.first_loss: NDArray[np.float64] | None = None
+        self.ceiling = math.inf  # no lane has run away while their losses sum to less
+        self.ran_away = np.zeros(k, dtype=bool)  # at the end of this epoch
+        if len(seen.history):
+            self._measure_by(seen.losses[0])
+        elif stopping.backoff:  # the first epoch too is measured by something
+            self.first_loss = np.abs(loss_at(*problem, seen.coef, seen.intercept))
+        self.loss = np.zeros(k)
+        self.score: Any = math.nan
+        self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
+        self.some_stopped = self.warned_of_scores = False
+        self.lowered = np.ones(k)  # what a lane's rate was multiplied by
+        self.easing_epochs = max(1, stopping.patience // EASINGS)
+
+    def _bind(self, state: State) -> None:
+        self.state = self.seen.state = state
+        self.run = run_of(self.data, self.lanes, self.settings, state)
+
+    def epoch(self) -> float:
+        """Train to the end of the epoch; the seconds that took."""
+        start, done = time.perf_counter(), False
+        while not done:
+            done = self.clock.advance(self.run)
+            if self.run.clipped:
+                self.seen.clipped = True
+        return time.perf_counter() - start
+
+    def measure(self) -> None:
+        """The model and its losses at the end of the epoch."""
+        state, seen = self.state, self.seen
+        if state.pending > 0:
+            self.run.settle()  # once, instead of at every reading
+        self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
+        self.coef, self.intercept = self.last_coef, self.last_intercept
+        if not self.plain:
+            self.coef, self.intercept = state.weights(self.settings)
+        self.loss = np.where(seen.stopped, self.loss, loss) if self.some_stopped else loss
+
+    def check(self) -> None:
+        """Whether loss and weights are finite, and have not blown up.
+
+        At the end of every epoch: where a run is cut into calls makes no difference.
+        """
+        loss = mean(self.loss)
+        total = loss + self.norm + mean(self.intercept)
+        if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
+            raise self._diverged()
+        if self.first_loss is None and loss > BLOWN_UP**2:
+            self._check_first_epoch()
+        if loss * len(self.loss) > self.ceiling:
+            self.ran_away = self._blown_up(self.loss)
+            if self.ran_away.any():
+                raise self._diverged(overflow=False)
+        if not self.stopping.backoff:
+            return
+        # Weights to go back to must not be such that no rate could mend them.
+        at_end = loss_at(self.data, self.lanes, self.settings, self.last_coef, self.last_intercept)
+        if (self._blown_up(self.loss) | self._blown_up(at_end, of=10.0)).any():
+            raise self._diverged(overflow=False)
+        self.good = self.state.copy()
+
+    def _check_first_epoch(self) -> None:
+        """Refuse weights that are worse than none by so much that they say nothing: a first epoch
+        may rise high and come down later, as under "optimal", but not as high as that."""
+        problem, k = (self.data, self.lanes, self.settings), self.lanes.k
+        at_zero = np.abs(loss_at(*problem, np.zeros((k, self.data.d)), np.zeros(k)))
+        with np.errstate(over="ignore"):
+            limit = BLOWN_UP**2 * at_zero
+        at_end = loss_at(*problem, self.last_coef, self.last_intercept)
+        self.ran_away = (at_zero > 0.0) & ~(at_end <= limit)
+        if self.ran_away.any():
+            raise self._diverged(overflow=False)
+
+    def record(self, seconds: float) -> None:
+        """Publish the epoch's model and add the epoch to the history."""
+        seen, state = self.seen, self.state
+        self.before = seen.coef, seen.intercept
+        seen.coef, seen.intercept = self.coef, self.intercept
+        if not len(seen.history):
+            self._measure_by(self.loss)
+        if self.stopping.validate is not None:
+            self.score = self.stopping.validate(self.coef, self.intercept)
+        seen.epochs += ~seen.stopped if self.some_stopped else 1
+        noise = (math.nan, math.nan, math.nan)
+        if seen.diagnose is not None:
+            found = seen.diagnose(state.epoch, self.coef, self.intercept)
+            noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
+        seen.history.add(
+            state.epoch,
+            mean(self.loss),
+            self.loss,
+            self.score if isinstance(self.score, float) else mean(self.score),
+            self.run.rate,
+            state.gradient_norm,
+            self.norm,
+            *noise,
+            seconds,
+            self.data.n / max(seconds, 1e-9),
+        )
+
+    def decide(self, *, last: bool = False) -> bool:
+        """Stop the lanes that no longer gain; whether all have stopped. ``last``: whether the epoch
+        is the last one in any case."""
+        stopping, seen = self.stopping, self.seen
+        if stopping.tol is None and stopping.validate is None:
+            return False
+        if self.annealing is not None:
+            return self._anneal(self.annealing, last)
+        value = self.loss
+        if stopping.validate is not None:
+            value = self._losses_of_scores()
+        stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
+        if stopping.validate is not None:
+            self._keep_best(better & ~seen.stopped, (self.coef, self.intercept))
+        elif self.swings:  # the loss of an epoch is nearest to that of the weights it began with
+            self._keep_best(better & ~seen.stopped, self.before)
+        if stopping.easing != 1.0 and stopping.validate is None:
+            self._ease(~seen.stopped & ~stops)
+        if not np.count_nonzero(stops):  # any() takes three times as long
+            return False
+        stops &= ~seen.stopped
+        if stopping.adaptive:
+            rate = self.lanes.eta0 * self.state.rate_factor
+            slower = stops & (rate > ADAPTIVE_FLOOR)
+            self.state.rate_factor[slower] /= 5.0
+            self.watch.without_gain[slower] = 0
+            stops &= ~slower
+        return self._stop(stops)
+
+    def _stop(self, stops: NDArray[np.bool_]) -> bool:
+        """Freeze lanes; whether all have stopped."""
+        seen = self.seen
+        seen.stopped |= stops
+        if seen.stopped.all():
+            return True
+        if stops.any():
+            self.some_stopped = True
+            self.run.settle()  # a frozen lane keeps its bits, however the others go on
+            self.state.active[seen.stopped] = 0.0
+        return False
+
+    def _anneal(self, annealing: Annealing, last: bool) -> bool:
+        """Lower the rates of lanes that no longer gain, or stop them; whether all have stopped."""
+        model = self.coef, self.intercept
+        if not annealing.is_due(model) and not last:
+            return False
+        rate = self.lanes.eta0 * self.state.rate_factor
+        if self.settings.schedule.kind != "constant":  # of one lane, as a part of its eta0
+            rate = rate * (self.run.rate / rate[0])
+        lower, stops = annealing.look(model, rate, ~self.seen.stopped)
+        if lower.any():
+            self._lower(lower, 2.0)
+        return self._stop(stops) if stops.any() else False
+
+    def _lower(self, which: NDArray[np.bool_], divisor: float) -> None:
+        """Divide the rates of some lanes, by a power of two, which is exact."""
+        self.lowered[which] /= divisor
+        self.state.rate_factor[which] /= divisor
+
+    def _ease(self, training: NDArray[np.bool_]) -> None:
+        """Lower the rates of lanes that have waited long enough for a gain."""
+        waited = self.watch.without_gain
+        due = training & (waited > 0) & (waited % self.easing_epochs == 0)
+        self._lower(due, self.stopping.easing)
+
+    def restore_rates(self) -> None:
+        """Rates that were lowered are what they were: another call may have something to learn."""
+        self.state.rate_factor[:] /= self.lowered
+        self.lowered[:] = 1.0
+
+    def _losses_of_scores(self) -> NDArray[np.float64]:
+        """Minus the validation scores, (K,): NaN for what is no finite number."""
+        value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.loss.shape)
+        wrong = ~np.isfinite(value)
+        if not wrong.any():
+            return value
+        if not self.warned_of_scores:
+            self.warned_of_scores = True
+            warnings.warn(
+                f"The validation score after epoch {self.state.epoch} is not a finite number: "
+                f"{self.score}. Such an epoch is never the best, and training does not stop before "
+                "the first score that is a number.",
+                UserWarning,
+                stacklevel=7,
+            )
+        return np.where(wrong, np.nan, value)
+
+    def _keep_best(self, better: NDArray[np.bool_], model: tuple[Any, Any]) -> None:
+        if not better.any():
+            pass
+        elif self.best is None or better.all():
+            self.best = model
+        else:
+            self.best = (
+                np.where(better[:, None], model[0], self.best[0]),
+                np.where(better, model[1], self.best[1]),
+            )
+        self.is_best = np.where(self.seen.stopped, self.is_best, better)
+
+    def restore_best(self) -> None:
+        """Make the best weights those of the model and of the state: with validation, of an
+        annealed run, and where momentum made the objective worse by more than the tolerance."""
+        if self.seen.ended and self.stopping.validate is None:  # the user stopped it here
+            return
+        if self.swings:
+            self._undo_upswing()
+            return
+        model = self.best
+        if self.annealing is not None and self.plain:
+            model = self.annealing.coef, self.annealing.intercept
+            if all(map(np.array_equal, model, (self.seen.coef, self.seen.intercept))):
+                return
+        elif self.is_best.all():
+            return
+        if model is None:
+            return
+        self.seen.coef, self.seen.intercept = model
+        self.state.set_weights(*model)
+
+    def _undo_upswing(self) -> None:
+        """Put lanes whose last weights are clearly worse back to those of their best epoch."""
+        best, seen, state = self.best, self.seen, self.state
+        if best is None or not seen.stopped.any():
+            return
+        objective = Objective(self.data, self.lanes, self.settings)
+        at_best, size = objective(*best)
+        at_last, _ = objective(seen.coef, seen.intercept)
+        worse = seen.stopped & (at_last > at_best + self.stopping.tol * np.minimum(1.0, size))
+        if not worse.any():
+            return
+        seen.coef = np.where(worse[:, None], best[0], seen.coef)
+        seen.intercept = np.where(worse, best[1], seen.intercept)
+        if state.pending == 0 and self.lanes.k > 1 and not self.data.sparse:
+            fresh = state.copy()  # the other lanes keep their momentum
+            fresh.set_weights(seen.coef, seen.intercept)
+            state.put(fresh, np.flatnonzero(worse), np.flatnonzero(worse))
+        else:
+            state.set_weights(seen.coef, seen.intercept)
+
+    # Divergence.
+
+    def _measure_by(self, loss: NDArray[np.float64]) -> None:
+        """Losses of the run's first epoch: later ones are measured by them."""
+        self.first_loss = np.abs(loss)
+        self.ceiling = BLOWN_UP * float(self.first_loss.min(where=loss != 0.0, initial=np.inf))
+
+    def _blown_up(self, loss: NDArray[np.float64], of: float = 1.0) -> NDArray[np.bool_]:
+        """Lanes whose loss, ``of`` times, is above ``BLOWN_UP`` times that of the first epoch.
+
+        And above as much of that of weights of zero on these data: the first loss may be almost 0
+        by chance, or of other rows.
+        """
+        if self.first_loss is None:
+            return np.zeros(self.lanes.k, dtype=bool)
+        with np.errstate(over="ignore"):
+            blown = (of * loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
+            if blown.any():
+                k, d = self.lanes.k, self.data.d
+                zero = np.zeros((k, d)), np.zeros(k)
+                at_zero = np.abs(loss_at(self.data, self.lanes, self.settings, *zero))
+                blown &= of * loss > BLOWN_UP * at_zero
+        return blown
+
+    def _diverged(self, *, overflow: bool = True) -> DivergenceError:
+        step, epoch = int(self.state.t.max()), self.state.epoch
+        largest = self.data.largest()
+        return DivergenceError(step, self.run.rate, largest, epoch=epoch, overflow=overflow)
+
+    def _with_weights(self, error: DivergenceError) -> DivergenceError:
+        """The error with a safe rate and the last finite weights.
+
+        Raises
+        ------
+        ValueError
+            If |x|^2 or the losses at weights of zero overflow: features or targets are at fault,
+            not a rate.
+        """
+        k, d = self.lanes.k, self.data.d
+        problem, dtype = (self.data, self.lanes, self.settings), self.data.dtype
+        if error.overflow and math.sqrt(np.finfo(dtype).max) < error.feature_scale < math.inf:
+            raise ValueError(
+                f"X has values whose squares are beyond the range of {dtype}, which X is computed "
+                f"in: the largest size is {error.feature_scale:.3g}. Scaling input data with "
+                "StandardScaler or MinMaxScaler might help."
+            )
+        zero = np.zeros((k, d)), np.zeros(k)
+        if error.overflow and not self.settings.sign_targets and overflows(*problem, *zero):
+            raise ValueError(
+                f"y has values whose losses at weights of zero are beyond the range of {dtype}, "
+                "which X is computed in: the largest size in y is "
+                f"{np.abs(self.data.y).max():.3g}. Scale y, or sample_weight."
+            )
+        safe = safe_rate(self.data, self.lanes, self.settings)
+        numbers = error.step, error.learning_rate, error.feature_scale
+        how = error.epoch, error.overflow
+        return DivergenceError(*numbers, safe, self.seen.coef, self.seen.intercept, *how)
+
+    def recover(self, error: DivergenceError) -> None:
+        """Go back to the last good state at half the rate, or raise."""
+        hopeless = self.seen.backoffs >= BACKOFFS or not math.isfinite(self.data.largest())
+        if self.good is None or hopeless:
+            self.seen.at_fault = self._at_fault()
+            raise self._with_weights(error) from None
+        self.seen.backoffs += 1
+        self.good.rate_factor[self._at_fault()] *= 0.5
+        self._bind(self.good.copy())
+        if self.annealing is not None:
+            self.annealing.forget_window()
+
+    def _at_fault(self) -> NDArray[np.bool_]:
+        """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""
+        coef, intercept = self.state.last_weights()
+        fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
+        fault |= ~np.isfinite(coef).all(axis=1) | self.ran_away
+        fault |= self._blown_up(
+            loss_at(self.data, self.lanes, self.settings, coef, intercept), of=10.0
+        )
+        row = self.run.bad_row
+        if row is not None and 0 <= row < self.data.n:
+            with np.errstate(all="ignore"):
+                scores = np.asarray(self.data.rows([row]) @ coef.T)[0] + intercept
+            fault |= ~np.isfinite(scores)
+        fault &= ~self.seen.stopped
+        if self.coupled or not fault.any():
+            return ~self.seen.stopped
+        return fault

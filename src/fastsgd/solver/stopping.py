@@ -1,0 +1,127 @@
+"""When to stop, lane by lane: a watch on the training loss or on a validation score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "EASING",
+    "EASINGS",
+    "FEW_UPDATES",
+    "RELATIVE_GAIN",
+    "Stopping",
+    "Watch",
+]
+
+Array = NDArray[np.floating]
+
+EASING = 4.0
+"""What an epoch without gain divides the rate of "auto" by: a power of two, which is exact."""
+
+EASINGS = 5
+"""How often a rate is eased while patience runs out, if that is so many epochs."""
+
+
+FEW_UPDATES = 5000
+"""Updates of an epoch up to which "auto" with a tolerance is annealed (annealing.py): so few do not
+reach the noise floor within an epoch, whose loss says little of what is left to gain."""
+
+RELATIVE_GAIN = 2.5
+"""Times ``tol`` of the loss: what an epoch has to gain under "auto" with more updates."""
+
+ADAPTIVE_FLOOR = 1e-6
+"""Rate below which "adaptive" stops instead of dividing by 5, as in scikit-learn."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop: after ``max_epochs``, or when what is watched no longer improves.
+
+    A lane stops after ``patience`` epochs in a row that do not improve its best value by more than
+    ``tol``; ``tol`` None never stops early. Of a training loss ``tol`` is multiplied by the lane's
+    mean weight where that is below 1: weights that sum to 1 are no reason to stop. With an easing
+    it is a part of the loss instead, ``RELATIVE_GAIN`` times ``tol``, whatever the scale of y.
+
+    Attributes
+    ----------
+    max_epochs : int
+    tol : float or None
+    patience : int
+    validate : callable or None
+        ``validate(coef, intercept)``: a score of the model, the greater the better; one for each
+        lane (K,), which then stops on its own, or one for all. It is watched instead of the
+        training loss, and the best weights are restored at the end. Of epochs with equal scores the
+        one with the smallest ``validate.tie`` (K,) is the best, if there is such an attribute. A
+        score that is no finite number is no gain; before the first number it is no lack of gain
+        either, so that a lane which never has one trains to ``max_epochs``.
+    adaptive : bool
+        Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
+    easing : float
+        The rate is that of "auto", of a training loss: it falls where the loss no longer does. An
+        epoch of up to ``FEW_UPDATES`` updates is annealed. With more, a lane's rate is divided by
+        this after an epoch without gain, ``EASINGS`` times before the lane stops, whatever
+        ``patience`` is. 1 for never. What a call lowered is as it was when the call ends.
+    unit : ndarray of shape (K,) or None
+        What a unit of loss weighs in a lane; None: the mean of its rows' weights.
+    backoff : bool
+        After a divergence go back to the last epoch's end and halve the rate of the lanes at fault.
+    """
+
+    max_epochs: int = 1000
+    tol: float | None = 1e-3
+    patience: int = 5
+    validate: Callable[[Array, Array], Array | float] | None = None
+    adaptive: bool = False
+    easing: float = 1.0
+    backoff: bool = False
+    unit: Array | None = None
+
+
+class Watch:
+    """Counts a lane's epochs without gain; smaller values are better.
+
+    Attributes
+    ----------
+    best : ndarray of shape (K,)
+        Smallest value so far.
+    without_gain : ndarray of shape (K,), int64
+        Epochs in a row that were above the best value minus ``tol``.
+    """
+
+    def __init__(self, k: int, stopping: Stopping, unit: NDArray[np.float64] | float = 1.0) -> None:
+        self.tol: Any = stopping.tol
+        self.patience, self.scored = stopping.patience, stopping.validate is not None
+        self.relative = stopping.easing != 1.0 and not self.scored
+        if self.relative:
+            self.patience = max(self.patience, EASINGS)
+        elif self.tol is not None and not self.scored:
+            self.tol = self.tol * np.minimum(1.0, unit)
+        self.best, self.best_tie = np.full((2, k), np.inf)
+        self.without_gain = np.zeros(k, dtype=np.int64)
+
+    def see(
+        self, value: NDArray[np.float64], tie: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Take in an epoch's values (K,): which lanes are out of patience, which at their best."""
+        better = value < self.best
+        if tie is not None:
+            better |= (value == self.best) & (tie < self.best_tie)
+            np.copyto(self.best_tie, tie, where=better)
+        if self.tol is None:
+            stops = np.zeros(len(value), dtype=bool)
+        else:
+            self.without_gain += 1
+            tol = self.tol
+            if self.relative:
+                tol = RELATIVE_GAIN * tol * np.where(np.isfinite(self.best), np.abs(self.best), 0.0)
+            np.copyto(self.without_gain, 0, where=value <= self.best - tol)  # a NaN: no gain
+            if self.scored:
+                np.copyto(self.without_gain, 0, where=np.isnan(value) & np.isinf(self.best))
+            stops = self.without_gain >= self.patience
+        np.copyto(self.best, value, where=better)
+        return stops, better

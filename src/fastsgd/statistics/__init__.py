@@ -1,0 +1,1 @@
+"""What a sample of rows says of a problem: curvature, losses, weights; and its objective."""

@@ -1,0 +1,212 @@
+"""The objective of each lane over all rows, and an estimate of its distance to the minimum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import loss_at
+from ..problem import LANE_NUMBERS, Data, Lanes, Settings, blocks
+from ..targets import targets_of, weights_of
+
+__all__ = ["Objective"]
+
+Float = NDArray[np.float64]
+
+KEPT_VALUES, CHUNK_VALUES = 1 << 21, 1 << 15
+"""Rows times lanes up to which targets and weights are kept from one evaluation to the next, and
+that are worked on at a time: what the caches hold."""
+
+MOST_FEATURES, MOST_VALUES = 32, 1 << 20
+"""Features, and values of X, up to which a Newton step costs no more than a few epochs."""
+
+WIDTHS = {"smooth": (0.05, 0.2), "kinked": (0.1, 0.2), "squared_error": (0.1,)}
+"""Half the widths, in scores of classes or in mean residuals, over which the second derivative of a
+smooth loss and of one with a kink is taken; the larger estimate counts. A piecewise loss may be
+flat, and a kink sharp, at the scores as they are, and not a little further on."""
+
+
+class Objective:
+    """What training minimises: weighted mean loss plus penalties, for each lane.
+
+    With a coupled loss the lanes are one model, and each has the objective of the whole.
+
+    Parameters
+    ----------
+    data, lanes, settings
+        The problem.
+    """
+
+    def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
+        self.data, self.lanes, self.settings = data, lanes, settings
+        self.kept: list[tuple[Any, Float, Float | None]] | None = None
+        self.features: Float | None = None  # with a column of ones for the intercept
+        self.count = np.zeros(lanes.k)
+        parts = self._parts()
+        if data.n * lanes.k <= KEPT_VALUES:
+            self.kept = parts = list(parts)
+        for _, y, s in parts:
+            self.count += len(y) if s is None else (s > 0.0).sum(axis=0)
+        self.count = np.maximum(1.0, self.count)
+
+    def _parts(self) -> Any:
+        """Features, targets (m, K) and weights (m, K), None for ones, of blocks of rows."""
+        data, lanes, settings = self.data, self.lanes, self.settings
+        numbers = np.arange(data.n)
+        weighted = data.sample_weight is not None or data.held_out is not None
+        weighted |= bool((lanes.weight_positive != 1.0).any())
+        weighted |= bool((lanes.weight_negative != 1.0).any())
+        rows = max(64, CHUNK_VALUES // lanes.k)
+        within = (
+            slice(first, min(first + rows, part.stop))
+            for part in blocks(data.X)
+            for first in range(part.start, part.stop, rows)
+        )
+        for part in within:
+            y = targets_of(data, lanes, settings, numbers[part])
+            s = weights_of(data, lanes, settings, y, numbers[part])
+            yield part, y, s if weighted else None
+
+    def loss(self, coef: Any, intercept: Any) -> tuple[Float, Float]:
+        """Mean losses of the lanes, and their sizes, without penalties: see :meth:`__call__`."""
+        settings, lanes = self.settings, self.lanes
+        total, size = np.zeros((2, lanes.k))
+        signs = not settings.terms.infimum >= 0.0  # whether terms may have different ones
+        coef = np.asarray(coef, dtype=self.data.dtype)
+        with np.errstate(all="ignore"):
+            for part, y, s in self._parts() if self.kept is None else self.kept:
+                z = np.asarray(self.data.rows(part, self.data.dtype) @ coef.T, dtype=np.float64)
+                z = z + intercept
+                if settings.terms.coupled:
+                    value = settings.terms.value(z, y, settings.loss_parameter)
+                else:
+                    value = loss_at(settings.loss, z, y, parameter=settings.loss_parameter)
+                value = value if s is None else s * value
+                total += value.sum(axis=0)
+                if signs:
+                    least = _infimum(y) if settings.terms.targets == {"count"} else 0.0
+                    size += np.abs(value - (least if s is None else s * least)).sum(axis=0)
+            return total / self.count, (size if signs else total) / self.count
+
+    def __call__(self, coef: Any, intercept: Any) -> tuple[Float, Float]:
+        """Objectives of the lanes, and their sizes.
+
+        Parameters
+        ----------
+        coef, intercept : ndarray of shape (K, d) and (K,)
+
+        Returns
+        -------
+        values, sizes : ndarray of shape (K,)
+            The size is the sum of the absolute values of the terms: what a change of the objective
+            is small or large against, where its terms are of different signs. The loss of counts
+            is measured from its infimum, exp(z) - y z >= y - y log y, which makes it half of the
+            deviance.
+        """
+        lanes = self.lanes
+        loss, size = self.loss(coef, intercept)
+        with np.errstate(all="ignore"):
+            wide = np.asarray(coef, dtype=np.float64)
+            penalty = 0.5 * lanes.alpha * np.square(wide).sum(axis=1)
+            penalty += lanes.l1 * np.abs(wide).sum(axis=1)
+            slope = lanes.pull * np.asarray(intercept, dtype=np.float64)
+            own, absolute = penalty + slope, penalty + np.abs(slope)
+            if self.settings.terms.coupled:
+                own, absolute = own.sum(), absolute.sum()
+            return loss + own, size + absolute
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the loss has a second derivative where it matters, bounded or not."""
+        terms = self.settings.terms
+        return bool(np.isfinite(terms.smoothness)) or terms.targets == {"count"}
+
+    @property
+    def has_newton_step(self) -> bool:
+        """Whether the distance to the minimum can be told by :meth:`newton_decrement`."""
+        data = self.data
+        if self.settings.terms.coupled or not (self.is_smooth or self.settings.sign_targets):
+            return False
+        small = data.d <= MOST_FEATURES and data.n * data.d <= MOST_VALUES
+        return small and self.settings.step == "gradient"
+
+    def newton_decrement(self, coef: Any, intercept: Any, which: Any) -> Float:
+        """An estimate of objective minus minimum: g' H^-1 g / 2, what a Newton step promises.
+
+        With an L1 penalty, g is that of the smooth part where the penalty holds a weight at 0, and
+        nothing where it holds it there for good (the pseudo-gradient of Andrew & Gao, ICML 2007).
+
+        Parameters
+        ----------
+        coef, intercept : ndarray of shape (K, d) and (K,)
+        which : ndarray of shape (K,), bool
+            Lanes to estimate it of.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+            NaN in other lanes, and where it cannot be told: for many features, for losses that
+            couple lanes, and for those of regression that have a kink.
+        """
+        left = np.full(self.lanes.k, np.nan)
+        if not self.has_newton_step:
+            return left
+        if self.features is None:
+            X = self.data.rows(slice(None))
+            X = X.toarray() if self.data.sparse else X
+            ones = [np.ones((len(X), 1))] if self.settings.fit_intercept else []
+            self.features = np.hstack([np.asarray(X, dtype=np.float64), *ones])
+        for k in np.flatnonzero(which):
+            with np.errstate(all="ignore"):
+                left[k] = self._decrement(*self._of_lane(k), (coef[k], intercept[k]), k)
+        return left
+
+    def _of_lane(self, k: int) -> tuple[Float, Float]:
+        """Targets and weights (n,) of one lane, however many others there are."""
+        names = (*LANE_NUMBERS, "target", "split")
+        lane = Lanes(1, **{name: getattr(self.lanes, name)[[k]] for name in names})
+        rows = np.arange(self.data.n)
+        y = targets_of(self.data, lane, self.settings, rows)
+        return y[:, 0], weights_of(self.data, lane, self.settings, y, rows)[:, 0]
+
+    def _decrement(self, y: Float, s: Float, model: tuple[Any, Any], k: int) -> float:
+        """The same of lane k, from its targets and weights."""
+        X: Any = self.features
+        terms, e = self.settings.terms, self.settings.loss_parameter
+        w = np.append(np.asarray(model[0], dtype=np.float64), float(model[1]))
+        w = w[: X.shape[1]]
+        alpha, l1 = np.full((2, len(w)), [[self.lanes.alpha[k]], [self.lanes.l1[k]]])
+        pull = np.zeros(len(w))
+        if self.settings.fit_intercept:
+            alpha[-1], l1[-1], pull[-1] = 0.0, 0.0, self.lanes.pull[k]
+        z = X @ w if self.settings.fit_intercept else X @ w + float(model[1])
+        real = not self.settings.sign_targets and terms.targets != {"count"}
+        unit = max(1e-300, float(np.abs(z - y).mean())) if real else 1.0
+        largest = -np.inf
+        kind = "smooth" if self.is_smooth else "kinked"
+        for h in np.multiply(WIDTHS.get(terms.name, WIDTHS[kind]), unit):
+            slope = terms.slope(z, y, e)
+            if not self.is_smooth:
+                slope = (terms.value(z + h, y, e) - terms.value(z - h, y, e)) / (2.0 * h)
+            second = (terms.slope(z + h, y, e) - terms.slope(z - h, y, e)) / (2.0 * h)
+            g = X.T @ (s * slope) / self.count[k] + alpha * w + pull
+            held = np.sign(g) * np.maximum(np.abs(g) - l1, 0.0)
+            g = np.where(w != 0.0, g + l1 * np.sign(w), held)
+            H = (X.T * (s * second)) @ X / self.count[k]
+            H[np.diag_indices_from(H)] += alpha + 1e-10 * np.trace(H)
+            if not (np.isfinite(H).all() and np.isfinite(g).all()):
+                return np.nan
+            free = (w != 0.0) | (g != 0.0)
+            try:
+                promised = 0.5 * g[free] @ np.linalg.solve(H[np.ix_(free, free)], g[free])
+            except np.linalg.LinAlgError:
+                return np.nan
+            largest = max(largest, float(promised))
+        return largest
+
+
+def _infimum(y: Float) -> Float:
+    """Least loss of counts: y - y log y."""
+    return y - y * np.log(np.where(y > 0.0, y, 1.0))
