@@ -35,7 +35,7 @@ from results import Results
 
 import fastsgd
 from fastsgd.bench import seconds_of
-from fastsgd.estimators.parameters import rates_of
+from fastsgd.learning_rate.choose import rates_of
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.solver import State, run_epoch
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, schedules
-from fastsgd.estimators import base
+from fastsgd.estimators import fitting
 
 EPOCHS = 4
 rng = np.random.default_rng(0)
@@ -255,7 +255,7 @@ def test_interrupted_epochs_are_skipped(monkeypatch):
     """After Ctrl-C inside an epoch the model goes on at the next one, from where it stood."""
     y = Y[SGDRegressor]
     model = of(SGDRegressor, {"momentum": 0.5, "batch_size": 4}, max_iter=3)
-    solve = base.fit
+    solve = fitting.fit
 
     def interrupted(data, lanes, settings, state, stopping, seen):
         solve(data, lanes, settings, state, stopping, seen)
@@ -269,7 +269,7 @@ def test_interrupted_epochs_are_skipped(monkeypatch):
         return lambda state: run_epoch(data, lanes, settings, state, batches=5)
 
     with monkeypatch.context() as patched:
-        patched.setattr(base, "fit", interrupted)
+        patched.setattr(fitting, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y)
     assert (model.n_iter_, model.t_) == (3, 3 * 15 + 5 + 1)
@@ -307,7 +307,7 @@ def test_balanced_weights_follow_the_counts():
     """n / (classes * count) over all rows so far, of the classes that have come."""
     model = SGDClassifier(class_weight="balanced", random_state=0)
     seen = []
-    solve = base.fit
+    solve = fitting.fit
 
     def spy(data, lanes, *rest):
         seen.append((lanes.weight_negative[0], lanes.weight_positive[0]))
@@ -315,7 +315,7 @@ def test_balanced_weights_follow_the_counts():
 
     chunks = [0] * 4, [0, 0, 1, 1], [1] * 4
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(base, "fit", spy)
+        patched.setattr(fitting, "fit", spy)
         for i, y in enumerate(chunks):
             model.partial_fit(X[4 * i : 4 * i + 4], y, classes=[0, 1])
     expected = [(1.0, 1.0), (8 / (2 * 6), 8 / (2 * 2)), (1.0, 1.0)]

@@ -16,9 +16,9 @@ from sklearn.preprocessing import scale
 from test_continuing import portrait
 
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, schedules
-from fastsgd.estimators.parameters import ETA0
 from fastsgd.insight import compare_schedules
 from fastsgd.insight.problem import pose
+from fastsgd.learning_rate.choose import ETA0
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4))

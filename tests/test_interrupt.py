@@ -19,7 +19,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastsgd import SGDClassifier, SGDRegressor, _core
-from fastsgd.estimators import base
+from fastsgd.estimators import fitting
 from fastsgd.problem import Data, Lanes, Settings
 
 LATENCY = 0.1
@@ -155,7 +155,7 @@ ANNOUNCED = []
 
 def announce_first_update():
     """Say when the solver has made an update: from then on there is a model to leave behind."""
-    solve = base.fit
+    solve = fitting.fit
 
     def fit(data, lanes, settings, state, stopping, seen):
         def watch():
@@ -167,7 +167,7 @@ def announce_first_update():
             threading.Thread(target=watch, daemon=True).start()
         return solve(data, lanes, settings, state, stopping, seen)
 
-    base.fit = fit
+    fitting.fit = fit
 
 
 def model_of(case):
@@ -274,7 +274,7 @@ def test_interrupt_before_the_first_step_keeps_the_model(where, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, where, interrupt)
+    monkeypatch.setattr(fitting, where, interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.fit(rng.normal(size=(40, 5)), np.arange(40) % 4)
     assert pickle.dumps(model) == before
@@ -284,7 +284,7 @@ def test_interrupt_in_a_second_fit_leaves_the_second_model(monkeypatch):
     """Ctrl-C publishes all of the model in the making: classes, features and weights agree."""
     rng = np.random.default_rng(0)
     model = SGDClassifier(max_iter=5, tol=None).fit(rng.normal(size=(30, 3)), np.arange(30) % 2)
-    solve = base.fit
+    solve = fitting.fit
 
     def fit(*args):
         def interrupt(seen):
@@ -294,7 +294,7 @@ def test_interrupt_in_a_second_fit_leaves_the_second_model(monkeypatch):
         args[-1].on_epoch = interrupt
         solve(*args)
 
-    monkeypatch.setattr(base, "fit", fit)
+    monkeypatch.setattr(fitting, "fit", fit)
     X = rng.normal(size=(40, 5))
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, np.arange(40) % 4)

@@ -21,8 +21,10 @@ from sklearn.utils.multiclass import (
 from ..losses import LOSSES, CompiledLoss, loss_functions
 from ..problem import computed_in
 from . import class_weights
-from .base import BaseSGD, all_or_nothing, keep_parameters
-from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .base import BaseSGD, keep_parameters
+from .fitting import all_or_nothing
+from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, check_parameters
+from .task import Task
 from .validation import accuracies
 
 CLASSIFICATION_LOSSES = [

@@ -15,8 +15,10 @@ from ..inputs.times import as_floats
 from ..losses import loss_functions
 from ..problem import computed_in
 from ..schedules import Schedule
-from .base import BaseSGD, all_or_nothing, keep_parameters
-from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, Task, check_parameters
+from .base import BaseSGD, keep_parameters
+from .fitting import all_or_nothing
+from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, check_parameters
+from .task import Task
 from .validation import products
 
 

@@ -14,8 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs.ranges import cast
 from ..losses import LOSSES, CompiledLoss, loss_functions
 from ..problem import computed_in
-from .base import BaseSGD, all_or_nothing, keep_parameters
-from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, Task, check_parameters
+from .base import BaseSGD, keep_parameters
+from .fitting import all_or_nothing
+from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, check_parameters
+from .task import Task
 from .validation import determinations, warn_of_one_row
 
 REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimators.base import BaseSGD, check_finite
+from ..estimators.base import BaseSGD
+from ..estimators.input import check_finite
 from ..estimators.parameters import check_parameters, lanes_of, seed_of, settings_of, unrated_lanes
 from ..estimators.standardise import Scaling
 from ..problem import Data, take

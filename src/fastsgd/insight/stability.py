@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from ..estimators.base import BaseSGD
+from ..estimators.parameters import request_of
+from ..learning_rate.choose import rates_of
 from ..solver.stopping import FEW_UPDATES
 from ..statistics.curvature import curvature_of
 from ..statistics.sample import feature_scales
@@ -130,9 +132,9 @@ def _rate(estimator: BaseSGD, posed: Posed) -> float:
     history = vars(estimator).get("history_")
     if history and history["learning_rate"]:
         return float(np.nanmax(history["learning_rate"]))
-    from ..estimators.parameters import rates_of
-
-    return float(rates_of(estimator, posed.data, posed.lanes, posed.settings).eta0.max())
+    return float(
+        rates_of(request_of(estimator), posed.data, posed.lanes, posed.settings).eta0.max()
+    )
 
 
 def stable_rate_of(posed: Posed) -> float:

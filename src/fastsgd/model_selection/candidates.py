@@ -15,7 +15,8 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ..estimators.base import BaseSGD
 from ..estimators.classifier import SGDClassifier
-from ..estimators.parameters import Task, check_parameters
+from ..estimators.parameters import check_parameters
+from ..estimators.task import Task
 from ..inputs.times import as_floats
 from ..losses import find
 

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from ..estimators.base import BaseSGD
 from ..estimators.classifier import SGDClassifier
-from ..estimators.parameters import Task, penalties, rates_of, settings_of, threads_of
+from ..estimators.parameters import penalties, request_of, settings_of, threads_of
 from ..estimators.standardise import Scaling
+from ..estimators.task import Task
 from ..exceptions import DivergenceError
+from ..learning_rate.choose import rates_of
 from ..problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
 from ..solver import Fit, State, Stopping, fit
 from ..solver.stopping import EASING
@@ -131,7 +133,7 @@ def _lanes_of(models: Sequence[BaseSGD], task: Task, data: Data, settings: Setti
     for same in alike.values():
         which = (np.array(same)[:, None] * k + np.arange(k)).ravel()
         some = Lanes(len(which), **_fields(lanes, which))
-        rates = rates_of(models[same[0]], data, some, settings)
+        rates = rates_of(request_of(models[same[0]]), data, some, settings)
         lanes.eta0[which], lanes.mu[which] = rates.eta0, rates.mu
     lanes.check()
     return lanes

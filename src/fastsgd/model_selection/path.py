@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from ..estimators.base import BaseSGD, blame_input
+from ..estimators.base import BaseSGD
 from ..estimators.classifier import SGDClassifier
+from ..estimators.input import blame_input
 from ..estimators.parameters import seed_of
 from ..estimators.regressor import SGDRegressor
 from ..scalars import make_plain

@@ -14,8 +14,8 @@ from scipy.stats import rankdata
 from sklearn.utils.validation import _check_method_params
 
 from ..estimators.base import BaseSGD
-from ..estimators.parameters import Task
 from ..estimators.standardise import Scaling
+from ..estimators.task import Task
 from ..estimators.validation import ModelScore, products, warn_of_one_row
 from ..problem import take
 from .lanes import Models

@@ -31,8 +31,10 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimators.base import BaseSGD, all_or_nothing, blame_input, keep_parameters
+from ..estimators.base import BaseSGD, keep_parameters
 from ..estimators.classifier import SGDClassifier, _may_predict_proba
+from ..estimators.fitting import all_or_nothing
+from ..estimators.input import blame_input
 from ..estimators.parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, seed_of
 from ..estimators.regressor import SGDRegressor
 from ..solver import check_unchanged, structure_of

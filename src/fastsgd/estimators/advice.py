@@ -1,0 +1,153 @@
+"""Warnings of a fit: what a user should know of the data, the settings and the result."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..exceptions import CostWarning, FeatureScaleWarning, TargetScaleWarning
+from ..learning_rate.choose import Rates
+from ..learning_rate.search import ROWS as TRIAL_ROWS
+from ..problem import Data, Lanes, Settings
+from ..solver import Fit, Stopping
+from ..statistics.sample import feature_scales, loss_at
+
+HELD_LOSS, HELD_PART, ROWS_A_FEATURE = 2.0, 0.05, 4
+"""Multiple of the loss without a penalty, and part of that of weights of zero, from which on a fit
+warns that alpha holds it up; rows of a trial for each feature, at least, or its loss says little of
+other rows."""
+
+SCALES = 1e4
+"""Ratio of feature scales above which a fit warns."""
+
+COST = 10.0
+"""Features an update goes over for each value it reads, above which a fit on CSR warns."""
+
+
+def warn_of_scales(estimator: Any, data: Data) -> None:
+    """Warn when columns differ in scale by more than any one learning rate can bridge."""
+    with np.errstate(all="ignore"):
+        scales = feature_scales(data, SCALES)
+    if scales is None:
+        return
+    used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
+    if len(used) < 2 or scales[used].max() <= SCALES * scales[used].min():
+        return
+    used = used[np.argsort(scales[used], kind="stable")]
+    names = vars(estimator).get("feature_names_in_")
+
+    def describe(columns: Any) -> str:
+        labels = [int(j) if names is None else repr(str(names[j])) for j in columns]
+        parts = zip(labels, scales[columns], strict=True)
+        return ", ".join(f"{label} ({scale:.2g})" for label, scale in parts)
+
+    count = min(3, len(used) // 2)
+    with np.errstate(over="ignore"):
+        ratio = scales[used[-1]] / scales[used[0]]
+    warnings.warn(
+        f"Feature scales differ by a factor of {ratio:.2g}: the "
+        f"largest columns are {describe(used[::-1][:count])}, the smallest "
+        f"{describe(used[:count])}. SGD learns the small ones slowly; scale the features, for "
+        f"example with {'MaxAbsScaler' if data.sparse else 'standardize=True'}.",
+        FeatureScaleWarning,
+        stacklevel=6,
+    )
+
+
+def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> None:
+    """Warn when an update on CSR goes over many more features than its rows have values."""
+    late = settings.width == 1 and not lanes.alpha.any()  # L1 alone waits for its feature
+    if not data.sparse or not lanes.l1.any() or late:
+        return
+    ratio = data.d * data.n / max(1, data.X.nnz) / settings.batch_size
+    if ratio > COST:
+        warnings.warn(
+            "An L1 penalty together with L2, momentum or averaging goes over all "
+            f"{data.d} features of sparse X at every update, {ratio:.0f} times as many as the "
+            "update's rows have values. A larger batch_size spreads that cost; "
+            "penalty='l1' alone does not have it.",
+            CostWarning,
+            stacklevel=6,
+        )
+
+
+def warn_of_result(estimator: Any, settings: Settings, stopping: Stopping, seen: Fit) -> None:
+    if seen.clipped:
+        warnings.warn(
+            f"eta * alpha reached 1 (alpha={estimator._strength}): the L2 step set weights to "
+            "zero. Lower eta0 or alpha.",
+            RuntimeWarning,
+            stacklevel=6,
+        )
+    if seen.backoffs:
+        factors = ", ".join(f"{factor:.3g}" for factor in np.unique(seen.state.rate_factor))
+        warnings.warn(
+            f"SGD diverged {seen.backoffs} times and went on at a lower rate: the learning "
+            f"rate was multiplied by {factors} and ended at "
+            f"{seen.history.columns['learning_rate'][-1]:.3g}. Scale the features or lower "
+            "eta0.",
+            RuntimeWarning,
+            stacklevel=6,
+        )
+    warn_of_doubts(estimator, seen)
+    if stopping.tol is not None and not (seen.stopped.all() or seen.ended):
+        what = "training loss" if stopping.validate is None else "validation score"
+        gained = f"the {what} still gained more than tol={stopping.tol}"
+        scores = seen.history.columns["validation_score"][-int(seen.epochs.max()) :]
+        if stopping.validate is not None and not np.isfinite(scores).any():
+            gained = "the validation score was never a finite number"
+        warnings.warn(
+            "Maximum number of iteration reached before convergence. Consider increasing "
+            f"max_iter to improve the fit: after {stopping.max_epochs} epochs {gained}.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+
+
+def warn_of_doubts(estimator: Any, seen: Fit) -> None:
+    """Warn of models that stopped with more left to gain than the tolerance."""
+    reasons = {
+        "slow": "the loss hardly falls any more, although its derivatives say that it could",
+        "penalty": f"the L2 penalty (alpha={estimator._strength:g}) is so weak that it has not "
+        "shrunk the weights yet, as with classes that are (nearly) separable",
+    }
+    for name, reason in reasons.items():
+        doubtful = seen.doubts.get(name)
+        if doubtful is None or not doubtful.any():
+            continue
+        which = "" if len(doubtful) == 1 else f" in {int(doubtful.sum())} of its models"
+        warnings.warn(
+            f"The objective may still be more than {10.0 * estimator.tol:.2g} of itself above its "
+            f"minimum{which} after {int(seen.epochs.max())} epochs: {reason}. Predictions "
+            "rarely change any more; for the minimum itself raise alpha or lower tol.",
+            ConvergenceWarning,
+            stacklevel=7,
+        )
+
+
+def warn_of_targets(
+    estimator: Any, problem: tuple[Data, Lanes, Settings], rates: Rates, seen: Fit
+) -> None:
+    """Warn where the penalty holds a loss of bounded slope far above what its data allow,
+    although it is one that would hardly matter to squares."""
+    data, lanes, _ = problem
+    tried, found, penalty = rates.trial, rates.curvature, lanes.alpha + lanes.l1
+    few = min(data.n, TRIAL_ROWS) < ROWS_A_FEATURE * data.d
+    if tried is None or found is None or few or not penalty.any():
+        return
+    loss, free = loss_at(*problem, seen.coef, seen.intercept), tried.loss.min(axis=1)
+    held = (penalty > 0.0) & (penalty < 0.01 * found.mean_square / found.features)
+    held &= loss > np.maximum(HELD_LOSS * free, HELD_PART * tried.at_start)
+    if held.any():
+        k = int(np.argmax(held))
+        warnings.warn(
+            f"alpha={estimator._strength:g} is too strong for y: the mean loss is {loss[k]:.3g}, "
+            f"and {free[k]:.3g} is reached without the penalty. The slope of this loss is "
+            "bounded, whatever the residuals, and large targets need large weights, which the "
+            "penalty holds back: scale y, or lower alpha.",
+            TargetScaleWarning,
+            stacklevel=6,
+        )

@@ -1,0 +1,114 @@
+"""What a fitted estimator keeps, and where a run that goes on from it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..learning_rate.choose import Rates
+from ..problem import Data, Lanes, Settings
+from ..solver import State
+from .standardise import Scaling
+
+__all__ = ["Continuation", "recipe_of", "state_key", "state_of"]
+
+
+@dataclass
+class Continuation:
+    """What a fitted estimator keeps to go on from: the state, and what was found or drawn once.
+
+    Attributes
+    ----------
+    state : State
+        As the last call left it.
+    seed : int
+        Key of the sampling streams.
+    split : RandomState or None
+        What the validation split was drawn from, before it was; None: the seed.
+    horizon : float
+        Epochs of a schedule or of tail averaging that nobody gave a horizon.
+    average : tuple of (parameter, int)
+        ``average`` and the update from which it averages.
+    fits : tuple
+        What the state was made for; see :func:`state_key`.
+    recipe : tuple
+        The parameters that the rates were found with.
+    rates : Rates
+        Of the lanes, as they were found.
+    scaling : Scaling
+        That of the features the state is trained on.
+    """
+
+    state: State
+    seed: int
+    split: np.random.RandomState | None
+    horizon: float
+    average: tuple[Any, int]
+    fits: tuple[Any, ...]
+    recipe: tuple[Any, ...]
+    rates: Rates
+    scaling: Scaling
+
+    def weights(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """The model as it was published, (K, d) and (K,)."""
+        model = self.state.weights(SimpleNamespace(average=self.average[1]))
+        return self.scaling.to_users(*model)
+
+
+def recipe_of(estimator: Any) -> tuple[Any, ...]:
+    """The parameters that decide about the rates found from the data."""
+    rate = estimator.learning_rate
+    rate = getattr(rate, "kind", rate if isinstance(rate, str) else "callable")
+    numbers = estimator._strength, estimator.batch_size, estimator.momentum
+    loss = getattr(estimator.loss, "name", estimator.loss)
+    return (rate, loss, estimator.eta0, estimator.linear_scaling, estimator.penalty, *numbers)
+
+
+def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:
+    """What a state is made for: one that was made for something else does not fit.
+
+    Averages are of the weights of one problem: with another loss or penalty they begin anew.
+    """
+    optimiser = settings.width, settings.average, settings.batch_size > 1, bool(lanes.l1.any())
+    problem: tuple[Any, ...] = ()
+    if settings.average:
+        strengths = (lanes.alpha.tobytes(), lanes.l1.tobytes(), lanes.pull.tobytes())
+        loss = getattr(settings.loss, "name", settings.loss)
+        problem = (loss, settings.loss_parameter, *strengths)
+    return (data.dtype.str, data.d, lanes.k, *optimiser, *problem)
+
+
+def state_of(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    kept: Continuation | None,
+    start: tuple[Any, Any] | None,
+) -> tuple[State, Settings]:
+    """Where a run stands when a call begins; averages that begin anew begin at the next update.
+
+    A new state, or a copy of the one kept. One that no longer fits gives its weights, its counts of
+    updates and epochs and its rate factors to a new one. ``start`` are weights (K, d) and (K,) to
+    begin from; on top of a state kept they drop momentum and averages.
+    """
+    if kept is None:
+        state = State(data, lanes, settings)
+        if start is not None:
+            state.set_weights(*start)
+        return state, settings
+    old = kept.state
+    epoch = old.epoch + (old.row > 0 or old.batch_row > 0)  # what is left of an epoch is skipped
+    if kept.fits == state_key(data, lanes, settings) and start is None:
+        state = old.at_epoch(epoch)
+    else:
+        state = State(data, lanes, settings).at_epoch(epoch)
+        state.set_weights(*(old.last_weights() if start is None else start))
+        state.t[:], state.rate_factor[:] = old.t, old.rate_factor
+        if settings.average:
+            settings = replace(settings, average=max(settings.average, int(old.t.max()) + 1))
+    state.active[:] = 1.0
+    return state, settings

@@ -1,0 +1,377 @@
+"""One call of the solver: from a task to the published model."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from ..exceptions import DivergenceError
+from ..inputs.ranges import check_start
+from ..inputs.times import as_floats
+from ..learning_rate.choose import Rates
+from ..learning_rate.result import Result
+from ..losses import find
+from ..problem import Data, Lanes, Settings, computed_in, take
+from ..scalars import plain_parameters
+from ..solver import Fit, Stopping, fit
+from ..solver.history import History
+from ..solver.stopping import ADAPTIVE_FLOOR, EASING
+from ..statistics.sample import overflows
+from .advice import warn_of_cost, warn_of_result, warn_of_scales, warn_of_targets
+from .continuation import Continuation, recipe_of, state_key, state_of
+from .input import InputValidation, blame_input, check_finite
+from .parameters import horizon_of, lanes_of, seed_of, settings_of
+from .report import listening
+from .standardise import Scaling, standardising
+from .task import Task
+from .validation import LaneScore, ModelScore, hold_out, split
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def all_or_nothing(method: _Method) -> _Method:
+    """After an exception the estimator is as it was; Ctrl-C alone leaves a model in the making.
+
+    Within, its parameters are Python's own numbers.
+    """
+
+    @functools.wraps(method)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self).copy()
+        epochs = len(before["history_"]["epoch"]) if "history_" in before else 0
+        try:
+            with plain_parameters(self):
+                return method(self, *args, **kwargs)
+        except BaseException as error:
+            published = vars(self).get("_kept") is not before.get("_kept")
+            if published and isinstance(error, KeyboardInterrupt):
+                History(self.history_).truncate(min(map(len, self.history_.values())))
+            else:
+                vars(self).clear()
+                vars(self).update(before)
+                if "history_" in before:
+                    History(before["history_"]).truncate(epochs)
+            raise
+
+    return wrapped  # type: ignore[return-value]
+
+
+class Fitting(InputValidation):
+    """Training and publishing."""
+
+    def _start(
+        self,
+        kept: Continuation | None,
+        given: tuple[ArrayLike | None, ArrayLike | None],
+        task: Task,
+        *,
+        present: bool,
+    ) -> tuple[Any, Any] | None:
+        """Weights to start from, or None for those of a new or kept state.
+
+        Those given; on top of a kept state, those a user put into the attributes; and without one,
+        where a run starts from the ``present`` weights, those.
+        """
+        (coef, intercept), k, d = given, len(task.labels), task.X.shape[1]
+        if kept is not None or present:
+            model = self._model(vars(self))
+        else:
+            model = np.zeros((k, d)), self._initial(k)
+        if coef is not None or intercept is not None:
+            model = (
+                model[0] if coef is None else _initial_array("coef_init", coef, (k, d)),
+                model[1]
+                if intercept is None
+                else _initial_array("intercept_init", intercept, (k,)),
+            )
+        elif kept is not None:
+            ours = self._model(self._attributes(*kept.weights()))
+            same_space = task.scaling.scale is kept.scaling.scale
+            if same_space and all(map(np.array_equal, model, ours)):
+                return None
+        elif not (present or model[1].any()):
+            return None
+        dtype, names = computed_in(task.X), self._names_of_start(coef, intercept)
+        trained = task.scaling.to_trained(*model)
+        check_start(trained, dtype, names)
+        return trained
+
+    def _names_of_start(self, coef: Any, intercept: Any) -> tuple[str, str]:
+        """What the weights that a run starts from are called: arguments, or attributes."""
+        return (
+            "coef_" if coef is None else "coef_init",
+            "intercept_" if intercept is None else "intercept_init",
+        )
+
+    def _check_going_on(self, k: int, d: int) -> None:
+        shape = self._model(vars(self))[0].shape
+        if shape != (k, d):
+            raise ValueError(
+                f"Provided coef_ does not match dataset: the model to go on from has {shape[0]} "
+                f"outputs of {shape[1]} features, not {k} of {d}."
+            )
+
+    def _solve(
+        self,
+        task: Task,
+        start: tuple[Any, Any] = (None, None),
+        *,
+        resume: bool = False,
+        partial: bool = False,
+        validation: tuple[Any, Any, Any] | None = None,
+        diagnostics: bool = False,
+    ) -> None:
+        """Train, publish the model, warn of what a user should know.
+
+        Parameters
+        ----------
+        start : tuple of array-like or None
+            Weights and intercepts to start from.
+        resume : bool
+            Go on from the state that is kept, if there is one; this call is part of a longer run.
+        partial : bool
+            The same, for one epoch, without stopping.
+        validation : tuple or None
+            The user's own X_val, with y_val as the lanes and as the user see it.
+        diagnostics : bool
+            Measure the noise of the gradients at the end of each epoch.
+        """
+        goes_on = resume or partial
+        kept = vars(self).get("_kept") if goes_on else None
+        present = kept is None and (goes_on or self.warm_start) and "coef_" in vars(self)
+        if kept is not None or present:
+            self._check_going_on(len(task.labels), task.X.shape[1])
+        with blame_input(self, task.X):
+            holds_out = validation is None and self.early_stopping and not partial
+            seed, source, rows = self._draw(task, kept, holds_out=holds_out)
+            weight = task.weight
+            if rows is not None:
+                weight = hold_out(weight, rows, len(task.y), computed_in(task.X))
+                task.class_weight = self._class_weights(task.y, weight)
+            task.scaling = self._scaling(task, weight, kept)
+            validate = self._validation(task, rows, validation)
+            data = Data(
+                task.X, task.y, weight, task.scaling.offset, task.scaling.scale, checked=True
+            )
+            watched = validate is None
+            how = {"goes_on": goes_on, "partial": partial, "watched": watched}
+            settings = settings_of(self, task, data, kept, seed, **how)
+            lanes, rates = lanes_of(self, task, data, settings, kept)
+            self._check_unseen(data, lanes, settings)
+            if not partial:
+                if not self.standardize:
+                    warn_of_scales(self, data)
+                warn_of_cost(self, data, lanes, settings)
+            weights = self._start(kept, start, task, present=present)
+            state, settings = state_of(data, lanes, settings, kept, weights)
+            if self.learning_rate == "adaptive":  # a rate that is used up begins anew
+                state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
+            history = History() if kept is None else History(self.history_)
+            seen, epochs = Fit(history), 1 if partial else self.max_iter
+            if diagnostics:
+                from ..solver.diagnosis import Diagnosis
+
+                seen.diagnose = Diagnosis(data, lanes, settings)
+            stopping = Stopping(
+                max_epochs=epochs,
+                tol=None if partial else self.tol,
+                patience=min(self.n_iter_no_change, 2**62),
+                validate=validate,
+                adaptive=self.learning_rate == "adaptive",
+                easing=EASING if watched and self.learning_rate == "auto" else 1.0,
+                backoff=self.on_divergence == "backoff",
+            )
+            problem = data, lanes, settings
+            found = task.scaling, rates, source
+            publish = functools.partial(self._publish, problem, kept, found, stopping)
+            try:
+                with listening(self, task, epochs, seen) as end:
+                    fit(*problem, state, stopping, seen)
+                    publish(seen)
+                    end()
+            except DivergenceError as error:
+                if weights is not None and (error.step == 0 or overflows(*problem, *weights)):
+                    names = " and ".join(self._names_of_start(*start))
+                    raise ValueError(
+                        f"{names}: at the weights to start from the scores or losses of the rows "
+                        "are not finite. Smaller ones, or smaller features, are needed."
+                    ) from error
+                raise error.scaled(task.scaling) from None
+            except KeyboardInterrupt:
+                if seen.state is not None:
+                    self._take_what_there_is(settings, seen)
+                    publish(seen)
+                raise
+        warn_of_result(self, settings, stopping, seen)
+        if not partial and rates.trial is not None:
+            warn_of_targets(self, problem, rates, seen)
+        if self.certificate and not partial:
+            from ..certificate import certificate
+
+            self.certificate_ = certificate(*problem, seen.coef, seen.intercept)
+
+    def _draw(
+        self, task: Task, kept: Continuation | None, *, holds_out: bool
+    ) -> tuple[int, np.random.RandomState | None, NDArray[np.int64] | None]:
+        """Seed of a run, what its validation split is drawn from (None: the seed), and its rows.
+
+        A generator gives the split first and then the seed, as in scikit-learn.
+        """
+        if kept is not None:
+            source = kept.split
+            draws = kept.seed if source is None else copy.deepcopy(source)
+            return kept.seed, source, self._held_out(task, draws) if holds_out else None
+        if not (holds_out and isinstance(self.random_state, np.random.RandomState)):
+            seed = seed_of(self.random_state)
+            return seed, None, self._held_out(task, seed) if holds_out else None
+        source = copy.deepcopy(self.random_state)
+        rows = self._held_out(task, self.random_state)
+        return seed_of(self.random_state), source, rows
+
+    def _held_out(self, task: Task, source: int | np.random.RandomState) -> NDArray[np.int64]:
+        """Training rows that early stopping holds out."""
+        return split(
+            task.user_y,
+            task.weight,
+            self.validation_fraction,
+            source,
+            stratify=task.sign_targets and task.user_y.ndim == 1,
+        )
+
+    def _validation(
+        self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, Any, Any] | None
+    ) -> Callable[..., Any] | None:
+        """The score of a model on the user's own rows or on those held out."""
+        if given is not None:
+            X, *targets = given
+            X = take(X, slice(None)) if sp.issparse(X) else X  # which user code may change
+            return self._validator(task, X, *targets, None)
+        if rows is None:
+            return None
+        weight = None if task.weight is None else task.weight[rows]
+        return self._validator(task, take(task.X, rows), task.y[rows], task.user_y[rows], weight)
+
+    def _scaling(
+        self, task: Task, weight: NDArray[np.floating] | None, kept: Continuation | None
+    ) -> Scaling:
+        """With ``standardize``, that of the training rows of the first call."""
+        if not self.standardize:
+            return Scaling()
+        if sp.issparse(task.X):
+            raise ValueError(
+                "standardize=True needs dense X: an offset would fill a sparse X in. Scale it "
+                "without centring, for example with MaxAbsScaler."
+            )
+        if kept is not None and kept.scaling.scale is not None:
+            return kept.scaling
+        return standardising(task.X, weight)
+
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+        """The score of a model (K, d) and (K,) on validation rows."""
+        check_finite(self, X, "X_val")
+        if self.scoring is not None:
+            return ModelScore(self, X, user_y, weight, task.scaling)
+        loss = None
+        if task.sign_targets:
+            loss = functools.partial(find(task.loss).value, e=self.epsilon)
+        return LaneScore(self._measure, X, task.lane_targets(y), weight, loss, task.scaling)
+
+    def _check_unseen(self, data: Data, lanes: Lanes, settings: Settings) -> None:
+        """Scan X where no score may tell of a bad value: in rows that are left out or not drawn."""
+        weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
+        unseen = any(weight is not None and not weight.all() for weight in weights)
+        if unseen or settings.sampling == "replacement":
+            check_finite(self, data.X)
+
+    def _take_what_there_is(self, settings: Settings, seen: Fit) -> None:
+        """After Ctrl-C: the model as it stands, or as it was when it was last finite."""
+        assert seen.state is not None
+        coef, intercept = seen.state.weights(settings)
+        if np.isfinite(coef).all() and np.isfinite(intercept).all():
+            seen.coef, seen.intercept = coef, intercept
+        else:
+            seen.state.set_weights(seen.coef, seen.intercept)
+
+    def _publish(
+        self,
+        problem: tuple[Data, Lanes, Settings],
+        kept: Continuation | None,
+        found: tuple[Scaling, Rates, np.random.RandomState | None],
+        stopping: Stopping,
+        seen: Fit,
+    ) -> None:
+        (data, lanes, settings), (scaling, rates, source) = problem, found
+        assert seen.state is not None
+        coef, intercept = scaling.to_users(seen.coef, seen.intercept)
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(
+                "standardize=True: features of X are so small or so far from 0 that the model's "
+                f"weights of X itself are not finite in {data.dtype}. Scale them first."
+            )
+        vars(self).update(self._attributes(coef, intercept))
+        self.n_iter_ = int(seen.epochs.max())
+        self.t_ = 1 + int(seen.state.t.max())
+        self.history_ = seen.history.columns
+        self.loss_curve_ = self.history_["loss"]
+        vars(self).pop("certificate_", None)
+        self._kept = Continuation(
+            state=seen.state,
+            seed=settings.seed,
+            split=source,
+            horizon=horizon_of(self, kept),
+            average=(self.average, settings.average),
+            fits=state_key(data, lanes, settings),
+            recipe=recipe_of(self),
+            rates=rates,
+            scaling=scaling,
+        )
+        tried = rates.trial
+        self.result_ = Result(
+            eta0=rates.eta0,
+            mu=rates.mu,
+            schedule=settings.schedule,
+            average=settings.average,
+            curvature=rates.curvature,
+            begins=rates.begins,
+            factor=None if tried is None else tried.chosen,
+            trial=None
+            if tried is None
+            else dict(zip(tried.factors.tolist(), tried.loss.T, strict=True)),
+            updates=math.ceil(data.n / min(settings.batch_size, data.n)),
+            epochs=self.n_iter_,
+            stopped=_end_of(seen),
+            eases=stopping.easing != 1.0 and stopping.tol is not None,
+            momentum=settings.momentum,
+        )
+
+    def _check_partial(self) -> None:
+        if self.early_stopping:
+            raise ValueError("early_stopping should be False with partial_fit")
+
+    def _has_validation_set(self, X_val: Any, y_val: Any) -> bool:
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together")
+        return X_val is not None
+
+
+def _end_of(seen: Fit) -> str:
+    if seen.stopped.all():
+        return "tolerance"
+    return "callback" if seen.ended else "max_iter"
+
+
+def _initial_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = as_floats(name, value)
+    if array.size != np.prod(shape) or not np.isfinite(array).all():
+        raise ValueError(
+            f"Provided {name} does not match dataset: it must be finite and of shape {shape}, got "
+            f"{array.shape}"
+        )
+    return array.reshape(shape)

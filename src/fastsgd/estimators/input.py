@@ -1,0 +1,170 @@
+"""Input of users as arrays that the core reads, with scikit-learn's checks and messages."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from .. import _core
+from ..inputs.conversions import csr_of, rows_of
+from ..inputs.ranges import weight_range
+from ..inputs.times import check_numbers, numbers_of
+from ..problem import STORED, blocks, computed_in
+from .hooks import Hooks
+from .validation import HELD_OUT_ZERO
+
+IN_PLACE = tuple(dtype.type for dtype in STORED)
+"""What dense X is read in place from; anything else is converted to the first of them."""
+
+FLOATS = (np.float64, np.float32)
+
+NO_TARGETS = object()
+
+
+@contextlib.contextmanager
+def blame_input(estimator: Any, X: Any) -> Iterator[None]:
+    """Say that X holds NaN or infinity, where that is why training failed.
+
+    A bad value makes a score that is not finite (0 * infinity is NaN), so X is scanned only when a
+    score was.
+    """
+    try:
+        yield
+    except ValueError:
+        check_finite(estimator, X)
+        raise
+
+
+def check_structure(X: Any) -> None:
+    """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
+    if sp.issparse(X):
+        _core.check_structure(X)
+
+
+def check_finite(estimator: Any, X: Any, name: str = "X") -> None:
+    """Refuse NaN and infinity; dense X block by block, since the check may need copies."""
+    names = {"estimator_name": type(estimator).__name__, "input_name": name}
+    for part in [X] if sp.issparse(X) else (X[rows] for rows in blocks(X)):
+        with np.errstate(over="ignore", invalid="ignore"):  # it looks at their sum first
+            assert_all_finite(part, **names)
+
+
+def has_columns(y: Any, X: Any) -> bool:
+    """Whether targets have two dimensions, more than one column, and as many rows as X has."""
+    try:
+        if hasattr(y, "shape"):
+            shape = y.shape
+        else:
+            shape = (
+                np.asarray(y).shape
+                if isinstance(y, (list, tuple)) or hasattr(y, "__array__")
+                else ()
+            )
+    except ValueError:  # ragged: scikit-learn says so
+        return False
+    one_row = (getattr(X, "shape", ()) or (0,))[0] == 1
+    one_row |= isinstance(X, (list, tuple)) and len(X) == 1
+    return len(shape) == 2 and (shape[0] > 1 or one_row) and shape[1] > 1
+
+
+def is_plain(X: Any, y: Any) -> bool:
+    """Whether X and y are arrays as they should be, in which scikit-learn would find no fault.
+
+    It takes as long to say so as half a fit of a thousand rows. Finiteness of X is left to the
+    scores.
+    """
+    if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS and 0 not in X.shape):
+        return False
+    if not (X.flags.c_contiguous and X.flags.aligned):
+        return False
+    if y is NO_TARGETS:
+        return True
+    if not (type(y) is np.ndarray and y.shape == X.shape[:1] and y.dtype.kind in "biuf"):
+        return False
+    return y.dtype.kind != "f" or bool(np.isfinite(y).all())
+
+
+def table_of(X: Any) -> Any:
+    """Lists of numbers as an array of float64, which they always become."""
+    array = numbers_of(X)
+    return array if array is X else array.astype(np.float64, copy=False)
+
+
+class InputValidation(Hooks):
+    """Validation of X, y and sample_weight."""
+
+    def _validate(
+        self, X: Any, y: Any = NO_TARGETS, *, reset: bool, names: tuple[str, str] = ("X", "y")
+    ) -> Any:
+        """X, or X and y, as arrays the core can read; finiteness of X is left to the scores."""
+        if is_plain(X, y) and (reset or self._expects_plain(X.shape[1])):
+            if reset:  # arrays have no names of features
+                vars(self).pop("feature_names_in_", None)
+                self.n_features_in_ = X.shape[1]
+            return X if y is NO_TARGETS else (X, y)
+        check_structure(X)
+        X, y = rows_of(csr_of(table_of(X))), numbers_of(y)
+        check_numbers(names[0], X)
+        check_numbers(names[1], y, labels=not isinstance(self, RegressorMixin))
+        options: dict[str, Any] = {
+            "reset": reset,
+            "accept_sparse": "csr",
+            "accept_large_sparse": True,
+            "dtype": FLOATS if sp.issparse(X) else IN_PLACE,
+            "order": "C",
+            "ensure_all_finite": False,  # of X: the scores tell, see blame_input
+        }
+        try:
+            if y is NO_TARGETS:
+                return self._plain(validate_data(self, X, **options))
+            options["y_numeric"] = isinstance(self, RegressorMixin)
+            options["multi_output"] = has_columns(y, X)
+            with np.errstate(over="ignore", invalid="ignore"):  # of the sum of y
+                X, y = validate_data(self, X, y, **options)
+        except OverflowError as error:  # Python integers beyond float64
+            raise ValueError(f"X or y: {error}") from None
+        return self._plain(X), y.toarray() if sp.issparse(y) else y
+
+    def _expects_plain(self, d: int) -> bool:
+        """Whether the model was fitted on d features without names."""
+        return self.n_features_in_ == d and not hasattr(self, "feature_names_in_")
+
+    def _plain(self, X: Any) -> Any:
+        """Aligned."""
+        return X if sp.issparse(X) else np.require(X, requirements=["C", "A"])
+
+    def _weight(self, sample_weight: ArrayLike | None, X: Any) -> NDArray[np.floating] | None:
+        if sample_weight is None:
+            return None
+        check_numbers("sample_weight", sample_weight)
+        if getattr(np.asarray(sample_weight).dtype, "kind", "") == "c":
+            raise ValueError("Complex data not supported: sample_weight must be real")
+        dtype = computed_in(X)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # of a cast, and of their sum
+                weight = _check_sample_weight(
+                    sample_weight, X, dtype=dtype, ensure_non_negative=True
+                )
+        except OverflowError as error:
+            raise ValueError(f"sample_weight: {error}: too large a number") from None
+        except (TypeError, ValueError) as error:
+            if "non-zero" in str(error) and self.early_stopping:
+                raise ValueError(f"{error} {HELD_OUT_ZERO}") from None
+            if "sample" in str(error).lower():
+                raise
+            raise ValueError(f"sample_weight must be real numbers: {error}") from None
+        lowest, highest = weight_range(dtype)
+        if not lowest <= weight.max() <= highest:
+            raise ValueError(
+                f"sample_weight must have its largest value in [{lowest:.3g}, {highest:.3g}], got "
+                f"{weight.max():.3g}"
+            )
+        return weight

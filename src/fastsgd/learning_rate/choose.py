@@ -1,0 +1,162 @@
+"""The learning rates of lanes: given, found from the data, or kept from an earlier call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..problem import Data, Lanes, Settings
+from ..schedules import optimal_eta0
+from ..statistics.curvature import Curvature, begins, bounded, curvature_of, stable_rate
+from ..statistics.weights import typical_weight
+from .search import Trial, pays, trial
+
+__all__ = ["ETA0", "Rates", "Request", "rates_of"]
+
+ETA0 = {"constant": 0.01, "invscaling": 0.01, "adaptive": 0.01, "pa1": 1.0, "pa2": 1.0}
+"""eta0 of a rate by that name where none is given, as in scikit-learn; of others the data say."""
+
+ENOUGH_ROWS = 100
+"""Rows after which the rates that the data gave are kept, however ``partial_fit`` goes on."""
+
+SMALLEST, LARGEST = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks of the learning rate.
+
+    Attributes
+    ----------
+    learning_rate : str, Schedule or callable
+    eta0 : float or None
+        None: that of ``ETA0``, or found from the data.
+    strength : float
+        Of the whole penalty; the rate "optimal" is made of it.
+    batch_size : int
+    linear_scaling : bool
+        Whether an eta0 that is given is multiplied by the rows of a batch.
+    """
+
+    learning_rate: Any
+    eta0: float | None
+    strength: float
+    batch_size: int
+    linear_scaling: bool
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The learning rates of the lanes, and what was found on the way.
+
+    Attributes
+    ----------
+    eta0, mu : ndarray of shape (K,)
+        Of ``Lanes``.
+    curvature : Curvature or None
+        Where eta0 comes from the data.
+    begins : ndarray of shape (K,) or None
+        Part of the stable rate with which a run begins whose end is known.
+    trial : Trial or None
+        What multiplied the rate that the curvature gives.
+    rows : int
+        Rows that were seen when the rates were found.
+    """
+
+    eta0: NDArray[np.float64]
+    mu: NDArray[np.float64]
+    curvature: Curvature | None = None
+    begins: NDArray[np.float64] | None = None
+    trial: Trial | None = None
+    rows: int = 0
+
+
+def rates_of(
+    request: Request, data: Data, lanes: Lanes, settings: Settings, known: Rates | None = None
+) -> Rates:
+    """eta0 and mu of the schedule, per lane; an eta0 that is given, or in ``ETA0``, is used as is.
+
+    What the data say is kept once ``ENOUGH_ROWS`` rows were seen, and until then the mean of what
+    they said by the rows that said it. Where a loss is of unbounded slope, and a run may diverge,
+    steeper data lower the rate later too.
+    """
+    rate, eta0 = request.learning_rate, request.eta0
+
+    def given(eta0: Any, mu: Any = 0.0) -> Rates:
+        return Rates(np.full(lanes.k, eta0, dtype=np.float64), np.full(lanes.k, mu, dtype=float))
+
+    if settings.schedule.kind == "callable":
+        return given(1.0)
+    if eta0 is None and isinstance(rate, str):
+        eta0 = ETA0.get(rate)
+    if rate == "optimal":
+        return given(optimal_eta0(request.strength), request.strength)
+    if settings.step != "gradient":
+        return given(eta0)
+    if eta0 is not None:
+        eta0 = eta0 * min(request.batch_size, data.n) if request.linear_scaling else eta0
+        if settings.schedule.kind != "inverse":
+            return given(eta0)
+    enough = known is not None and known.rows >= ENOUGH_ROWS
+    if known is not None and enough and (eta0 is not None or bounded(settings)):
+        return known
+    found = _found_rates(data, lanes, settings, eta0)
+    if known is None:
+        return found
+    if enough:
+        lower = found.eta0 < known.eta0
+        mu = np.where(lower, found.mu, known.mu)
+        return replace(known, eta0=np.minimum(found.eta0, known.eta0), mu=mu)
+    rows = known.rows + found.rows
+    part = found.rows / rows
+
+    def mean(old: Any, new: Any) -> Any:
+        return np.where(old == new, old, (1.0 - part) * old + part * new)
+
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        eta0 = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
+    eta0 = np.maximum(eta0, SMALLEST)
+    eta0 = np.where(found.eta0 == known.eta0, known.eta0, eta0)
+    return replace(found, eta0=eta0, mu=mean(known.mu, found.mu), rows=rows)
+
+
+def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:
+    weight = typical_weight(data, lanes, settings)
+    curvature = curvature_of(data, settings)
+    found, mu = stable_rate(curvature, settings)
+    tried = None
+    with np.errstate(over="ignore", divide="ignore"):
+        wrong = not np.isfinite(found / weight).all()
+    if eta0 is None and wrong:
+        raise ValueError(
+            "sample_weight and class_weight are so small that the learning rate that suits them is "
+            f"not finite: the typical weight of a row is {weight.min():.3g}. Multiply them all by "
+            "the same number, and alpha too, for the same model."
+        )
+    if eta0 is None and pays(settings):
+        tried = trial(data, lanes, settings, found / weight)
+    factor: Any = 1.0 if tried is None else tried.chosen
+    part = begins(curvature, data, settings, found, lanes.alpha)
+    by = part * factor
+    own = eta0
+    if eta0 is None:
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            own = found * by / (weight + found * by * lanes.alpha)
+            exact = np.isfinite(own) & (own > SMALLEST)
+            own = np.where(
+                exact, own, np.maximum(1.0 / (weight / found / by + lanes.alpha), SMALLEST)
+            )
+    with np.errstate(over="ignore"):
+        mu = np.minimum(mu * weight / factor, LARGEST)
+    rows = data.n if data.sample_weight is None else int(np.count_nonzero(data.sample_weight))
+    return Rates(
+        np.broadcast_to(own, (lanes.k,)).astype(np.float64),
+        np.maximum(mu, lanes.alpha),
+        curvature if eta0 is None else None,
+        part if eta0 is None else None,
+        tried,
+        rows,
+    )
