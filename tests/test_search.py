@@ -45,7 +45,7 @@ from fastsgd import (
 )
 from fastsgd.losses import LOSSES
 from fastsgd.model_selection import lanes as shared
-from fastsgd.problem import Data, Lanes, Settings, check
+from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES
 
 ALPHAS = [1e-4, 1e-2, 1.0]
@@ -161,10 +161,10 @@ def test_what_splits_do_not_go_with():
         Data(X, y, held_out=np.zeros(3))
     data = Data(X, y, held_out=held_out)
     with pytest.raises(ValueError, match="held_out is for several lanes"):
-        check(data, Lanes(1, alpha=0.0, eta0=1.0), Settings())
+        Settings().check(data, Lanes(1, alpha=0.0, eta0=1.0))
     softmax = Lanes(3, alpha=0.0, eta0=1.0, label=np.arange(3))
     with pytest.raises(ValueError, match="held_out is for several lanes"):
-        check(data, softmax, Settings("softmax", sign_targets=True))
+        Settings("softmax", sign_targets=True).check(data, softmax)
 
 
 # ---------------------------------------------------------------- searches against fits

@@ -16,10 +16,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.math cimport fabs, isnan, sqrt
 from libc.string cimport memcpy, memset
 
-from . import problem as _problem
 from .exceptions import DivergenceError
 from .losses import LOSSES, CompiledLoss
-from .problem import LANE_NUMBERS, STEPS
 from .sampling import BLOCK_ROWS, SAMPLINGS
 from .schedules import SCHEDULES
 
@@ -545,7 +543,7 @@ cdef class State:
     def __init__(self, data, lanes, settings):
         if self.arrays is not None:  # a Run may have pointers to them
             raise ValueError("a state is initialised once")
-        _problem.check(data, lanes, settings)
+        settings.check(data, lanes)
         vectors = settings.width + bool(lanes.l1.any())
         self._allocate(
             data.dtype, (data.d, lanes.k, settings.width, vectors), settings.batch_size > 1
@@ -922,7 +920,7 @@ cdef class Run:
     cdef bint in_step        # all lanes tick at every batch
 
     def __init__(self, data, lanes, settings, State state not None, isa=None):
-        _problem.check(data, lanes, settings)
+        settings.check(data, lanes)
         self.kernels = kernels_for(isa, dtype_code(data.dtype))
         self.held = []
         self.state = state
@@ -1009,13 +1007,13 @@ cdef class Run:
 
     cdef _bind_lanes(self, lanes, n_targets):
         cdef int64_t padded = fsgd_padded_lanes(lanes.k)
-        numbers = np.zeros((len(LANE_NUMBERS), padded))
-        for row, name in zip(numbers, LANE_NUMBERS):
+        numbers = np.zeros((len(lanes.NUMBERS), padded))
+        for row, name in zip(numbers, lanes.NUMBERS):
             row[:lanes.k] = getattr(lanes, name)
         target, split = np.zeros(padded, dtype=np.int64), np.zeros(padded, dtype=np.uint64)
         target[:lanes.k], split[:lanes.k] = lanes.target, lanes.split
         self.held.extend([numbers, target, split])
-        cdef dict held = dict(zip(LANE_NUMBERS, numbers))
+        cdef dict held = dict(zip(lanes.NUMBERS, numbers))
         self.lanes.k, self.lanes.padded = lanes.k, padded
         self.lanes.alpha = <double *>pointer(held["alpha"])
         self.lanes.l1 = <double *>pointer(held["l1"])
@@ -1031,7 +1029,7 @@ cdef class Run:
     cdef _bind_settings(self, settings):
         cdef fsgd_settings *c = &self.settings
         c.loss = loss_spec(settings.loss, settings.loss_parameter)
-        c.step = <fsgd_step><int>STEPS.index(settings.step)
+        c.step = <fsgd_step><int>settings.STEPS.index(settings.step)
         c.clip_norm = settings.clip_norm
         self.held.append(settings.loss)  # a user's code
         c.sign_targets = settings.sign_targets

@@ -16,11 +16,12 @@ import copy
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ._core import take_rows
 from .losses import CompiledLoss, Loss, find
 from .sampling import SAMPLINGS
 from .schedules import Schedule
@@ -52,11 +53,7 @@ def blocks(X: Any) -> Iterator[slice]:
 
 def take(X: Any, rows: Any) -> Any:
     """Rows of X, by number or as a slice: of CSR a copy that is sound, whatever becomes of X."""
-    if not hasattr(X, "indptr"):
-        return X[rows]
-    from ._core import take_rows  # which itself needs this module
-
-    return take_rows(X, rows)
+    return take_rows(X, rows) if hasattr(X, "indptr") else X[rows]
 
 
 def pinned(X: Any, *others: Any) -> list[Any]:
@@ -258,6 +255,8 @@ class Lanes:
         weight zero in the lane. 0: none is.
     """
 
+    NUMBERS: ClassVar[tuple[str, ...]] = LANE_NUMBERS
+
     k: int
     alpha: NDArray[np.float64]
     eta0: NDArray[np.float64]
@@ -337,6 +336,8 @@ class Settings:
         Of the learning rate.
     """
 
+    STEPS: ClassVar[tuple[str, ...]] = STEPS
+
     loss: str | CompiledLoss = "squared_error"
     sign_targets: bool = False
     batch_size: int = 1
@@ -400,32 +401,31 @@ class Settings:
         """Vectors an optimiser keeps a weight: 1, or more with momentum and with averaging."""
         return 1 + (self.momentum > 0.0) + (self.average > 0)
 
+    def check(self, data: Data, lanes: Lanes) -> None:
+        """Refuse what fits no single noun: target columns beyond y, a loss without a minimum.
 
-def check(data: Data, lanes: Lanes, settings: Settings) -> None:
-    """Refuse what fits no single noun: target columns beyond y, a loss without a minimum.
-
-    Raises
-    ------
-    ValueError
-        Naming the argument, its value and what was expected.
-    """
-    if not 0 <= lanes.target.min() <= lanes.target.max() < data.y.shape[1]:
-        raise ValueError(f"target {lanes.target} is no column of y {data.y.shape}")
-    loss = settings.terms
-    if loss.targets == {"count"} and (data.y < 0.0).any():
-        raise ValueError(f"y must be >= 0 with loss {settings.loss!r}, got {data.y.min()}")
-    if loss.coupled and (lanes.k < 2 or len(np.unique(lanes.label)) < lanes.k):
-        raise ValueError(f"loss {settings.loss!r} needs a lane for each class, got {lanes.label}")
-    if data.held_out is not None and (loss.coupled or lanes.k < 2):
-        raise ValueError("held_out is for several lanes, each a model of its own")
-    if loss.infimum == -np.inf:
-        if (lanes.alpha <= 0).any():
-            raise ValueError(
-                f"loss {settings.loss!r} is unbounded below: without an L2 term it has no minimum. "
-                f"alpha must be > 0, got {lanes.alpha.min()}"
-            )
-        if settings.fit_intercept:
-            raise ValueError(
-                f"loss {settings.loss!r} is unbounded below in the intercept, which no penalty "
-                "holds: fit_intercept must be False"
-            )
+        Raises
+        ------
+        ValueError
+            Naming the argument, its value and what was expected.
+        """
+        if not 0 <= lanes.target.min() <= lanes.target.max() < data.y.shape[1]:
+            raise ValueError(f"target {lanes.target} is no column of y {data.y.shape}")
+        loss = self.terms
+        if loss.targets == {"count"} and (data.y < 0.0).any():
+            raise ValueError(f"y must be >= 0 with loss {self.loss!r}, got {data.y.min()}")
+        if loss.coupled and (lanes.k < 2 or len(np.unique(lanes.label)) < lanes.k):
+            raise ValueError(f"loss {self.loss!r} needs a lane for each class, got {lanes.label}")
+        if data.held_out is not None and (loss.coupled or lanes.k < 2):
+            raise ValueError("held_out is for several lanes, each a model of its own")
+        if loss.infimum == -np.inf:
+            if (lanes.alpha <= 0).any():
+                raise ValueError(
+                    f"loss {self.loss!r} is unbounded below: without an L2 term it has no minimum. "
+                    f"alpha must be > 0, got {lanes.alpha.min()}"
+                )
+            if self.fit_intercept:
+                raise ValueError(
+                    f"loss {self.loss!r} is unbounded below in the intercept, which no penalty "
+                    "holds: fit_intercept must be False"
+                )

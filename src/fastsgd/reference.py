@@ -42,7 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import sampling
 from .exceptions import DivergenceError
-from .problem import Data, Lanes, Settings, blocks, check
+from .problem import Data, Lanes, Settings, blocks
 from .targets import slopes_of, targets_of, weights_of
 
 Float = NDArray[np.float64]
@@ -79,7 +79,7 @@ class State:
     """
 
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
-        check(data, lanes, settings)
+        settings.check(data, lanes)
         k = lanes.k
         self.W, self.V, self.A = (np.zeros((data.d, k)) for _ in range(3))
         self.b, self.vb, self.ab = (np.zeros(k) for _ in range(3))
@@ -203,7 +203,7 @@ def run_epoch(
     DivergenceError
         If a score is not finite.
     """
-    check(data, lanes, settings)
+    settings.check(data, lanes)
     order = sampling.order(settings.sampling, data.n, settings.seed, state.epoch)
     if state.row == 0:
         state.loss_sum[:] = state.row_count[:] = 0.0

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
-from ..problem import LANE_NUMBERS, Data, Lanes, Settings, blocks, check
+from ..problem import LANE_NUMBERS, Data, Lanes, Settings, blocks
 from ..targets import targets_of, weights_of
 
 Float = NDArray[np.float64]
@@ -632,7 +632,7 @@ def certificate(
     >>> certificate(data, lanes, settings, [[0.0]], [0.0]).duality_gap.round(2)
     array([1.25])
     """
-    check(data, lanes, settings)
+    settings.check(data, lanes)
     W = np.array(coef, dtype=np.float64, ndmin=2)
     b = np.array(intercept, dtype=np.float64, ndmin=1)
     for name, array, shape in (("coef", W, (lanes.k, data.d)), ("intercept", b, (lanes.k,))):

@@ -13,7 +13,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .. import _core
+from .._core import check_structure as check_arrays
 from ..inputs.conversions import csr_of, rows_of
 from ..inputs.ranges import weight_range
 from ..inputs.times import check_numbers, numbers_of
@@ -46,7 +46,7 @@ def blame_input(estimator: Any, X: Any) -> Iterator[None]:
 def check_structure(X: Any) -> None:
     """Refuse a sparse matrix whose index arrays are corrupt, before SciPy follows them."""
     if sp.issparse(X):
-        _core.check_structure(X)
+        check_arrays(X)
 
 
 def check_finite(estimator: Any, X: Any, name: str = "X") -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .. import _core
+from .._core import csr_arrays
 from ..problem import STORED, blocks
 
 __all__ = ["csr_of", "rows_of"]
@@ -65,7 +65,7 @@ def csr_of(X: Any) -> Any:
         return X
     converted = X.__class__((1, 1)).tocsr()  # an array for an array, a matrix for a matrix
     converted.resize(X.shape)
-    converted.data, converted.indices, converted.indptr = _core.csr_arrays(X, dtype)
+    converted.data, converted.indices, converted.indptr = csr_arrays(X, dtype)
     return converted
 
 
