@@ -17,8 +17,9 @@ from sklearn.svm import SVC
 
 from fastsgd import problem as problem_module
 from fastsgd import reference
-from fastsgd.certificate import gap as module
-from fastsgd.certificate.gap import CONJUGATES, WITHOUT_CONJUGATE, certificate
+from fastsgd.certificate import certificate, coupled, independent
+from fastsgd.certificate.conjugates import CONJUGATES, WITHOUT_CONJUGATE
+from fastsgd.certificate.kinks import KINKS
 from fastsgd.losses import _PROTOTYPE, LOSSES, CompiledLoss
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.targets import targets_of, weights_of
@@ -201,7 +202,7 @@ def minimum(data, lanes, settings, held=(0.0,) * K):
 def test_every_loss_has_a_conjugate_or_is_listed():
     assert set(CONJUGATES) | WITHOUT_CONJUGATE == set(LOSSES)
     assert not set(CONJUGATES) & WITHOUT_CONJUGATE
-    assert set(module._KINKS) == set(KINKED)
+    assert set(KINKS) == set(KINKED)
 
 
 def scores_and_targets(loss, rng, n=400):
@@ -263,7 +264,7 @@ def test_a_conjugate_is_the_supremum_and_infinite_where_there_is_none(loss):
 @pytest.mark.parametrize(("loss", "penalty", "fit_intercept"), ANYWHERE)
 def test_at_random_weights(loss, penalty, fit_intercept, monkeypatch):
     """The gap is not negative and covers the way to other weights; all inputs agree."""
-    monkeypatch.setattr(module, "_TURNS", 10)  # true bounds, however far improved
+    monkeypatch.setattr(independent, "_ASCENT_STEPS", 10)  # true bounds, however far improved
     rng, first = np.random.default_rng(5), None
     every = [(size * rng.normal(size=(K, D)), size * rng.normal(size=K)) for size in (1, 0.1, 0)]
     every[0][0][:, 1] = 0.0
@@ -303,7 +304,7 @@ def test_blocks_and_groups_change_nothing(loss, monkeypatch):
         of = problem(loss, "elasticnet", sparse=sparse)
         whole = certificate(*of, w, b)
         monkeypatch.setattr(problem_module, "BLOCK", 3 * D)
-        monkeypatch.setattr(module, "_HELD", 1)
+        monkeypatch.setattr(independent, "_SCORES_IN_MEMORY", 1)
         parts = certificate(*of, w, b)
         monkeypatch.undo()
         for name in ("gradient_norm", "duality_gap", "objective"):
@@ -361,8 +362,10 @@ def test_softmax_meets_its_constraints_whatever_the_intercepts(monkeypatch):
     best = certificate(data, lanes, settings, w, b)
     for size in (1e-9, 1e-3, 1.0):
         crude = b + size * np.array([1.0, -2.0, 0.5])
-        monkeypatch.setattr(module._Joint, "intercepts", lambda self, b=crude: (b, self.at(b)[1]))
-        dual = module._Joint(data, lanes, settings, w, b).dual()
+        monkeypatch.setattr(
+            coupled._Coupled, "best_intercepts", lambda self, b=crude: (b, self.derivatives(b)[1])
+        )
+        dual = coupled._Coupled(data, lanes, settings, w, b).dual_point()
         y, s = rows_of(data, lanes, settings)
         theta = dual(data.X @ w.T, y)
         assert np.abs((s * theta).sum(axis=0)).max() < 1e-12
