@@ -1,16 +1,17 @@
-"""The compiled core against its NumPy twin, and dense against CSR, over the whole grid.
+"""The compiled core against its NumPy twin, over the whole grid of settings.
 
 The twin runs once for a case: its table holds float32 numbers, so every dtype, layout and
-instruction set should give its result. Loss x sampling x batch size x lanes x momentum x averaging
-are crossed; penalties, schedules and weights change from case to case, so that each meets each. The
-second grid crosses everything, dense against CSR; a third has what dense X may be stored in, with
-and without a scale.
+instruction set should give its result, and all of these are crossed with every case. Of the
+settings every two values of every two axes meet (see covering.py); what the kernels are specialised
+on, momentum x average x penalty and batch size x lanes, is crossed besides. A second grid has what
+dense X may be stored in, with and without a scale; a third passive-aggressive steps.
 """
 
-from itertools import count, product
+from itertools import product
 
 import numpy as np
 import pytest
+from covering import covering, unmet
 from problems import (
     DTYPES,
     ELEMENTWISE,
@@ -18,10 +19,10 @@ from problems import (
     LANE_COUNTS,
     LAYOUTS,
     MOMENTA,
+    PENALTIES,
     STORED_DTYPES,
     TOLERANCE,
     difference,
-    grid,
     lanes,
     penalties_of,
     prepare,
@@ -42,8 +43,70 @@ from fastsgd.schedules import SCHEDULES
 BATCH_SIZES = (1, 4, 23)  # single samples; batches, the last one short; the full batch
 AVERAGES = (0, 5)
 VARIANTS = tuple(product(DTYPES, LAYOUTS))
+STORED = tuple((dtype, "dense") for dtype in STORED_DTYPES)
 POWERS = (0.5, 1.0, 0.25)  # of "inverse" and "invscaling": without pow, and with
-SCHEDULE = {"decay": 0.5, "step_epochs": 1.0, "total_epochs": 4.0, "warmup_steps": 3, "final": 0.1}
+SCHEDULE = {"decay": 0.5, "step_epochs": 1.0, "total_epochs": 4.0, "final": 0.1}
+
+SHARED = {
+    "loss": tuple(LOSSES),
+    "penalty": PENALTIES,
+    "average": AVERAGES,
+    "k": LANE_COUNTS,
+    "sampling": SAMPLINGS,
+    "fit_intercept": (False, True),
+    "weighted": (False, True),
+}
+GRADIENT = {
+    **SHARED,
+    "momentum": MOMENTA,
+    "batch_size": BATCH_SIZES,
+    "clip": (False, True),
+    "schedule": SCHEDULES,
+    "power_t": POWERS,
+    "warmup_steps": (0, 3),
+}
+"""Axes of the grid of gradient steps."""
+STORES = {
+    **SHARED,
+    "momentum": MOMENTA,
+    "batch_size": BATCH_SIZES,
+    "clip": (False, True),
+    "scaled": (False, True),
+}
+"""Axes of the grid of stored types."""
+PASSIVE = {
+    **SHARED,
+    "loss": ELEMENTWISE,
+    "step": ("pa1", "pa2"),
+    "k": LANE_COUNTS[:3],
+    "stored": (None, False, True),
+}
+"""Axes of the grid of passive-aggressive steps; counts are ``stored`` without or with a scale."""
+
+
+def valid(case) -> bool:
+    """Whether the loss of a case can do with the rest of it."""
+    if "loss" not in case:
+        return True
+    loss = LOSSES[case["loss"]]
+    return (
+        case.get("penalty", "l2") in penalties_of(case["loss"])
+        and not (loss.coupled and case.get("k") == 1)
+        and not (loss.infimum == -np.inf and case.get("fit_intercept"))
+    )
+
+
+CROSSED = ("momentum", "average", "penalty"), ("batch_size", "k")
+CASES = {
+    "gradient": covering(GRADIENT, crossed=CROSSED, valid=valid),
+    "stores": covering(STORES, crossed=[("batch_size", "k", "scaled")], valid=valid, seed=1),
+    "passive": covering(PASSIVE, crossed=[("penalty", "average", "step")], valid=valid, seed=2),
+}
+
+
+def of_loss(grid, loss):
+    """The cases of a grid that have the loss."""
+    return [case for case in CASES[grid] if case["loss"] == loss]
 
 
 def nearest_kink(data, of, settings) -> bool:
@@ -89,138 +152,75 @@ def compare(of, settings, worst, case, variants=VARIANTS, counts=False, **option
         worst[dtype] = max(worst[dtype], gap)
 
 
-def settings_of(loss, fit_intercept=True, **other):
+def settings_of(case, **other):
+    """Settings of a case; clipped at about the median norm, some batches are, some are not."""
+    momentum, nesterov = case.get("momentum", (0.0, False))
+    batch_size, clips = case.get("batch_size", 1), case.get("clip", False)
     return Settings(
-        loss=loss,
-        sign_targets=sign_targets(loss),
-        fit_intercept=fit_intercept and loss != "linear",
+        loss=case["loss"],
+        sign_targets=sign_targets(case["loss"]),
+        batch_size=batch_size,
+        momentum=momentum,
+        nesterov=nesterov,
+        average=case["average"],
+        fit_intercept=case["fit_intercept"],
+        sampling=case["sampling"],
+        clip_norm=(0.5 if batch_size < 23 else 0.1) if clips else np.inf,
         seed=7,
         **other,
     )
 
 
-def lane_counts_of(loss):
-    return tuple(k for k in LANE_COUNTS if k > 1 or not LOSSES[loss].coupled)
+@pytest.mark.parametrize(
+    ("grid", "axes"),
+    (("gradient", GRADIENT), ("stores", STORES), ("passive", PASSIVE)),
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_two_values_of_every_two_axes_meet(grid, axes):
+    cases = CASES[grid]
+    assert all(valid(case) and case.keys() == axes.keys() for case in cases)
+    assert unmet(cases, axes, valid) == []
+
+
+def test_what_kernels_are_specialised_on_is_crossed():
+    steps, shapes = CROSSED
+    for names in ((*steps, *shapes), (*steps, "schedule")):
+        axes = {name: GRADIENT[name] for name in names}
+        assert unmet(CASES["gradient"], axes, valid, strength=len(names)) == []
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("mode", SAMPLINGS)
-def test_core_equals_twin(loss, mode):
+def test_core_equals_twin(loss):
     worst = dict.fromkeys(DTYPES, 0.0)
-    first = SAMPLINGS.index(mode) * 3 + list(LOSSES).index(loss)
-    for i, case in zip(
-        count(first),
-        grid(batch_size=BATCH_SIZES, k=lane_counts_of(loss), momentum=MOMENTA, average=AVERAGES),
-        strict=False,
-    ):
-        penalties = penalties_of(loss)
-        penalty, kind = penalties[i % len(penalties)], SCHEDULES[i % len(SCHEDULES)]
+    for case in of_loss("gradient", loss):
+        constants = {name: case[name] for name in ("power_t", "warmup_steps")}
         settings = settings_of(
-            loss,
-            fit_intercept=i % 7 > 0,
-            batch_size=case["batch_size"],
-            momentum=case["momentum"][0],
-            nesterov=case["momentum"][1],
-            average=case["average"],
-            sampling=mode,
-            schedule=schedule_of(kind, power_t=POWERS[i // len(SCHEDULES) % 3], **SCHEDULE),
+            case, schedule=schedule_of(case["schedule"], **constants, **SCHEDULE)
         )
-        of = lanes(case["k"], loss, penalty)
-        compare(of, settings, worst, (case, penalty, kind), weighted=i % 3 == 0)
+        of = lanes(case["k"], loss, case["penalty"])
+        compare(of, settings, worst, case, weighted=case["weighted"])
     assert all(worst.values())  # equal to the last bit would mean that one engine ran twice
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("mode", SAMPLINGS)
-def test_stored_types_and_scales_equal_the_twins(loss, mode):
+def test_stored_types_and_scales_equal_the_twins(loss):
     """Dense counts in every dtype they are read in place from, with and without a scale."""
-    variants = tuple((dtype, "dense") for dtype in STORED_DTYPES)
     worst = dict.fromkeys(STORED_DTYPES, 0.0)
-    first = SAMPLINGS.index(mode) * 3 + list(LOSSES).index(loss)
-    for i, case in zip(
-        count(first),
-        grid(scaled=(False, True), batch_size=BATCH_SIZES, k=lane_counts_of(loss)),
-        strict=False,
-    ):
-        penalty, momentum = penalties_of(loss)[i % len(penalties_of(loss))], MOMENTA[i % 3]
-        settings = settings_of(
-            loss,
-            fit_intercept=i % 4 > 0,
-            batch_size=case["batch_size"],
-            momentum=momentum[0],
-            nesterov=momentum[1],
-            average=AVERAGES[i % 2],
-            sampling=mode,
-        )
-        of = lanes(case["k"], loss, penalty)
-        options = {"scaled": case["scaled"], "weighted": i % 5 == 0}
-        compare(of, settings, worst, (case, penalty, momentum), variants, counts=True, **options)
-    assert all(worst.values())
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_clipped_gradients_equal_the_twins(loss):
-    """Clipped at about the median norm: some batches are, some are not."""
-    worst = dict.fromkeys(DTYPES, 0.0)
-    for case in grid(batch_size=BATCH_SIZES, k=(*lane_counts_of(loss)[:2], 19), average=AVERAGES):
-        for penalty in penalties_of(loss):
-            clip = 0.5 if case["batch_size"] < 23 else 0.1
-            settings = settings_of(
-                loss,
-                batch_size=case["batch_size"],
-                average=case["average"],
-                momentum=0.5 * (penalty == "l2"),
-                clip_norm=clip,
-            )
-            of = lanes(case["k"], loss, penalty)
-            compare(of, settings, worst, (case, penalty), weighted=True)
+    for case in of_loss("stores", loss):
+        of = lanes(case["k"], loss, case["penalty"])
+        options = {name: case[name] for name in ("scaled", "weighted")}
+        compare(of, settings_of(case), worst, case, STORED, counts=True, **options)
     assert all(worst.values())
 
 
 @pytest.mark.parametrize("loss", ELEMENTWISE)
-@pytest.mark.parametrize("step", ("pa1", "pa2"))
-def test_passive_aggressive_steps_equal_the_twins(loss, step):
+def test_passive_aggressive_steps_equal_the_twins(loss):
     """Of stored counts too: such a step depends on |x|^2."""
     worst = dict.fromkeys(STORED_DTYPES, 0.0)
-    stored = tuple((dtype, "dense") for dtype in STORED_DTYPES)
-    for case in grid(k=LANE_COUNTS[:2], average=AVERAGES, penalty=penalties_of(loss)):
-        settings = settings_of(loss, step=step, average=case["average"])
-        of = lanes(case["k"], loss, case["penalty"])
-        for scaled in (False, True):
-            options = {"scaled": scaled, "counts": True, "variants": stored}
-            compare(of, settings, worst, case, weighted=True, **options)
-        compare(of, settings, worst, case, weighted=True)
+    for case in of_loss("passive", loss):
+        of, options = lanes(case["k"], loss, case["penalty"]), {}
+        if case["stored"] is not None:
+            options = {"scaled": case["stored"], "counts": True, "variants": STORED}
+        settings = settings_of(case, step=case["step"])
+        compare(of, settings, worst, case, weighted=case["weighted"], **options)
     assert all(worst.values())
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_dense_and_csr_give_one_model(loss):
-    """float64, to 1e-10, over penalty x schedule x momentum x averaging x batch size."""
-    of = {(k, p): lanes(k, loss, p) for k in (2, 19) for p in penalties_of(loss)}
-    data = [table().data(np.float64, layout, **targets_of(loss)) for layout in ("dense", "csr64")]
-    worst = 0.0
-    for i, case in enumerate(
-        grid(
-            penalty=penalties_of(loss),
-            kind=SCHEDULES,
-            momentum=MOMENTA,
-            average=AVERAGES,
-            batch_size=BATCH_SIZES,
-        )
-    ):
-        settings = settings_of(
-            loss,
-            batch_size=case["batch_size"],
-            momentum=case["momentum"][0],
-            nesterov=case["momentum"][1],
-            average=case["average"],
-            schedule=schedule_of(case["kind"], power_t=POWERS[i % 3], **SCHEDULE),
-        )
-        k = (2, 19, 1)[i % (2 if LOSSES[loss].coupled else 3)]
-        lanes_k = of[k, case["penalty"]] if k > 1 else lanes(1, loss, case["penalty"])
-        dense, csr = (train_core(d, lanes_k, settings, epochs=2, prepared=True) for d in data)
-        for a, b in zip(dense.weights(settings), csr.weights(settings), strict=True):
-            gap = float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-3))
-            assert gap < 1e-10, (case, k, gap)
-            worst = max(worst, gap)
-    assert worst > 0.0

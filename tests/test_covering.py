@@ -1,0 +1,45 @@
+"""Covering arrays: every two values meet, none that may not, in few cases; and a gap is found."""
+
+from itertools import combinations
+
+import pytest
+from covering import covering, unmet
+
+AXES = {"a": range(7), "b": range(5), "c": "xyz", "d": (False, True), "e": (False, True)}
+
+
+def valid(case):
+    """0 of a with x of c may not be, nor a true e with a b above 3."""
+    return not (case.get("a") == 0 and case.get("c") == "x") and not (
+        case.get("e") and case.get("b", 0) > 3
+    )
+
+
+@pytest.mark.parametrize("crossed", ((), [("c", "d")], [("c", "d"), ("b", "e")]))
+@pytest.mark.parametrize("seed", range(5))
+def test_all_pairs_meet_in_few_cases(seed, crossed):
+    cases = covering(AXES, crossed=crossed, valid=valid, seed=seed)
+    assert all(valid(case) and case.keys() == AXES.keys() for case in cases)
+    names = sorted(AXES)
+    pairs = {(a, case[a], b, case[b]) for case in cases for a, b in combinations(names, 2)}
+    sizes = [len(AXES[name]) for name in AXES]
+    assert len(pairs) == sum(m * n for m, n in combinations(sizes, 2)) - 2  # of valid
+    assert unmet(cases, AXES, valid) == []
+    longest = 7 * 6 if len(crossed) < 2 else 7 * 9
+    assert len(cases) <= 1.4 * longest
+    for group in crossed:
+        assert unmet(cases, {name: AXES[name] for name in group}, valid, len(group)) == []
+
+
+def test_a_gap_is_found():
+    """A case that alone has a pair is taken out; and a pair that no case may have is none."""
+    cases = covering(AXES, valid=valid)
+    assert unmet([case for case in cases if case["a"] != 3], AXES, valid)
+    lost = [unmet(cases[:i] + cases[i + 1 :], AXES, valid) for i in range(len(cases))]
+    assert sum(map(bool, lost)) > len(cases) // 2
+    assert unmet(cases, AXES) == [{"a": 0, "c": "x"}, {"b": 4, "e": True}]
+
+
+def test_the_seed_decides():
+    assert covering(AXES, valid=valid, seed=1) == covering(AXES, valid=valid, seed=1)
+    assert covering(AXES, valid=valid, seed=1) != covering(AXES, valid=valid, seed=2)
