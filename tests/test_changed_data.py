@@ -1,14 +1,10 @@
 """User code and other threads that change X during a fit: a ValueError, no crash and no model.
 
-``python test_changed_data.py`` is a server, as in test_corrupt_csr.py: it forks for every case that
-it reads from its standard input. Without care each of these cases reads memory that is not there.
+``python test_changed_data.py`` is the server that forks for every case, see forked.py. Without care
+each of these cases reads memory that is not there.
 """
 
 import ctypes
-import json
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from forked import serve, server_of
 from sklearn.metrics import get_scorer
 
 from fastsgd import (
@@ -33,7 +30,6 @@ from fastsgd.losses import CompiledLoss
 from fastsgd.problem import Data, Lanes, Settings
 
 N, D, NONZEROS = 600, 40, 6
-SECONDS = 60  # a case that takes longer hangs
 
 
 def examples(sparse=True):
@@ -277,15 +273,27 @@ ACTORS = {
     "thread, one class": partial(by_thread, make=SGDOneClassSVM, **MOMENTUM),
     "thread, path": by_thread_of_path,
 }
-CASES = [f"{actor}: {change}" for actor in ACTORS for change in CHANGES]
+KINDS = (
+    ["indices 2**30", "indices d + 3", "indices -1", "one index"],
+    ["indptr 2**30", "indptr -1", "indptr that falls"],
+    ["indices in range", "order of indices", "indptr in range", "one long row"],
+    ["data resized", "indices resized"],
+)
+"""Changes that are found in the same way."""
+CASES = [
+    (actor, change)
+    for number, actor in enumerate(ACTORS)
+    for kind in KINDS
+    for change in (kind if actor == "schedule" else [kind[number % len(kind)]])
+]
+"""Every actor with a change of every kind, and one of them with all."""
 GOES_ON = ("thread", "loss", "search")
 """Where NumPy's refusal to resize does not end the fit: in another thread, in a C function, whose
 value is then NaN or asked for again, and in a search's scorer by ``error_score``."""
 
 
-def attempt(case):
+def attempt(actor, change):
     """What became of the fit: None, or the exception."""
-    actor, change = case.split(": ")
     X, y = examples(sparse=change != "dense resized")
     before = X.copy()
     act = once(CHANGES.get(change, resize), X)
@@ -297,31 +305,16 @@ def attempt(case):
     except Exception as caught:
         error = caught
     different = (before != X).nnz > 0 if "range" in change else True
-    return {"error": error and f"{type(error).__name__}: {error}", "changed": bool(different)}
+    yield {"error": error and f"{type(error).__name__}: {error}", "changed": bool(different)}
 
 
-def in_fork(case):
-    """The result of a case, and how its process ended: 0, exit or signal."""
-    end, pipe = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(SECONDS)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os.write(pipe, json.dumps(attempt(case)).encode())
-        os._exit(0)
-    os.close(pipe)
-    with os.fdopen(end) as lines:
-        result = lines.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return {"result": json.loads(result or "null"), "ended": code}
-
-
-def serve():
+def serve_cases():
     warnings.simplefilter("ignore")
     X, y = examples()
-    SGDClassifier(**OPTIONS).fit(X, y)  # code that is loaded late
-    for line in sys.stdin:
-        print(json.dumps(in_fork(line.strip())), flush=True)
+    for make in (SGDClassifier, SGDOneClassSVM):  # code that is loaded late
+        make(**OPTIONS).fit(X, y)
+    path(X, y, alphas=[1.0], estimator=SGDRegressor(**OPTIONS))
+    serve(attempt)
 
 
 # ---------------------------------------------------------------- the tests
@@ -329,40 +322,36 @@ def serve():
 
 @pytest.fixture(scope="module")
 def ask():
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    server = subprocess.Popen(
-        [sys.executable, __file__],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def ask(case):
-        print(case, file=server.stdin, flush=True)
-        return json.loads(server.stdout.readline())
-
-    with server:
+    with server_of(__file__) as ask:
         yield ask
-        server.stdin.close()
-    assert server.returncode == 0
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_changed_structure_is_a_value_error(case, ask):
-    """Whoever changes it, and whether it is then out of range or only another one."""
-    if "callback" in case:
-        pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
-    answer = ask(case)
+def error_of(answer):
+    """The error of a case's fit, or None; the case's process ended well."""
     assert answer["ended"] == 0, answer
-    assert answer["result"]["changed"]
-    error = answer["result"]["error"]
-    if "resized" in case and case.startswith(GOES_ON):
+    (result,) = answer["results"]
+    assert result["changed"]
+    return result["error"]
+
+
+def test_every_change_is_made():
+    assert {change for _, change in CASES} == set(CHANGES)
+    assert sorted(change for kind in KINDS for change in kind) == sorted(CHANGES)
+    assert {actor for actor, _ in CASES} == set(ACTORS)
+
+
+@pytest.mark.parametrize(("actor", "change"), CASES)
+def test_a_changed_structure_is_a_value_error(actor, change, ask):
+    """Whoever changes it, and whether it is then out of range or only another one."""
+    if "callback" in actor:
+        pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
+    error = error_of(ask(actor, change))
+    if "resized" in change and actor.startswith(GOES_ON):
         assert error is None or "DivergenceError" in error
     else:
         assert error is not None
         assert error.startswith(
-            "ValueError: cannot resize" if "resized" in case else "ValueError: X"
+            "ValueError: cannot resize" if "resized" in change else "ValueError: X"
         )
 
 
@@ -371,9 +360,7 @@ def test_dense_data_cannot_be_resized(actor, ask):
     """The error is NumPy's own, raised in the user's code; a thread's fit goes on."""
     if "callback" in actor:
         pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
-    answer = ask(f"{actor}: dense resized")
-    assert answer["ended"] == 0, answer
-    error = answer["result"]["error"]
+    error = error_of(ask(actor, "dense resized"))
     if actor.startswith(GOES_ON):
         assert error is None
     else:
@@ -452,4 +439,4 @@ def test_a_run_of_the_solver_sees_it_too():
 
 
 if __name__ == "__main__":
-    serve()
+    serve_cases()

@@ -1,16 +1,12 @@
-"""400 corrupt CSR matrices, each in a process of its own: a ValueError, no crash and no model.
+"""Corrupt CSR matrices, each in a process of its own: a ValueError, no crash and no model.
 
-``python test_corrupt_csr.py`` is a server: it imports and fits once, then forks for every case that
-it reads from its standard input, so that a case costs milliseconds and one that crashes takes only
-its own fork along. It runs no thread, so that forking it is safe.
+Every corruption meets every method, dtype and container. ``python test_corrupt_csr.py`` is the
+server that forks for every case, see forked.py.
 """
 
-import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import warnings
 from functools import cache
 from itertools import product
@@ -18,6 +14,8 @@ from itertools import product
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from covering import covering, unmet
+from forked import serve, server_of
 from sklearn.base import BaseEstimator, is_classifier
 
 import fastsgd
@@ -32,7 +30,6 @@ ESTIMATORS = tuple(
     if isinstance(public, type) and issubclass(public, BaseEstimator)
 )
 N, D = 30, 7
-SECONDS = 60  # a case that takes longer hangs
 
 
 # ---------------------------------------------------------------- the matrices
@@ -129,8 +126,11 @@ CORRUPTIONS = {
         negative_indptr,
     )
 }
-PATHS = list(product(METHODS, INDICES, VALUES, CONTAINERS))
-CASES = [(kind, *path) for kind, path in product(CORRUPTIONS, PATHS)]
+WAYS = {"method": METHODS, "index": INDICES, "dtype": VALUES, "container": CONTAINERS}
+AXES = {"corruption": CORRUPTIONS, **WAYS}
+CORRUPT = covering(AXES, crossed=[("corruption", "method")])
+CASES = [tuple(case[name] for name in AXES) for case in CORRUPT]
+PATHS = [tuple(case[name] for name in WAYS) for case in covering(WAYS)]
 
 
 def no_corruption(X):
@@ -199,34 +199,11 @@ def attempt(kind, method, *path):
         yield result
 
 
-def in_fork(case):
-    """The results of a case as far as it got, and how its process ended: 0, exit or signal."""
-    end, pipe = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(SECONDS)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # malloc's last words
-        try:
-            for result in attempt(*case):
-                os.write(pipe, f"{json.dumps(result)}\n".encode())
-        except BaseException as error:  # of this file, not of a call
-            os.write(pipe, f"{json.dumps(repr(error))}\n".encode())
-            os._exit(1)
-        os._exit(0)
-    os.close(pipe)
-    with os.fdopen(end) as lines:
-        results = [json.loads(line) for line in lines]
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return {"results": results, "ended": f"signal {-code}" if code < 0 else code}
-
-
-def serve():
-    """Answer every case, a line of JSON on standard input, with a line on standard output."""
+def serve_cases():
     warnings.simplefilter("ignore")
     for estimator, dtype in product(ESTIMATORS, VALUES.values()):
         trained(estimator, dtype)
-    for line in sys.stdin:
-        print(json.dumps(in_fork(json.loads(line))), flush=True)
+    serve(attempt)
 
 
 # ---------------------------------------------------------------- the tests
@@ -234,30 +211,14 @@ def serve():
 
 @pytest.fixture(scope="module")
 def ask():
-    """A function that runs a case in a process of its own and gives its results."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    server = subprocess.Popen(
-        [sys.executable, __file__],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def ask(*case):
-        server.stdin.write(f"{json.dumps(case)}\n")
-        server.stdin.flush()
-        return json.loads(server.stdout.readline())
-
-    with server:
+    with server_of(__file__) as ask:
         yield ask
-        server.stdin.close()
-    assert server.returncode == 0
 
 
-def test_there_are_400_cases():
-    assert len(set(CASES)) == 400
+def test_every_corruption_meets_every_way_to_a_kernel():
     assert len(CORRUPTIONS) == 10
+    assert len(set(CASES)) >= 50
+    assert unmet(CORRUPT, AXES) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
@@ -292,4 +253,4 @@ def test_a_crash_is_told(ask):
 
 
 if __name__ == "__main__":
-    serve()
+    serve_cases()
