@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from fastsgd import solver
 from fastsgd.bench import environment, format_header
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import inverse
 from fastsgd.statistics import curvature as rates
@@ -211,7 +212,7 @@ def make_units(problem: Problem, m: int, momentum: float) -> tuple[float, float]
     1 - momentum, since steps add up to that.
     """
     rate, _ = rates.auto_rate(
-        problem.data, Settings("log_loss", sign_targets=True, batch_size=m, momentum=momentum)
+        problem.data, Settings("log_loss", sign_targets=True, batch_size=m, optimizer=SGD(momentum))
     )
     curvature = SMOOTHNESS * problem.mean_square / (problem.X.shape[1] + 1)
     return rate, max(curvature, problem.alpha) / (1.0 - momentum)
@@ -318,7 +319,7 @@ def search(
             "log_loss",
             sign_targets=True,
             batch_size=m,
-            momentum=momentum,
+            optimizer=SGD(momentum),
             seed=seed,
             schedule=inverse(),
         )
@@ -385,7 +386,7 @@ def time_epochs(problem: Problem, rounds: int) -> tuple[dict[tuple[int, float], 
 
     def timed(m: int, momentum: float) -> Any:
         same = Lanes(1, alpha=problem.alpha, eta0=eta0)
-        settings = Settings("log_loss", sign_targets=True, batch_size=m, momentum=momentum)
+        settings = Settings("log_loss", sign_targets=True, batch_size=m, optimizer=SGD(momentum))
         state = solver.State(data, same, settings)
         stopping = solver.Stopping(max_epochs=epochs, tol=None)
         return lambda: solver.fit(data, same, settings, state, stopping)

@@ -17,12 +17,13 @@ from sklearn.linear_model import SGDClassifier as Peer
 
 from fastsgd import SGDClassifier, solver
 from fastsgd.bench import seconds_of
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 
 ROUNDS = 3
 KINDS: dict[str, tuple[int, dict[str, float], dict[str, Any]]] = {  # lanes, penalties, settings
     "plain": (1, {"alpha": 1e-4}, {}),
-    "momentum": (1, {"alpha": 1e-4}, {"momentum": 0.9}),
+    "momentum": (1, {"alpha": 1e-4}, {"optimizer": SGD(0.9)}),
     "L1": (1, {"alpha": 0.0, "l1": 1e-6}, {}),
     "ten lanes": (10, {"alpha": 1e-4}, {}),
 }

@@ -25,6 +25,7 @@ from results import Results
 
 from fastsgd import reference, solver
 from fastsgd.bench import ROUNDING, Case, compare_with_twin, generated_table, seconds_of
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 
@@ -73,7 +74,7 @@ class Ours:
                 loss=self.loss,
                 sign_targets=not linear,
                 batch_size=self.batch_size,
-                momentum=self.momentum,
+                optimizer=SGD(self.momentum),
                 sampling=self.sampling,
                 schedule=Schedule("constant"),
             ),

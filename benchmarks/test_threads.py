@@ -15,6 +15,7 @@ import pytest
 
 from fastsgd import solver
 from fastsgd.bench import seconds_of
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 
@@ -51,7 +52,7 @@ def problem_of(case: Benchmark) -> tuple[Data, Lanes, Settings]:
             loss=case.loss,
             sign_targets=True,
             batch_size=case.batch_size,
-            momentum=case.momentum,
+            optimizer=SGD(case.momentum),
             schedule=Schedule("constant"),
         ),
     )

@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastsgd import DivergenceError, SGDClassifier, SGDRegressor, _core, solver
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 
 ESTIMATORS = (SGDClassifier, SGDRegressor)
@@ -699,8 +700,8 @@ def test_features_of_any_scale(dtype):
         lambda X, y: Settings("hinge"),
         lambda X, y: Settings("linear", True),
         lambda X, y: Settings(batch_size=0),
-        lambda X, y: Settings(momentum=1.0),
-        lambda X, y: Settings(momentum=np.nan),
+        lambda X, y: SGD(momentum=1.0),
+        lambda X, y: SGD(momentum=np.nan),
         lambda X, y: Settings(average=-1),
         lambda X, y: Settings(sampling="nonsense"),
         lambda X, y: Settings(seed=-1),
@@ -723,7 +724,7 @@ def test_run_refuses_what_does_not_fit():
         (Data(X[:, :-1].copy(), y), one, Settings(), state),
         (Data(X.astype(np.float32), y), one, Settings(), state),
         (data, Lanes(2, alpha=0.0, eta0=0.1), Settings(), state),
-        (data, one, Settings(momentum=0.5), state),
+        (data, one, Settings(optimizer=SGD(0.5)), state),
         (data, one, full, state),
         (data, Lanes(1, alpha=0.0, eta0=0.1, target=1), Settings(), state),
         (Data(X.T.copy().T, y), one, Settings(), state),

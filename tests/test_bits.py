@@ -30,6 +30,7 @@ from problems import (
 
 from fastsgd import _core, reference, solver
 from fastsgd.losses import LOSSES
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import SCHEDULES
@@ -37,9 +38,9 @@ from fastsgd.schedules import SCHEDULES
 N, D = 70, 19  # two chunks of a dense batch and a bit; steps beyond one history, d below it
 WIDTHS = {
     "plain": {},
-    "momentum": {"momentum": 0.9},
+    "momentum": {"optimizer": SGD(0.9)},
     "average": {"average": 5},
-    "both": {"momentum": 0.8, "nesterov": True, "average": 5},
+    "both": {"optimizer": SGD(0.8, nesterov=True), "average": 5},
 }
 CASES = [
     tuple(case.values())

@@ -35,11 +35,17 @@ from problems import (
 from fastsgd import SGDRegressor, _core, reference, solver, targets
 from fastsgd.exceptions import DivergenceError
 from fastsgd.losses import LOSSES
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import Schedule
 
-WIDTHS = ({}, {"momentum": 0.9}, {"average": 3}, {"momentum": 0.8, "nesterov": True, "average": 3})
+WIDTHS = (
+    {},
+    {"optimizer": SGD(0.9)},
+    {"average": 3},
+    {"optimizer": SGD(0.8, nesterov=True), "average": 3},
+)
 LANE_COUNTS = (1, 3, 19)
 
 
@@ -510,8 +516,7 @@ def problems(draw):
         loss,
         loss == "log_loss",
         batch_size=draw(st.integers(1, n + 3)),
-        momentum=draw(st.sampled_from((0.0, 0.5, 0.9))),
-        nesterov=draw(st.booleans()),
+        optimizer=SGD(draw(st.sampled_from((0.0, 0.5, 0.9))), draw(st.booleans())),
         average=draw(st.integers(0, 20)),
         fit_intercept=draw(st.booleans()),
         sampling=draw(st.sampled_from(SAMPLINGS)),
@@ -564,7 +569,7 @@ def test_float32_gradient_of_many_rows(kind, k, layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("k", (1, 3))
-@pytest.mark.parametrize("optimiser", ({}, {"momentum": 0.9, "average": 3}))
+@pytest.mark.parametrize("optimiser", ({}, {"optimizer": SGD(0.9), "average": 3}))
 def test_many_features(layout, k, optimiser):
     """Rows far wider than any scratch buffer a mistake could land in unnoticed."""
     settings = Settings(schedule=Schedule("constant"), **optimiser)

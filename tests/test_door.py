@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from problems import DTYPES, LAYOUTS, bits, lanes, table, train_core
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, _core, solver
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.sampling import order as order_of
@@ -359,7 +360,7 @@ def test_verbs_in_pieces(layout):
 def test_states_of_other_kinds_are_not_put_together():
     (data, of, settings), state = trained("lanes, batches")
     for other in (
-        solver.State(data, of, Settings(batch_size=5, momentum=0.5)),
+        solver.State(data, of, Settings(batch_size=5, optimizer=SGD(0.5))),
         solver.State(table(d=21).data(np.float64, "dense", sign=False), of, settings),
         solver.State(table().data(np.float32, "dense", sign=False), of, settings),
         solver.State(data, of, Settings()),

@@ -20,6 +20,7 @@ from fastsgd.estimators.parameters import seed_of
 from fastsgd.insight import explore, gradient_noise
 from fastsgd.insight.explorer.recording import HELD, NO_CLIP, PROBLEMS, SCHEDULES, sine_loss
 from fastsgd.insight.problem import pose
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import order
 from fastsgd.schedules import Schedule
@@ -80,7 +81,7 @@ def test_paths_are_those_of_the_solver_bit_for_bit(problem):
             loss=one.estimator.loss,
             sign_targets=problem == "logistic",
             batch_size=run.batch_size,
-            momentum=run.momentum,
+            optimizer=SGD(run.momentum),
             fit_intercept=False,
             schedule=Schedule(run.schedule, **constants),
         )

@@ -12,6 +12,7 @@ from sklearn.preprocessing import scale
 
 from fastsgd import DivergenceError, SGDRegressor
 from fastsgd._core import Run, State
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Settings
 from fastsgd.schedules import SCHEDULES
 from fastsgd.solver import compaction as narrow
@@ -121,7 +122,7 @@ def test_a_divergence_among_the_lanes_that_are_left(eager):
 def test_states_that_take_no_lanes():
     data = table().data(np.float64, "csr32", sign=False)
     of, one = lanes(3, "squared_error"), lanes(1, "squared_error")
-    plain, slow = Settings(), Settings(momentum=0.9)
+    plain, slow = Settings(), Settings(optimizer=SGD(0.9))
     several = State(data, of, plain)
     for other in (State(data, one, plain), State(data, of, slow)):
         with pytest.raises(ValueError, match="put is for states of several lanes"):

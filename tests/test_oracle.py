@@ -3,7 +3,7 @@
 The twin runs once for a case: its table holds float32 numbers, so every dtype, layout and
 instruction set should give its result, and all of these are crossed with every case. Of the
 settings every two values of every two axes meet (see covering.py); what the kernels are specialised
-on, momentum x average x penalty and batch size x lanes, is crossed besides. A second grid has what
+on, optimizer x average x penalty and batch size x lanes, is crossed besides. A second grid has what
 dense X may be stored in, with and without a scale; a third passive-aggressive steps.
 """
 
@@ -18,7 +18,7 @@ from problems import (
     ISAS,
     LANE_COUNTS,
     LAYOUTS,
-    MOMENTA,
+    OPTIMIZERS,
     PENALTIES,
     STORED_DTYPES,
     TOLERANCE,
@@ -36,6 +36,7 @@ from problems import (
 
 from fastsgd import reference, sampling, targets
 from fastsgd.losses import LOSSES
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Settings
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import SCHEDULES
@@ -58,7 +59,7 @@ SHARED = {
 }
 GRADIENT = {
     **SHARED,
-    "momentum": MOMENTA,
+    "optimizer": OPTIMIZERS,
     "batch_size": BATCH_SIZES,
     "clip": (False, True),
     "schedule": SCHEDULES,
@@ -68,7 +69,7 @@ GRADIENT = {
 """Axes of the grid of gradient steps."""
 STORES = {
     **SHARED,
-    "momentum": MOMENTA,
+    "optimizer": OPTIMIZERS,
     "batch_size": BATCH_SIZES,
     "clip": (False, True),
     "scaled": (False, True),
@@ -96,7 +97,7 @@ def valid(case) -> bool:
     )
 
 
-CROSSED = ("momentum", "average", "penalty"), ("batch_size", "k")
+CROSSED = ("optimizer", "average", "penalty"), ("batch_size", "k")
 CASES = {
     "gradient": covering(GRADIENT, crossed=CROSSED, valid=valid),
     "stores": covering(STORES, crossed=[("batch_size", "k", "scaled")], valid=valid, seed=1),
@@ -154,14 +155,12 @@ def compare(of, settings, worst, case, variants=VARIANTS, counts=False, **option
 
 def settings_of(case, **other):
     """Settings of a case; clipped at about the median norm, some batches are, some are not."""
-    momentum, nesterov = case.get("momentum", (0.0, False))
     batch_size, clips = case.get("batch_size", 1), case.get("clip", False)
     return Settings(
         loss=case["loss"],
         sign_targets=sign_targets(case["loss"]),
         batch_size=batch_size,
-        momentum=momentum,
-        nesterov=nesterov,
+        optimizer=case.get("optimizer", SGD()),
         average=case["average"],
         fit_intercept=case["fit_intercept"],
         sampling=case["sampling"],

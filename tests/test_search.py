@@ -45,6 +45,7 @@ from fastsgd import (
 )
 from fastsgd.losses import LOSSES
 from fastsgd.model_selection import lanes as shared
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES
 
@@ -85,7 +86,13 @@ def held_out_of(n, seed=0):
 def test_lanes_of_splits_equal_the_twins(loss, batch_size):
     """Every schedule, since lanes are at updates of their own; averages, momentum and L1 too."""
     worst = dict.fromkeys(DTYPES, 0.0)
-    options = ({}, {"average": 5}, {"momentum": 0.9}, {"clip_norm": 0.5}, {"penalty": "elasticnet"})
+    options = (
+        {},
+        {"average": 5},
+        {"optimizer": SGD(0.9)},
+        {"clip_norm": 0.5},
+        {"penalty": "elasticnet"},
+    )
     for i, (kind, k) in enumerate(product(SCHEDULES, (3, 6, 19))):
         other = dict(options[i % len(options)])
         of = lanes(k, loss, other.pop("penalty", "l2"))

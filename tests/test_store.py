@@ -19,6 +19,7 @@ from problems import (
 )
 
 from fastsgd import _core, solver
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -87,7 +88,7 @@ def test_the_same_numbers_give_the_same_bits(dtype, k, isa):
     of = lanes(k, "squared_error")
     for scaled in (False, True):
         for batch_size in (1, 5):
-            settings = Settings(batch_size=batch_size, momentum=0.5, average=3)
+            settings = Settings(batch_size=batch_size, optimizer=SGD(0.5), average=3)
             data = [
                 table(counts=True).data(each, "dense", sign=False, scaled=scaled)
                 for each in (dtype, np.float32)

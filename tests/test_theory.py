@@ -19,6 +19,7 @@ from problems import sign_targets
 
 from fastsgd import reference
 from fastsgd.losses import LOSSES
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES, Schedule
 
@@ -328,8 +329,7 @@ def test_momentum_is_that_of_pytorch(engine, run, k):
         loss=run["loss"],
         sign_targets=run["loss"] == "log_loss",
         batch_size=PYTORCH["batch_size"],
-        momentum=run["momentum"],
-        nesterov=run["nesterov"],
+        optimizer=SGD(run["momentum"], run["nesterov"]),
         sampling="sequential",
     )
     expected = np.array(run["weights"])
@@ -350,7 +350,7 @@ def test_recorded_momentum_runs_differ():
 def test_momentum_outside_0_1_is_refused(beta):
     """beta in [0, 1): from 1 on, v does not forget."""
     with pytest.raises(ValueError, match="momentum must be in"):
-        Settings(momentum=beta)
+        SGD(momentum=beta)
 
 
 # ---------------------------------------------------------------- the order of samples
@@ -420,7 +420,7 @@ def test_averaging_lands_nearer_than_the_last_iterate(engine, seed):
 def test_average_is_the_mean_of_the_iterates_from_its_start(engine, start, momentum):
     """a_t = mean(w_start, ..., w_t), the intercept too; before, the model is w_t itself."""
     data, lanes = two_classes(), Lanes(1, alpha=0.1, eta0=0.1)
-    settings = Settings(loss="log_loss", sign_targets=True, batch_size=7, momentum=momentum)
+    settings = Settings(loss="log_loss", sign_targets=True, batch_size=7, optimizer=SGD(momentum))
     w = iterates(engine, data, lanes, settings, steps=10)
     a = iterates(engine, data, lanes, replace(settings, average=start), steps=10)
     assert_allclose(a[: start - 1], w[: start - 1], rtol=1e-13)

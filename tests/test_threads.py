@@ -25,7 +25,7 @@ import scipy.sparse as sp
 from problems import (
     DTYPES,
     ISAS,
-    MOMENTA,
+    OPTIMIZERS,
     bits,
     grid,
     lanes,
@@ -40,6 +40,7 @@ from sklearn.base import clone
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, _core, solver
 from fastsgd.estimators.parameters import THREAD_VALUES, threads_of
 from fastsgd.losses import LOSSES, CompiledLoss
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Settings
 
 N, D = 150, 130  # five chunks of a full batch; with many lanes, several parts of a gradient
@@ -87,7 +88,7 @@ def test_threads_make_no_difference(k, dtype):
     uncoupled = [loss for loss in LOSSES if not LOSSES[loss].coupled]
     cases = grid(
         layout=("dense", "csr32"),
-        momentum=MOMENTA,
+        optimizer=OPTIMIZERS,
         average=AVERAGES,
         penalty=("l2", "l1", "elasticnet"),
     )
@@ -95,7 +96,6 @@ def test_threads_make_no_difference(k, dtype):
         loss = uncoupled[number % len(uncoupled)]
         if case["penalty"] not in penalties_of(loss):
             loss = "squared_error"
-        (case["momentum"], case["nesterov"]) = case["momentum"]
         case["clip_norm"] = (np.inf, 0.1)[number // 2 % 2]
         assert_same_bits(problem_of(loss, k=k, dtype=dtype, **case))
 
@@ -104,7 +104,7 @@ def test_threads_make_no_difference(k, dtype):
 def test_threads_make_no_difference_to_any_loss(loss):
     """The softmax, which couples lanes, included."""
     for k, batch_size in ((4, 100), (4, N), (4, 40)):
-        assert_same_bits(problem_of(loss, k=k, batch_size=batch_size, momentum=0.9))
+        assert_same_bits(problem_of(loss, k=k, batch_size=batch_size, optimizer=SGD(0.9)))
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -122,7 +122,9 @@ def test_threads_fold_a_wide_gradient_of_one_lane():
 def test_interrupted_batches_with_changing_threads(k, d):
     """Calls that stop within a batch, each with another number of threads, give the same bits."""
     n = 5000 if d == 3 else 300
-    data, of, settings = problem_of("squared_error", k=k, n=n, d=d, batch_size=n, momentum=0.9)
+    data, of, settings = problem_of(
+        "squared_error", k=k, n=n, d=d, batch_size=n, optimizer=SGD(0.9)
+    )
     one = train((data, of, settings), 1)
     state, inside, calls = solver.State(data, of, settings), 0, 0
     while state.epoch < 2:
@@ -210,9 +212,9 @@ def test_threads_work_and_are_gone(n_jobs, k):
 
 def test_fits_at_once_from_python_threads():
     jobs = [
-        (*problem_of(loss, k=k, n=3000, batch_size=500, momentum=0.5)[:2], settings)
+        (*problem_of(loss, k=k, n=3000, batch_size=500, optimizer=SGD(0.5))[:2], settings)
         for loss, k in (("log_loss", 1), ("squared_error", 3), ("softmax", 4), ("hinge", 19))
-        for settings in [problem_of(loss, k=k, batch_size=500, momentum=0.5, n_jobs=3)[2]]
+        for settings in [problem_of(loss, k=k, batch_size=500, optimizer=SGD(0.5), n_jobs=3)[2]]
     ]
     serial = [train(job, 1) for job in jobs]
     together = Barrier(len(jobs))

@@ -544,7 +544,7 @@ cdef class State:
         if self.arrays is not None:  # a Run may have pointers to them
             raise ValueError("a state is initialised once")
         settings.check(data, lanes)
-        vectors = settings.width + bool(lanes.l1.any())
+        vectors = settings.vectors(lanes)
         self._allocate(
             data.dtype, (data.d, lanes.k, settings.width, vectors), settings.batch_size > 1
         )
@@ -927,7 +927,7 @@ cdef class Run:
         self._bind_data(data)
         self._bind_lanes(lanes, data.y.shape[1])
         self._bind_settings(settings)
-        vectors = settings.width + bool(lanes.l1.any())
+        vectors = settings.vectors(lanes)
         if (state.dtype, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
             data.dtype, data.d, lanes.k, settings.width, vectors
         ):
@@ -1034,8 +1034,8 @@ cdef class Run:
         self.held.append(settings.loss)  # a user's code
         c.sign_targets = settings.sign_targets
         c.fit_intercept = settings.fit_intercept
-        c.nesterov = settings.nesterov
-        c.momentum = settings.momentum
+        c.nesterov = settings.optimizer.nesterov
+        c.momentum = settings.optimizer.momentum
         c.average = settings.average
         c.batch_size = min(settings.batch_size, self.data.n)
         c.threads = settings.n_jobs

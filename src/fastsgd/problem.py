@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._core import take_rows
 from .losses import CompiledLoss, Loss, find
+from .optimizers import SGD, Optimizer
 from .sampling import SAMPLINGS
 from .schedules import Schedule
 
@@ -312,10 +313,8 @@ class Settings:
         Turn y into -1 and +1 by ``Lanes.label`` (classification) or take it as it is.
     batch_size : int
         Rows a step, from 1; larger than n means n. The last batch of an epoch may be short.
-    momentum : float
-        beta in [0, 1).
-    nesterov : bool
-        Nesterov's form of the momentum update.
+    optimizer : Optimizer
+        How a step moves a weight; see :mod:`fastsgd.optimizers`.
     average : int
         0, or the number of the update from which the weights are averaged (Polyak & Juditsky 1992).
     step : str
@@ -341,8 +340,7 @@ class Settings:
     loss: str | CompiledLoss = "squared_error"
     sign_targets: bool = False
     batch_size: int = 1
-    momentum: float = 0.0
-    nesterov: bool = False
+    optimizer: Optimizer = field(default_factory=SGD)
     average: int = 0
     fit_intercept: bool = True
     sampling: str = "reshuffle"
@@ -367,11 +365,11 @@ class Settings:
         if self.step not in STEPS:
             raise ValueError(f"step must be one of {STEPS}, got {self.step!r}")
         if self.step != "gradient" and (
-            self.batch_size > 1 or self.momentum > 0.0 or self.schedule.kind != "constant"
+            self.batch_size > 1 or self.optimizer != SGD() or self.schedule.kind != "constant"
         ):
             raise ValueError(
                 f"{self.step!r} steps are of single samples at a constant rate without momentum, "
-                f"got batch_size={self.batch_size}, momentum={self.momentum}, "
+                f"got batch_size={self.batch_size}, {self.optimizer}, "
                 f"schedule {self.schedule.kind!r}"
             )
         if self.step != "gradient" and loss.coupled:
@@ -382,8 +380,8 @@ class Settings:
             raise ValueError(f"n_jobs must be >= 1, got {self.n_jobs!r}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {self.batch_size!r}")
-        if not 0.0 <= self.momentum < 1.0:
-            raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}")
+        if not isinstance(self.optimizer, Optimizer):
+            raise ValueError(f"optimizer must be an Optimizer, got {self.optimizer!r}")
         if not 0 <= self.average < 2**62:
             raise ValueError(f"average must be in [0, 2**62), got {self.average!r}")
         if self.sampling not in SAMPLINGS:
@@ -397,9 +395,23 @@ class Settings:
         return find(self.loss)
 
     @property
+    def momentum(self) -> float:
+        """beta of the optimizer; 0 of one that has none."""
+        return float(getattr(self.optimizer, "momentum", 0.0))
+
+    @property
     def width(self) -> int:
-        """Vectors an optimiser keeps a weight: 1, or more with momentum and with averaging."""
-        return 1 + (self.momentum > 0.0) + (self.average > 0)
+        """Numbers of a weight that a linear step maps: itself, its slots, its average."""
+        slots = len(self.optimizer.slots) if self.optimizer.linear else 0
+        return 1 + slots + (self.average > 0)
+
+    def vectors(self, lanes: Lanes) -> int:
+        """All numbers of a weight: ``width``, and what no linear step maps.
+
+        That is what a weight has received of an L1 penalty, or the slots of another optimizer.
+        """
+        optimizer = self.optimizer
+        return self.width + (bool(lanes.l1.any()) if optimizer.linear else len(optimizer.slots))
 
     def check(self, data: Data, lanes: Lanes) -> None:
         """Refuse what fits no single noun: target columns beyond y, a loss without a minimum.

@@ -10,7 +10,8 @@ every lane k,
     v_{t+1} = beta v_t + g_t                                     update
     w_{t+1} = w_t - eta_t v_{t+1}         (Nesterov: w_t - eta_t (g_t + beta v_{t+1}))
 
-with m_k the rows of the batch that have s_ik > 0.
+with m_k the rows of the batch that have s_ik > 0; the update is the optimizer's
+(:mod:`fastsgd.optimizers`), here that of SGD with momentum.
 A lane whose batch has no row of positive weight is left untouched. Without momentum the penalty is
 applied as a factor max(0, 1 - eta_t alpha_k) on w, which is the same step while eta_t alpha_k <= 1.
 An L1 penalty truncates after that step, towards zero and not beyond: with u the sum of eta_t l1_k
@@ -53,10 +54,12 @@ class State:
 
     Attributes
     ----------
-    W, V, A : ndarray of shape (d, K)
-        Weights, momentum and average.
-    b, vb, ab : ndarray of shape (K,)
+    W, A : ndarray of shape (d, K)
+        Weights, and their average.
+    b, ab : ndarray of shape (K,)
         The same of the intercept.
+    slots, intercept_slots : dict of str to ndarray of shape (d, K), and (K,)
+        What the optimizer keeps of each weight, and of each intercept.
     Q : ndarray of shape (d, K)
         What each weight has received of the L1 penalty.
     u : ndarray of shape (K,)
@@ -81,8 +84,11 @@ class State:
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
         settings.check(data, lanes)
         k = lanes.k
-        self.W, self.V, self.A = (np.zeros((data.d, k)) for _ in range(3))
-        self.b, self.vb, self.ab = (np.zeros(k) for _ in range(3))
+        self.W, self.A = np.zeros((2, data.d, k))
+        self.b, self.ab = np.zeros((2, k))
+        initial = settings.optimizer.slots
+        self.slots = {name: np.full((data.d, k), value) for name, value in initial.items()}
+        self.intercept_slots = {name: np.full(k, value) for name, value in initial.items()}
         self.Q, self.u, self.rate_factor = np.zeros((data.d, k)), np.zeros(k), np.ones(k)
         self.t = np.zeros(k, dtype=np.int64)
         self.active = np.ones(k, dtype=bool)
@@ -93,7 +99,10 @@ class State:
         """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
         self.W[:] = self.A[:] = np.asarray(coef, dtype=np.float64).T
         self.b[:] = self.ab[:] = intercept
-        self.V[:] = self.vb[:] = self.Q[:] = self.u[:] = 0.0
+        self.Q[:] = self.u[:] = 0.0
+        for slots in (self.slots, self.intercept_slots):
+            if "velocity" in slots:
+                slots["velocity"][:] = 0.0
 
     def weights(self, settings: Settings) -> tuple[Float, Float]:
         """Weights (K, d) and intercepts (K,) of the model: the averages where there are any."""
@@ -129,18 +138,13 @@ def update(
 ) -> None:
     """One update of the lanes that tick, at rates ``eta`` (K,), by g (d, K) and g_b (K,)."""
     g, g_b = gradient
-    beta = settings.momentum
-    if beta > 0.0:
-        g = g + lanes.alpha * state.W
-        state.V[:, ticks] = (beta * state.V + g)[:, ticks]
-        state.vb[ticks] = (beta * state.vb + g_b)[ticks]
-        step_w = g + beta * state.V if settings.nesterov else state.V
-        step_b = g_b + beta * state.vb if settings.nesterov else state.vb
-        W, b = state.W - eta * step_w, state.b - eta * step_b
-    else:
-        W = state.W * np.maximum(0.0, 1.0 - eta * lanes.alpha) - eta * g
-        b = state.b - eta * g_b
-    if lanes.l1.any():
+    optimizer = settings.optimizer
+    W, slots = optimizer.step(state.W, state.slots, g, eta, lanes.alpha, lanes.l1)
+    b, intercept_slots = optimizer.step(state.b, state.intercept_slots, g_b, eta, 0.0, 0.0)
+    for name in slots:
+        state.slots[name][:, ticks] = slots[name][:, ticks]
+        state.intercept_slots[name][ticks] = intercept_slots[name][ticks]
+    if optimizer.linear and lanes.l1.any():
         state.u += np.where(ticks, eta * lanes.l1, 0.0)
         low, high = state.u + state.Q, state.u - state.Q
         after = np.where(W > 0, np.maximum(0.0, W - low), W)

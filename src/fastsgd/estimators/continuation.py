@@ -73,13 +73,14 @@ def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:
 
     Averages are of the weights of one problem: with another loss or penalty they begin anew.
     """
-    optimiser = settings.width, settings.average, settings.batch_size > 1, bool(lanes.l1.any())
+    vectors = settings.optimizer.name, settings.width, settings.vectors(lanes)
+    optimizer = *vectors, settings.average, settings.batch_size > 1
     problem: tuple[Any, ...] = ()
     if settings.average:
         strengths = (lanes.alpha.tobytes(), lanes.l1.tobytes(), lanes.pull.tobytes())
         loss = getattr(settings.loss, "name", settings.loss)
         problem = (loss, settings.loss_parameter, *strengths)
-    return (data.dtype.str, data.d, lanes.k, *optimiser, *problem)
+    return (data.dtype.str, data.d, lanes.k, *optimizer, *problem)
 
 
 def state_of(

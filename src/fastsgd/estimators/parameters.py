@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from ..inputs.ranges import check_class_weights, check_clip, check_lanes
 from ..learning_rate.choose import Rates, Request, rates_of
 from ..losses import find
+from ..optimizers import SGD
 from ..problem import Data, Lanes, Settings
 from ..sampling import SAMPLINGS
 from ..schedules import Schedule
@@ -226,8 +227,7 @@ def settings_of(
         loss_parameter=parameter,
         sign_targets=task.sign_targets,
         batch_size=min(estimator.batch_size, 2**62),
-        momentum=estimator.momentum,
-        nesterov=estimator.nesterov,
+        optimizer=SGD(estimator.momentum, estimator.nesterov),
         average=average,
         fit_intercept=estimator.fit_intercept,
         sampling=estimator.sampling if estimator.shuffle else "sequential",

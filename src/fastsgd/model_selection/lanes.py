@@ -163,7 +163,7 @@ def _passes(
         for f, begin in product(range(len(splits)), range(0, first.lanes.k, outputs)):
             yield [(f, np.arange(begin, begin + outputs))]
         return
-    vectors = first.settings.width + bool(first.lanes.l1.any())
+    vectors = first.settings.vectors(first.lanes)
     most = STATE_BYTES // (first.data.d * first.data.dtype.itemsize * vectors)
     most = max(LEAST_LANES, most // LEAST_LANES * LEAST_LANES)
     k, start = first.lanes.k, 0
