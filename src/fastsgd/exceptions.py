@@ -105,9 +105,16 @@ class DivergenceError(ValueError):
             return self
         coef, intercept = scaling.to_users(self.coef_, self.intercept_)
         finite = bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
-        weights = (coef, intercept) if finite else (None, None)
-        numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
-        return type(self)(*numbers, *weights, self.epoch, self.overflow)
+        return type(self)(
+            self.step,
+            self.learning_rate,
+            self.feature_scale,
+            self.safe_rate,
+            coef if finite else None,
+            intercept if finite else None,
+            self.epoch,
+            self.overflow,
+        )
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate

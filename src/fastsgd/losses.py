@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from _ctypes import CFuncPtr
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+Target = Literal["real", "sign", "count"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class Loss:
     """
 
     name: str
-    value: Callable[..., Array]
-    slope: Callable[..., Array]
+    value: Callable[..., NDArray[Any]]
+    slope: Callable[..., NDArray[Any]]
     smoothness: float
     infimum: float
-    targets: frozenset[str]
+    targets: frozenset[Target]
     parameter: str | None = None
     coupled: bool = False
 
@@ -196,10 +198,10 @@ def _softmax_slope(z: Array, y: Array, e: float = 0.0) -> Array:
     return p / p.sum(axis=1, keepdims=True) - (y > 0)
 
 
-_BOTH = frozenset({"real", "sign"})
-_SIGN = frozenset({"sign"})
-_REAL = frozenset({"real"})
-_COUNT = frozenset({"count"})
+_BOTH: frozenset[Target] = frozenset({"real", "sign"})
+_SIGN: frozenset[Target] = frozenset({"sign"})
+_REAL: frozenset[Target] = frozenset({"real"})
+_COUNT: frozenset[Target] = frozenset({"count"})
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -236,6 +238,28 @@ LOSSES: dict[str, Loss] = {
     )
 }
 
+ClassificationLoss = Literal[
+    "squared_error",
+    "log_loss",
+    "hinge",
+    "squared_hinge",
+    "perceptron",
+    "modified_huber",
+    "huber",
+    "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+]
+RegressionLoss = Literal[
+    "squared_error",
+    "linear",
+    "huber",
+    "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+    "quantile",
+    "poisson",
+]
+"""The names that ``loss=`` takes, for type checkers."""
+
 PARAMETERS = {"epsilon": 0.1, "quantile": 0.5}
 """Parameters of losses, and their defaults."""
 
@@ -270,7 +294,7 @@ def _address(name: str, function: Any) -> int:
             raise ValueError(f"{wanted}, got a numba cfunc {got}")
         return int(function.address)
     inner = getattr(function, "function", function)  # scipy.LowLevelCallable has .function
-    if isinstance(inner, ctypes._CFuncPtr):
+    if isinstance(inner, CFuncPtr):
         types = tuple(inner.argtypes or ())
         right = (
             len(types) == 4
@@ -366,7 +390,7 @@ class CompiledLoss:
         name: str,
         smoothness: float = 1.0,
         infimum: float = 0.0,
-        targets: Any = ("real", "sign"),
+        targets: Target | Iterable[Target] = ("real", "sign"),
     ) -> None:
         self.value_address = _address("value", value)
         self.slope_address = _address("slope", slope)
@@ -379,27 +403,29 @@ class CompiledLoss:
         self.name = name
         self.smoothness = float(smoothness)
         self.infimum = float(infimum)
-        self.targets = frozenset((targets,) if isinstance(targets, str) else targets)
+        self.targets: frozenset[Target] = frozenset(
+            (targets,) if isinstance(targets, str) else targets
+        )
         if not self.smoothness > 0.0:
             raise ValueError(f"smoothness must be > 0, got {smoothness!r}")
         if not self.targets <= {"real", "sign", "count"} or not self.targets:
             raise ValueError(f"targets must be of 'real', 'sign' and 'count', got {targets!r}")
         self.__module__ = sys._getframe(1).f_globals.get("__name__", "__main__")
 
-    def _call(self, address: int, z: Array, y: Array) -> Array:
+    def _call(self, address: int, z: Array, y: Array) -> NDArray[np.float64]:
         z, y = np.broadcast_arrays(z, y)
         z = np.ascontiguousarray(z, dtype=np.float64)
         y = np.ascontiguousarray(y, dtype=np.float64)
-        out = np.full_like(z, np.nan)  # what is left unwritten
+        out = np.full(z.shape, np.nan)  # what is left unwritten
         arrays = (array.ctypes.data_as(_POINTER) for array in (z, y, out))
         _PROTOTYPE(address)(*arrays, z.size)
         return out
 
-    def value(self, z: Array, y: Array, e: float = 0.0) -> Array:
+    def value(self, z: Array, y: Array, e: float = 0.0) -> NDArray[np.float64]:
         """The loss, elementwise, in float64."""
         return self._call(self.value_address, z, y)
 
-    def slope(self, z: Array, y: Array, e: float = 0.0) -> Array:
+    def slope(self, z: Array, y: Array, e: float = 0.0) -> NDArray[np.float64]:
         """Its derivative in z, elementwise, in float64."""
         return self._call(self.slope_address, z, y)
 

@@ -16,7 +16,7 @@ import copy
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -27,7 +27,7 @@ from .optimizers import SGD, Optimizer
 from .sampling import SAMPLINGS
 from .schedules import Schedule
 
-STORED = {
+STORED: dict[np.dtype[Any], np.dtype[Any]] = {
     np.dtype(np.float64): np.dtype(np.float64),
     np.dtype(np.float32): np.dtype(np.float32),
     np.dtype(np.float16): np.dtype(np.float32),
@@ -269,6 +269,23 @@ class Lanes:
     l1: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     pull: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     split: NDArray[np.uint64] = 0  # type: ignore[assignment]
+
+    if TYPE_CHECKING:  # what is given is broadcast; what is there is an array
+
+        def __init__(
+            self,
+            k: int,
+            alpha: ArrayLike,
+            eta0: ArrayLike,
+            mu: ArrayLike = 0.0,
+            target: ArrayLike = 0,
+            label: ArrayLike = 1.0,
+            weight_positive: ArrayLike = 1.0,
+            weight_negative: ArrayLike = 1.0,
+            l1: ArrayLike = 0.0,
+            pull: ArrayLike = 0.0,
+            split: ArrayLike = 0,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -27,10 +27,14 @@ by row:
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLINGS: tuple[str, ...] = ("reshuffle", "once", "replacement", "sequential", "block")
+Sampling = Literal["reshuffle", "once", "replacement", "sequential", "block"]
+
+SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 """Sampling modes, in the order of ``fsgd_sampling`` in csrc/fastsgd.h."""
 
 TRAINING, VALIDATION, BLOCKS = 0, 1, 2
@@ -56,7 +60,7 @@ def words(seed: int, epoch: int, purpose: int, count: int) -> NDArray[np.uint64]
     return generator.random_raw(count).astype(np.uint64, copy=False)
 
 
-def bounded(words: NDArray[np.uint64], bound: NDArray[np.uint64]) -> NDArray[np.int64]:
+def bounded(words: NDArray[np.uint64], bound: NDArray[np.uint64] | np.uint64) -> NDArray[np.int64]:
     """floor(word * bound / 2^64), for bounds below 2^32, elementwise, without 128-bit integers."""
     low = words & np.uint64(0xFFFFFFFF)
     high = words >> np.uint64(32)

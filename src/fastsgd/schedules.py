@@ -166,7 +166,7 @@ class Schedule:
         elif self.kind == "exponential":
             rate = eta0 * self.decay**e
         elif self.kind == "callable":
-            rate = np.array([self.at(step, e) for step in t.ravel()]).reshape(t.shape)
+            rate = np.array([self.at(int(step), e) for step in t.ravel()]).reshape(t.shape)
         else:
             rate = eta0 * self._annealed(min(1.0, e / self.horizon))
         if self.warmup_steps > 0:

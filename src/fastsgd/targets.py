@@ -15,9 +15,10 @@ from .problem import Data, Lanes, Settings
 __all__ = ["slopes_of", "targets_of", "weights_of"]
 
 Float = NDArray[np.float64]
+Rows = NDArray[np.int64] | slice
 
 
-def targets_of(data: Data, lanes: Lanes, settings: Settings, rows: NDArray[np.int64]) -> Float:
+def targets_of(data: Data, lanes: Lanes, settings: Settings, rows: Rows) -> Float:
     """y_ik of the rows, shape (m, K): real targets, or -1 and +1 by the lane's label."""
     y = data.y[rows][:, lanes.target].astype(np.float64)
     return (
@@ -25,9 +26,7 @@ def targets_of(data: Data, lanes: Lanes, settings: Settings, rows: NDArray[np.in
     )
 
 
-def weights_of(
-    data: Data, lanes: Lanes, settings: Settings, y: Float, rows: NDArray[np.int64]
-) -> Float:
+def weights_of(data: Data, lanes: Lanes, settings: Settings, y: Float, rows: Rows) -> Float:
     """s_ik of the rows, shape (m, K): sample weight times, for sign targets, class weight.
 
     0 where the row is held out of the lane's split.

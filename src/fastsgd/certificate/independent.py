@@ -45,7 +45,7 @@ class _Lane:
     def __init__(
         self, data: Data, lanes: Lanes, settings: Settings, k: int, w: Float, b: float
     ) -> None:
-        lane = replace(_lanes_at(lanes, slice(k, k + 1)), target=0)
+        lane = replace(_lanes_at(lanes, slice(k, k + 1)), target=np.zeros(1, dtype=np.int64))
         column, rows = replace(data, y=data.y[:, lanes.target[k]]), np.arange(data.n)
         y = targets_of(column, lane, settings, rows)
         s = weights_of(column, lane, settings, y, rows)[:, 0]
@@ -89,6 +89,7 @@ class _Lane:
         if t < 1.0 and self.learns_b and self.pull != 0.0:
             return -np.inf
         theta, v = t * theta, t * v
+        assert self.conjugate is not None
         value = -float(self.s @ self.conjugate(theta, self.y, self.e)) / self.n
         value -= penalty_conjugate(-v, self.alpha, self.l1)
         if not self.learns_b:
@@ -171,9 +172,9 @@ def _certify(data: Data, lanes: Lanes, settings: Settings, coef: Float, intercep
         c[0, k, lane.rows] = lane.s * lane.loss.slope(z + lane.b, lane.y, lane.e)
         out[2, k] = lane.objective(z + lane.b)
         if lane.conjugate is not None and (lane.alpha > 0.0 or lane.l1 > 0.0):
-            dual[k] = lane.feasible_point(z)
-            if dual[k] is not None:
-                c[1, k, lane.rows] = lane.s * dual[k][1]
+            dual[k] = point = lane.feasible_point(z)
+            if point is not None:
+                c[1, k, lane.rows] = lane.s * point[1]
     sums = weighted_sums(data, c.reshape(-1, data.n)).reshape(2, lanes.k, data.d)
     for k, lane in enumerate(group):
         g = sums[0, k] / lane.n + lane.alpha * lane.w
@@ -182,8 +183,9 @@ def _certify(data: Data, lanes: Lanes, settings: Settings, coef: Float, intercep
         if k not in dual:
             continue
         bounds = [lane.bound_at_zero()]
-        if dual[k] is not None:
-            b, theta = dual[k]
+        point = dual[k]
+        if point is not None:
+            b, theta = point
             v = sums[1, k] / lane.n
             bounds.append(lane.bound(theta, v))
             if lane.loss.name in KINKS and len(lane.rows) and np.isfinite(v).all():

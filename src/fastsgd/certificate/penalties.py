@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 __all__ = ["penalty", "penalty_conjugate", "shortest_subgradient", "shrinkage"]
 
@@ -27,6 +27,6 @@ def shrinkage(v: Float, alpha: float, l1: float) -> float:
     return 1.0 if alpha > 0.0 or largest <= l1 else l1 / largest
 
 
-def shortest_subgradient(g: Float, w: Float, l1: ArrayLike) -> Float:
+def shortest_subgradient(g: Float, w: Float, l1: float | Float) -> Float:
     """g + l1 sign(w_j); where w_j = 0 the number of least magnitude in g_j + [-l1, l1]."""
     return np.where(w != 0.0, g + l1 * np.sign(w), np.maximum(0.0, np.abs(g) - l1))

@@ -82,7 +82,7 @@ def warn_of_result(estimator: Any, settings: Settings, stopping: Stopping, seen:
             RuntimeWarning,
             stacklevel=6,
         )
-    if seen.backoffs:
+    if seen.backoffs and seen.state is not None:
         factors = ", ".join(f"{factor:.3g}" for factor in np.unique(seen.state.rate_factor))
         warnings.warn(
             f"SGD diverged {seen.backoffs} times and went on at a lower rate: the learning "

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..inputs.conversions import csr_of, rows_of
 from ..inputs.times import check_numbers
 from .fitting import Fitting
+from .hooks import Hooks
 from .input import FLOATS, IN_PLACE, NO_TARGETS, check_finite, check_structure, table_of
 from .report import CallbackSupportMixin
 from .validation import products
@@ -36,7 +37,7 @@ def keep_parameters(estimator: Any, arguments: dict[str, Any]) -> None:
 
 
 @functools.cache
-def valid_defaults(estimator: type) -> dict[str, Any]:
+def valid_defaults(estimator: type[Hooks]) -> dict[str, Any]:
     """The defaults of an estimator's parameters, of those that are valid."""
     defaults = {}
     for name, parameter in inspect.signature(estimator).parameters.items():
@@ -60,7 +61,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
 
     def _validate_params(self) -> None:
         """Check the parameters that are not at their defaults."""
-        defaults = valid_defaults(type(self))
+        defaults = valid_defaults(type(self))  # type: ignore[arg-type] # a class has a hash
         given = self.get_params(deep=False).items()
         validate_parameter_constraints(
             self._parameter_constraints,

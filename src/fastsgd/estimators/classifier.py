@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
-from sklearn.base import _fit_context
 from sklearn.linear_model._base import LinearClassifierMixin
-from sklearn.utils import column_or_1d
+from sklearn.utils import column_or_1d, metaestimators
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
     type_of_target,
 )
 
-from ..losses import LOSSES, CompiledLoss, loss_functions
+from ..inputs.conversions import MatrixLike
+from ..losses import LOSSES, ClassificationLoss, CompiledLoss, loss_functions
 from ..problem import computed_in
+from ..sampling import Sampling
+from ..schedules import Schedule
 from . import class_weights
 from .base import BaseSGD, keep_parameters
 from .fitting import all_or_nothing
-from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, check_parameters
+from .parameters import (
+    CONSTRAINTS,
+    PENALTY_CONSTRAINTS,
+    LearningRate,
+    Penalty,
+    check_parameters,
+)
 from .task import Task
 from .validation import accuracies
 
@@ -74,6 +82,14 @@ def _unique(y: NDArray[Any]) -> NDArray[Any]:
             there[y.astype(wide, copy=False) - wide(lowest)] = True
             return (np.flatnonzero(there).astype(wide) + wide(lowest)).astype(y.dtype)
     return np.unique(y)
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+available_if: Callable[[Callable[[Any], bool]], Callable[[_Method], _Method]] = (
+    metaestimators.available_if
+)
+"""scikit-learn's: a method that is there under a condition; its type stays."""
 
 
 def _may_predict_proba(estimator: Any) -> bool:
@@ -277,11 +293,16 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         "multi_class": [StrOptions({"ovr", "multinomial"})],
     }
 
+    class_weight: dict[Any, Any] | Literal["balanced"] | None
+    multi_class: str
+    classes_: NDArray[Any]
+    _class_counts: class_weights.Counts
+
     def __init__(
         self,
-        loss: str | CompiledLoss = "hinge",
+        loss: ClassificationLoss | CompiledLoss = "hinge",
         *,
-        penalty: str | None = "l2",
+        penalty: Penalty | None = "l2",
         alpha: float = 1e-4,
         l1_ratio: float | None = 0.15,
         fit_intercept: bool = True,
@@ -291,29 +312,29 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         verbose: int = 0,
         epsilon: float = 0.1,
         n_jobs: int | None = None,
-        random_state: Any = None,
-        learning_rate: Any = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        learning_rate: LearningRate | Schedule | Callable[[int, float], float] = "auto",
         eta0: float | None = None,
         power_t: float = 0.5,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
-        class_weight: Any = None,
+        class_weight: dict[Any, Any] | Literal["balanced"] | None = None,
         warm_start: bool = False,
-        average: bool | int | float = False,
+        average: bool | float = False,
         batch_size: int = 1,
         momentum: float = 0.0,
         nesterov: bool = False,
-        sampling: str = "reshuffle",
+        sampling: Sampling = "reshuffle",
         decay: float = 0.1,
         step_epochs: float = 10.0,
         total_epochs: float | None = None,
         warmup_steps: int = 0,
-        multi_class: str = "ovr",
+        multi_class: Literal["ovr", "multinomial"] = "ovr",
         clip_norm: float | None = None,
         linear_scaling: bool = False,
-        scoring: Any = None,
-        on_divergence: str = "raise",
+        scoring: str | Callable[..., float] | None = None,
+        on_divergence: Literal["raise", "backoff"] = "raise",
         certificate: bool = False,
         standardize: bool = False,
     ) -> None:
@@ -373,7 +394,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     def _task(
         self,
-        X: Any,
+        X: MatrixLike,
         y: NDArray[Any],
         encoded: NDArray[np.floating],
         sample_weight: Any,
@@ -467,19 +488,18 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         return self._task(X, y, encoded, sample_weight, given, partial=False)
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
+        X: MatrixLike,
         y: ArrayLike,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-        X_val: Any = None,
+        X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
         resume: bool = False,
-    ) -> SGDClassifier:
+    ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
         Parameters
@@ -537,14 +557,13 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
-        X: Any,
+        X: MatrixLike,
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-    ) -> SGDClassifier:
+    ) -> Self:
         """One epoch over these rows, on top of what was learned before.
 
         k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and
@@ -577,7 +596,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             self._multilabel = y.ndim == 2
             if self._multilabel and not np.array_equal(self.classes_, np.arange(y.shape[1])):
                 raise ValueError(
-                    f"classes of a multilabel problem must be range({y.shape[1]}), got {classes}"
+                    f"classes of a multilabel problem must be range({y.shape[1]}), got {classes!s}"
                 )
         self._check_classes()
         encoded = self._encode(y, computed_in(X))
@@ -592,12 +611,12 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     # Prediction.
 
-    def decision_function(self, X: Any) -> NDArray[np.floating]:
+    def decision_function(self, X: MatrixLike) -> NDArray[np.floating]:
         """Scores x . w + b: (n,) for two classes, positive for ``classes_[1]``; else (n, K)."""
         scores = self._scores(X)
         return scores.ravel() if scores.shape[1] == 1 else scores
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Class labels, shape (n,); of a multilabel problem an indicator matrix (n, n_labels)."""
         scores = self.decision_function(X)
         if self._multilabel:
@@ -606,7 +625,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         return self.classes_[indices]
 
     @available_if(_may_predict_proba)
-    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+    def predict_proba(self, X: MatrixLike) -> NDArray[np.floating]:
         """Probabilities of the classes, shape (n, n_classes); log_loss and modified_huber.
 
         Of a score z: 1 / (1 + exp(-z)) for "log_loss", (clip(z, -1, 1) + 1) / 2 for
@@ -628,7 +647,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         return np.divide(positive, total, out=uniform, where=total > 0)
 
     @available_if(_may_predict_proba)
-    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
+    def predict_log_proba(self, X: MatrixLike) -> NDArray[np.floating]:
         """Logarithms of ``predict_proba``, shape (n, n_classes)."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))

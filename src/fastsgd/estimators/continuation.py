@@ -55,7 +55,8 @@ class Continuation:
 
     def weights(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """The model as it was published, (K, d) and (K,)."""
-        model = self.state.weights(SimpleNamespace(average=self.average[1]))
+        how: Any = SimpleNamespace(average=self.average[1])  # all of Settings that is asked for
+        model = self.state.weights(how)
         return self.scaling.to_users(*model)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context
 
 from ..exceptions import DivergenceError
 from ..inputs.ranges import check_start
@@ -36,11 +37,16 @@ from .validation import LaneScore, ModelScore, hold_out, split
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
+_in_context: Callable[[_Method], _Method] = _fit_context(prefer_skip_nested_validation=True)
+"""scikit-learn's: parameters are validated; the type of a method stays."""
+
+
 def all_or_nothing(method: _Method) -> _Method:
     """After an exception the estimator is as it was; Ctrl-C alone leaves a model in the making.
 
-    Within, its parameters are Python's own numbers.
+    Within, its parameters are Python's own numbers, and validated.
     """
+    method = _in_context(method)
 
     @functools.wraps(method)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -250,9 +256,9 @@ class Fitting(InputValidation):
     ) -> Callable[..., Any] | None:
         """The score of a model on the user's own rows or on those held out."""
         if given is not None:
-            X, *targets = given
+            X, y, user_y = given
             X = take(X, slice(None)) if sp.issparse(X) else X  # which user code may change
-            return self._validator(task, X, *targets, None)
+            return self._validator(task, X, y, user_y, None)
         if rows is None:
             return None
         weight = None if task.weight is None else task.weight[rows]

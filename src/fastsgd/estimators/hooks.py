@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from ..losses import CompiledLoss
+from ..schedules import Schedule
 from .task import Task
+
+if TYPE_CHECKING:
+    from ..certificate import Certificate
+    from ..learning_rate.result import Result
+    from .continuation import Continuation
 
 __all__ = ["Hooks"]
 
@@ -17,33 +25,69 @@ __all__ = ["Hooks"]
 class Hooks(BaseEstimator):
     """Parameters that all estimators have, and what each of them answers in its own way."""
 
+    _parameter_constraints: dict[str, list[Any]]
+    _passive_aggressive_loss = "hinge"
+    _multilabel = False
+
+    # Parameters; those with a value are not every estimator's own.
     penalty: str | None = "l2"
     l1_ratio: float | None = 0.15
     epsilon: float = 0.1
     quantile: float = 0.5
-    scoring: Any = None
-
-    _passive_aggressive_loss = "hinge"
-    _multilabel = False
-    _pull = 0.0
-
-    loss: Any
+    scoring: str | Callable[..., float] | None = None
+    loss: str | CompiledLoss
     alpha: float
+    fit_intercept: bool
     max_iter: int
     tol: float | None
-    n_iter_no_change: int
+    shuffle: bool
+    verbose: int
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+    learning_rate: str | Schedule | Callable[[int, float], float]
+    eta0: float | None
+    power_t: float
     early_stopping: bool
     validation_fraction: float
+    n_iter_no_change: int
+    warm_start: bool
+    average: bool | float
+    batch_size: int
+    momentum: float
+    nesterov: bool
+    sampling: str
+    decay: float
+    step_epochs: float
+    total_epochs: float | None
+    warmup_steps: int
     clip_norm: float | None
-    learning_rate: Any
+    linear_scaling: bool
     on_divergence: str
     certificate: bool
     standardize: bool
+
+    # What a fit leaves behind.
+    coef_: NDArray[np.floating]
+    intercept_: NDArray[np.floating]
+    n_iter_: int
+    t_: int
+    history_: dict[str, list[Any]]
+    loss_curve_: list[float]
+    result_: Result
+    certificate_: Certificate
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    _kept: Continuation
 
     @property
     def _strength(self) -> float:
         """Strength of the whole penalty."""
         return self.alpha
+
+    @property
+    def _pull(self) -> float:
+        """Slope of the objective in the intercept itself."""
+        return 0.0
 
     def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
         """Lanes of a fit from scratch, from its input."""

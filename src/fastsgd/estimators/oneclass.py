@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import OutlierMixin, _fit_context
+from sklearn.base import OutlierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..inputs.conversions import MatrixLike
 from ..inputs.times import as_floats
 from ..losses import loss_functions
 from ..problem import computed_in
+from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD, keep_parameters
 from .fitting import all_or_nothing
-from .parameters import CONSTRAINTS, LEARNING_RATES, PASSIVE_AGGRESSIVE, check_parameters
+from .parameters import (
+    CONSTRAINTS,
+    LEARNING_RATES,
+    PASSIVE_AGGRESSIVE,
+    OneClassRate,
+    check_parameters,
+)
 from .task import Task
 from .validation import products
 
@@ -76,6 +85,8 @@ on_divergence, certificate, standardize
     }
 
     loss = "hinge"
+    nu: float
+    offset_: NDArray[np.floating]
 
     def __init__(
         self,
@@ -87,26 +98,26 @@ on_divergence, certificate, standardize
         shuffle: bool = True,
         verbose: int = 0,
         n_jobs: int | None = None,
-        random_state: Any = None,
-        learning_rate: Any = "optimal",
+        random_state: int | np.random.RandomState | None = None,
+        learning_rate: OneClassRate | Schedule | Callable[[int, float], float] = "optimal",
         eta0: float | None = None,
         power_t: float = 0.5,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         warm_start: bool = False,
-        average: bool | int | float = False,
+        average: bool | float = False,
         batch_size: int = 1,
         momentum: float = 0.0,
         nesterov: bool = False,
-        sampling: str = "reshuffle",
+        sampling: Sampling = "reshuffle",
         decay: float = 0.1,
         step_epochs: float = 10.0,
         total_epochs: float | None = None,
         warmup_steps: int = 0,
         clip_norm: float | None = None,
         linear_scaling: bool = False,
-        on_divergence: str = "raise",
+        on_divergence: Literal["raise", "backoff"] = "raise",
         certificate: bool = False,
         standardize: bool = False,
     ) -> None:
@@ -120,7 +131,7 @@ on_divergence, certificate, standardize
         return self.nu
 
     @property
-    def _pull(self) -> float:  # type: ignore[override]
+    def _pull(self) -> float:
         return self.nu
 
     def _initial(self, k: int) -> NDArray[np.float64]:
@@ -167,18 +178,17 @@ on_divergence, certificate, standardize
         return score
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
+        X: MatrixLike,
         y: Any = None,
         coef_init: ArrayLike | None = None,
         offset_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-        X_val: Any = None,
+        X_val: MatrixLike | None = None,
         diagnostics: bool = False,
         resume: bool = False,
-    ) -> SGDOneClassSVM:
+    ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
         Parameters
@@ -209,10 +219,9 @@ on_divergence, certificate, standardize
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> SGDOneClassSVM:
+        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """One epoch over these rows; see :meth:`SGDClassifier.partial_fit`.
 
         Parameters
@@ -232,14 +241,14 @@ on_divergence, certificate, standardize
         self._solve(self._task(X, sample_weight, given), partial=True)
         return self
 
-    def decision_function(self, X: Any) -> NDArray[np.floating]:
+    def decision_function(self, X: MatrixLike) -> NDArray[np.floating]:
         """x . w - offset_, shape (n,): negative for outliers."""
         return self.score_samples(X) - self.offset_
 
-    def score_samples(self, X: Any) -> NDArray[np.floating]:
+    def score_samples(self, X: MatrixLike) -> NDArray[np.floating]:
         """x . w, shape (n,)."""
         return self._products(X).ravel()
 
-    def predict(self, X: Any) -> NDArray[np.int32]:
+    def predict(self, X: MatrixLike) -> NDArray[np.int32]:
         """+1 for inliers, -1 for outliers, shape (n,)."""
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int32)

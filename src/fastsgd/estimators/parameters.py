@@ -7,7 +7,7 @@ import multiprocessing
 import warnings
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import joblib
 import numpy as np
@@ -25,6 +25,23 @@ from ..schedules import Schedule
 from ..solver.stopping import FEW_UPDATES
 from .continuation import Continuation, recipe_of
 from .task import Task
+
+OneClassRate = Literal[
+    "auto",
+    "optimal",
+    "constant",
+    "adaptive",
+    "invscaling",
+    "step",
+    "exponential",
+    "linear",
+    "polynomial",
+    "cosine",
+    "one_cycle",
+]
+LearningRate = OneClassRate | Literal["pa1", "pa2"]
+Penalty = Literal["l2", "l1", "elasticnet"]
+"""What parameters take by name, for type checkers."""
 
 LEARNING_RATES = {
     "auto": "inverse",

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..inputs.conversions import MatrixLike
 from ..inputs.ranges import cast
-from ..losses import LOSSES, CompiledLoss, loss_functions
+from ..losses import LOSSES, CompiledLoss, RegressionLoss, loss_functions
 from ..problem import computed_in
+from ..sampling import Sampling
+from ..schedules import Schedule
 from .base import BaseSGD, keep_parameters
 from .fitting import all_or_nothing
-from .parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, check_parameters
+from .parameters import (
+    CONSTRAINTS,
+    PENALTY_CONSTRAINTS,
+    LearningRate,
+    Penalty,
+    check_parameters,
+)
 from .task import Task
 from .validation import determinations, warn_of_one_row
 
@@ -82,9 +92,9 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
 
     def __init__(
         self,
-        loss: str | CompiledLoss = "squared_error",
+        loss: RegressionLoss | CompiledLoss = "squared_error",
         *,
-        penalty: str | None = "l2",
+        penalty: Penalty | None = "l2",
         alpha: float = 1e-4,
         l1_ratio: float | None = 0.15,
         fit_intercept: bool = True,
@@ -94,28 +104,28 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         verbose: int = 0,
         epsilon: float = 0.1,
         n_jobs: int | None = None,
-        random_state: Any = None,
-        learning_rate: Any = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        learning_rate: LearningRate | Schedule | Callable[[int, float], float] = "auto",
         eta0: float | None = None,
         power_t: float = 0.25,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         warm_start: bool = False,
-        average: bool | int | float = False,
+        average: bool | float = False,
         quantile: float = 0.5,
         batch_size: int = 1,
         momentum: float = 0.0,
         nesterov: bool = False,
-        sampling: str = "reshuffle",
+        sampling: Sampling = "reshuffle",
         decay: float = 0.1,
         step_epochs: float = 10.0,
         total_epochs: float | None = None,
         warmup_steps: int = 0,
         clip_norm: float | None = None,
         linear_scaling: bool = False,
-        scoring: Any = None,
-        on_divergence: str = "raise",
+        scoring: str | Callable[..., float] | None = None,
+        on_divergence: Literal["raise", "backoff"] = "raise",
         certificate: bool = False,
         standardize: bool = False,
     ) -> None:
@@ -156,19 +166,18 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         return task
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
+        X: MatrixLike,
         y: ArrayLike,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-        X_val: Any = None,
+        X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
         resume: bool = False,
-    ) -> SGDRegressor:
+    ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
         Parameters
@@ -201,10 +210,9 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> SGDRegressor:
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """One epoch over these rows; see :meth:`SGDClassifier.partial_fit`.
 
         Parameters
@@ -242,7 +250,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         with np.errstate(over="ignore"):
             return np.exp(scores)
 
-    def predict(self, X: Any) -> NDArray[np.floating]:
+    def predict(self, X: MatrixLike) -> NDArray[np.floating]:
         """Predicted targets x . w + b, or exp of it with ``loss="poisson"``.
 
         Shape (n,), or (n, n_outputs).
@@ -250,7 +258,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         means = self._means(self._scores(X))
         return means.ravel() if means.shape[1] == 1 else means
 
-    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """R^2 of the predictions; of several outputs the mean.
 
         Parameters

@@ -45,6 +45,7 @@ class _Callbacks:
 
     def after_epoch(self, seen: Fit) -> bool:
         def model() -> dict[str, Any]:
+            assert seen.state is not None
             counts = {"n_iter_": int(seen.epochs.max()), "t_": 1 + int(seen.state.t.max())}
             users = self.scaling.to_users(seen.coef, seen.intercept)
             return {**self.estimator._attributes(*users), **counts}
@@ -61,7 +62,8 @@ class _Lines:
     """A line an epoch on standard output, and a bar on standard error once it takes longer."""
 
     def __init__(self, epochs: int) -> None:
-        self.epochs, self.done, self.bar = epochs, 0, None
+        self.epochs, self.done = epochs, 0
+        self.bar: tqdm[Any] | None = None
         self.start = time.monotonic()
 
     def tell(self, seen: Fit) -> None:

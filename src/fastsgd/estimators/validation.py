@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +123,8 @@ class LaneScore:
         scaling: Scaling,
     ) -> None:
         self.measure, self.X, self.y, self.weight = measure, X, y, weight
-        self.loss, self.tie, self.scaling = loss, None, scaling
+        self.loss, self.scaling = loss, scaling
+        self.tie: Array | None = None
 
     def __call__(self, coef: Array, intercept: Array) -> Any:
         coef, intercept = self.scaling.to_users(coef, intercept)
@@ -179,7 +180,8 @@ class ModelScore:
 
     def __call__(self, coef: Array, intercept: Array) -> float:
         vars(self.model).update(self.publish(*self.scaling.to_users(coef, intercept)))
-        quiet = "ignore" if self.named else None  # scikit-learn's, of predictions of any size
+        # scikit-learn's warnings, of predictions of any size
+        quiet: Literal["ignore"] | None = "ignore" if self.named else None
         with np.errstate(over=quiet, invalid=quiet):
             return number_of(self.scorer(self.model, self.X, self.y, **self.options))
 

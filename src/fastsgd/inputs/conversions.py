@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._core import csr_arrays
 from ..problem import STORED, blocks
 
-__all__ = ["csr_of", "rows_of"]
+__all__ = ["MatrixLike", "csr_of", "rows_of"]
 
 Result = TypeVar("Result")
+
+MatrixLike = ArrayLike | sp.spmatrix | sp.sparray
+"""What X may be given as: an array, a table, nested lists, or a sparse matrix or array."""
 
 LARGE = 1 << 19
 """Values from which a conversion takes longer than Ctrl-C may wait for on a busy machine."""

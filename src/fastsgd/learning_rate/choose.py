@@ -117,10 +117,10 @@ def rates_of(
         return np.where(old == new, old, (1.0 - part) * old + part * new)
 
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        eta0 = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
-    eta0 = np.maximum(eta0, SMALLEST)
-    eta0 = np.where(found.eta0 == known.eta0, known.eta0, eta0)
-    return replace(found, eta0=eta0, mu=mean(known.mu, found.mu), rows=rows)
+        both = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
+    both = np.maximum(both, SMALLEST)
+    both = np.where(found.eta0 == known.eta0, known.eta0, both)
+    return replace(found, eta0=both, mu=mean(known.mu, found.mu), rows=rows)
 
 
 def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:
@@ -141,7 +141,7 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
     factor: Any = 1.0 if tried is None else tried.chosen
     part = begins(curvature, data, settings, found, lanes.alpha)
     by = part * factor
-    own = eta0
+    own: Any = eta0
     if eta0 is None:
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             own = found * by / (weight + found * by * lanes.alpha)

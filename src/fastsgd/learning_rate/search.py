@@ -52,7 +52,7 @@ class Trial:
         The factor of each lane.
     """
 
-    factors: NDArray[np.float64]
+    factors: NDArray[np.floating]
     loss: NDArray[np.float64]
     at_start: NDArray[np.float64]
     chosen: NDArray[np.float64]
@@ -153,9 +153,9 @@ def _losses(
 ) -> NDArray[np.float64]:
     """Losses (K, count) at the end of runs at rates (K, count)."""
     k, count = rates.shape
-    fields = {name: np.repeat(getattr(lanes, name), count) for name in (*LANE_NUMBERS, "target")}
-    fields |= {"alpha": 0.0, "l1": 0.0, "eta0": rates.ravel()}
-    tried = Lanes(k * count, **fields)
+    names = set(LANE_NUMBERS) - {"alpha", "l1", "eta0"} | {"target"}
+    fields = {name: np.repeat(getattr(lanes, name), count) for name in names}
+    tried = Lanes(k * count, alpha=0.0, l1=0.0, eta0=rates.ravel(), **fields)
     state = State(data, tried, settings)
     while state.epoch < settings.schedule.horizon:
         run_epoch(data, tried, settings, state)

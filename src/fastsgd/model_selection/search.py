@@ -15,7 +15,6 @@ from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     RegressorMixin,
-    _fit_context,
     is_classifier,
 )
 from sklearn.metrics import check_scoring, get_scorer
@@ -82,7 +81,6 @@ class _SearchCV:
         return base
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,

@@ -183,8 +183,11 @@ class Annealing:
         at_last, size = self.objective(*model)
         at_mean, mean = at_last, model
         if self.sums is not None:
-            mean = self.sums[0] / self.count, self.sums[1] / self.count
-            mean = tuple(np.asarray(part, dtype=np.asarray(model[0]).dtype) for part in mean)
+            dtype = np.asarray(model[0]).dtype
+            mean = (
+                np.asarray(self.sums[0] / self.count, dtype=dtype),
+                np.asarray(self.sums[1] / self.count, dtype=dtype),
+            )
             at_mean, size_mean = self.objective(*mean)
             size = np.where(at_mean <= at_last, size_mean, size)
         value, worse = np.fmin(at_mean, at_last), np.fmax(at_mean, at_last)

@@ -57,7 +57,7 @@ class _NarrowingRun:
     def _narrow(self) -> None:
         data, lanes, settings = self.problem
         trains = self.state.active > 0.0
-        size = -(-max(1, np.count_nonzero(trains)) // TILE) * TILE
+        size = -(-max(1, int(np.count_nonzero(trains))) // TILE) * TILE
         if data.n * (len(self.which) - size) < SAVING:
             return
         which = np.sort(np.argsort(~trains, kind="stable")[:size])

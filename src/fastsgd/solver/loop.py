@@ -251,15 +251,15 @@ class _Training:
         self.good = state.copy() if stopping.backoff else None
         unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
         self.watch = Watch(k, stopping, unit)
-        watches_loss = stopping.tol is not None and stopping.validate is None
+        tol = None if stopping.validate is not None else stopping.tol  # of the training loss
         updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
         self.annealing: Annealing | None = None
-        if watches_loss and stopping.easing != 1.0 and updates <= FEW_UPDATES:
+        if tol is not None and stopping.easing != 1.0 and updates <= FEW_UPDATES:
             model = seen.coef, seen.intercept
-            self.annealing = Annealing(problem, model, stopping.tol, stopping.patience)
+            self.annealing = Annealing(problem, model, tol, stopping.patience)
             seen.doubts = self.annealing.doubts
         # Momentum overshoots, and a run may stop on an upswing of its loss.
-        self.swings = watches_loss and self.annealing is None and self.settings.momentum > 0.0
+        self.swings = tol is not None and self.annealing is None and self.settings.momentum > 0.0
         self.swings &= self.settings.average == 0
         self.before = seen.coef, seen.intercept  # the weights that the last epoch began with
         self.best: tuple[Any, Any] | None = None

@@ -93,7 +93,7 @@ class Watch:
         Epochs in a row that were above the best value minus ``tol``.
     """
 
-    def __init__(self, k: int, stopping: Stopping, unit: NDArray[np.float64] | float = 1.0) -> None:
+    def __init__(self, k: int, stopping: Stopping, unit: Array | float = 1.0) -> None:
         self.tol: Any = stopping.tol
         self.patience, self.scored = stopping.patience, stopping.validate is not None
         self.relative = stopping.easing != 1.0 and not self.scored

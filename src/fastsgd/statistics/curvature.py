@@ -177,7 +177,7 @@ def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
 def curvature_of(data: Data, settings: Settings) -> Curvature:
     """The curvature of a sample of rows."""
     long = has_long_rows(data)
-    X = None if long else data.rows(sample_rows(data), data.dtype)
+    X: Any = None if long else data.rows(sample_rows(data), data.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         if long:
             rows = np.arange(data.n)[sample_rows(data)]

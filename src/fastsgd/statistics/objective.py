@@ -158,7 +158,7 @@ class Objective:
             X = X.toarray() if self.data.sparse else X
             ones = [np.ones((len(X), 1))] if self.settings.fit_intercept else []
             self.features = np.hstack([np.asarray(X, dtype=np.float64), *ones])
-        for k in np.flatnonzero(which):
+        for k in np.flatnonzero(which).tolist():
             with np.errstate(all="ignore"):
                 left[k] = self._decrement(*self._of_lane(k), (coef[k], intercept[k]), k)
         return left
