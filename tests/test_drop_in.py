@@ -17,7 +17,7 @@ from test_continuing import portrait
 
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, schedules
 from fastsgd.insight import compare_schedules
-from fastsgd.insight.problem import pose
+from fastsgd.insight.problem import problem_of
 from fastsgd.learning_rate.choose import ETA0
 
 rng = np.random.default_rng(0)
@@ -129,12 +129,12 @@ def test_schedules_are_compared_at_the_rate_found_from_the_data():
     y, model = Y[SGDRegressor], SGDRegressor(random_state=0, power_t=0.5)
     names = ("constant", "invscaling", "linear")
     found = compare_schedules(model, X, y, schedules=names, epochs=2)
-    for one in found.courses[:2]:
+    for one in found.runs[:2]:
         shaped = clone(model).set_params(**one.parameters)
-        assert 0.02 < pose(shaped, X, y, fitted=False, rates=True).lanes.eta0[0] < 1.0
-    assert found.courses[1].parameters["learning_rate"].power_t == 0.5
+        assert 0.02 < problem_of(shaped, X, y, fitted=False, rates=True).lanes.eta0[0] < 1.0
+    assert found.runs[1].parameters["learning_rate"].power_t == 0.5
     given = compare_schedules(model.set_params(eta0=0.01), X, y, schedules=names, epochs=2)
-    for one, other in zip(found.courses, given.courses, strict=True):
+    for one, other in zip(found.runs, given.runs, strict=True):
         assert one.label == other.label
         assert one.loss[-1] != other.loss[-1]
 

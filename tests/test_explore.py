@@ -18,8 +18,11 @@ from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.__main__ import main
 from fastsgd.estimators.parameters import seed_of
 from fastsgd.insight import explore, gradient_noise
-from fastsgd.insight.explorer.recording import HELD, NO_CLIP, PROBLEMS, SCHEDULES, sine_loss
-from fastsgd.insight.problem import pose
+from fastsgd.insight.explorer.choices import SCHEDULES
+from fastsgd.insight.explorer.models import NO_CLIP, PROBLEMS
+from fastsgd.insight.explorer.plane import FIXED_WEIGHT, Plane
+from fastsgd.insight.explorer.sine import sine_loss
+from fastsgd.insight.problem import problem_of
 from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import order
@@ -118,7 +121,7 @@ def test_a_fit_ends_where_an_epoch_of_its_run_does(name):
             fitted = model.fit(one.X, one.y, **pieces)
             weights = np.append(fitted.intercept_, fitted.coef_)
         else:
-            begin = np.append(begin, HELD) if run.held is not None else begin
+            begin = np.append(begin, FIXED_WEIGHT) if run.fixed_weight is not None else begin
             coef = model.fit(one.X, one.y, coef_init=begin).coef_
             weights = np.ravel(coef)[:2]
         assert_array_equal(weights, run.weights[epochs * batches])
@@ -130,13 +133,15 @@ def test_a_fit_ends_where_an_epoch_of_its_run_does(name):
 def test_the_twin_goes_the_same_way(problem):
     one = found(problem)
     run = one.runs[len(one.runs) // 2]
-    posed = pose(clone(one.estimator).set_params(**run.parameters), one.X, one.y, fitted=False)
+    problem = problem_of(
+        clone(one.estimator).set_params(**run.parameters), one.X, one.y, fitted=False
+    )
     lanes = Lanes(1, alpha=0.0, eta0=run.rate)
-    state = reference.State(posed.data, lanes, posed.settings)
+    state = reference.State(problem.data, lanes, problem.settings)
     state.W[:, 0] = one.start
     for at in range(20):
         assert_allclose(state.W[:, 0], run.weights[at], rtol=1e-9)
-        reference.run_epoch(posed.data, lanes, posed.settings, state, batches=1)
+        reference.run_epoch(problem.data, lanes, problem.settings, state, batches=1)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -144,7 +149,7 @@ def test_rows_rates_and_examples(name):
     one = exploration(name)
     n = len(one.X)
     for run in one.runs:
-        seen = np.concatenate(run.rows[:-1]) if len(run.rows) > 1 else np.zeros(0)
+        seen = np.concatenate(run.batch_rows[:-1]) if len(run.batch_rows) > 1 else np.zeros(0)
         epochs = -(-len(seen) // n)
         assert_array_equal(
             seen,
@@ -152,9 +157,9 @@ def test_rows_rates_and_examples(name):
                 : len(seen)
             ],
         )
-        assert_array_equal(np.diff(run.examples), [len(rows) for rows in run.rows[:-1]])
+        assert_array_equal(np.diff(run.examples), [len(rows) for rows in run.batch_rows[:-1]])
         assert run.examples[0] == 0
-        assert len(run.loss) == len(run.weights) == len(run.rows) == len(run.learning_rate)
+        assert len(run.loss) == len(run.weights) == len(run.batch_rows) == len(run.learning_rate)
         assert run.diverged or len(run.weights) == one.steps + 1
         if run.schedule == "constant":
             assert (run.learning_rate == run.rate).all()
@@ -174,7 +179,7 @@ def test_steps_are_made_of_the_gradients_shown(name):
     for run in one.runs:
         v = np.zeros(2)
         for t in range(len(run.weights) - 1):
-            v = run.momentum * v + run.sampled[t]
+            v = run.momentum * v + run.batch_gradient[t]
             step = run.weights[t + 1].astype(float) - run.weights[t]
             scale = np.abs(run.weights[: t + 2]).max() + np.abs(run.learning_rate[t] * v).max()
             assert np.abs(step + run.learning_rate[t] * v).max() < tolerance * scale
@@ -182,11 +187,9 @@ def test_steps_are_made_of_the_gradients_shown(name):
 
 @pytest.mark.parametrize("name", (*PROBLEMS, "regression", "float32", "intercept"))
 def test_the_true_gradient_is_the_slope_of_the_landscape(name):
-    from fastsgd.insight.explorer.recording import _Plane
-
     one = exploration(name)
-    posed = pose(one.estimator, one.X, one.y, fitted=False)
-    plane = _Plane(posed, 0 if name == "intercept" else None)
+    problem = problem_of(one.estimator, one.X, one.y, fitted=False)
+    plane = Plane(problem, 0 if name == "intercept" else None)
     run = one.runs[-1]
     for t in (0, len(run.weights) // 2):
         w = run.weights[t].astype(float)
@@ -194,10 +197,10 @@ def test_the_true_gradient_is_the_slope_of_the_landscape(name):
         for j in range(2):
             h = 1e-5 * np.eye(2)[j]
             slope = (plane.objective(w + h) - plane.objective(w - h)) / 2e-5
-            assert abs(slope - run.true[t, j]) < 1e-6 * (1.0 + abs(slope))
+            assert abs(slope - run.full_gradient[t, j]) < 1e-6 * (1.0 + abs(slope))
     assert_allclose(plane.objective(np.array([one.first[3], one.second[7]])), one.landscape[7, 3])
-    assert one.least <= min(r.loss.min() for r in one.runs)
-    assert one.least <= plane.objective(one.best) + 1e-12
+    assert one.minimum <= min(r.loss.min() for r in one.runs)
+    assert one.minimum <= plane.objective(one.minimizer) + 1e-12
 
 
 def test_gradients_against_the_noise_of_insight():
@@ -206,7 +209,7 @@ def test_gradients_against_the_noise_of_insight():
     run = one.runs[20]
     model = clone(one.estimator).fit(one.X, one.y)
     model.coef_[0] = run.weights[50]
-    assert_allclose(gradient_noise(model, one.X, one.y).gradient[0], run.true[50])
+    assert_allclose(gradient_noise(model, one.X, one.y).gradient[0], run.full_gradient[50])
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -214,15 +217,15 @@ def test_other_batches_scatter_around_the_true_gradient(name):
     one = exploration(name)
     for run in one.runs[::7]:
         if run.batch_size == len(one.X):
-            assert run.others.shape[1] == 0
-            assert_allclose(run.sampled, run.true, rtol=1e-9, atol=1e-12)
+            assert run.other_gradients.shape[1] == 0
+            assert_allclose(run.batch_gradient, run.full_gradient, rtol=1e-9, atol=1e-12)
             continue
-        assert run.others.shape == (len(run.loss), 60, 2)
-        gap = run.others[0] - run.true[0]
+        assert run.other_gradients.shape == (len(run.loss), 60, 2)
+        gap = run.other_gradients[0] - run.full_gradient[0]
         assert np.linalg.norm(gap.mean(axis=0)) < 0.5 * np.linalg.norm(gap, axis=1).mean()
     single = next(run for run in one.runs if run.batch_size == 1)
     wide = next(run for run in one.runs if run.batch_size > 1)
-    assert single.others[0].std() > 1.1 * wide.others[0].std()
+    assert single.other_gradients[0].std() > 1.1 * wide.other_gradients[0].std()
 
 
 # ------------------------------------------------------------------ the user's coordinates
@@ -231,17 +234,17 @@ def test_other_batches_scatter_around_the_true_gradient(name):
 def test_other_weights_are_held_where_they_are():
     """The landscape is that of the whole model, seen along two of its weights."""
     model = SGDRegressor(alpha=0.1, random_state=0).fit(X, Y)
-    one, posed = yours("regression"), pose(model, X, Y)
+    one, problem = yours("regression"), problem_of(model, X, Y)
     assert one.X.shape == (90, 2)
     run = one.runs[0]
     whole = [model.coef_.copy() for _ in run.loss]
     for coef, w in zip(whole, run.weights, strict=True):
         coef[:2] = w
-    lanes = posed.lanes
+    lanes = problem.lanes
     loss = reference.objective(
-        posed.data,
+        problem.data,
         Lanes(1, alpha=0.0, eta0=1.0),
-        posed.settings,
+        problem.settings,
         np.array(whole).T,
         model.intercept_,
     )
@@ -258,12 +261,12 @@ def test_a_third_weight_holds_them_and_never_moves(kind):
     assert one.X.dtype == (np.float32 if kind == "float32" else np.float64)
     for run in one.runs:
         assert run.weights.dtype == one.X.dtype
-        assert (run.held == HELD).all()
+        assert (run.fixed_weight == FIXED_WEIGHT).all()
     model = SGDClassifier(one.estimator.loss, random_state=0, penalty=one.estimator.penalty)
     model.set_params(class_weight=one.estimator.class_weight).fit(X.astype(one.X.dtype), LABELS)
     columns = [4, 1] if kind == "hinge on CSR" else [0, 1]
     rest = model.decision_function(X) - X[:, columns] @ model.coef_[0, columns]
-    assert_allclose(one.X[:, 2].astype(float) * HELD, rest, rtol=1e-3, atol=1e-4)
+    assert_allclose(one.X[:, 2].astype(float) * FIXED_WEIGHT, rest, rtol=1e-3, atol=1e-4)
 
 
 def test_one_feature_and_the_intercept():
@@ -380,8 +383,8 @@ def test_full_batches_stay_in_a_shallow_minimum_that_others_leave():
         if r.rate == one.rates[2] and r.schedule == "constant"
     }
     full, single = at[128, 0.0], at[1, 0.0]
-    assert np.linalg.norm(full.true[-1]) < 1e-3
-    assert full.loss[-1] > one.least + 0.2
+    assert np.linalg.norm(full.full_gradient[-1]) < 1e-3
+    assert full.loss[-1] > one.minimum + 0.2
     assert single.loss[-1] < full.loss[-1] - 0.1
     inner = one.landscape[1:-1, 1:-1]
     around = [
@@ -440,8 +443,10 @@ def test_what_is_drawn_is_the_path_rounded_to_float32(page):
         assert_array_equal(weights.reshape(-1, 2), run.weights.astype("<f4"))
         others = np.frombuffer(base64.b64decode(packed["others"]), dtype=np.int8)
         largest = np.frombuffer(base64.b64decode(packed["largest"]), dtype="<f4")
-        back = others.reshape(run.others.shape) * (largest[:, None, None] / 127.0)
-        assert np.abs(back - run.others).max(initial=0.0) <= largest.max(initial=0.0) / 250.0
+        back = others.reshape(run.other_gradients.shape) * (largest[:, None, None] / 127.0)
+        assert (
+            np.abs(back - run.other_gradients).max(initial=0.0) <= largest.max(initial=0.0) / 250.0
+        )
 
 
 def test_a_notebook_shows_it(page):
@@ -615,7 +620,7 @@ def test_buttons_step_and_jump(explorer):
 
 
 def test_what_is_drawn_is_the_run(explorer):
-    """Paths up to the step, arrows along the gradients, the cloud, the courses."""
+    """Paths up to the step, arrows along the gradients, the cloud, the losses."""
     explorer.run(
         "const s = document.getElementById('seek'); s.value = 30; "
         "s.dispatchEvent(new Event('input'))"
@@ -626,27 +631,27 @@ def test_what_is_drawn_is_the_run(explorer):
     for i, one in enumerate(runs):
         path = explorer.drawn("landscape", f"path{i}")
         assert_array_equal(np.transpose([path["x"], path["y"]]), one.weights[:31].astype("<f4"))
-        course = explorer.drawn("loss-steps", f"path{i}")
-        excess = one.loss - found("logistic").least
+        curve = explorer.drawn("loss-steps", f"path{i}")
+        excess = one.loss - found("logistic").minimum
         excess[excess <= 1e-7 * excess[0]] = np.nan  # rounding is not drawn
-        y = np.array(course["y"], dtype=float)
+        y = np.array(curve["y"], dtype=float)
         assert_allclose(y, excess, rtol=1e-4, atol=1e-7)
-        assert course["x"] == list(range(201))
+        assert curve["x"] == list(range(201))
         assert explorer.drawn("loss-examples", f"path{i}")["x"] == one.examples[1:].tolist()
     assert_allclose(explorer.drawn("rate-chart", "path0")["y"], run.learning_rate, rtol=1e-6)
-    norms = np.linalg.norm(run.true, axis=1), np.linalg.norm(run.sampled, axis=1)
+    norms = np.linalg.norm(run.full_gradient, axis=1), np.linalg.norm(run.batch_gradient, axis=1)
     for i in range(2):
         assert_allclose(explorer.drawn("norm", f"path{i}")["y"], norms[i], rtol=1e-5)
     scales = []
-    for name, gradient in (("true", run.true[30]), ("sampled", run.sampled[30])):
+    for name, gradient in (("true", run.full_gradient[30]), ("sampled", run.batch_gradient[30])):
         arrow = {key: value[0] for key, value in explorer.drawn("landscape", name).items()}
         along = np.array([arrow["x1"] - arrow["x0"], arrow["y1"] - arrow["y0"]])
         assert_allclose([arrow["x0"], arrow["y0"]], run.weights[30], rtol=1e-6)
         scales.append(-along / gradient)
     assert_allclose(scales, scales[0][0], rtol=1e-4)
     cloud = explorer.drawn("landscape", "cloud")
-    tips = run.weights[30] - scales[0][0] * run.others[30]
-    span = np.abs(scales[0][0] * run.others[30]).max()
+    tips = run.weights[30] - scales[0][0] * run.other_gradients[30]
+    span = np.abs(scales[0][0] * run.other_gradients[30]).max()
     assert_allclose(np.transpose([cloud["x"], cloud["y"]]), tips, atol=0.01 * span)
     said = explorer.browser.find_element("id", "readout").text
     assert said.startswith("step 30 of 200 · 480 examples (3.75 epochs)")

@@ -28,7 +28,7 @@ from fastsgd.insight import (
     stability_report,
     two_batch_noise,
 )
-from fastsgd.insight.problem import pose
+from fastsgd.insight.problem import problem_of
 from fastsgd.statistics.objective import Objective
 
 rng = np.random.default_rng(0)
@@ -63,15 +63,15 @@ def fitted(name, X=X, weight=None):
 def by_hand(model, X, y, weight):
     """Gradients of single rows (n, K, d + 1), the penalty's among them, by differences of the
     objective's parts: of each row's loss at nudged weights."""
-    posed = pose(model, X, y, weight)
-    features = posed.data.rows(slice(None))
+    problem = problem_of(model, X, y, weight)
+    features = problem.data.rows(slice(None))
     features = features.toarray() if sp.issparse(features) else features
-    z = features @ posed.coef.T + posed.intercept
-    c = posed.slopes(slice(None), z)
-    ones = np.full((len(c), 1), float(posed.settings.fit_intercept))
+    z = features @ problem.coef.T + problem.intercept
+    c = problem.slopes(slice(None), z)
+    ones = np.full((len(c), 1), float(problem.settings.fit_intercept))
     g = c[:, :, None] * np.hstack([features, ones])[:, None, :]
-    penalty, pull = posed.smooth_penalty()
-    return g + np.column_stack([penalty, pull * posed.settings.fit_intercept])
+    penalty, pull = problem.smooth_penalty()
+    return g + np.column_stack([penalty, pull * problem.settings.fit_intercept])
 
 
 @pytest.mark.parametrize("layout", ("dense", "csr"))
@@ -204,7 +204,7 @@ def test_two_batch_sizes_are_enough(sizes):
     found = two_batch_noise(*means, *sizes)
     assert_allclose([found.squared_norm, found.trace], [exact.squared_norm[0], exact.trace[0]])
     assert_allclose(found.noise_scale, exact.noise_scale[0])
-    with pytest.raises(ValueError, match="m_small must be in"):
+    with pytest.raises(ValueError, match="m_small must be at least 1"):
         two_batch_noise(*means, 3, 3)
 
 
@@ -213,17 +213,17 @@ def test_samples_are_unbiased(name):
     """The mean over all samples of 4 of 7 rows is exact, of both ways to look at one."""
     from fastsgd.insight.gradients import _of, _sums
     from fastsgd.problem import Data
-    from fastsgd.statistics.gradients import estimate
+    from fastsgd.statistics.gradients import estimate_noise
 
     model, y = MODELS[name]
     rows = slice(0, 7)
     model = clone(model).fit(X[rows]) if y is None else clone(model).fit(X[rows], y[rows])
-    whole = pose(model, X[rows], None if y is None else y[rows])
+    whole = problem_of(model, X[rows], None if y is None else y[rows])
     exact = gradient_noise(model, X[rows], None if y is None else y[rows])
     light, full = [], []
     for draw in map(list, combinations(range(7), 4)):
         part = replace(whole, data=Data(whole.data.X[draw], whole.data.y[draw]))
-        found, sums = estimate(part, 7), _of(part, _sums(part), 7)
+        found, sums = estimate_noise(part, 7), _of(part, _sums(part), 7)
         light.append((found.squared_norm, found.trace))
         full.append((sums.squared_norm.sum(), sums.trace.sum()))
     for means in (np.mean(light, axis=0), np.mean(full, axis=0)):
@@ -310,7 +310,7 @@ def test_batches_follow_the_law(name):
     exact = gradient_noise(model, X, y)
     assert_allclose(found.law, exact.trace.sum() / found.batch_sizes)
     assert_allclose(found.finite_law, [exact.batch_trace(m).sum() for m in found.batch_sizes])
-    assert (np.abs(found.measured - found.finite_law)[:-1] < 5.0 * found.error[:-1]).all()
+    assert (np.abs(found.measured - found.finite_law)[:-1] < 5.0 * found.standard_error[:-1]).all()
     assert found.measured[-1] < 1e-20
     again = batch_variance(model, X, y, random_state=0, batch_sizes=[4, 2])
     assert_array_equal(again.batch_sizes, [2, 4])
@@ -555,13 +555,13 @@ EXPERIMENTS = {
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_courses_end_where_fits_do(name, axes):
-    """At the last point of each course is the objective of the estimator fitted so."""
+def test_runs_end_where_fits_do(name, axes):
+    """At the last point of each run is the objective of the estimator fitted so."""
     model, y = MODELS["log_loss"]
     model = clone(model)
     found = getattr(insight, name)(model, X, y, epochs=2, **EXPERIMENTS[name])
     signs = np.where(y, 1.0, -1.0)
-    for one in found.courses:
+    for one in found.runs:
         alone = clone(model).set_params(max_iter=2, tol=None, **one.parameters).fit(X, y)
         z = signs * alone.decision_function(X)
         value = np.logaddexp(0.0, -z).mean() + 0.05 * np.square(alone.coef_).sum()
@@ -573,14 +573,14 @@ def test_courses_end_where_fits_do(name, axes):
             assert (np.diff(values) > 0).all()
         assert not one.diverged
         assert np.isnan(one.test_loss).all()
-    assert len({one.label for one in found.courses}) == len(found.courses) > 1
+    assert len({one.label for one in found.runs}) == len(found.runs) > 1
     records = found.records
-    assert len(records) == sum(len(one.step) for one in found.courses)
+    assert len(records) == sum(len(one.step) for one in found.runs)
     assert set(records[0]) == {"run", "step", "examples", "seconds", "loss", "test_loss"}
     for x in ("examples", "step", "seconds"):
         display = found.plot(x=x, ax=axes)
         display.figure_.canvas.draw()
-        assert len(display.lines_) == len(found.courses)
+        assert len(display.lines_) == len(found.runs)
     for wrong in ({"x": "time"}, {"y": "score"}):
         with pytest.raises(ValueError, match="must be"):
             found.plot(**wrong)
@@ -596,7 +596,7 @@ def test_test_rows_and_divergence():
         variants={"low": {"eta0": 0.01}, "high": {"eta0": 100.0, "learning_rate": "constant"}},
         test=test,
     )
-    low, high = found.courses
+    low, high = found.runs
     alone = SGDRegressor(random_state=0, eta0=0.01, max_iter=3, tol=None).fit(X[20:], Y[20:])
     assert_allclose(low.test_loss[-1], 0.5 * np.mean((alone.predict(X[:20]) - Y[:20]) ** 2))
     assert high.diverged
@@ -616,9 +616,7 @@ def test_test_rows_are_seen_as_the_trained_model_sees_them(name):
     variants = {"one": {"batch_size": 8}}
     options = {"variants": variants, "epochs": 1}
     whole, *parts = (
-        insight.compare(clone(model), X, y, test=part_of(name, rows), **options)
-        .courses[0]
-        .test_loss
+        insight.compare(clone(model), X, y, test=part_of(name, rows), **options).runs[0].test_loss
         for rows in (np.arange(n), *np.split(np.argsort(Y), [1, 5, 50]))
     )
     sizes = np.array([1, 4, 45, 10])
@@ -626,8 +624,8 @@ def test_test_rows_are_seen_as_the_trained_model_sees_them(name):
     if name != "one class":  # whose loss has the term nu b
         free = clone(model).set_params(alpha=1e-12)
         test = part_of(name, np.arange(n))
-        course = insight.compare(free, X, y, test=test, **options).courses[0]
-        assert_allclose(course.test_loss, course.loss, rtol=1e-8)
+        run = insight.compare(free, X, y, test=test, **options).runs[0]
+        assert_allclose(run.test_loss, run.loss, rtol=1e-8)
 
 
 @pytest.mark.parametrize("standardize", (False, True))
@@ -635,10 +633,10 @@ def test_test_rows_are_scaled_as_the_training_rows(standardize):
     far = X * [1.0, 5.0, 0.1, 1.0] + [0.0, 3.0, 0.0, 1.0]
     model = SGDRegressor(standardize=standardize, max_iter=3, tol=None, random_state=0, eta0=0.01)
     test = far[:10] + 4.0, Y[:10]
-    course = insight.compare(model, far[10:], Y[10:], variants={"one": {}}, test=test).courses[0]
+    run = insight.compare(model, far[10:], Y[10:], variants={"one": {}}, test=test).runs[0]
     alone = clone(model).fit(far[10:], Y[10:])
     expected = 0.5 * np.mean((alone.predict(test[0]) - Y[:10]) ** 2)
-    assert_allclose(course.test_loss[-1], expected, rtol=1e-9)
+    assert_allclose(run.test_loss[-1], expected, rtol=1e-9)
 
 
 def test_labels_of_test_rows_are_those_of_training():
@@ -646,10 +644,10 @@ def test_labels_of_test_rows_are_those_of_training():
     some = labels != 1
     model = SGDClassifier("log_loss", multi_class="multinomial", **FEW)
     test = X[some], labels[some]
-    course = insight.compare(model, X, labels, variants={"one": {}}, test=test).courses[0]
+    run = insight.compare(model, X, labels, variants={"one": {}}, test=test).runs[0]
     right = clone(model).fit(X, labels).predict_proba(X[some])
     picked = right[np.arange(some.sum()), np.searchsorted([0, 1, 5], labels[some])]
-    assert_allclose(course.test_loss[-1], -np.log(picked).mean(), rtol=1e-9)
+    assert_allclose(run.test_loss[-1], -np.log(picked).mean(), rtol=1e-9)
     with pytest.raises(ValueError, match="test: `y` has classes not in"):
         insight.compare(model, X, labels, variants={"one": {}}, test=(X, LABELS))
 
@@ -691,7 +689,7 @@ CALLS = {
 def numbers_of(found):
     """All that a result holds, but for times."""
     if isinstance(found, insight.Experiment):
-        return [(one.step, one.loss, one.test_loss) for one in found.courses]
+        return [(one.step, one.loss, one.test_loss) for one in found.runs]
     if isinstance(found, insight.Exploration):
         return [(run.weights, run.loss) for run in found.runs]
     if isinstance(found, insight.StabilityReport):
@@ -785,13 +783,13 @@ def test_parameters_of_an_estimator_that_was_not_fitted_are_checked():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_kind_of_model_has_courses(name):
+def test_every_kind_of_model_has_loss_curves(name):
     model, y = MODELS[name]
     found = insight.compare(clone(model), X, y, variants={"one": {}}, epochs=1)
-    assert np.isfinite(found.courses[0].loss).all()
+    assert np.isfinite(found.runs[0].loss).all()
     if name == "one class":  # which begins at rho = 0: no hinge, and nu b
-        assert_allclose(found.courses[0].loss[0], 0.3)
-    assert found.courses[0].examples[-1] == n
+        assert_allclose(found.runs[0].loss[0], 0.3)
+    assert found.runs[0].examples[-1] == n
 
 
 # ---------------------------------------------------------------- trajectories
@@ -809,7 +807,7 @@ def test_a_path_is_that_of_the_solver(name):
     for label, m in zip(found.paths, (1, 32, n), strict=True):
         run = clone(model).set_params(batch_size=m, max_iter=3, tol=None)
         alone = run.fit(X) if y is None else run.fit(X, y)
-        trained = pose(alone, X, y)
+        trained = problem_of(alone, X, y)
         exact = np.ravel(alone._kept.state.weights(trained.settings)[0])[[2, 0]]
         assert_array_equal(found.paths[label][-1], exact)
         assert_array_equal(found.paths[label][0], [0.0, 0.0])
@@ -817,12 +815,12 @@ def test_a_path_is_that_of_the_solver(name):
         assert min(40, steps) / 2 < len(found.paths[label]) <= min(40, steps) + 4
     first = clone(model).set_params(batch_size=1, max_iter=3, tol=None)
     first = first.fit(X) if y is None else first.fit(X, y)
-    posed = pose(first, X, y)
+    problem = problem_of(first, X, y)
     where = found.second.searchsorted(found.paths["single samples"][-1][1])
     at = found.first.searchsorted(found.paths["single samples"][-1][0])
-    moved = posed.coef.copy()
+    moved = problem.coef.copy()
     moved[0, [2, 0]] = found.first[at], found.second[where]
-    value, _ = Objective(posed.data, posed.lanes, posed.settings)(moved, posed.intercept)
+    value, _ = Objective(problem.data, problem.lanes, problem.settings)(moved, problem.intercept)
     assert_allclose(found.loss[where, at], value[0], rtol=1e-6)
 
 

@@ -4,22 +4,12 @@
 :func:`batch_variance` draws batches and compares them with the laws; ``fit(..., diagnostics=True)``
 measures the noise scale of each epoch; :func:`rate_range` tries sixteen constant rates;
 :func:`stability_report` says why a run diverges or stalls. :func:`compare` and its kin are
-experiments: what a parameter does to the course of a fit. The displays draw all of it, and
-:func:`explore` makes a page on which runs of the solver are stepped through.
+experiments: what a parameter does to the course of training. The displays draw all of it, and
+:func:`explore` makes a page on which runs of the solver are shown step by step.
 """
 
-from ..statistics.gradients import two_batch_noise
-from .displays import (
-    BatchVarianceDisplay,
-    ExperimentDisplay,
-    LearningRateDisplay,
-    LossCurveDisplay,
-    NoiseScaleDisplay,
-    TrajectoryDisplay,
-)
-from .experiments import (
-    Experiment,
-    compare,
+from ..statistics.gradients import NoiseEstimate, two_batch_noise
+from .comparisons import (
     compare_batch_sizes,
     compare_momentum,
     compare_sampling,
@@ -27,9 +17,14 @@ from .experiments import (
     linear_scaling,
     noise_floor,
 )
+from .experiment_display import ExperimentDisplay
+from .experiments import Experiment, compare
 from .explorer import Exploration, RecordedRun, explore
 from .gradients import GradientNoise, gradient_noise
+from .history_displays import LossCurveDisplay, NoiseScaleDisplay
 from .rates import RateRange, rate_range
+from .result_displays import BatchVarianceDisplay, LearningRateDisplay, TrajectoryDisplay
+from .runs import TrainingRun
 from .stability import Finding, StabilityReport, stability_report
 from .trajectory import Trajectory, trajectory
 from .variance import BatchVariance, batch_variance
@@ -44,10 +39,12 @@ __all__ = [
     "GradientNoise",
     "LearningRateDisplay",
     "LossCurveDisplay",
+    "NoiseEstimate",
     "NoiseScaleDisplay",
     "RateRange",
     "RecordedRun",
     "StabilityReport",
+    "TrainingRun",
     "Trajectory",
     "TrajectoryDisplay",
     "batch_variance",

@@ -26,7 +26,8 @@ from sklearn.utils import check_random_state
 
 from ..estimators.base import BaseSGD
 from ..problem import blocks
-from .problem import Posed, check_count, pose
+from .checks import check_count
+from .problem import EstimatorProblem, problem_of
 
 __all__ = ["GradientNoise", "gradient_noise"]
 
@@ -228,13 +229,13 @@ def gradient_noise(
     >>> noise.gradient.round(3), noise.trace.round(3)
     (array([[-1.]]), array([1.]))
     """
-    posed = pose(estimator, X, y, sample_weight)
-    n = posed.data.n
+    problem = problem_of(estimator, X, y, sample_weight)
+    n = problem.data.n
     if sample is None or check_count("sample", sample) >= n:
-        return exact_noise(posed)
+        return exact_noise(problem)
     size = check_count("sample", sample, 2 * GROUPS)
     rows = check_random_state(random_state).choice(n, size, replace=False)
-    return _sampled(posed, rows)
+    return _sampled(problem, rows)
 
 
 # ------------------------------------------------------------------ sums over rows
@@ -267,29 +268,29 @@ def _values(sums: _Sums) -> tuple[Any, ...]:
     return sums.m, sums.first, sums.second, sums.first_b, sums.second_b
 
 
-def _parts(posed: Posed, rows: NDArray[np.int64] | None) -> Iterator[Any]:
+def _parts(problem: EstimatorProblem, rows: NDArray[np.int64] | None) -> Iterator[Any]:
     """Rows in blocks that stay in the cache: slices, or row numbers."""
     if rows is None:
-        yield from blocks(posed.data.X)
+        yield from blocks(problem.data.X)
         return
-    a_row = posed.data.X.nnz / posed.data.n if posed.data.sparse else posed.data.d
+    a_row = problem.data.X.nnz / problem.data.n if problem.data.sparse else problem.data.d
     size = max(1, int((1 << 18) / max(1.0, a_row)))
     for first in range(0, len(rows), size):
         yield rows[first : first + size]
 
 
-def _features(posed: Posed, part: Any) -> Any:
+def _features(problem: EstimatorProblem, part: Any) -> Any:
     """Features of a block of rows; of CSR without a copy, where it is a slice."""
-    X = posed.data.X
-    if not (posed.data.sparse and isinstance(part, slice)):
-        return posed.data.rows(part, posed.data.dtype)
-    start, stop, _ = part.indices(posed.data.n)
+    X = problem.data.X
+    if not (problem.data.sparse and isinstance(part, slice)):
+        return problem.data.rows(part, problem.data.dtype)
+    start, stop, _ = part.indices(problem.data.n)
     first, last = X.indptr[start], X.indptr[stop]
     arrays = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
     return type(X)(arrays, shape=(stop - start, X.shape[1]))
 
 
-def _sums(posed: Posed, rows: NDArray[np.int64] | None = None) -> _Sums:
+def _sums(problem: EstimatorProblem, rows: NDArray[np.int64] | None = None) -> _Sums:
     """Over all rows, or those of the numbers given.
 
     Products are of the dtype of the features, block by block, unless they overflow there; their
@@ -300,23 +301,25 @@ def _sums(posed: Posed, rows: NDArray[np.int64] | None = None) -> _Sums:
     ValueError
         If they overflow in float64.
     """
-    for dtype in dict.fromkeys((posed.data.dtype, np.dtype(np.float64))):
+    for dtype in dict.fromkeys((problem.data.dtype, np.dtype(np.float64))):
         with np.errstate(over="ignore", invalid="ignore"):
-            total = _sums_in(posed, rows, dtype)
+            total = _sums_in(problem, rows, dtype)
             if all(np.isfinite(moment).all() for moment in total.moments()):
                 return total
     raise ValueError(TOO_LARGE)
 
 
-def _sums_in(posed: Posed, rows: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> _Sums:
+def _sums_in(
+    problem: EstimatorProblem, rows: NDArray[np.int64] | None, dtype: np.dtype[Any]
+) -> _Sums:
     """The same, with products in a dtype."""
-    k, d = posed.coef.shape
+    k, d = problem.coef.shape
     total = _Sums(0, np.zeros((k, d)), np.zeros((k, d)), np.zeros(k), np.zeros(k))
-    learns = float(posed.settings.fit_intercept)
-    coef = posed.coef.T.astype(dtype)
-    for part in _parts(posed, rows):
-        X = _features(posed, part).astype(dtype, copy=False)
-        c = posed.slopes(part, np.asarray(X @ coef, dtype=np.float64) + posed.intercept)
+    learns = float(problem.settings.fit_intercept)
+    coef = problem.coef.T.astype(dtype)
+    for part in _parts(problem, rows):
+        X = _features(problem, part).astype(dtype, copy=False)
+        c = problem.slopes(part, np.asarray(X @ coef, dtype=np.float64) + problem.intercept)
         low = c.astype(dtype)
         if sp.issparse(X):
             squares = type(X)((X.data * X.data, X.indices, X.indptr), shape=X.shape)
@@ -328,7 +331,7 @@ def _sums_in(posed: Posed, rows: NDArray[np.int64] | None, dtype: np.dtype[Any])
     return total
 
 
-def _of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
+def _of(problem: EstimatorProblem, sums: _Sums, n: int) -> GradientNoise:
     """What sums over m of the n rows say: unbiased where m < n.
 
     Raises
@@ -337,21 +340,21 @@ def _of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
         If a square of the gradient overflows.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        found = _moments_of(posed, sums, n)
+        found = _moments_of(problem, sums, n)
         if not np.isfinite(found.trace + found.squared_norm).all():
             raise ValueError(TOO_LARGE)
     return found
 
 
-def _moments_of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
+def _moments_of(problem: EstimatorProblem, sums: _Sums, n: int) -> GradientNoise:
     """The same, which may not be finite."""
     mean, variance, mean_b, variance_b = sums.moments()
     m = sums.m
     if 1 < m < n:  # Sigma is over n: variances of a sample without replacement
         unbias = m / (m - 1) * ((n - 1) / n)
         variance, variance_b = variance * unbias, variance_b * unbias
-    penalty, pull = posed.smooth_penalty()
-    gradient, gradient_b = mean + penalty, mean_b + pull * posed.settings.fit_intercept
+    penalty, pull = problem.smooth_penalty()
+    gradient, gradient_b = mean + penalty, mean_b + pull * problem.settings.fit_intercept
     trace = variance.sum(axis=1) + variance_b
     squared = np.square(gradient).sum(axis=1) + gradient_b**2
     if m < n:
@@ -362,19 +365,19 @@ def _moments_of(posed: Posed, sums: _Sums, n: int) -> GradientNoise:
     return GradientNoise(*parts, trace, squared, n, m, errors)
 
 
-def exact_noise(posed: Posed) -> GradientNoise:
-    return _of(posed, _sums(posed), posed.data.n)
+def exact_noise(problem: EstimatorProblem) -> GradientNoise:
+    return _of(problem, _sums(problem), problem.data.n)
 
 
-def _sampled(posed: Posed, rows: NDArray[np.int64]) -> GradientNoise:
+def _sampled(problem: EstimatorProblem, rows: NDArray[np.int64]) -> GradientNoise:
     """Estimates, and their standard errors by the jackknife over groups of rows."""
-    groups = [_sums(posed, part) for part in np.array_split(rows, GROUPS)]
+    groups = [_sums(problem, part) for part in np.array_split(rows, GROUPS)]
     total = groups[0]
     for group in groups[1:]:
         total = total + group
-    whole = _of(posed, total, posed.data.n)
-    without = [_of(posed, total - group, posed.data.n) for group in groups]
-    correction = np.sqrt(1.0 - len(rows) / posed.data.n)  # of a finite population
+    whole = _of(problem, total, problem.data.n)
+    without = [_of(problem, total - group, problem.data.n) for group in groups]
+    correction = np.sqrt(1.0 - len(rows) / problem.data.n)  # of a finite population
     errors = {}
     for name in whole.errors:
         values = np.array([getattr(one, name) for one in without])

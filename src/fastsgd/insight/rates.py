@@ -20,7 +20,8 @@ from ..problem import LANE_NUMBERS, Lanes
 from ..schedules import Schedule
 from ..solver import Fit, State, Stopping, fit
 from ..statistics.sample import loss_at
-from .problem import Posed, check_count, check_sequence, pose
+from .checks import check_count, check_sequence
+from .problem import EstimatorProblem, problem_of
 from .stability import stable_rate_of
 
 __all__ = ["RateRange", "rate_range"]
@@ -101,8 +102,8 @@ def rate_range(
     ValueError
         Bad input; or if every rate diverges.
     """
-    posed = pose(estimator, X, y, sample_weight, fitted=False)
-    bound = 0.5 * stable_rate_of(posed)
+    problem = problem_of(estimator, X, y, sample_weight, fitted=False)
+    bound = 0.5 * stable_rate_of(problem)
     tried = bound * HIGHEST * 2.0 ** -np.arange(COUNT)
     if rates is not None:
         tried = np.array(check_sequence("rates", rates, Real), dtype=np.float64)
@@ -110,16 +111,16 @@ def rate_range(
     if len(tried) < 3 or not np.isfinite(tried).all() or tried[0] <= 0.0:
         raise ValueError(f"rates must be at least three positive numbers, got {rates!r}")
     epochs = check_count("epochs", epochs)
-    loss = _losses(posed, tried, epochs)
+    loss = _losses(problem, tried, epochs)
     if not np.isfinite(loss).any():
         raise ValueError(f"every rate diverges, from {tried[0]:.3g} on: scale the features")
     if rates is None:
         between = tried[_smooth(loss).argmin()] * BETWEEN
-        loss = np.append(loss, _losses(posed, between, epochs))
+        loss = np.append(loss, _losses(problem, between, epochs))
         order = np.argsort(np.append(tried, between))
         tried, loss = np.append(tried, between)[order], loss[order]
     smoothed = _smooth(loss)
-    start = float(_objective(posed, posed.coef, posed.intercept, posed.lanes).sum())
+    start = float(_objective(problem, problem.coef, problem.intercept, problem.lanes).sum())
     best = float(tried[smoothed.argmin()])
     return RateRange(tried, loss, smoothed, start, best, bound, epochs)
 
@@ -130,38 +131,40 @@ def _smooth(loss: Float) -> Float:
     return np.where(np.isfinite(loss), smoothed, np.inf)
 
 
-def _losses(posed: Posed, rates: Float, epochs: int) -> Float:
+def _losses(problem: EstimatorProblem, rates: Float, epochs: int) -> Float:
     """Objective at the end of a run at each rate, summed over the outputs; (r,)."""
-    if posed.settings.terms.coupled and len(rates) > 1:  # a softmax is one model: they take turns
-        return np.concatenate([_losses(posed, rates[i : i + 1], epochs) for i in range(len(rates))])
-    k, count = posed.lanes.k, len(rates)
+    if problem.settings.terms.coupled and len(rates) > 1:  # a softmax is one model: they take turns
+        return np.concatenate(
+            [_losses(problem, rates[i : i + 1], epochs) for i in range(len(rates))]
+        )
+    k, count = problem.lanes.k, len(rates)
     names = (*LANE_NUMBERS, "target")
-    fields = {name: np.tile(getattr(posed.lanes, name), count) for name in names}
+    fields = {name: np.tile(getattr(problem.lanes, name), count) for name in names}
     lanes = Lanes(k * count, **(fields | {"eta0": np.repeat(rates, k)}))
-    settings = replace(posed.settings, schedule=Schedule("constant"), average=0)
-    start = np.tile(posed.coef, (count, 1)), np.tile(posed.intercept, count)
+    settings = replace(problem.settings, schedule=Schedule("constant"), average=0)
+    start = np.tile(problem.coef, (count, 1)), np.tile(problem.intercept, count)
     failed = np.zeros(lanes.k, dtype=bool)
     while not failed.all():
-        state, seen = State(posed.data, lanes, settings), Fit()
+        state, seen = State(problem.data, lanes, settings), Fit()
         state.set_weights(*start)
         state.active[failed] = 0.0
         try:
-            fit(posed.data, lanes, settings, state, Stopping(max_epochs=epochs, tol=None), seen)
+            fit(problem.data, lanes, settings, state, Stopping(max_epochs=epochs, tol=None), seen)
             break
         except DivergenceError:
             failed |= seen.at_fault
             failed |= failed.reshape(count, k).any(axis=1).repeat(k)
     else:
         return np.full(count, np.inf)
-    value = _objective(posed, *map(np.asarray, state.last_weights()), lanes)
+    value = _objective(problem, *map(np.asarray, state.last_weights()), lanes)
     return np.where(failed, np.inf, value).reshape(count, k).sum(axis=1)
 
 
-def _objective(posed: Posed, coef: Any, intercept: Any, lanes: Lanes) -> Float:
+def _objective(problem: EstimatorProblem, coef: Any, intercept: Any, lanes: Lanes) -> Float:
     """Loss of a sample of rows and penalty, of each lane."""
     wide = coef.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        loss = loss_at(posed.data, lanes, posed.settings, coef, intercept)
+        loss = loss_at(problem.data, lanes, problem.settings, coef, intercept)
         penalty = 0.5 * lanes.alpha * np.square(wide).sum(axis=1)
         penalty += lanes.l1 * np.abs(wide).sum(axis=1) + lanes.pull * intercept
         total = loss + penalty

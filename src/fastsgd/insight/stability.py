@@ -20,7 +20,7 @@ from ..statistics.sample import feature_scales
 from ..statistics.weights import typical_weight
 from ..targets import targets_of
 from .gradients import GradientNoise, exact_noise
-from .problem import Posed, pose
+from .problem import EstimatorProblem, problem_of
 
 __all__ = ["Finding", "StabilityReport", "stability_report", "stable_rate_of"]
 
@@ -112,38 +112,38 @@ def stability_report(
     ValueError
         Bad input; the message names the argument.
     """
-    posed = pose(estimator, X, y, sample_weight, fitted=False)
-    rate, stable = _rate(estimator, posed), stable_rate_of(posed)
-    noise = exact_noise(posed)
+    problem = problem_of(estimator, X, y, sample_weight, fitted=False)
+    rate, stable = _rate(estimator, problem), stable_rate_of(problem)
+    noise = exact_noise(problem)
     with np.errstate(all="ignore"):  # numbers may be of any size: that is what is looked for
         findings = [
             *_of_rate(rate, stable),
-            *_of_scales(estimator, posed),
-            *_of_outliers(posed, noise),
-            *_of_labels(posed),
-            *_of_order(estimator, posed),
-            *_of_noise(estimator, posed, noise, rate),
+            *_of_scales(estimator, problem),
+            *_of_outliers(problem, noise),
+            *_of_labels(problem),
+            *_of_order(estimator, problem),
+            *_of_noise(estimator, problem, noise, rate),
         ]
     return StabilityReport(tuple(findings), rate, stable)
 
 
-def _rate(estimator: BaseSGD, posed: Posed) -> float:
+def _rate(estimator: BaseSGD, problem: EstimatorProblem) -> float:
     """The largest rate of the run, or that with which it begins."""
     history = vars(estimator).get("history_")
     if history and history["learning_rate"]:
         return float(np.nanmax(history["learning_rate"]))
     return float(
-        rates_of(request_of(estimator), posed.data, posed.lanes, posed.settings).eta0.max()
+        rates_of(request_of(estimator), problem.data, problem.lanes, problem.settings).eta0.max()
     )
 
 
-def stable_rate_of(posed: Posed) -> float:
+def stable_rate_of(problem: EstimatorProblem) -> float:
     """2 / L with the curvature that a batch meets, of the lane of the heaviest rows."""
-    found = curvature_of(posed.data, posed.settings)
-    weight = float(typical_weight(posed.data, posed.lanes, posed.settings).max())
+    found = curvature_of(problem.data, problem.settings)
+    weight = float(typical_weight(problem.data, problem.lanes, problem.settings).max())
     met = found.smoothness * (found.largest + (found.noise - found.largest) / found.batch)
-    momentum = posed.settings.momentum
-    return 2.0 * (1.0 - momentum) / (met * weight + float(posed.lanes.alpha.max()))
+    momentum = problem.settings.momentum
+    return 2.0 * (1.0 - momentum) / (met * weight + float(problem.lanes.alpha.max()))
 
 
 def _of_rate(rate: float, stable: float) -> Iterator[Finding]:
@@ -157,8 +157,8 @@ def _of_rate(rate: float, stable: float) -> Iterator[Finding]:
         )
 
 
-def _of_scales(estimator: BaseSGD, posed: Posed) -> Iterator[Finding]:
-    scales = feature_scales(posed.data)
+def _of_scales(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Finding]:
+    scales = feature_scales(problem.data)
     if scales is None:
         return
     used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
@@ -172,21 +172,23 @@ def _of_scales(estimator: BaseSGD, posed: Posed) -> Iterator[Finding]:
         "scales",
         f"column {first} is of size {scales[largest]:.3g}, column {last} of "
         f"{scales[smallest]:.3g}: {ratio:.3g} times; one rate cannot suit both",
-        "standardize=True" if not posed.data.sparse else "scale the columns, as MaxAbsScaler does",
+        "standardize=True"
+        if not problem.data.sparse
+        else "scale the columns, as MaxAbsScaler does",
         {"largest": largest, "smallest": smallest, "ratio": ratio},
     )
 
 
-def _of_outliers(posed: Posed, noise: GradientNoise) -> Iterator[Finding]:
+def _of_outliers(problem: EstimatorProblem, noise: GradientNoise) -> Iterator[Finding]:
     """Rows that carry most of the noise: of squared distances from the mean gradient."""
-    n = posed.data.n
+    n = problem.data.n
     if n < 100:
         return
-    X = posed.data.rows(slice(None))
-    z = np.asarray(X @ posed.coef.T) + posed.intercept
-    c = posed.slopes(slice(None), z)
-    squares = np.asarray(X.multiply(X).sum(axis=1) if posed.data.sparse else (X * X).sum(axis=1))
-    sizes = ((np.ravel(squares) + posed.settings.fit_intercept)[:, None] * c**2).sum(axis=1)
+    X = problem.data.rows(slice(None))
+    z = np.asarray(X @ problem.coef.T) + problem.intercept
+    c = problem.slopes(slice(None), z)
+    squares = np.asarray(X.multiply(X).sum(axis=1) if problem.data.sparse else (X * X).sum(axis=1))
+    sizes = ((np.ravel(squares) + problem.settings.fit_intercept)[:, None] * c**2).sum(axis=1)
     count = max(1, n // 100)
     worst = np.argpartition(sizes, n - count)[n - count :]
     part = float(sizes[worst].sum() / max(sizes.sum(), np.finfo(float).tiny))
@@ -203,13 +205,13 @@ def _of_outliers(posed: Posed, noise: GradientNoise) -> Iterator[Finding]:
     )
 
 
-def _of_labels(posed: Posed) -> Iterator[Finding]:
+def _of_labels(problem: EstimatorProblem) -> Iterator[Finding]:
     """Errors of log loss made with confidence, beside how many the probabilities expect."""
-    if posed.settings.loss != "log_loss" or not posed.coef.any():
+    if problem.settings.loss != "log_loss" or not problem.coef.any():
         return
-    z = np.asarray(posed.data.rows(slice(None)) @ posed.coef.T) + posed.intercept
-    rows = np.arange(posed.data.n)
-    y = targets_of(posed.data, posed.lanes, posed.settings, rows)
+    z = np.asarray(problem.data.rows(slice(None)) @ problem.coef.T) + problem.intercept
+    rows = np.arange(problem.data.n)
+    y = targets_of(problem.data, problem.lanes, problem.settings, rows)
     margin = y * z
     sure = np.abs(z) > math.log(9.0)  # a probability above 0.9
     wrong = int((sure & (margin < 0.0)).sum())
@@ -225,12 +227,12 @@ def _of_labels(posed: Posed) -> Iterator[Finding]:
     )
 
 
-def _of_order(estimator: BaseSGD, posed: Posed) -> Iterator[Finding]:
+def _of_order(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Finding]:
     """Whether rows that are read in storage order are sorted by target."""
-    if posed.settings.sampling != "sequential" or posed.data.n < 100:
+    if problem.settings.sampling != "sequential" or problem.data.n < 100:
         return
-    rows = np.arange(posed.data.n)
-    y = targets_of(posed.data, posed.lanes, posed.settings, rows)
+    rows = np.arange(problem.data.n)
+    y = targets_of(problem.data, problem.lanes, problem.settings, rows)
     y = y / (np.abs(y).max() or 1.0)  # squares may overflow
     y = y - y.mean(axis=0)
     scale = np.square(y).sum(axis=0)
@@ -247,7 +249,7 @@ def _of_order(estimator: BaseSGD, posed: Posed) -> Iterator[Finding]:
 
 
 def _of_noise(
-    estimator: BaseSGD, posed: Posed, noise: GradientNoise, rate: float
+    estimator: BaseSGD, problem: EstimatorProblem, noise: GradientNoise, rate: float
 ) -> Iterator[Finding]:
     """Whether the noise at the last rate holds the loss up, where the gradient is small beside it.
 
@@ -260,7 +262,7 @@ def _of_noise(
     chosen = vars(estimator).get("result_")
     if chosen is not None and chosen.eases and chosen.updates <= FEW_UPDATES:
         return  # the model is a mean of weights or of a rate that fell: its noise is known
-    last, m = float(history["learning_rate"][-1]), min(posed.settings.batch_size, posed.data.n)
+    last, m = float(history["learning_rate"][-1]), min(problem.settings.batch_size, problem.data.n)
     floor = 0.5 * last * float(noise.batch_trace(m).mean())
     loss = float(history["loss"][-1])
     drift = last * float(np.maximum(0.0, noise.squared_norm).mean())

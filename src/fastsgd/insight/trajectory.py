@@ -15,8 +15,9 @@ from ..exceptions import DivergenceError
 from ..solver import State, run_epoch
 from ..statistics.sample import sample_rows
 from ..targets import targets_of, weights_of
-from .experiments import stretches
-from .problem import Posed, check_count, check_estimator, pose
+from .checks import check_count, check_estimator
+from .problem import EstimatorProblem, problem_of
+from .runs import stretches
 
 __all__ = ["Trajectory", "trajectory"]
 
@@ -95,7 +96,7 @@ def trajectory(
     """
     check_estimator(estimator)
     epochs, points = check_count("epochs", epochs), check_count("points", points)
-    n, d = pose(clone(estimator), X, y, fitted=False).data.X.shape
+    n, d = problem_of(clone(estimator), X, y, fitted=False).data.X.shape
     whole = [isinstance(j, (int, np.integer)) and 0 <= j < d for j in coordinates]
     if len(set(coordinates)) != 2 or len(whole) != 2 or not all(whole):
         raise ValueError(f"coordinates must be two of the features 0 to {d - 1}: {coordinates!r}")
@@ -103,17 +104,17 @@ def trajectory(
         sizes = {"single samples": 1, "batches of 32": min(32, n), "full batch": n}
         variants = {label: {"batch_size": m} for label, m in sizes.items()}
     paths: dict[str, Float] = {}
-    end: tuple[Posed, Float, Float] | None = None
+    end: tuple[EstimatorProblem, Float, Float] | None = None
     for label, parameters in variants.items():
         run = clone(estimator).set_params(max_iter=epochs, tol=None, **parameters)
         if run.random_state is None:
             run.set_params(random_state=0)
-        posed = pose(run, X, y, fitted=False, rates=True)
-        if posed.lanes.k != 1:
-            raise ValueError(f"a path is of one output, the estimator has {posed.lanes.k}")
-        path, coef, intercept = _path(posed, list(coordinates), epochs, points)
+        problem = problem_of(run, X, y, fitted=False, rates=True)
+        if problem.lanes.k != 1:
+            raise ValueError(f"a path is of one output, the estimator has {problem.lanes.k}")
+        path, coef, intercept = _path(problem, list(coordinates), epochs, points)
         paths[str(label)] = path
-        end = end or (posed, coef, intercept)
+        end = end or (problem, coef, intercept)
     assert end is not None
     names = vars(estimator).get("feature_names_in_", getattr(X, "columns", None))
     shown = tuple(f"w[{j}]" if names is None else str(names[j]) for j in coordinates)
@@ -122,14 +123,16 @@ def trajectory(
     return Trajectory(shown, paths, *grid, loss)  # type: ignore[arg-type]
 
 
-def _path(posed: Posed, which: list[int], epochs: int, points: int) -> tuple[Float, Float, Float]:
+def _path(
+    problem: EstimatorProblem, which: list[int], epochs: int, points: int
+) -> tuple[Float, Float, Float]:
     """The two weights at about so many points, and the model at the end."""
-    data, lanes, settings = posed.data, posed.lanes, posed.settings
+    data, lanes, settings = problem.data, problem.lanes, problem.settings
     state = State(data, lanes, settings)
-    state.set_weights(posed.coef, posed.intercept)
+    state.set_weights(problem.coef, problem.intercept)
     batches = -(-data.n // min(settings.batch_size, data.n))
     marks = np.linspace(0, epochs * batches, min(points, epochs * batches) + 1)
-    path = [posed.coef[0, which]]
+    path = [problem.coef[0, which]]
     block = BLOCK if batches == data.n else 1
     for stretch in stretches(marks, batches, epochs, block=block):
         try:
@@ -152,26 +155,31 @@ def _grid(points: Float) -> tuple[Float, Float]:
 
 
 def _slice(
-    posed: Posed, coef: Float, intercept: Float, which: list[int], first: Float, second: Float
+    problem: EstimatorProblem,
+    coef: Float,
+    intercept: Float,
+    which: list[int],
+    first: Float,
+    second: Float,
 ) -> Float:
     """The objective on the grid, the other weights as they are."""
-    rows = sample_rows(posed.data, values=VALUES)
-    rows = np.arange(posed.data.n)[rows] if isinstance(rows, slice) else rows
-    problem = posed.data, posed.lanes, posed.settings
-    y = targets_of(*problem, rows)
-    s = weights_of(*problem, y, rows)
-    X = posed.data.rows(rows)
+    rows = sample_rows(problem.data, values=VALUES)
+    rows = np.arange(problem.data.n)[rows] if isinstance(rows, slice) else rows
+    parts = problem.data, problem.lanes, problem.settings
+    y = targets_of(*parts, rows)
+    s = weights_of(*parts, y, rows)
+    X = problem.data.rows(rows)
     pair = X[:, which]
-    pair = pair.toarray() if posed.data.sparse else np.asarray(pair)
+    pair = pair.toarray() if problem.data.sparse else np.asarray(pair)
     others = coef[0].copy()
     others[which] = 0.0
     base = np.asarray(X @ others)[:, None] + intercept
-    alpha, l1 = float(posed.lanes.alpha[0]), float(posed.lanes.l1[0])
+    alpha, l1 = float(problem.lanes.alpha[0]), float(problem.lanes.l1[0])
     loss = np.empty((len(second), len(first)))
     for i, v in enumerate(second):
         z = base + pair[:, :1] * first + pair[:, 1:] * v
-        value = posed.settings.terms.value(z, y, posed.settings.loss_parameter)
+        value = problem.settings.terms.value(z, y, problem.settings.loss_parameter)
         loss[i] = (s * value).sum(axis=0) / len(rows)
         loss[i] += 0.5 * alpha * (first**2 + v**2) + l1 * (np.abs(first) + abs(v))
     rest = 0.5 * alpha * (others @ others) + l1 * np.abs(others).sum()
-    return loss + rest + float(posed.lanes.pull[0] * intercept[0])
+    return loss + rest + float(problem.lanes.pull[0] * intercept[0])

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..estimators.base import BaseSGD
+from .checks import check_count, check_sequence
 from .gradients import GradientNoise, exact_noise
-from .problem import Posed, check_count, check_sequence, pose
+from .problem import EstimatorProblem, problem_of
 
 __all__ = ["BatchVariance", "batch_variance"]
 
@@ -34,7 +35,7 @@ class BatchVariance:
     batch_sizes : ndarray of shape (s,), int64
     measured : ndarray of shape (s,)
         Mean of |g_B - grad L|^2 over batches drawn without replacement.
-    error : ndarray of shape (s,)
+    standard_error : ndarray of shape (s,)
         Standard errors of these means.
     law : ndarray of shape (s,)
         tr Sigma / m, which holds for batches with replacement.
@@ -46,7 +47,7 @@ class BatchVariance:
 
     batch_sizes: NDArray[np.int64]
     measured: Float
-    error: Float
+    standard_error: Float
     law: Float
     finite_law: Float
     noise: GradientNoise
@@ -82,8 +83,8 @@ def batch_variance(
     ------
     NotFittedError, ValueError
     """
-    posed = pose(estimator, X, y, sample_weight)
-    n = posed.data.n
+    problem = problem_of(estimator, X, y, sample_weight)
+    n = problem.data.n
     chosen = [*(2 ** np.arange(n.bit_length())), n]
     if batch_sizes is not None:
         chosen = [
@@ -92,26 +93,26 @@ def batch_variance(
     if max(chosen) > n:
         raise ValueError(f"batch_sizes must be integers from 1 to {n} rows, got {batch_sizes!r}")
     sizes = np.unique(np.array(chosen, dtype=np.int64))
-    noise, random = exact_noise(posed), check_random_state(random_state)
-    z = np.asarray(posed.data.rows(slice(None)) @ posed.coef.T) + posed.intercept
-    c = posed.slopes(slice(None), z)
-    found = np.array([_measure(posed, c, noise, m, random) for m in sizes])
+    noise, random = exact_noise(problem), check_random_state(random_state)
+    z = np.asarray(problem.data.rows(slice(None)) @ problem.coef.T) + problem.intercept
+    c = problem.slopes(slice(None), z)
+    found = np.array([_measure(problem, c, noise, m, random) for m in sizes])
     trace = noise.trace.sum()
     finite = [noise.batch_trace(m).sum() for m in sizes]
     return BatchVariance(sizes, found[:, 0], found[:, 1], trace / sizes, np.array(finite), noise)
 
 
 def _measure(
-    posed: Posed, c: Float, noise: GradientNoise, m: int, random: Any
+    problem: EstimatorProblem, c: Float, noise: GradientNoise, m: int, random: Any
 ) -> tuple[float, float]:
     """Mean of |g_B - grad L|^2 over batches of m rows, and its standard error."""
-    n, penalty = posed.data.n, posed.smooth_penalty()
+    n, penalty = problem.data.n, problem.smooth_penalty()
     count = int(np.clip(PASSES * n / m, LEAST, MOST))
-    learns = posed.settings.fit_intercept
+    learns = problem.settings.fit_intercept
     squares = np.empty(count)
     for i in range(count):
         rows = random.choice(n, m, replace=False)
-        mean = np.asarray(posed.data.rows(rows).T @ c[rows]).T / m
+        mean = np.asarray(problem.data.rows(rows).T @ c[rows]).T / m
         off = mean + penalty[0] - noise.gradient
         off_b = learns * (c[rows].mean(axis=0) + penalty[1]) - noise.gradient_intercept
         squares[i] = np.square(off).sum() + np.square(off_b).sum()

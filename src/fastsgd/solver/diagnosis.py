@@ -1,4 +1,4 @@
-"""The gradient noise scale, epoch by epoch of a fit: ``fit(..., diagnostics=True)``."""
+"""The gradient noise scale at the end of every epoch of a fit: ``fit(..., diagnostics=True)``."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..problem import Data, Lanes, Settings, take
-from ..statistics.gradients import AtWeights, Estimate, estimate
+from ..statistics.gradients import NoiseEstimate, ProblemAtWeights, estimate_noise
 
 __all__ = ["Diagnosis"]
 
-PART, LEAST = 400, 256
-"""Rows of the sample: one of so many, and at least so many; a twentieth of an epoch's time."""
+ROWS_PER_SAMPLED_ROW, LEAST_SAMPLE = 400, 256
+"""The sample is one row of 400, but at least 256 rows: about a twentieth of an epoch's time."""
 
 
 class Diagnosis:
-    """Estimates gradient and noise at the weights of an epoch's end, from fresh rows each time.
+    """Estimates gradient and noise at the weights after an epoch, from rows drawn anew each time.
 
-    From batches of two sizes, one row and all m of the sample: ``two_batch_noise``, corrected for
-    rows that are drawn without replacement.
+    The rows are drawn without replacement, with a generator seeded by the seed of the fit and the
+    number of the epoch: a fit that is continued draws what one that was not interrupted draws.
     """
 
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
-        self.problem = data, lanes, settings
+        self.data, self.lanes, self.settings = data, lanes, settings
         weight = data.sample_weight
-        self.rows = None if weight is None else np.flatnonzero(weight)
-        self.n = data.n if self.rows is None else len(self.rows)
+        self.weighted_rows = None if weight is None else np.flatnonzero(weight)
+        self.n = data.n if self.weighted_rows is None else len(self.weighted_rows)
 
     def __call__(
         self, epoch: int, coef: NDArray[np.floating], intercept: NDArray[np.floating]
-    ) -> Estimate:
-        """At weights (K, d) and (K,); over all lanes together."""
-        data, lanes, settings = self.problem
-        draw = np.random.default_rng((settings.seed % 2**64, epoch))
-        some = np.sort(draw.choice(self.n, min(self.n, max(LEAST, self.n // PART)), replace=False))
-        rows = some if self.rows is None else self.rows[some]
+    ) -> NoiseEstimate:
+        """Gradient and noise at weights (K, d) and intercepts (K,), over all lanes together."""
+        data = self.data
+        generator = np.random.default_rng((self.settings.seed % 2**64, epoch))
+        count = min(self.n, max(LEAST_SAMPLE, self.n // ROWS_PER_SAMPLED_ROW))
+        drawn = np.sort(generator.choice(self.n, count, replace=False))
+        rows = drawn if self.weighted_rows is None else self.weighted_rows[drawn]
         weight = None if data.sample_weight is None else data.sample_weight[rows]
-        part = Data(take(data.X, rows), data.y[rows], weight, data.offset, data.scale, checked=True)
-        wide = coef.astype(np.float64), intercept.astype(np.float64)
-        return estimate(AtWeights(part, lanes, settings, *wide), self.n)
+        sample = Data(
+            take(data.X, rows), data.y[rows], weight, data.offset, data.scale, checked=True
+        )
+        model = coef.astype(np.float64), intercept.astype(np.float64)
+        return estimate_noise(ProblemAtWeights(sample, self.lanes, self.settings, *model), self.n)

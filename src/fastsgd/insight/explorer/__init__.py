@@ -1,5 +1,6 @@
-"""Runs of the solver that are recorded, and the page on which they are stepped through."""
+"""Runs of the solver on two weights, recorded, and the page that shows them step by step."""
 
-from .recording import Exploration, RecordedRun, explore
+from .exploration import Exploration, explore
+from .records import RecordedRun
 
 __all__ = ["Exploration", "RecordedRun", "explore"]

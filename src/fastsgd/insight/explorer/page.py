@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Exploration, RecordedRun
+from .records import Record, RecordedRun
 
 __all__ = ["render"]
 
@@ -39,7 +39,7 @@ NAMES = {"invscaling": "1 / √t", "one_cycle": "one cycle"}
 """Schedules in words, where their names are none."""
 
 
-def render(found: Exploration) -> str:
+def render(record: Record) -> str:
     """The document.
 
     Raises
@@ -52,37 +52,37 @@ def render(found: Exploration) -> str:
         from bokeh.resources import Resources
     except ImportError as error:
         raise ImportError("the page of explore needs bokeh: pip install 'fastsgd[plot]'") from error
-    figures = {"landscape": _landscape(found)} | {name: _chart(found, name) for name in CHARTS}
+    figures = {"landscape": _landscape(record)} | {name: _chart(record, name) for name in CHARTS}
     items = {name: json_item(figure, name) for name, figure in figures.items()}
     here = resources.files(__package__)
     parts = {name: (here / f"explore.{name}").read_text("utf-8") for name in ("html", "css", "js")}
     return Template(parts["html"]).substitute(
-        title=html.escape(found.title),
+        title=html.escape(record.title),
         css=parts["css"],
         js=parts["js"],
         bokeh=Resources(mode="inline", components=["bokeh"]).render_js(),
         figures=_script(items),
-        data=_script(_data(found)),
-        **{name: _options(labels) for name, labels in _choices(found).items()},
-        runs=_checkboxes(found),
-        steps=found.steps,
-        first=html.escape(found.names[0]),
-        second=html.escape(found.names[1]),
+        data=_script(_data(record)),
+        **{name: _options(labels) for name, labels in _choices(record).items()},
+        runs=_checkboxes(record),
+        steps=record.steps,
+        first=html.escape(record.names[0]),
+        second=html.escape(record.names[1]),
     )
 
 
 # ------------------------------------------------------------------ what is said
 
 
-def _choices(found: Exploration) -> dict[str, list[str]]:
+def _choices(record: Record) -> dict[str, list[str]]:
     """Labels of the four choices."""
-    n = len(found.X)
+    n = len(record.X)
     special = {1: "1 (single samples)", n: f"{n:,} (full batch)"}
     return {
-        "batches": [special.get(m, f"{m:,}") for m in found.batch_sizes],
-        "rates": [f"{rate:.3g} ({rate * found.curvature:.2g} / L)" for rate in found.rates],
-        "momenta": ["none" if beta == 0.0 else f"{beta:g}" for beta in found.momenta],
-        "schedules": [NAMES.get(name, name) for name in found.schedules],
+        "batches": [special.get(m, f"{m:,}") for m in record.batch_sizes],
+        "rates": [f"{rate:.3g} ({rate * record.curvature:.2g} / L)" for rate in record.rates],
+        "momenta": ["none" if beta == 0.0 else f"{beta:g}" for beta in record.momenta],
+        "schedules": [NAMES.get(name, name) for name in record.schedules],
     }
 
 
@@ -90,21 +90,21 @@ def _options(labels: list[str]) -> str:
     return "".join(f'<option value="{i}">{html.escape(x)}</option>' for i, x in enumerate(labels))
 
 
-def _slots(found: Exploration) -> list[str]:
+def _slots(record: Record) -> list[str]:
     """Runs that are shown together: each batch size, and one of the other momentum."""
-    n = len(found.X)
+    n = len(record.X)
     special = {1: "single samples", n: "full batch"}
-    names = [special.get(m, f"mini-batch of {m:,}") for m in found.batch_sizes]
-    return names + ["other momentum"] * (len(found.momenta) > 1)
+    names = [special.get(m, f"mini-batch of {m:,}") for m in record.batch_sizes]
+    return names + ["other momentum"] * (len(record.momenta) > 1)
 
 
-def _checkboxes(found: Exploration) -> str:
+def _checkboxes(record: Record) -> str:
     return "".join(
         f'<label><input type="checkbox" checked data-slot="{i}">'
         f'<svg class="swatch" width="30" height="6" aria-hidden="true"><line x2="30" y1="3" y2="3" '
         f'stroke-dasharray="{" ".join(map(str, DASHES[i % len(DASHES)]))}"/></svg>'
         f'<span class="name">{name}</span></label>'
-        for i, name in enumerate(_slots(found))
+        for i, name in enumerate(_slots(record))
     )
 
 
@@ -116,41 +116,45 @@ def _script(value: Any) -> str:
 # ------------------------------------------------------------------ what is drawn
 
 
-def _data(found: Exploration) -> dict[str, Any]:
-    wide, high = (high - low for low, high in found.box)
+def _data(record: Record) -> dict[str, Any]:
+    wide, high = (high - low for low, high in record.view)
     return {
-        "steps": found.steps,
-        "counts": [len(part) for part in _choices(found).values()],
-        "momenta": list(found.momenta),
-        "box": found.box,
+        "steps": record.steps,
+        "counts": [len(part) for part in _choices(record).values()],
+        "momenta": list(record.momenta),
+        "box": record.view,
         "equal": bool(0.25 <= wide / high <= 4.0),
-        "start": found.start.tolist(),
-        "best": found.best.tolist(),
-        "least": found.least,
-        "rows": len(found.X),
+        "start": record.start.tolist(),
+        "best": record.minimizer.tolist(),
+        "least": record.minimum,
+        "rows": len(record.X),
         "colours": COLOURS,
-        "runs": [_packed(run, found.least) for run in found.runs],
+        "runs": [_packed(run, record.minimum) for run in record.runs],
     }
 
 
-def _packed(run: RecordedRun, least: float) -> dict[str, Any]:
+def _packed(run: RecordedRun, minimum: float) -> dict[str, Any]:
     """Arrays in base64: float32, the other gradients in bytes, by each step's largest."""
-    largest = np.abs(run.others).max(axis=(1, 2), initial=0.0)
+    largest = np.abs(run.other_gradients).max(axis=(1, 2), initial=0.0)
     unit = np.where(largest > 0.0, largest, 1.0)[:, None, None]
     numbers = {
         "weights": run.weights,
         "examples": run.examples,
         "rate": run.learning_rate,
-        "excess": run.loss - least,
-        "sampled": run.sampled,
-        "true": run.true,
+        "excess": run.loss - minimum,
+        "sampled": run.batch_gradient,
+        "true": run.full_gradient,
         "largest": largest,
     }
     packed: dict[str, Any] = {
         name: _base64(np.asarray(value, dtype="<f4")) for name, value in numbers.items()
     }
-    packed["others"] = _base64(np.round(127.0 * run.others / unit).astype(np.int8))
-    packed |= {"count": run.others.shape[1], "points": len(run.loss), "diverged": run.diverged}
+    packed["others"] = _base64(np.round(127.0 * run.other_gradients / unit).astype(np.int8))
+    packed |= {
+        "count": run.other_gradients.shape[1],
+        "points": len(run.loss),
+        "diverged": run.diverged,
+    }
     return packed
 
 
@@ -171,42 +175,42 @@ def _figure(name: str, **options: Any) -> Any:
     return drawn
 
 
-def _landscape(found: Exploration) -> Any:
+def _landscape(record: Record) -> Any:
     from bokeh.models import Arrow, ColumnDataSource, NormalHead, Range1d
 
     drawn = _figure(
         "landscape",
-        x_range=Range1d(*found.box[0]),
-        y_range=Range1d(*found.box[1]),
-        x_axis_label=found.names[0],
-        y_axis_label=found.names[1],
+        x_range=Range1d(*record.view[0]),
+        y_range=Range1d(*record.view[1]),
+        x_axis_label=record.names[0],
+        y_axis_label=record.names[1],
         tools="pan,wheel_zoom",
         active_scroll="wheel_zoom",
     )
-    finite = found.landscape[np.isfinite(found.landscape)]
-    values = np.clip(found.landscape, finite.min(), finite.max())
-    low, top = min(found.least, finite.min()), np.quantile(finite, 0.95)
+    finite = record.landscape[np.isfinite(record.landscape)]
+    values = np.clip(record.landscape, finite.min(), finite.max())
+    low, top = min(record.minimum, finite.min()), np.quantile(finite, 0.95)
     levels = low + np.linspace(0.0, 1.0, CONTOURS + 1) ** 2 * (top - low)
     levels[-1] = max(levels[-1], finite.max())
     shades = [f"#6f8fb0{int(8 + 150 * i / (CONTOURS - 1)):02x}" for i in range(CONTOURS)]
     drawn.contour(
-        found.first,
-        found.second,
+        record.first,
+        record.second,
         values,
         levels,
         fill_color=shades,
         line_color="#80808066",
         line_width=1,
     )
-    for i in range(len(_slots(found)) - 1, -1, -1):
+    for i in range(len(_slots(record)) - 1, -1, -1):
         source = ColumnDataSource({"x": [], "y": []}, name=f"path{i}")
         dash = DASHES[i % len(DASHES)]
         drawn.line("x", "y", source=source, name=f"line{i}", line_dash=dash, line_join="round")
         source = ColumnDataSource({"x": [], "y": []}, name=f"head{i}")
         drawn.scatter("x", "y", source=source, name=f"dot{i}", size=9)
     for name, marker, size, point in (
-        ("start", "circle", 9, found.start),
-        ("best", "star", 16, found.best),
+        ("start", "circle", 9, record.start),
+        ("best", "star", 16, record.minimizer),
     ):
         drawn.scatter(
             [point[0]],
@@ -235,13 +239,13 @@ def _landscape(found: Exploration) -> Any:
     return drawn
 
 
-def _chart(found: Exploration, name: str) -> Any:
+def _chart(record: Record, name: str) -> Any:
     from bokeh.models import ColumnDataSource, Range1d, Span
 
     x, y, x_scale, y_scale = CHARTS[name]
     drawn = _figure(
         name,
-        x_range=Range1d(0.0, float(found.steps)),
+        x_range=Range1d(0.0, float(record.steps)),
         y_range=Range1d(0.1, 1.0),
         x_axis_type=x_scale,
         y_axis_type=y_scale,
@@ -249,7 +253,7 @@ def _chart(found: Exploration, name: str) -> Any:
         y_axis_label=y,
         tools="",
     )
-    lines = 2 if name == "norm" else 1 if name == "rate-chart" else len(_slots(found))
+    lines = 2 if name == "norm" else 1 if name == "rate-chart" else len(_slots(record))
     for i in range(lines - 1, -1, -1):
         source = ColumnDataSource({"x": [], "y": []}, name=f"path{i}")
         dash = DASHES[i % len(DASHES)] if name.startswith("loss") else []

@@ -1,0 +1,71 @@
+"""Checks of the arguments that functions of :mod:`fastsgd.insight` share."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from ..estimators.base import BaseSGD
+from ..scalars import plain
+
+__all__ = ["check_count", "check_estimator", "check_sequence"]
+
+
+def check_estimator(estimator: Any) -> None:
+    """Refuse what is not an estimator of this package, and say what to pass instead.
+
+    Raises
+    ------
+    ValueError
+        If it is a class, a pipeline, a search, an ensemble or anything else.
+    """
+    if isinstance(estimator, BaseSGD):
+        return
+    wanted = "estimator must be an SGDClassifier, SGDRegressor or SGDOneClassSVM"
+    if isinstance(estimator, type):
+        raise ValueError(f"{wanted}, got the class {estimator.__name__}: make an instance of it")
+    message = f"{wanted}, got {type(estimator).__name__}"
+    if hasattr(estimator, "steps") and hasattr(estimator, "named_steps"):
+        message += (
+            ". Pass the last step, pipeline[-1], and X as the steps before it transform it, "
+            "pipeline[:-1].transform(X)"
+        )
+    elif hasattr(estimator, "best_estimator_") or hasattr(estimator, "cv"):
+        message += ". Pass best_estimator_ of the fitted search"
+    elif hasattr(estimator, "estimator") or hasattr(estimator, "estimators_"):
+        message += ". Pass one of the estimators that it is made of"
+    raise ValueError(message)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """The value of the argument ``name`` as an integer of at least ``least``.
+
+    Raises
+    ------
+    ValueError
+        If it is not such an integer.
+    """
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, Real) or number % 1 or number < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    return int(number)
+
+
+def check_sequence(name: str, values: Any, kind: type = object) -> tuple[Any, ...]:
+    """The values of the argument ``name`` as a tuple of Python's own numbers or strings.
+
+    Raises
+    ------
+    ValueError
+        If it is not a sequence, is empty, or has a value that is not an instance of ``kind``.
+    """
+    what = {Real: " of numbers", str: " of strings"}.get(kind, "")
+    message = f"{name} must be a sequence{what}, got {values!r}"
+    if isinstance(values, (str, bytes)) or np.ndim(values) != 1:
+        raise ValueError(message)
+    converted = tuple(plain(value) for value in values)
+    if not converted or not all(isinstance(value, kind) for value in converted):
+        raise ValueError(message)
+    return converted
