@@ -260,6 +260,17 @@ RegressionLoss = Literal[
 ]
 """The names that ``loss=`` takes, for type checkers."""
 
+LINES: dict[str, Callable[[Array, float], tuple[Any, list[tuple[Any, Any]]]]] = {
+    "hinge": lambda y, e: (0.0, [(-y, 1.0)]),
+    "perceptron": lambda y, e: (0.0, [(-y, 0.0)]),
+    "epsilon_insensitive": lambda y, e: (0.0, [(1.0, -y - e), (-1.0, y - e)]),
+    "quantile": lambda y, e: (-e, [(1.0, -y)]),
+}
+"""Losses made of lines: LINES[name](y, e) is (a, [(m, b), ...]), arrays (n,) or numbers, with
+
+    f(z) = a (z - y) + sum over (m, b) of max(0, m z + b)
+"""
+
 PARAMETERS = {"epsilon": 0.1, "quantile": 0.5}
 """Parameters of losses, and their defaults."""
 

@@ -15,9 +15,11 @@ less is gained than is noise. A lane stops when ``STALLS`` checkpoints of a lowe
 gain nor noise. The time between checkpoints grows with the number of epochs: of a loss that falls
 as 1 / t, what is gained while t grows by a constant factor is proportional to what is left.
 
-Of tables with few features the distance to the minimum is estimated by a Newton step too (a
-smooth loss is quadratic near its minimum): a lane stops as soon as that is small, and its stopping
-is in doubt where it is large. What a stop cannot see is said: see :attr:`Annealing.doubts`.
+Of tables with few features the minimum of a lane's objective is found from below, once, when its
+gains become small (a millisecond: statistics/minimum.py). The weights come from SGD alone; but a
+lane then stops as soon as little is left, does not while it still makes for a minimum that is far,
+and its stopping is in doubt where much is left. What a stop cannot see is said: see
+:attr:`Annealing.doubts`.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ LEFT = 10.0
 """Times ``tol`` of the objective: more of it, that may be left to gain, is a doubt."""
 
 NEAR = 20.0
-"""Times ``GAIN``: where more was gained since the last checkpoint no Newton step is tried."""
+"""Times ``GAIN``: where more was gained since the last checkpoint the minimum is not looked for."""
 
 LEAST_TOL, LEAST_GAIN = 1e-4, 1e-7
 """Noise and gains are measured by this ``tol`` at least: neither is ever 0 for good."""
@@ -56,6 +58,14 @@ LONGEST, UPDATES = 5, 1000
 """Epochs between the first checkpoints: of so many updates, but so many epochs at most."""
 
 STALLS = 2
+
+WORTHWHILE = 0.05
+"""A part of what is left: a lane that is known to be far from its minimum goes on while it gains
+more than this."""
+
+SMALLER = 0.3
+"""The part that the objective has to fall to before its minimum is looked for again, more exactly:
+the first time it may have been far from it."""
 
 COSTLY_VALUES, COSTLY_EPOCHS, WORTH = 1 << 19, 20, 2.0
 """Values of X that a lane has read (half a millisecond), and epochs, after which a gain has to be
@@ -78,14 +88,14 @@ class Annealing:
 
     Attributes
     ----------
-    best : ndarray of shape (K,)
-        The least objective so far.
+    best, size : ndarray of shape (K,)
+        The least objective so far, and its size: see :class:`Objective`.
     coef, intercept : ndarray of shape (K, d) and (K,)
         The weights it belongs to.
     doubts : dict of str to ndarray of shape (K,), bool
         Lanes that stopped although more than 1 % (at the default ``tol``) of their objective may be
-        left to gain. "slow": the loss still fell, but by too little for the time it took, or a
-        Newton step promises more. "penalty": the L2 term, which acts at a rate of alpha, has not
+        left to gain. "slow": the loss still fell, but by too little for the time it took, or the
+        minimum is known to be lower. "penalty": the L2 term, which acts at a rate of alpha, has not
         had the time to.
     """
 
@@ -105,8 +115,11 @@ class Annealing:
         self.values = data.X.nnz if data.sparse else data.n * data.d  # of an epoch
         self.epoch, self.next, self.looked = 0, max(self.between, min(patience, LONGEST)), 0
         self.coef, self.intercept = (np.array(part) for part in start)
-        self.best, self.first = self.objective(*start)
+        self.best, self.size = self.objective(*start)
+        self.first = self.size
         self.lowered, self.stalls, self.last_gain = np.zeros((3, k), dtype=np.int64)
+        self.minimum = np.full(k, np.nan)  # where it is known
+        self.asked = np.full(k, 0.0 if self.settings.average else np.inf)  # sizes at which
         self.time = np.zeros(k)  # sum of the rates of all updates
         self.doubts = {"slow": np.zeros(k, dtype=bool), "penalty": np.zeros(k, dtype=bool)}
         self.forget_window()
@@ -123,7 +136,9 @@ class Annealing:
         return self.epoch >= self.next
 
     @np.errstate(over="ignore", invalid="ignore")  # objectives and weights may be of any size
-    def look(self, model: tuple[Any, Any], rate: Float, training: Mask) -> tuple[Mask, Mask]:
+    def look(
+        self, model: tuple[Any, Any], rate: Float, training: Mask, *, last: bool = False
+    ) -> tuple[Mask, Mask]:
         """Decide at a checkpoint.
 
         Parameters
@@ -134,6 +149,8 @@ class Annealing:
             The learning rates since the last checkpoint.
         training : ndarray of shape (K,), bool
             Lanes that have not stopped.
+        last : bool
+            Whether there is no epoch after this one, so that a lane with little left is done.
 
         Returns
         -------
@@ -155,13 +172,15 @@ class Annealing:
         self.last_gain[gaining] = self.epoch
         self.stalls = np.where(gaining, 0, self.stalls + ((self.lowered > 0) & quiet))
         enough = (self.stalls >= STALLS) & (self.epoch - self.last_gain >= self.patience)
-        smooth = self.objective.is_smooth
-        left = self._left(training & (near if smooth else enough | slow))
-        if smooth and self.epoch >= self.patience:
-            enough |= left <= GAIN * self.tol * size
-        stops = training & (enough | slow)
+        left = self._left(training & (near | enough | slow))
+        done = left <= (LEFT if last else GAIN) * self.tol * self.size
+        done &= self.epoch >= self.patience
+        if not self._is_costly():
+            far = left > LEFT * max(self.tol, LEAST_TOL) * self.size
+            enough &= ~(far & (gain > WORTHWHILE * left))
+        stops = training & (enough | slow | done)
         if stops.any():
-            self._doubt(stops, slow & (3.0 * gain > LEFT * self.tol * size), size, left)
+            self._doubt(stops, slow & (3.0 * gain > LEFT * self.tol * size), left)
         lower = lower & training & ~stops
         self.lowered += lower
         self.next = max(self.epoch + self.between, math.ceil(self.epoch * GROWTH))
@@ -195,6 +214,7 @@ class Annealing:
         if better.any():
             of_mean = (at_mean <= at_last)[:, None]
             self.best = np.where(better, value, self.best)
+            self.size = np.where(better, size, self.size)
             chosen = np.where(of_mean, mean[0], model[0])
             self.coef = np.where(better[:, None], chosen, self.coef)
             chosen = np.where(of_mean[:, 0], mean[1], model[1])
@@ -205,19 +225,27 @@ class Annealing:
         return self.epoch >= COSTLY_EPOCHS and self.epoch * self.values >= COSTLY_VALUES
 
     def _left(self, which: Mask) -> Float:
-        """What a Newton step from the best weights promises, where it can be told."""
-        if not which.any() or self.settings.average:
-            return np.full(len(which), np.nan)
-        return self.objective.newton_decrement(self.coef, self.intercept, which)
+        """What the best weights are above the minimum, where it is known; NaN elsewhere.
 
-    def _doubt(self, stops: Mask, slow: Mask, size: Float, left: Float) -> None:
+        The minimum does not change: it is looked for when ``which`` first has a lane, and once
+        more where it was not found exactly enough because the objective was far above it.
+        """
+        new = which & (self.size < SMALLER * self.asked)
+        if new.any():
+            self.asked[new] = self.size[new]
+            model = self.coef, self.intercept
+            found = self.objective.minimum(*model, new, self.tol * self.size)
+            self.minimum = np.where(new, found, self.minimum)
+        return self.best - self.minimum
+
+    def _doubt(self, stops: Mask, slow: Mask, left: Float) -> None:
         """Note which of the lanes that stop may have more to gain than the tolerance."""
         told = np.isfinite(left)
-        slow = np.where(told, left > LEFT * self.tol * size, slow)
+        slow = np.where(told, left > LEFT * self.tol * self.size, slow)
         self.doubts["slow"] |= stops & slow
         alpha = self.lanes.alpha
         penalty = 0.5 * alpha * np.square(self.coef, dtype=np.float64).sum(axis=1)
         if self.settings.terms.coupled:
             penalty = np.full_like(penalty, penalty.sum())
         shrinks = penalty * np.exp(-2.0 * np.minimum(alpha * self.time, 300.0))
-        self.doubts["penalty"] |= stops & ~slow & ~told & (shrinks > LEFT * self.tol * size)
+        self.doubts["penalty"] |= stops & ~slow & ~told & (shrinks > LEFT * self.tol * self.size)

@@ -413,7 +413,7 @@ class _Training:
         rate = self.lanes.eta0 * self.state.rate_factor
         if self.settings.schedule.kind != "constant":  # of one lane, as a part of its eta0
             rate = rate * (self.run.rate / rate[0])
-        lower, stops = annealing.look(model, rate, ~self.seen.stopped)
+        lower, stops = annealing.look(model, rate, ~self.seen.stopped, last=last)
         if lower.any():
             self._lower(lower, 2.0)
         return self._stop(stops) if stops.any() else False

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import loss_at
+from ..losses import LINES
 from ..problem import LANE_NUMBERS, Data, Lanes, Settings, blocks
 from ..targets import targets_of, weights_of
+from .minimum import SmallProblem
 
 __all__ = ["Objective"]
 
@@ -20,12 +22,7 @@ KEPT_VALUES, CHUNK_VALUES = 1 << 21, 1 << 15
 that are worked on at a time: what the caches hold."""
 
 MOST_FEATURES, MOST_VALUES = 32, 1 << 20
-"""Features, and values of X, up to which a Newton step costs no more than a few epochs."""
-
-WIDTHS = {"smooth": (0.05, 0.2), "kinked": (0.1, 0.2), "squared_error": (0.1,)}
-"""Half the widths, in scores of classes or in mean residuals, over which the second derivative of a
-smooth loss and of one with a kink is taken; the larger estimate counts. A piecewise loss may be
-flat, and a kink sharp, at the scores as they are, and not a little further on."""
+"""Features, and values of X, up to which Newton steps cost no more than a few epochs."""
 
 
 class Objective:
@@ -118,50 +115,55 @@ class Objective:
             return loss + own, size + absolute
 
     @property
-    def is_smooth(self) -> bool:
-        """Whether the loss has a second derivative where it matters, bounded or not."""
-        terms = self.settings.terms
-        return bool(np.isfinite(terms.smoothness)) or terms.targets == {"count"}
-
-    @property
-    def has_newton_step(self) -> bool:
-        """Whether the distance to the minimum can be told by :meth:`newton_decrement`."""
-        data = self.data
-        if self.settings.terms.coupled or not (self.is_smooth or self.settings.sign_targets):
-            return False
+    def has_minimum(self) -> bool:
+        """Whether :meth:`minimum` may be asked: of few features, and of losses that leave lanes on
+        their own and have a second derivative or kinks that are known."""
+        data, terms = self.data, self.settings.terms
+        known = np.isfinite(terms.smoothness) or terms.targets == {"count"} or terms.name in LINES
         small = data.d <= MOST_FEATURES and data.n * data.d <= MOST_VALUES
-        return small and self.settings.step == "gradient"
+        return bool(known and small and not terms.coupled and self.settings.step == "gradient")
 
-    def newton_decrement(self, coef: Any, intercept: Any, which: Any) -> Float:
-        """An estimate of objective minus minimum: g' H^-1 g / 2, what a Newton step promises.
-
-        With an L1 penalty, g is that of the smooth part where the penalty holds a weight at 0, and
-        nothing where it holds it there for good (the pseudo-gradient of Andrew & Gao, ICML 2007).
+    def minimum(self, coef: Any, intercept: Any, which: Any, within: Any) -> Float:
+        """A lower bound of the minimum of some lanes' objectives: see :class:`SmallProblem`.
 
         Parameters
         ----------
         coef, intercept : ndarray of shape (K, d) and (K,)
+            Weights to start from: the nearer to the minimum, the fewer steps it takes.
         which : ndarray of shape (K,), bool
-            Lanes to estimate it of.
+            Lanes to find it of.
+        within : ndarray of shape (K,)
+            How far below the minimum it may be.
 
         Returns
         -------
         ndarray of shape (K,)
-            NaN in other lanes, and where it cannot be told: for many features, for losses that
-            couple lanes, and for those of regression that have a kink.
+            NaN in other lanes, and where it was not found.
         """
-        left = np.full(self.lanes.k, np.nan)
-        if not self.has_newton_step:
-            return left
+        found = np.full(self.lanes.k, np.nan)
+        if not self.has_minimum:
+            return found
         if self.features is None:
             X = self.data.rows(slice(None))
             X = X.toarray() if self.data.sparse else X
             ones = [np.ones((len(X), 1))] if self.settings.fit_intercept else []
             self.features = np.hstack([np.asarray(X, dtype=np.float64), *ones])
         for k in np.flatnonzero(which).tolist():
+            w = np.append(np.asarray(coef[k], dtype=np.float64), float(intercept[k]))
             with np.errstate(all="ignore"):
-                left[k] = self._decrement(*self._of_lane(k), (coef[k], intercept[k]), k)
-        return left
+                problem = self._small_problem(k, w[-1])
+                found[k] = problem.bound(w[: len(problem.alpha)], float(within[k]))
+        return found
+
+    def _small_problem(self, k: int, intercept: float) -> SmallProblem:
+        X: Any = self.features
+        y, s = self._of_lane(k)
+        alpha, l1, pull = np.zeros((3, X.shape[1]))
+        alpha[: self.data.d], l1[: self.data.d] = self.lanes.alpha[k], self.lanes.l1[k]
+        if self.settings.fit_intercept:
+            pull[-1], intercept = self.lanes.pull[k], 0.0
+        terms, e = self.settings.terms, self.settings.loss_parameter
+        return SmallProblem(X, y, s / self.count[k], terms, e, intercept, alpha, l1, pull)
 
     def _of_lane(self, k: int) -> tuple[Float, Float]:
         """Targets and weights (n,) of one lane, however many others there are."""
@@ -170,41 +172,6 @@ class Objective:
         rows = np.arange(self.data.n)
         y = targets_of(self.data, lane, self.settings, rows)
         return y[:, 0], weights_of(self.data, lane, self.settings, y, rows)[:, 0]
-
-    def _decrement(self, y: Float, s: Float, model: tuple[Any, Any], k: int) -> float:
-        """The same of lane k, from its targets and weights."""
-        X: Any = self.features
-        terms, e = self.settings.terms, self.settings.loss_parameter
-        w = np.append(np.asarray(model[0], dtype=np.float64), float(model[1]))
-        w = w[: X.shape[1]]
-        alpha, l1 = np.full((2, len(w)), [[self.lanes.alpha[k]], [self.lanes.l1[k]]])
-        pull = np.zeros(len(w))
-        if self.settings.fit_intercept:
-            alpha[-1], l1[-1], pull[-1] = 0.0, 0.0, self.lanes.pull[k]
-        z = X @ w if self.settings.fit_intercept else X @ w + float(model[1])
-        real = not self.settings.sign_targets and terms.targets != {"count"}
-        unit = max(1e-300, float(np.abs(z - y).mean())) if real else 1.0
-        largest = -np.inf
-        kind = "smooth" if self.is_smooth else "kinked"
-        for h in np.multiply(WIDTHS.get(terms.name, WIDTHS[kind]), unit):
-            slope = terms.slope(z, y, e)
-            if not self.is_smooth:
-                slope = (terms.value(z + h, y, e) - terms.value(z - h, y, e)) / (2.0 * h)
-            second = (terms.slope(z + h, y, e) - terms.slope(z - h, y, e)) / (2.0 * h)
-            g = X.T @ (s * slope) / self.count[k] + alpha * w + pull
-            held = np.sign(g) * np.maximum(np.abs(g) - l1, 0.0)
-            g = np.where(w != 0.0, g + l1 * np.sign(w), held)
-            H = (X.T * (s * second)) @ X / self.count[k]
-            H[np.diag_indices_from(H)] += alpha + 1e-10 * np.trace(H)
-            if not (np.isfinite(H).all() and np.isfinite(g).all()):
-                return np.nan
-            free = (w != 0.0) | (g != 0.0)
-            try:
-                promised = 0.5 * g[free] @ np.linalg.solve(H[np.ix_(free, free)], g[free])
-            except np.linalg.LinAlgError:
-                return np.nan
-            largest = max(largest, float(promised))
-        return largest
 
 
 def _infimum(y: Float) -> Float:

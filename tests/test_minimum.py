@@ -1,0 +1,164 @@
+"""Lower bounds of a small problem's minimum: against linear programs, libsvm and coordinate
+descent."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import linprog, minimize
+from sklearn.linear_model import ElasticNet
+from sklearn.svm import SVC, SVR
+
+from fastsgd.losses import LINES, LOSSES
+from fastsgd.statistics.minimum import SmallProblem
+
+SMOOTH = [
+    name
+    for name, loss in LOSSES.items()
+    if not loss.coupled and name != "linear" and name not in LINES
+]
+
+
+def problem(loss, seed, *, alpha=1e-2, l1=0.0, n=40, d=3, pull=0.0):
+    rng = np.random.default_rng(seed)
+    X = np.hstack([rng.normal(size=(n, d)), np.ones((n, 1))])
+    y = X[:, 0] + rng.normal(size=n)
+    if "real" not in LOSSES[loss].targets:
+        y = np.where(y > 0.0, 1.0, -1.0)
+    if loss == "poisson":
+        y = rng.poisson(np.exp(0.5 * X[:, 0])).astype(float)
+    s = rng.uniform(0.0, 2.0, n) * (rng.random(n) > 0.2)
+    penalised = np.append(np.ones(d), 0.0)
+    parts = alpha * penalised, l1 * penalised, pull * (1.0 - penalised)
+    return SmallProblem(X, y, s / (s > 0.0).sum(), LOSSES[loss], 0.3, 0.0, *parts)
+
+
+def value(of, w):
+    z = of.X @ w + of.offset
+    loss = of.s @ of.loss.value(z, of.y, of.parameter)
+    return loss + (0.5 * of.alpha * w + of.pull) @ w + of.l1 @ np.abs(w)
+
+
+def start(of, seed=0):
+    return np.random.default_rng(seed).normal(size=of.X.shape[1])
+
+
+@pytest.mark.parametrize("loss", sorted(LINES))
+def test_lines_are_the_loss(loss):
+    """Also right at the kinks."""
+    rng = np.random.default_rng(0)
+    y = rng.choice([-1.0, 1.0], 200) if loss in ("hinge", "perceptron") else rng.normal(size=200)
+    z = np.concatenate([rng.normal(size=150), y[150:]])
+    slope, lines = LINES[loss](y, 0.3)
+    found = slope * (z - y) + sum(np.maximum(0.0, m * z + b) for m, b in lines)
+    assert_allclose(found, LOSSES[loss].value(z, y, 0.3), atol=1e-15)
+
+
+def test_every_loss_has_a_kink_and_lines_or_neither():
+    from fastsgd.certificate.kinks import KINKS
+
+    assert set(LINES) == set(KINKS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("l1", (0.0, 0.02))
+@pytest.mark.parametrize("pull", (0.0, 0.05))
+@pytest.mark.parametrize("loss", sorted(LINES))
+def test_lines_alone_are_a_linear_program(loss, pull, l1, seed):
+    of = problem(loss, seed, alpha=0.0, l1=l1, pull=pull)
+    p = of.X.shape[1]
+    slope, lines = LINES[loss](of.y, of.parameter)
+    n = len(of.y)
+    # Variables: w+ and w-, and a part for each line.
+    linear = slope * (of.s @ of.X) + of.pull
+    cost = [linear + of.l1, of.l1 - linear]
+    rows, right = [], []
+    for i, (m, b) in enumerate(lines):
+        MX = np.broadcast_to(m, n)[:, None] * of.X
+        parts = [-np.eye(n) if i == j else np.zeros((n, n)) for j in range(len(lines))]
+        rows.append(np.hstack([MX, -MX, *parts]))
+        right.append(np.broadcast_to(-b, n))
+        cost.append(of.s)
+    found = linprog(np.concatenate(cost), A_ub=np.vstack(rows), b_ub=np.concatenate(right))
+    least = found.fun - slope * (of.s @ of.y)
+    assert found.status == 0 and p == 4
+    for within in (1e-2, 1e-6):
+        bound = of.bound(start(of), within)
+        assert least - within <= bound <= least + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("loss", ("hinge", "epsilon_insensitive", "quantile"))
+def test_lines_and_squares_are_a_support_vector_machine(loss, seed):
+    of = problem(loss, seed)
+    has = of.s > 0.0
+    options = {"kernel": "linear", "tol": 1e-10, "C": 1.0 / of.alpha[0]}
+    if loss == "hinge":
+        model = SVC(**options)
+    elif loss == "quantile":
+        of.parameter, options["C"] = 0.5, 0.5 / of.alpha[0]
+        model = SVR(epsilon=0.0, **options)
+    else:
+        model = SVR(epsilon=of.parameter, **options)
+    model.fit(of.X[has, :-1], of.y[has], sample_weight=of.s[has])
+    least = value(of, np.append(model.coef_[0], model.intercept_))
+    for within in (1e-2, 1e-6):
+        bound = of.bound(start(of), within)
+        assert least - within - 1e-7 <= bound <= least + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("loss", SMOOTH)
+def test_smooth_losses_by_quasi_newton(loss, seed):
+    of = problem(loss, seed)
+    w = start(of)
+    for _ in range(5):
+        w = minimize(lambda w: value(of, w), w, method="BFGS", options={"gtol": 1e-9}).x
+    least = value(of, w)
+    for within in (1e-2, 1e-6):
+        bound = of.bound(start(of), within)
+        assert least - within - 1e-9 <= bound <= least + 0.1 * within
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_l1_term_beside_squares(seed):
+    """Against coordinate descent."""
+    of = problem("squared_error", seed, alpha=0.02, l1=0.1, d=6)
+    has, total = of.s > 0.0, of.s.sum()
+    lasso = ElasticNet(alpha=0.12 / total, l1_ratio=0.1 / 0.12, tol=1e-14, max_iter=100_000)
+    lasso.fit(of.X[has, :-1], of.y[has], sample_weight=of.s[has])
+    w = np.append(lasso.coef_, lasso.intercept_)
+    assert (w == 0.0).any()
+    least = value(of, w)
+    for within in (1e-2, 1e-7):
+        bound = of.bound(start(of), within)
+        assert least - within - 1e-9 <= bound <= least + 0.1 * within
+
+
+@pytest.mark.parametrize("loss", ("hinge", "quantile", "squared_error"))
+def test_an_intercept_that_is_not_learnt(loss):
+    of = problem(loss, 0)
+    parts = of.alpha[:-1], of.l1[:-1], of.pull[:-1]
+    fixed = SmallProblem(of.X[:, :-1], of.y, of.s, of.loss, of.parameter, 0.4, *parts)
+    options = {"maxiter": 10_000, "maxfev": 10_000, "xatol": 1e-9, "fatol": 1e-12}
+    w = np.zeros(3)
+    for _ in range(3):
+        w = minimize(lambda w: value(fixed, w), w, method="Nelder-Mead", options=options).x
+    bound = fixed.bound(np.zeros(3), 1e-5)
+    assert value(fixed, w) - 1e-4 <= bound <= value(fixed, w) + 1e-12
+
+
+def test_no_minimum_is_none():
+    """A pull that no slope of the loss can hold."""
+    of = problem("hinge", 0, pull=5.0)
+    with np.errstate(all="ignore"):
+        assert np.isnan(of.bound(np.zeros(4), 1e-3))
+
+
+@pytest.mark.parametrize("loss", ("hinge", "log_loss"))
+def test_classes_that_separate_without_a_penalty(loss):
+    """The infimum is 0, whether it is reached or not; no bound may be above it."""
+    of = problem(loss, 0, alpha=0.0)
+    of.y = np.where(of.X[:, 0] > 0.0, 1.0, -1.0)
+    with np.errstate(all="ignore"):
+        bound = of.bound(np.zeros(4), 1e-3)
+    assert np.isnan(bound) or -2e-3 <= bound <= 1e-3
