@@ -211,7 +211,8 @@ def test_two_batch_sizes_are_enough(sizes):
 @pytest.mark.parametrize("name", ("log_loss", "softmax", "squares", "no intercept", "one class"))
 def test_samples_are_unbiased(name):
     """The mean over all samples of 4 of 7 rows is exact, of both ways to look at one."""
-    from fastsgd.insight.gradients import _of, _sums
+    from fastsgd.insight.gradients import noise_from_sums
+    from fastsgd.insight.row_sums import row_sums
     from fastsgd.problem import Data
     from fastsgd.statistics.gradients import estimate_noise
 
@@ -223,7 +224,7 @@ def test_samples_are_unbiased(name):
     light, full = [], []
     for draw in map(list, combinations(range(7), 4)):
         part = replace(whole, data=Data(whole.data.X[draw], whole.data.y[draw]))
-        found, sums = estimate_noise(part, 7), _of(part, _sums(part), 7)
+        found, sums = estimate_noise(part, 7), noise_from_sums(part, row_sums(part), 7)
         light.append((found.squared_norm, found.trace))
         full.append((sums.squared_norm.sum(), sums.trace.sum()))
     for means in (np.mean(light, axis=0), np.mean(full, axis=0)):
@@ -415,8 +416,8 @@ def test_unscaled_columns_are_named():
     with pytest.warns(match="Feature scales differ"), pytest.warns(match="objective may still be"):
         model.fit(frame, labels)
     findings, _ = found(model, frame, labels)
-    assert "column 'c'" in findings["scales"].what
-    assert "column 'e'" in findings["scales"].what
+    assert "column 'c'" in findings["scales"].description
+    assert "column 'e'" in findings["scales"].description
     assert findings["scales"].advice == "standardize=True"
     better = SGDClassifier("log_loss", random_state=0, standardize=True).fit(frame, labels)
     assert "scales" not in found(better, frame, labels)[0]
@@ -428,7 +429,7 @@ def test_outliers_are_named():
     model = SGDRegressor(random_state=0).fit(X, y)
     findings, _ = found(model, X, y)
     assert findings["outliers"].measured["row"] == 7
-    assert "row 7" in findings["outliers"].what
+    assert "row 7" in findings["outliers"].description
 
 
 def test_flipped_labels():

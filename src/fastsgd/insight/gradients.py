@@ -4,73 +4,90 @@ A batch B of m of the n rows has the gradient
 
     g_B = (1/m) sum_{i in B} c_i (x_i, 1)  +  alpha (w, 0),        E g_B = grad L
 
-with c_i the slope of the loss, weight included. Its noise xi = g_B - grad L has the covariance
+where c_i is the slope of the loss of row i in its score, times the weight of the row. The noise
+xi = g_B - grad L has the covariance
 
-    Sigma / m * (n - m) / (n - 1)      drawn without replacement,        Sigma / m      with it
+    Sigma / m                          if the batch is drawn with replacement,
+    Sigma / m * (n - m) / (n - 1)      if it is drawn without,
 
-where Sigma = (1/n) sum_i (g_i - grad L)(g_i - grad L)' is that of single rows. The penalty has no
-part in it. For a linear model a gradient is a number times x_i, so that all of this takes one pass.
+with Sigma = (1/n) sum_i (g_i - grad L)(g_i - grad L)' the covariance of single rows' gradients. The
+penalty, which is the same for all rows, does not change it. In a linear model the gradient of a row
+is a number times x_i, so that one pass over X is enough for all of this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..estimators.base import BaseSGD
-from ..problem import blocks
 from .checks import check_count
 from .problem import EstimatorProblem, problem_of
+from .row_sums import TOO_LARGE, RowSums, row_sums
 
-__all__ = ["GradientNoise", "gradient_noise"]
+__all__ = ["GradientNoise", "exact_noise", "gradient_noise", "noise_from_sums"]
 
 Float = NDArray[np.float64]
 
-TOO_LARGE = (
-    "X, y or the weights of the estimator are so large that the squares of gradients are not "
-    "finite. Scale them."
-)
-
 GROUPS = 20
-"""Parts of a sample, each left out in turn, by which standard errors are found."""
+"""Parts of a sample, of which the jackknife leaves out each in turn."""
 
 LEVEL = 0.95
-"""Of the intervals that ``interval`` gives."""
+"""Confidence level of the intervals."""
 
 
 @dataclass(frozen=True)
 class GradientNoise:
-    """Gradient and noise of K lanes at given weights; see the head of this module.
+    """Gradient of an objective and covariance Sigma of its noise, for each of K lanes.
 
-    With a sample of rows the numbers are estimates, of all n rows.
+    The gradient g_B of a batch B of m rows is grad L + xi. The noise xi has the mean 0 and, if the
+    rows are drawn with replacement, the covariance Sigma / m. Without replacement the covariance is
+    smaller by the factor (n - m) / (n - 1). From a sample of the rows all numbers are estimates for
+    all n rows.
 
     Attributes
     ----------
     gradient : ndarray of shape (K, d)
-        grad L in the weights: mean over the rows, and the L2 penalty.
+        grad L in the weights: the mean over the rows, plus the gradient of the L2 penalty.
     gradient_intercept : ndarray of shape (K,)
-        The same in the intercept; 0 if it is not learnt.
+        grad L in the intercept; 0 if it is not learnt.
     variance : ndarray of shape (K, d)
-        Diagonal of Sigma.
+        Diagonal of Sigma: the variance of single rows' gradients in each weight.
     variance_intercept : ndarray of shape (K,)
+        Variance of single rows' gradients in the intercept.
     trace : ndarray of shape (K,)
-        tr Sigma = E |g_i - grad L|^2.
+        tr Sigma = E |g_i - grad L|^2, over weights and intercept.
     squared_norm : ndarray of shape (K,)
-        |grad L|^2; unbiased of a sample, and then perhaps below 0.
+        |grad L|^2. The estimate from a sample is unbiased, and may therefore be negative.
     n : int
         Rows of positive weight.
     rows : int
-        Rows that were looked at: n, or the sample's.
+        Rows that were used: n, or those of the sample.
     errors : dict of str to ndarray of shape (K,)
-        Standard errors of "trace" and "squared_norm"; 0 where all rows were looked at. By leaving
-        out each of 20 parts of the sample in turn (Quenouille's jackknife).
+        Standard errors of "trace" and "squared_norm", by the jackknife over 20 parts of the sample;
+        0 if all rows were used.
+
+    See Also
+    --------
+    gradient_noise : Measures one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import gradient_noise
+    >>> X, y = np.array([[1.0], [1.0]]), np.array([0.0, 2.0])
+    >>> model = SGDRegressor(alpha=0.0, fit_intercept=False, tol=None, max_iter=1, eta0=1e-9)
+    >>> noise = gradient_noise(model.fit(X, y), X, y)  # the rows' gradients are 0 and -2
+    >>> noise.batch_trace(1).round(3), noise.batch_trace(2).round(3)
+    (array([1.]), array([0.]))
+    >>> noise.noise_scale.round(3)
+    array([1.])
     """
 
     gradient: Float
@@ -85,19 +102,39 @@ class GradientNoise:
 
     @property
     def noise_scale(self) -> Float:
-        """tr Sigma / |grad L|^2, shape (K,): the batch size at which noise and drift are equal.
+        """The simple noise scale tr Sigma / |grad L|^2: the batch size at which noise equals drift.
 
-        The simple noise scale of McCandlish, Kaplan & Amodei (2018), eq. 2.9. Infinite where the
-        gradient is 0, or is lost in the noise of a sample.
+        Infinite where the gradient is 0, or where its estimate is lost in the noise of the sample.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+            In rows.
+
+        References
+        ----------
+        .. [1] S. McCandlish, J. Kaplan, D. Amodei. "An Empirical Model of Large-Batch Training",
+           arXiv:1812.06162, 2018, eq. 2.9.
         """
         return _ratio(self.trace, self.squared_norm)
 
     @property
     def suggested_batch_size(self) -> int:
-        """The power of 2 next to a tenth of the noise scale of all lanes together, from 1 to n.
+        """A batch size that needs few more rows than single samples and far fewer steps.
 
-        A batch of m rows takes 1 + m / B times the rows, and 1 + B / m times the steps, of the
-        least that reach a given loss (McCandlish et al. 2018, eq. 2.11), B being the noise scale.
+        It is the power of 2 nearest to a tenth of the noise scale of all lanes together, from 1 to
+        n. To reach a given loss, batches of m rows take about 1 + m / B times the least number of
+        rows and 1 + B / m times the least number of steps, with B the noise scale.
+
+        Returns
+        -------
+        int
+            Rows of a batch.
+
+        References
+        ----------
+        .. [1] S. McCandlish, J. Kaplan, D. Amodei. "An Empirical Model of Large-Batch Training",
+           arXiv:1812.06162, 2018, eq. 2.11.
         """
         scale = self._joint_scale()
         if not np.isfinite(scale):
@@ -105,32 +142,56 @@ class GradientNoise:
         return int(min(self.n, 2 ** max(0, round(np.log2(max(scale / 10.0, 1.0))))))
 
     def _joint_scale(self) -> float:
+        """The noise scale of all lanes together."""
         return float(_ratio(self.trace.sum(), np.asarray(self.squared_norm.sum())))
 
     def explain(self) -> str:
-        """The suggestion, and why, in words."""
+        """Explain the suggested batch size in words.
+
+        Returns
+        -------
+        str
+            A few sentences, with what the batch size costs in rows and in steps.
+        """
         scale, m = self._joint_scale(), self.suggested_batch_size
         if not np.isfinite(scale):
             return (
-                f"The gradient is lost in the noise of {self.rows:,} rows: the model is at its "
-                "minimum as far as they can tell. A falling rate or an average helps, a batch size "
-                "does not."
+                f"The gradient is lost in the noise of {self.rows:,} rows: as far as they can tell "
+                "the model is at its minimum. A decreasing learning rate or an average of the "
+                "weights helps; the batch size does not."
             )
         rows = 100.0 * m / scale if scale > 0.0 else 0.0
         steps = scale / m
         return (
-            f"The noise scale is {scale:,.0f} rows: a batch of so many has as much noise as drift. "
-            f"Batches of {m:,} rows need {rows:.0f} % more rows than single samples, and "
-            f"{1.0 + steps:.3g} times the steps of the full batch. Larger ones pay only where a "
-            "step costs the same whatever its size. The noise scale grows as the minimum comes "
-            "near: a batch that is right now is small later."
+            f"The noise scale is {scale:,.0f} rows: in a batch of this size the noise is as large "
+            f"as the gradient. Batches of {m:,} rows need {rows:.0f} % more rows than single "
+            f"samples, and {1.0 + steps:.3g} times the steps of the full batch. Larger batches pay "
+            "only if a step takes the same time whatever its size. The noise scale grows as the "
+            "model comes near its minimum, and with it the batch size that is best."
         )
 
     def interval(self, name: str) -> tuple[Float, Float]:
-        """A 95 % interval of "trace", "squared_norm" or "noise_scale": two arrays (K,).
+        """Work out 95 % confidence intervals of a quantity that was estimated from a sample.
 
-        That of the noise scale is of the ratio's two ends, since a gradient that is small beside
-        the sample's noise may be any smaller: its upper end is then infinite.
+        Those of the noise scale are the ratios of the ends of the other two. Where a gradient is
+        small beside the noise of the sample it may be any smaller, and the upper end is infinite.
+
+        Parameters
+        ----------
+        name : {"trace", "squared_norm", "noise_scale"}
+            The quantity.
+
+        Returns
+        -------
+        low : ndarray of shape (K,)
+            Lower ends.
+        high : ndarray of shape (K,)
+            Upper ends.
+
+        References
+        ----------
+        .. [1] B. Efron, C. Stein. "The Jackknife Estimate of Variance", Annals of Statistics 9,
+           1981.
         """
         if name == "noise_scale":
             (low, high), (least, most) = map(self.interval, ("trace", "squared_norm"))
@@ -139,36 +200,127 @@ class GradientNoise:
         width = width * scipy.stats.t.ppf(0.5 + LEVEL / 2.0, GROUPS - 1)
         return middle - width, middle + width
 
-    def part(self, batch_size: int, *, replacement: bool = False) -> float:
-        """What is left of Sigma in the covariance of a batch: (n - m) / (n - 1) / m, or 1 / m."""
+    def covariance_factor(self, batch_size: int, *, replacement: bool = False) -> float:
+        """Compute the factor by which the covariance of a batch's noise is smaller than Sigma.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows m of a batch.
+        replacement : bool, default=False
+            Whether they are drawn with replacement.
+
+        Returns
+        -------
+        float
+            1 / m with replacement, (n - m) / (n - 1) / m without.
+
+        Raises
+        ------
+        ValueError
+            If ``batch_size`` is not a positive integer.
+        """
         m = check_count("batch_size", batch_size)
         if replacement or self.n == 1:
             return 1.0 / m if replacement else 0.0
         return max(0, self.n - m) / (self.n - 1) / m
 
     def batch_trace(self, batch_size: int, *, replacement: bool = False) -> Float:
-        """E |xi|^2 of batches of m rows, shape (K,)."""
-        return self.trace * self.part(batch_size, replacement=replacement)
+        """Compute E |xi|^2, the variance of a batch's gradient.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a batch.
+        replacement : bool, default=False
+            Whether they are drawn with replacement.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+            In units of the squared gradient.
+
+        Raises
+        ------
+        ValueError
+            If ``batch_size`` is not a positive integer.
+        """
+        return self.trace * self.covariance_factor(batch_size, replacement=replacement)
 
     def signal_to_noise(self, batch_size: int, *, replacement: bool = False) -> Float:
-        """|grad L| / sqrt(E |xi|^2) of batches of m rows, shape (K,)."""
+        """Compute |grad L| / sqrt(E |xi|^2), the signal-to-noise ratio of a batch's gradient.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a batch.
+        replacement : bool, default=False
+            Whether they are drawn with replacement.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+            Ratios; infinite where there is no noise.
+
+        Raises
+        ------
+        ValueError
+            If ``batch_size`` is not a positive integer.
+        """
         noise = self.batch_trace(batch_size, replacement=replacement)
         return np.sqrt(_ratio(np.maximum(0.0, self.squared_norm), noise))
 
     def coordinate_signal_to_noise(
         self, batch_size: int, *, replacement: bool = False
     ) -> tuple[Float, Float]:
-        """|grad_j L| over the standard deviation of xi_j, shape (K, d), and of the intercept."""
-        by = self.part(batch_size, replacement=replacement)
-        pairs = (self.gradient, self.variance), (self.gradient_intercept, self.variance_intercept)
-        first, second = (_ratio(np.abs(g), np.sqrt(v * by)) for g, v in pairs)
-        return first, second
+        """Compute |grad_j L| over the standard deviation of xi_j, for each coordinate j.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a batch.
+        replacement : bool, default=False
+            Whether they are drawn with replacement.
+
+        Returns
+        -------
+        coef : ndarray of shape (K, d)
+            Ratios of the weights; infinite where there is no noise.
+        intercept : ndarray of shape (K,)
+            Ratios of the intercepts.
+
+        Raises
+        ------
+        ValueError
+            If ``batch_size`` is not a positive integer.
+        """
+        factor = self.covariance_factor(batch_size, replacement=replacement)
+        coef = _ratio(np.abs(self.gradient), np.sqrt(self.variance * factor))
+        deviation = np.sqrt(self.variance_intercept * factor)
+        return coef, _ratio(np.abs(self.gradient_intercept), deviation)
 
     def cosine(self, batch_size: int, *, replacement: bool = False) -> Float:
-        """E <g_B, grad L> / (|grad L| sqrt(E |g_B|^2)) of batches of m rows, shape (K,).
+        """Compute |grad L| / sqrt(E |g_B|^2), about the mean cosine between g_B and grad L.
 
-        About the mean cosine between a batch's gradient and the full one: |grad L| over the root
-        mean square of |g_B|.
+        Since E <g_B, grad L> = |grad L|^2, it is the cosine but for the fact that the length of g_B
+        is replaced by its root mean square.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a batch.
+        replacement : bool, default=False
+            Whether they are drawn with replacement.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+            Numbers in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If ``batch_size`` is not a positive integer.
         """
         signal = np.maximum(0.0, self.squared_norm)
         both = signal + self.batch_trace(batch_size, replacement=replacement)
@@ -177,10 +329,34 @@ class GradientNoise:
     def norm_test(
         self, batch_size: int, *, theta: float = 1.0, replacement: bool = False
     ) -> NDArray[np.bool_]:
-        """Whether E |xi|^2 <= theta^2 |grad L|^2 for batches of m rows, shape (K,).
+        """Test whether E |xi|^2 <= theta^2 |grad L|^2, so that the batch is large enough.
 
-        The norm test of Byrd, Chin, Nocedal & Wu (2012): where it holds a batch's gradient is a
-        direction of descent more often than not, where it fails a larger batch pays.
+        Where the norm test holds, a batch's gradient is a direction of descent more often than not;
+        where it fails, a larger batch is worth its time.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a batch.
+        theta : float, default=1.0
+            Noise that is tolerated, as a multiple of the gradient.
+        replacement : bool, default=False
+            Whether the rows are drawn with replacement.
+
+        Returns
+        -------
+        ndarray of shape (K,), bool
+            Whether the test holds.
+
+        Raises
+        ------
+        ValueError
+            If ``batch_size`` is not a positive integer.
+
+        References
+        ----------
+        .. [1] R. H. Byrd, G. M. Chin, J. Nocedal, Y. Wu. "Sample Size Selection in Optimization
+           Methods for Machine Learning", Mathematical Programming 134, 2012.
         """
         noise = self.batch_trace(batch_size, replacement=replacement)
         return noise <= theta**2 * self.squared_norm
@@ -195,28 +371,39 @@ def gradient_noise(
     sample: int | None = None,
     random_state: Any = None,
 ) -> GradientNoise:
-    """Gradient and noise of a fitted estimator's objective at its weights, on rows X, y.
+    """Measure gradient and noise of the objective of a fitted estimator at its weights.
 
     Parameters
     ----------
     estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
-        Fitted; it is not touched.
+        Fitted; it is not changed.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Rows whose gradients are taken.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        Their targets; none for SGDOneClassSVM.
     sample_weight : array-like of shape (n_samples,), optional
+        Their weights; rows of weight 0 are left out.
     sample : int or None, default=None
-        Look at so many rows, drawn without replacement, and estimate; None: at all of them. At
-        least 40.
+        Estimate from so many rows, at least 40, drawn without replacement; None takes all rows.
     random_state : int, RandomState instance or None, default=None
-        Of the sample.
+        Determines which rows are drawn.
 
     Returns
     -------
     GradientNoise
+        Gradient, variance and what follows from them, exactly or as estimates.
 
     Raises
     ------
-    NotFittedError, ValueError
+    NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If an argument is not valid, or the squares of gradients are not finite.
+
+    References
+    ----------
+    .. [1] S. McCandlish, J. Kaplan, D. Amodei. "An Empirical Model of Large-Batch Training",
+       arXiv:1812.06162, 2018.
 
     Examples
     --------
@@ -225,7 +412,7 @@ def gradient_noise(
     >>> from fastsgd.insight import gradient_noise
     >>> X, y = np.array([[1.0], [1.0]]), np.array([0.0, 2.0])
     >>> model = SGDRegressor(alpha=0.0, fit_intercept=False, tol=None, max_iter=1, eta0=1e-9)
-    >>> noise = gradient_noise(model.fit(X, y), X, y)  # gradients of the rows: 0 and -2
+    >>> noise = gradient_noise(model.fit(X, y), X, y)  # the rows' gradients are 0 and -2
     >>> noise.gradient.round(3), noise.trace.round(3)
     (array([[-1.]]), array([1.]))
     """
@@ -235,104 +422,11 @@ def gradient_noise(
         return exact_noise(problem)
     size = check_count("sample", sample, 2 * GROUPS)
     rows = check_random_state(random_state).choice(n, size, replace=False)
-    return _sampled(problem, rows)
+    return _sampled_noise(problem, rows)
 
 
-# ------------------------------------------------------------------ sums over rows
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over rows of g_i = c_i x_i (K, d), of its squares, and of the intercept's (K,)."""
-
-    m: int
-    first: Float
-    second: Float
-    first_b: Float
-    second_b: Float
-
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
-
-    def __sub__(self, other: _Sums) -> _Sums:
-        return _Sums(*(a - b for a, b in zip(_values(self), _values(other), strict=True)))
-
-    def moments(self) -> tuple[Float, Float, Float, Float]:
-        """Means and variances of the rows' gradients: (K, d) each, and (K,) of the intercept."""
-        mean, mean_b = self.first / self.m, self.first_b / self.m
-        variance = np.maximum(0.0, self.second / self.m - mean**2)
-        return mean, variance, mean_b, np.maximum(0.0, self.second_b / self.m - mean_b**2)
-
-
-def _values(sums: _Sums) -> tuple[Any, ...]:
-    return sums.m, sums.first, sums.second, sums.first_b, sums.second_b
-
-
-def _parts(problem: EstimatorProblem, rows: NDArray[np.int64] | None) -> Iterator[Any]:
-    """Rows in blocks that stay in the cache: slices, or row numbers."""
-    if rows is None:
-        yield from blocks(problem.data.X)
-        return
-    a_row = problem.data.X.nnz / problem.data.n if problem.data.sparse else problem.data.d
-    size = max(1, int((1 << 18) / max(1.0, a_row)))
-    for first in range(0, len(rows), size):
-        yield rows[first : first + size]
-
-
-def _features(problem: EstimatorProblem, part: Any) -> Any:
-    """Features of a block of rows; of CSR without a copy, where it is a slice."""
-    X = problem.data.X
-    if not (problem.data.sparse and isinstance(part, slice)):
-        return problem.data.rows(part, problem.data.dtype)
-    start, stop, _ = part.indices(problem.data.n)
-    first, last = X.indptr[start], X.indptr[stop]
-    arrays = X.data[first:last], X.indices[first:last], X.indptr[start : stop + 1] - first
-    return type(X)(arrays, shape=(stop - start, X.shape[1]))
-
-
-def _sums(problem: EstimatorProblem, rows: NDArray[np.int64] | None = None) -> _Sums:
-    """Over all rows, or those of the numbers given.
-
-    Products are of the dtype of the features, block by block, unless they overflow there; their
-    sums are in float64.
-
-    Raises
-    ------
-    ValueError
-        If they overflow in float64.
-    """
-    for dtype in dict.fromkeys((problem.data.dtype, np.dtype(np.float64))):
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = _sums_in(problem, rows, dtype)
-            if all(np.isfinite(moment).all() for moment in total.moments()):
-                return total
-    raise ValueError(TOO_LARGE)
-
-
-def _sums_in(
-    problem: EstimatorProblem, rows: NDArray[np.int64] | None, dtype: np.dtype[Any]
-) -> _Sums:
-    """The same, with products in a dtype."""
-    k, d = problem.coef.shape
-    total = _Sums(0, np.zeros((k, d)), np.zeros((k, d)), np.zeros(k), np.zeros(k))
-    learns = float(problem.settings.fit_intercept)
-    coef = problem.coef.T.astype(dtype)
-    for part in _parts(problem, rows):
-        X = _features(problem, part).astype(dtype, copy=False)
-        c = problem.slopes(part, np.asarray(X @ coef, dtype=np.float64) + problem.intercept)
-        low = c.astype(dtype)
-        if sp.issparse(X):
-            squares = type(X)((X.data * X.data, X.indices, X.indptr), shape=X.shape)
-        else:
-            squares = X * X
-        first, second = np.asarray(X.T @ low).T, np.asarray(squares.T @ (low * low)).T
-        sums_b = learns * c.sum(axis=0), learns * (c**2).sum(axis=0)
-        total = total + _Sums(len(c), first, second, *sums_b)
-    return total
-
-
-def _of(problem: EstimatorProblem, sums: _Sums, n: int) -> GradientNoise:
-    """What sums over m of the n rows say: unbiased where m < n.
+def noise_from_sums(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:
+    """Gradient and noise of n rows, from sums over all of them or unbiased from those of a sample.
 
     Raises
     ------
@@ -340,17 +434,17 @@ def _of(problem: EstimatorProblem, sums: _Sums, n: int) -> GradientNoise:
         If a square of the gradient overflows.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        found = _moments_of(problem, sums, n)
-        if not np.isfinite(found.trace + found.squared_norm).all():
+        noise = _unchecked_noise(problem, sums, n)
+        if not np.isfinite(noise.trace + noise.squared_norm).all():
             raise ValueError(TOO_LARGE)
-    return found
+    return noise
 
 
-def _moments_of(problem: EstimatorProblem, sums: _Sums, n: int) -> GradientNoise:
-    """The same, which may not be finite."""
+def _unchecked_noise(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:
+    """The same, with numbers that may not be finite."""
     mean, variance, mean_b, variance_b = sums.moments()
     m = sums.m
-    if 1 < m < n:  # Sigma is over n: variances of a sample without replacement
+    if 1 < m < n:  # Sigma is the covariance over n rows: of a sample without replacement
         unbias = m / (m - 1) * ((n - 1) / n)
         variance, variance_b = variance * unbias, variance_b * unbias
     penalty, pull = problem.smooth_penalty()
@@ -361,29 +455,30 @@ def _moments_of(problem: EstimatorProblem, sums: _Sums, n: int) -> GradientNoise
         squared = squared - trace * ((n - m) / (n - 1) / m)
     zero = np.zeros_like(trace)
     errors = {"trace": zero, "squared_norm": zero}
-    parts = gradient, gradient_b, variance, variance_b
-    return GradientNoise(*parts, trace, squared, n, m, errors)
+    return GradientNoise(gradient, gradient_b, variance, variance_b, trace, squared, n, m, errors)
 
 
 def exact_noise(problem: EstimatorProblem) -> GradientNoise:
-    return _of(problem, _sums(problem), problem.data.n)
+    """Gradient and noise from all rows."""
+    return noise_from_sums(problem, row_sums(problem), problem.data.n)
 
 
-def _sampled(problem: EstimatorProblem, rows: NDArray[np.int64]) -> GradientNoise:
-    """Estimates, and their standard errors by the jackknife over groups of rows."""
-    groups = [_sums(problem, part) for part in np.array_split(rows, GROUPS)]
+def _sampled_noise(problem: EstimatorProblem, rows: NDArray[np.int64]) -> GradientNoise:
+    """Estimates from some rows, with standard errors by the jackknife over groups of them."""
+    n = problem.data.n
+    groups = [row_sums(problem, part) for part in np.array_split(rows, GROUPS)]
     total = groups[0]
     for group in groups[1:]:
         total = total + group
-    whole = _of(problem, total, problem.data.n)
-    without = [_of(problem, total - group, problem.data.n) for group in groups]
-    correction = np.sqrt(1.0 - len(rows) / problem.data.n)  # of a finite population
+    noise = noise_from_sums(problem, total, n)
+    without = [noise_from_sums(problem, total - group, n) for group in groups]
+    correction = np.sqrt(1.0 - len(rows) / n)  # the population is finite
     errors = {}
-    for name in whole.errors:
-        values = np.array([getattr(one, name) for one in without])
-        spread = np.square(values - values.mean(axis=0)).sum(axis=0)
-        errors[name] = correction * np.sqrt(spread * (GROUPS - 1) / GROUPS)
-    return replace(whole, errors=errors)
+    for name in noise.errors:
+        values = np.array([getattr(estimate, name) for estimate in without])
+        squares = np.square(values - values.mean(axis=0)).sum(axis=0)
+        errors[name] = correction * np.sqrt(squares * (GROUPS - 1) / GROUPS)
+    return replace(noise, errors=errors)
 
 
 def _ratio(a: Float, b: Float) -> Float:

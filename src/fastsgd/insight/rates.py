@@ -1,7 +1,7 @@
-"""A learning-rate range test: sixteen constant rates at once, as lanes, from the same weights.
+"""A learning rate range test: sixteen constant rates, trained as lanes of shared passes.
 
-Unlike Smith's test (2017), in which one rate rises step by step, no rate inherits the weights that
-another left, and all see the same rows in the same order.
+In Smith's test (2017) one rate rises from step to step. Here every rate starts from the same
+weights, none from those that another rate left, and all use the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -28,37 +28,52 @@ __all__ = ["RateRange", "rate_range"]
 
 Float = NDArray[np.float64]
 
-COUNT = 16
-"""Rates that are tried, at first."""
+COARSE_RATES = 16
+"""Count of the rates that are tried first, each half of the next."""
 
-BETWEEN = 2.0 ** (np.delete(np.arange(-7, 8), 7) / 7.5)
-"""Rates that are tried then, times the best of those."""
+HIGHEST_RATE = 2.0**4
+"""The largest of them, times L."""
 
-HIGHEST = 2.0**4
-"""The largest of them, times 1 / L; each is half of the one above."""
+FINE_RATES = 2.0 ** (np.delete(np.arange(-7, 8), 7) / 7.5)
+"""Rates that are tried next, divided by the best of the first."""
 
 
 @dataclass(frozen=True)
 class RateRange:
-    """Losses against constant learning rates, and what they suggest.
+    """Losses after training at constant learning rates, and the rate that they suggest.
 
     Attributes
     ----------
     rates : ndarray of shape (r,)
-        In increasing order.
+        Learning rates, in increasing order.
     loss : ndarray of shape (r,)
-        Mean loss of the rows with the penalty, at the end, over all outputs together; infinite
-        where the run diverged.
+        Mean loss of the rows plus penalty at the end of training, summed over the outputs; infinite
+        if the run diverged. If there are many rows, of a sample of them.
     smoothed : ndarray of shape (r,)
-        Its running median over three rates.
+        Running median of the loss over three rates.
     start_loss : float
-        The loss that all begin with.
+        Loss at the start, which is the same for all rates.
     suggested : float
-        The rate of the least smoothed loss.
+        Rate of the least smoothed loss.
     inverse_curvature : float
-        1 / L, L the curvature that a batch of this size meets.
+        1 / L, with L the curvature that limits the learning rate of batches of this size: a
+        run at 2 / L or more does not settle.
     epochs : int
         Epochs of each run.
+
+    See Also
+    --------
+    rate_range : Measures one.
+    LearningRateDisplay : Draws one.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import rate_range
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> result = rate_range(SGDRegressor(random_state=0), X, y)
+    >>> len(result.rates), result.start_loss, bool(result.suggested < 2 * result.inverse_curvature)
+    (30, 10.5, True)
     """
 
     rates: Float
@@ -79,32 +94,52 @@ def rate_range(
     rates: ArrayLike | None = None,
     epochs: int = 2,
 ) -> RateRange:
-    """Train at constant rates from the weights of an estimator, or from where a fit starts.
+    """Train at constant learning rates and compare the losses at the end.
+
+    Training starts from the weights of the estimator, or where a fit starts if it is not fitted.
 
     Parameters
     ----------
     estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
-        Fitted or not; it is not touched. Its loss, penalty, batch size and momentum count.
-    X, y, sample_weight
-        What it is to be trained on.
+        Fitted or not; it is not changed. Its loss, penalty, batch size and momentum are used.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        Training rows.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        Their targets; none for SGDOneClassSVM.
+    sample_weight : array-like of shape (n_samples,), optional
+        Their weights.
     rates : array-like of shape (r,), optional
-        At least three, positive; None: sixteen, the largest 16 / L, each half of the next, and
-        then fourteen around the best of them.
+        At least three positive rates; by default sixteen, each half of the next and the largest
+        16 / L, and then fourteen around the best of them.
     epochs : int, default=2
         Epochs of each run.
 
     Returns
     -------
     RateRange
+        Losses and the suggested rate.
 
     Raises
     ------
     ValueError
-        Bad input; or if every rate diverges.
+        If an argument is not valid, and if every rate diverges.
+
+    References
+    ----------
+    .. [1] L. N. Smith. "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
+       section 3.3, for the range test with one rising rate.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import rate_range
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> rate_range(SGDRegressor(random_state=0), X, y, rates=(1e-4, 1e-3, 1e-2, 10.0)).loss[-1]
+    np.float64(inf)
     """
     problem = problem_of(estimator, X, y, sample_weight, fitted=False)
     bound = 0.5 * stable_rate_of(problem)
-    tried = bound * HIGHEST * 2.0 ** -np.arange(COUNT)
+    tried = bound * HIGHEST_RATE * 2.0 ** -np.arange(COARSE_RATES)
     if rates is not None:
         tried = np.array(check_sequence("rates", rates, Real), dtype=np.float64)
     tried = np.unique(tried)
@@ -113,12 +148,14 @@ def rate_range(
     epochs = check_count("epochs", epochs)
     loss = _losses(problem, tried, epochs)
     if not np.isfinite(loss).any():
-        raise ValueError(f"every rate diverges, from {tried[0]:.3g} on: scale the features")
+        raise ValueError(
+            f"every rate diverges, the least of them {tried[0]:.3g}: scale the features"
+        )
     if rates is None:
-        between = tried[_smooth(loss).argmin()] * BETWEEN
-        loss = np.append(loss, _losses(problem, between, epochs))
-        order = np.argsort(np.append(tried, between))
-        tried, loss = np.append(tried, between)[order], loss[order]
+        fine = tried[_smooth(loss).argmin()] * FINE_RATES
+        loss = np.append(loss, _losses(problem, fine, epochs))
+        order = np.argsort(np.append(tried, fine))
+        tried, loss = np.append(tried, fine)[order], loss[order]
     smoothed = _smooth(loss)
     start = float(_objective(problem, problem.coef, problem.intercept, problem.lanes).sum())
     best = float(tried[smoothed.argmin()])
@@ -126,14 +163,14 @@ def rate_range(
 
 
 def _smooth(loss: Float) -> Float:
-    """The running median over three, infinite where a run diverged."""
+    """Running median of the losses over three rates, infinite where a run diverged."""
     smoothed = median_filter(np.minimum(loss, np.finfo(np.float64).max), size=3, mode="nearest")
     return np.where(np.isfinite(loss), smoothed, np.inf)
 
 
 def _losses(problem: EstimatorProblem, rates: Float, epochs: int) -> Float:
-    """Objective at the end of a run at each rate, summed over the outputs; (r,)."""
-    if problem.settings.terms.coupled and len(rates) > 1:  # a softmax is one model: they take turns
+    """Objective (r,) at the end of a run at each rate, summed over the outputs."""
+    if problem.settings.terms.coupled and len(rates) > 1:  # lanes of a softmax are one model
         return np.concatenate(
             [_losses(problem, rates[i : i + 1], epochs) for i in range(len(rates))]
         )
@@ -145,14 +182,16 @@ def _losses(problem: EstimatorProblem, rates: Float, epochs: int) -> Float:
     start = np.tile(problem.coef, (count, 1)), np.tile(problem.intercept, count)
     failed = np.zeros(lanes.k, dtype=bool)
     while not failed.all():
-        state, seen = State(problem.data, lanes, settings), Fit()
+        state, outcome = State(problem.data, lanes, settings), Fit()
         state.set_weights(*start)
         state.active[failed] = 0.0
         try:
-            fit(problem.data, lanes, settings, state, Stopping(max_epochs=epochs, tol=None), seen)
+            fit(
+                problem.data, lanes, settings, state, Stopping(max_epochs=epochs, tol=None), outcome
+            )
             break
         except DivergenceError:
-            failed |= seen.at_fault
+            failed |= outcome.at_fault
             failed |= failed.reshape(count, k).any(axis=1).repeat(k)
     else:
         return np.full(count, np.inf)
@@ -161,11 +200,11 @@ def _losses(problem: EstimatorProblem, rates: Float, epochs: int) -> Float:
 
 
 def _objective(problem: EstimatorProblem, coef: Any, intercept: Any, lanes: Lanes) -> Float:
-    """Loss of a sample of rows and penalty, of each lane."""
-    wide = coef.astype(np.float64)
+    """Mean loss of a sample of rows plus penalty, (K,), at weights (K, d) and intercepts (K,)."""
+    weights = coef.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         loss = loss_at(problem.data, lanes, problem.settings, coef, intercept)
-        penalty = 0.5 * lanes.alpha * np.square(wide).sum(axis=1)
-        penalty += lanes.l1 * np.abs(wide).sum(axis=1) + lanes.pull * intercept
+        penalty = 0.5 * lanes.alpha * np.square(weights).sum(axis=1)
+        penalty += lanes.l1 * np.abs(weights).sum(axis=1) + lanes.pull * intercept
         total = loss + penalty
     return np.where(np.isfinite(total), total, np.inf)

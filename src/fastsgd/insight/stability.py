@@ -1,4 +1,8 @@
-"""What is wrong with a run that diverges or stalls, and what to do: each finding a measurement."""
+"""Why a run diverges or stalls, and what to do: six causes, each looked for by a measurement.
+
+They are a learning rate above 2 / L, features of different scales, outliers, noisy labels, rows
+that are sorted by target, and a noise floor at the last learning rate.
+"""
 
 from __future__ import annotations
 
@@ -26,54 +30,86 @@ __all__ = ["Finding", "StabilityReport", "stability_report", "stable_rate_of"]
 
 Float = NDArray[np.float64]
 
-SCALES = 100.0
-"""Ratio of feature scales above which they are said to be unscaled."""
+LARGEST_SCALE_RATIO = 100.0
+"""Ratio of the largest to the smallest scale of a feature above which it is a finding."""
 
-OUTLIER = 0.5
-"""Part of the noise in one row of a hundred above which those rows are outliers."""
+LARGEST_OUTLIER_SHARE = 0.5
+"""Share of one percent of the rows in the squared gradients above which it is a finding."""
 
-NOISY = 3.0
-"""Confident errors, times as many as the model itself expects, above which labels are noisy."""
+LARGEST_ERROR_RATIO = 3.0
+"""Ratio of confident errors to those that the model expects above which it is a finding."""
 
-SORTED = 0.3
-"""Correlation of a target with that of the row before above which the rows are sorted."""
+LARGEST_CORRELATION = 0.3
+"""Correlation of a target with that of the row before above which it is a finding."""
 
-FLOOR = 0.01
-"""Excess by noise, as a part of the loss, above which the batch is too small for the rate."""
+LARGEST_NOISE_FLOOR = 0.01
+"""Loss that is due to noise, as a share of the loss, above which it is a finding."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """A cause for which a run may diverge or stall.
 
     Attributes
     ----------
     name : {"rate", "scales", "outliers", "labels", "sorted", "noise"}
-    what : str
+        The cause.
+    description : str
         What was measured, in words.
     advice : str
-        What to do.
+        What to do about it.
     measured : dict of str to float
-        The numbers in ``what``.
+        Numbers of the description.
+
+    See Also
+    --------
+    stability_report : Looks for them.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import stability_report
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> model = SGDRegressor(learning_rate="constant", eta0=10.0)
+    >>> finding = stability_report(model, X, y).findings[0]
+    >>> finding.name, finding.measured["rate"]
+    ('rate', 10.0)
     """
 
     name: str
-    what: str
+    description: str
     advice: str
     measured: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StabilityReport:
-    """Findings, the gravest first; printed, a line each, and their advice.
+    """Findings about a run; printed, a line for each and one for its advice.
 
     Attributes
     ----------
     findings : tuple of Finding
+        In the order of the causes in :class:`Finding`.
     rate : float
-        Largest learning rate of the run, or the one it begins with.
+        Largest learning rate of the run, or, of an estimator that is not fitted, the first one.
     stable_rate : float
-        2 / L, L the curvature that a batch meets: above it, no run of squares settles.
+        2 / L, with L the curvature that limits the learning rate of batches of this size: a run
+        with squared loss at a larger rate does not settle.
+
+    See Also
+    --------
+    stability_report : Makes one.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import stability_report
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> report = stability_report(SGDRegressor(), X, y)
+    >>> len(report.findings), bool(report.rate < report.stable_rate)
+    (0, True)
+    >>> str(report)[:14]
+    'Nothing found:'
     """
 
     findings: tuple[Finding, ...]
@@ -84,38 +120,64 @@ class StabilityReport:
         if not self.findings:
             return (
                 f"Nothing found: the rate {self.rate:.3g} is below 2 / L = {self.stable_rate:.3g}, "
-                "features are of like scale, and neither outliers, noisy labels nor sorted rows "
+                "features have similar scales, and neither outliers, noisy labels nor sorted rows "
                 "explain a stall."
             )
-        return "\n".join(f"{one.name}: {one.what}\n  -> {one.advice}" for one in self.findings)
+        return "\n".join(
+            f"{finding.name}: {finding.description}\n  -> {finding.advice}"
+            for finding in self.findings
+        )
 
 
 def stability_report(
     estimator: BaseSGD, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
 ) -> StabilityReport:
-    """Look for the reasons why a fit of X, y diverges or stalls.
+    """Look for the reasons why a fit diverges or stalls.
 
     Parameters
     ----------
     estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
-        Fitted, or as a ``DivergenceError`` left it: then it is looked at where a fit starts. It is
-        not touched.
-    X, y, sample_weight
-        What it was or is to be fitted on.
+        Fitted or not; it is not changed. If it is not fitted, which is so after a
+        ``DivergenceError``, measurements are taken at the weights that a fit starts from.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        Training rows.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        Their targets; none for SGDOneClassSVM.
+    sample_weight : array-like of shape (n_samples,), optional
+        Their weights.
 
     Returns
     -------
     StabilityReport
+        Findings with advice; it has none if nothing is wrong.
 
     Raises
     ------
     ValueError
-        Bad input; the message names the argument.
+        If an argument is not valid; the message names it.
+
+    References
+    ----------
+    .. [1] S. Ma, R. Bassily, M. Belkin. "The Power of Interpolation: Understanding the
+       Effectiveness of SGD in Modern Over-parametrized Learning", ICML 2018, for the largest rate
+       of batches.
+    .. [2] L. Bottou, F. E. Curtis, J. Nocedal. "Optimization Methods for Large-Scale Machine
+       Learning", SIAM Review 60, 2018, theorem 4.6, for the noise floor.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import stability_report
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> model = SGDRegressor(learning_rate="constant", eta0=10.0)
+    >>> print(stability_report(model, X, y))  # doctest: +ELLIPSIS
+    rate: the learning rate 10 is ... times 2 / L = ..., above which a run does not settle
+      -> eta0=..., or learning_rate='auto' without eta0
     """
     problem = problem_of(estimator, X, y, sample_weight, fitted=False)
     rate, stable = _rate(estimator, problem), stable_rate_of(problem)
     noise = exact_noise(problem)
-    with np.errstate(all="ignore"):  # numbers may be of any size: that is what is looked for
+    with np.errstate(all="ignore"):  # numbers may be of any size, which is what is looked for
         findings = [
             *_of_rate(rate, stable),
             *_of_scales(estimator, problem),
@@ -128,7 +190,7 @@ def stability_report(
 
 
 def _rate(estimator: BaseSGD, problem: EstimatorProblem) -> float:
-    """The largest rate of the run, or that with which it begins."""
+    """The largest learning rate of the run, or the first one of a run that is to come."""
     history = vars(estimator).get("history_")
     if history and history["learning_rate"]:
         return float(np.nanmax(history["learning_rate"]))
@@ -138,20 +200,23 @@ def _rate(estimator: BaseSGD, problem: EstimatorProblem) -> float:
 
 
 def stable_rate_of(problem: EstimatorProblem) -> float:
-    """2 / L with the curvature that a batch meets, of the lane of the heaviest rows."""
+    """2 / L, times 1 - momentum, for batches of this size and the lane of the heaviest rows.
+
+    L is the curvature that bounds the second moment of a batch's gradient.
+    """
     found = curvature_of(problem.data, problem.settings)
     weight = float(typical_weight(problem.data, problem.lanes, problem.settings).max())
-    met = found.smoothness * (found.largest + (found.noise - found.largest) / found.batch)
+    limit = found.smoothness * (found.largest + (found.noise - found.largest) / found.batch)
     momentum = problem.settings.momentum
-    return 2.0 * (1.0 - momentum) / (met * weight + float(problem.lanes.alpha.max()))
+    return 2.0 * (1.0 - momentum) / (limit * weight + float(problem.lanes.alpha.max()))
 
 
 def _of_rate(rate: float, stable: float) -> Iterator[Finding]:
     if rate > stable:
         yield Finding(
             "rate",
-            f"the learning rate {rate:.3g} is {rate / stable:.3g} times 2 / L = {stable:.3g}, the "
-            "largest that a run of this curvature bears",
+            f"the learning rate {rate:.3g} is {rate / stable:.3g} times 2 / L = {stable:.3g}, "
+            "above which a run does not settle",
             f"eta0={0.25 * stable:.2g}, or learning_rate='auto' without eta0",
             {"rate": rate, "stable_rate": stable},
         )
@@ -162,7 +227,7 @@ def _of_scales(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Findin
     if scales is None:
         return
     used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
-    if len(used) < 2 or scales[used].max() <= SCALES * scales[used].min():
+    if len(used) < 2 or scales[used].max() <= LARGEST_SCALE_RATIO * scales[used].min():
         return
     names = vars(estimator).get("feature_names_in_")
     largest, smallest = (int(used[at]) for at in (scales[used].argmax(), scales[used].argmin()))
@@ -170,17 +235,17 @@ def _of_scales(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Findin
     ratio = float(scales[largest] / scales[smallest])
     yield Finding(
         "scales",
-        f"column {first} is of size {scales[largest]:.3g}, column {last} of "
-        f"{scales[smallest]:.3g}: {ratio:.3g} times; one rate cannot suit both",
+        f"the scale of column {first} is {scales[largest]:.3g}, that of column {last} "
+        f"{scales[smallest]:.3g}: {ratio:.3g} times as large; no learning rate suits both",
         "standardize=True"
         if not problem.data.sparse
-        else "scale the columns, as MaxAbsScaler does",
+        else "scale the columns, with MaxAbsScaler for example",
         {"largest": largest, "smallest": smallest, "ratio": ratio},
     )
 
 
 def _of_outliers(problem: EstimatorProblem, noise: GradientNoise) -> Iterator[Finding]:
-    """Rows that carry most of the noise: of squared distances from the mean gradient."""
+    """Whether one percent of the rows has most of the squared norms of the gradients."""
     n = problem.data.n
     if n < 100:
         return
@@ -192,37 +257,38 @@ def _of_outliers(problem: EstimatorProblem, noise: GradientNoise) -> Iterator[Fi
     count = max(1, n // 100)
     worst = np.argpartition(sizes, n - count)[n - count :]
     part = float(sizes[worst].sum() / max(sizes.sum(), np.finfo(float).tiny))
-    if part <= OUTLIER:
+    if part <= LARGEST_OUTLIER_SHARE:
         return
     top = int(worst[sizes[worst].argmax()])
     yield Finding(
         "outliers",
-        f"{count} of {n} rows make {100.0 * part:.0f} % of the squared gradients, row {top} alone "
+        f"{count} of {n} rows have {100.0 * part:.0f} % of the squared gradients, row {top} alone "
         f"{100.0 * sizes[top] / sizes.sum():.0f} %",
-        "look at these rows; clip_norm, or a loss that grows linearly ('huber', 'hinge'), bounds "
-        "what they do",
+        "look at these rows; clip_norm, or a loss that grows linearly ('huber', 'hinge'), limits "
+        "their influence",
         {"part": part, "row": top},
     )
 
 
 def _of_labels(problem: EstimatorProblem) -> Iterator[Finding]:
-    """Errors of log loss made with confidence, beside how many the probabilities expect."""
+    """Whether a logistic regression has more confident errors than its probabilities expect."""
     if problem.settings.loss != "log_loss" or not problem.coef.any():
         return
     z = np.asarray(problem.data.rows(slice(None)) @ problem.coef.T) + problem.intercept
     rows = np.arange(problem.data.n)
     y = targets_of(problem.data, problem.lanes, problem.settings, rows)
     margin = y * z
-    sure = np.abs(z) > math.log(9.0)  # a probability above 0.9
-    wrong = int((sure & (margin < 0.0)).sum())
-    expected = float((sure * expit(-np.abs(z))).sum())
-    if wrong < 10 or wrong <= NOISY * expected:
+    confident = np.abs(z) > math.log(9.0)  # a probability above 0.9
+    wrong = int((confident & (margin < 0.0)).sum())
+    expected = float((confident * expit(-np.abs(z))).sum())
+    if wrong < 10 or wrong <= LARGEST_ERROR_RATIO * expected:
         return
     yield Finding(
         "labels",
-        f"{wrong} labels contradict a model that is more than 90 % sure, which expects "
-        f"{expected:.0f} such: {wrong / max(expected, 1e-12):.2g} times as many",
-        "look at these rows; a larger alpha or loss='modified_huber' trusts single labels less",
+        f"{wrong} labels contradict predictions of a probability above 90 %, "
+        f"{wrong / max(expected, 1e-12):.2g} times as many as the {expected:.0f} to be expected",
+        "look at these rows; a larger alpha or loss='modified_huber' gives single labels less "
+        "influence",
         {"wrong": float(wrong), "expected": expected},
     )
 
@@ -237,12 +303,12 @@ def _of_order(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Finding
     y = y - y.mean(axis=0)
     scale = np.square(y).sum(axis=0)
     lag = np.divide((y[1:] * y[:-1]).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
-    if lag.max() <= SORTED:
+    if lag.max() <= LARGEST_CORRELATION:
         return
     yield Finding(
         "sorted",
-        f"rows are read as they are stored, and a target is correlated by {lag.max():.2f} with "
-        "that of the row before: the model follows the order",
+        f"rows are used in the order in which they are stored, and the correlation of a target "
+        f"with that of the row before is {lag.max():.2f}: the model follows the last rows",
         "shuffle=True, or sampling='block' where rows must be read nearly in order",
         {"correlation": float(lag.max())},
     )
@@ -251,30 +317,32 @@ def _of_order(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Finding
 def _of_noise(
     estimator: BaseSGD, problem: EstimatorProblem, noise: GradientNoise, rate: float
 ) -> Iterator[Finding]:
-    """Whether the noise at the last rate holds the loss up, where the gradient is small beside it.
+    """Whether the noise at the last learning rate keeps the loss well above its minimum.
 
-    At a constant rate eta the noise keeps a quadratic about eta / 2 * tr Sigma / m above its
-    minimum (Bottou, Curtis & Nocedal 2018, theorem 4.6).
+    At a constant rate eta a quadratic objective stays about eta / 2 * tr Sigma / m above its
+    minimum (Bottou, Curtis & Nocedal 2018, theorem 4.6). It is a finding only if one step along the
+    full gradient would reduce the loss by less.
     """
     history = vars(estimator).get("history_")
     if not history or not history["learning_rate"]:
         return
     chosen = vars(estimator).get("result_")
     if chosen is not None and chosen.eases and chosen.updates <= FEW_UPDATES:
-        return  # the model is a mean of weights or of a rate that fell: its noise is known
+        return  # "auto" lowers its rate by itself
     last, m = float(history["learning_rate"][-1]), min(problem.settings.batch_size, problem.data.n)
     floor = 0.5 * last * float(noise.batch_trace(m).mean())
     loss = float(history["loss"][-1])
     drift = last * float(np.maximum(0.0, noise.squared_norm).mean())
-    if not (floor > FLOOR * abs(loss) and floor > drift):
+    if not (floor > LARGEST_NOISE_FLOOR * abs(loss) and floor > drift):
         return
     scale = float(noise.trace.sum() / max(noise.squared_norm.sum(), np.finfo(float).tiny))
     part = 100.0 * min(1e300, floor / max(abs(loss), 1e-300))
     yield Finding(
         "noise",
-        f"at rate {last:.3g} and {m} rows a batch the noise alone keeps the loss about {floor:.2g} "
-        f"above its minimum, {part:.0f} % of it; the noise scale is "
-        f"{scale:.3g} rows",
-        "a rate that falls ('auto', 'cosine'), average=0.5, or larger batches at the same rate",
+        f"at the learning rate {last:.3g} and a batch size of {m} the noise alone keeps the loss "
+        f"about {floor:.2g} above its minimum, which is {part:.0f} % of the loss; the noise scale "
+        f"is {scale:.3g} rows",
+        "a decreasing learning rate ('auto', 'cosine'), average=0.5, or larger batches at the same "
+        "rate",
         {"floor": floor, "noise_scale": scale},
     )

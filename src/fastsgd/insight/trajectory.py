@@ -23,32 +23,48 @@ __all__ = ["Trajectory", "trajectory"]
 
 Float = NDArray[np.float64]
 
-GRID = 60
-"""Points of the contours, each way."""
+GRID_SIDE = 60
+"""Points of the grid of the objective along each side."""
 
-BLOCK = 4
-"""Rows that the core may take together: a run of single rows that stops between them has other
-roundings."""
+ROWS_TOGETHER = 4
+"""Single samples that the core may take together. A run that stops between them rounds otherwise
+than a fit, so points are at multiples of this."""
 
-VALUES = 1 << 17
-"""Numbers that are worked on at once."""
+SAMPLED_VALUES = 1 << 17
+"""Stored numbers of X, about, in the sample of rows that the objective is worked out on."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Paths in two weights, and the objective around them.
+    """Paths of two weights in training, and the objective around them.
 
     Attributes
     ----------
-    names : tuple of str
-        Of the two weights.
+    names : tuple of two str
+        Names of the two weights.
     paths : dict of str to ndarray of shape (p, 2)
-        By the label of a run; from its start.
-    first, second : ndarray of shape (g,)
-        Values of the two weights on the grid.
+        Values of the two weights at points of each run, from its start; by the label of the run.
+    first : ndarray of shape (g,)
+        Values of the first weight on the grid.
+    second : ndarray of shape (g,)
+        Values of the second weight on the grid.
     loss : ndarray of shape (g, g)
-        The objective at ``loss[i, j]``: ``second[i]``, ``first[j]``, and all other weights where
-        the first run ended. Of a sample of rows where there are many.
+        Mean loss plus penalty; ``loss[i, j]`` is at the weights first[j] and second[i], with all
+        other weights as the first run ended. If there are many rows, of a sample of them.
+
+    See Also
+    --------
+    trajectory : Records one.
+    TrajectoryDisplay : Draws one.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import trajectory
+    >>> X, y = [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> result = trajectory(SGDRegressor(), X, y, epochs=2)
+    >>> result.names, result.paths["full batch"].shape, result.loss.shape
+    (('w[0]', 'w[1]'), (3, 2), (60, 60))
     """
 
     names: tuple[str, str]
@@ -68,38 +84,54 @@ def trajectory(
     epochs: int = 1,
     points: int = 300,
 ) -> Trajectory:
-    """Run an estimator of one output, and note two of its weights on the way.
+    """Train an estimator with one output and record two of its weights.
 
     Parameters
     ----------
     estimator : SGDClassifier of two classes, SGDRegressor or SGDOneClassSVM
-        It is not touched; a clone is run, without tolerance, with ``max_iter=epochs``.
-    X, y
-        What it is trained on.
+        Clones of it are trained, without tolerance; it is not changed itself.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        Training rows.
+    y : array-like of shape (n_samples,), optional
+        Their targets; none for SGDOneClassSVM.
     variants : dict of str to dict, optional
-        Parameters of each run, by its label; None: single samples, batches of 32 and the full
+        Parameters of each run, by its label; by default single samples, batches of 32 and the full
         batch.
     coordinates : tuple of two int, default=(0, 1)
-        The two features.
+        Columns of X whose weights are recorded.
     epochs : int, default=1
+        Epochs of each run.
     points : int, default=300
-        Points of a path, about.
+        Points of a path, approximately.
 
     Returns
     -------
     Trajectory
+        The paths and the objective around them.
 
     Raises
     ------
     ValueError
-        Bad input; or more outputs than one.
+        If an argument is not valid, or the estimator has several outputs.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import trajectory
+    >>> X, y = [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> variants = {"slow": {"eta0": 0.01}, "fast": {"eta0": 0.1}}
+    >>> paths = trajectory(SGDRegressor(), X, y, variants=variants).paths
+    >>> bool(paths["fast"][-1, 0] > paths["slow"][-1, 0] > 0.0)
+    True
     """
     check_estimator(estimator)
     epochs, points = check_count("epochs", epochs), check_count("points", points)
     n, d = problem_of(clone(estimator), X, y, fitted=False).data.X.shape
     whole = [isinstance(j, (int, np.integer)) and 0 <= j < d for j in coordinates]
     if len(set(coordinates)) != 2 or len(whole) != 2 or not all(whole):
-        raise ValueError(f"coordinates must be two of the features 0 to {d - 1}: {coordinates!r}")
+        raise ValueError(
+            f"coordinates must be two of the columns 0 to {d - 1} of X, got {coordinates!r}"
+        )
     if variants is None:
         sizes = {"single samples": 1, "batches of 32": min(32, n), "full batch": n}
         variants = {label: {"batch_size": m} for label, m in sizes.items()}
@@ -111,7 +143,7 @@ def trajectory(
             run.set_params(random_state=0)
         problem = problem_of(run, X, y, fitted=False, rates=True)
         if problem.lanes.k != 1:
-            raise ValueError(f"a path is of one output, the estimator has {problem.lanes.k}")
+            raise ValueError(f"estimator must have one output, got {problem.lanes.k}")
         path, coef, intercept = _path(problem, list(coordinates), epochs, points)
         paths[str(label)] = path
         end = end or (problem, coef, intercept)
@@ -126,14 +158,14 @@ def trajectory(
 def _path(
     problem: EstimatorProblem, which: list[int], epochs: int, points: int
 ) -> tuple[Float, Float, Float]:
-    """The two weights at about so many points, and the model at the end."""
+    """The two weights (p, 2) at about ``points`` points, and weights and intercept at the end."""
     data, lanes, settings = problem.data, problem.lanes, problem.settings
     state = State(data, lanes, settings)
     state.set_weights(problem.coef, problem.intercept)
     batches = -(-data.n // min(settings.batch_size, data.n))
     marks = np.linspace(0, epochs * batches, min(points, epochs * batches) + 1)
     path = [problem.coef[0, which]]
-    block = BLOCK if batches == data.n else 1
+    block = ROWS_TOGETHER if batches == data.n else 1
     for stretch in stretches(marks, batches, epochs, block=block):
         try:
             run_epoch(data, lanes, settings, state, batches=stretch)
@@ -146,11 +178,13 @@ def _path(
 
 
 def _grid(points: Float) -> tuple[Float, Float]:
-    """Values of the two weights: around all finite points, with some room."""
+    """Values of the two weights on the grid, which contains all finite points and some margin."""
     points = points[np.isfinite(points).all(axis=1)]
     low, high = np.quantile(points, [0.0, 1.0], axis=0)
     room = 0.25 * np.maximum(high - low, 1e-3 * np.maximum(1.0, np.abs(high)))
-    first, second = (np.linspace(a, b, GRID) for a, b in zip(low - room, high + room, strict=True))
+    first, second = (
+        np.linspace(a, b, GRID_SIDE) for a, b in zip(low - room, high + room, strict=True)
+    )
     return first, second
 
 
@@ -162,8 +196,8 @@ def _slice(
     first: Float,
     second: Float,
 ) -> Float:
-    """The objective on the grid, the other weights as they are."""
-    rows = sample_rows(problem.data, values=VALUES)
+    """The objective on the grid, (g, g), with all other weights as they are."""
+    rows = sample_rows(problem.data, values=SAMPLED_VALUES)
     rows = np.arange(problem.data.n)[rows] if isinstance(rows, slice) else rows
     parts = problem.data, problem.lanes, problem.settings
     y = targets_of(*parts, rows)

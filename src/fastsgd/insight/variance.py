@@ -1,4 +1,8 @@
-"""Noise against batch size: batches drawn from the data, beside the two laws that they follow."""
+"""Noise against batch size: batches drawn from the data, beside the two laws for their variance.
+
+With Sigma the covariance of single rows' gradients, a batch of m of n rows has the variance
+tr Sigma / m if its rows are drawn with replacement, and that times (n - m) / (n - 1) without.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +24,45 @@ __all__ = ["BatchVariance", "batch_variance"]
 Float = NDArray[np.float64]
 
 PASSES = 2.0
-"""Rows that are drawn at each batch size, in passes over the data."""
+"""Rows that are drawn for each batch size, in passes over the data."""
 
-LEAST, MOST = 20, 400
-"""Batches that are drawn at each size."""
+LEAST_BATCHES, MOST_BATCHES = 20, 400
+"""Least and most batches that are drawn of each size."""
 
 
 @dataclass(frozen=True)
 class BatchVariance:
-    """E |g_B - grad L|^2 against batch size, summed over the lanes.
+    """Variance E |g_B - grad L|^2 of batch gradients against batch size, summed over all lanes.
 
     Attributes
     ----------
     batch_sizes : ndarray of shape (s,), int64
+        Rows of a batch, in increasing order.
     measured : ndarray of shape (s,)
         Mean of |g_B - grad L|^2 over batches drawn without replacement.
     standard_error : ndarray of shape (s,)
         Standard errors of these means.
     law : ndarray of shape (s,)
-        tr Sigma / m, which holds for batches with replacement.
+        tr Sigma / m, the variance of batches drawn with replacement.
     finite_law : ndarray of shape (s,)
-        tr Sigma / m * (n - m) / (n - 1), which holds for those without.
+        tr Sigma / m * (n - m) / (n - 1), the variance of batches drawn without replacement.
     noise : GradientNoise
-        What the laws were made of.
+        Gradient and covariance from which the laws were worked out.
+
+    See Also
+    --------
+    batch_variance : Measures one.
+    BatchVarianceDisplay : Draws one.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import batch_variance
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.5, 2.5, 5.5, 6.5]
+    >>> model = SGDRegressor(max_iter=3, tol=None, random_state=0).fit(X, y)
+    >>> variance = batch_variance(model, X, y, random_state=0)
+    >>> (variance.finite_law / variance.law).round(3)
+    array([1.   , 0.667, 0.   ])
     """
 
     batch_sizes: NDArray[np.int64]
@@ -62,26 +82,52 @@ def batch_variance(
     batch_sizes: ArrayLike | None = None,
     random_state: Any = None,
 ) -> BatchVariance:
-    """Measure the noise of batches at a fitted estimator's weights, on rows X, y.
+    """Measure the variance of batch gradients at the weights of a fitted estimator.
+
+    Batches of each size are drawn without replacement: about two passes over the rows, but at least
+    20 and at most 400 batches.
 
     Parameters
     ----------
     estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
-        Fitted; it is not touched.
-    X, y, sample_weight
-        As in :func:`gradient_noise`.
+        Fitted; it is not changed.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        Rows whose gradients are taken.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        Their targets; none for SGDOneClassSVM.
+    sample_weight : array-like of shape (n_samples,), optional
+        Their weights; rows of weight 0 are left out.
     batch_sizes : array-like of int, optional
-        From 1 to the number of rows; None: powers of 2, and all rows.
+        From 1 to the number of rows; by default powers of 2, and all rows.
     random_state : int, RandomState instance or None, default=None
-        Of the batches.
+        Determines which batches are drawn.
 
     Returns
     -------
     BatchVariance
+        Measured variances and the laws.
 
     Raises
     ------
-    NotFittedError, ValueError
+    NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If an argument is not valid; the message names it.
+
+    References
+    ----------
+    .. [1] W. G. Cochran. "Sampling Techniques", 3rd edition, 1977, theorem 2.2, for the variance of
+       the mean of a sample without replacement.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor
+    >>> from fastsgd.insight import batch_variance
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.5, 2.5, 5.5, 6.5]
+    >>> model = SGDRegressor(max_iter=3, tol=None, random_state=0).fit(X, y)
+    >>> variance = batch_variance(model, X, y, batch_sizes=[1, 2], random_state=0)
+    >>> bool((abs(variance.measured - variance.finite_law) < 5 * variance.standard_error).all())
+    True
     """
     problem = problem_of(estimator, X, y, sample_weight)
     n = problem.data.n
@@ -96,24 +142,26 @@ def batch_variance(
     noise, random = exact_noise(problem), check_random_state(random_state)
     z = np.asarray(problem.data.rows(slice(None)) @ problem.coef.T) + problem.intercept
     c = problem.slopes(slice(None), z)
-    found = np.array([_measure(problem, c, noise, m, random) for m in sizes])
-    trace = noise.trace.sum()
-    finite = [noise.batch_trace(m).sum() for m in sizes]
-    return BatchVariance(sizes, found[:, 0], found[:, 1], trace / sizes, np.array(finite), noise)
+    means, errors = np.transpose([_measure(problem, c, noise, m, random) for m in sizes])
+    finite_law = np.array([noise.batch_trace(m).sum() for m in sizes])
+    return BatchVariance(sizes, means, errors, noise.trace.sum() / sizes, finite_law, noise)
 
 
 def _measure(
     problem: EstimatorProblem, c: Float, noise: GradientNoise, m: int, random: Any
 ) -> tuple[float, float]:
-    """Mean of |g_B - grad L|^2 over batches of m rows, and its standard error."""
+    """Mean of |g_B - grad L|^2 over batches of m rows, and its standard error.
+
+    c (n, K) are the slopes of all rows.
+    """
     n, penalty = problem.data.n, problem.smooth_penalty()
-    count = int(np.clip(PASSES * n / m, LEAST, MOST))
+    count = int(np.clip(PASSES * n / m, LEAST_BATCHES, MOST_BATCHES))
     learns = problem.settings.fit_intercept
     squares = np.empty(count)
     for i in range(count):
         rows = random.choice(n, m, replace=False)
         mean = np.asarray(problem.data.rows(rows).T @ c[rows]).T / m
-        off = mean + penalty[0] - noise.gradient
-        off_b = learns * (c[rows].mean(axis=0) + penalty[1]) - noise.gradient_intercept
-        squares[i] = np.square(off).sum() + np.square(off_b).sum()
+        error = mean + penalty[0] - noise.gradient
+        error_b = learns * (c[rows].mean(axis=0) + penalty[1]) - noise.gradient_intercept
+        squares[i] = np.square(error).sum() + np.square(error_b).sum()
     return float(squares.mean()), float(squares.std(ddof=1) / np.sqrt(count))
