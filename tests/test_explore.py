@@ -806,7 +806,7 @@ def test_units_are_of_one_length_on_both_axes(explorer):
     w, h = explorer.run("""const one = window.fastsgdExplorer.figures.landscape;
         return [one.inner_width, one.inner_height]""")
     assert abs((x1 - x0) / w - (y1 - y0) / h) < 1e-6 * (x1 - x0)
-    (a, b), (c, d) = found("logistic").box
+    (a, b), (c, d) = found("logistic").view
     assert x0 <= a + 1e-9 and x1 >= b - 1e-9 and y0 <= c + 1e-9 and y1 >= d - 1e-9
 
 

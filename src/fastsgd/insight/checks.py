@@ -50,7 +50,7 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, Real) or number % 1 or number < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
-    return int(number)
+    return int(plain(value))
 
 
 def check_sequence(name: str, values: Any, kind: type = object) -> tuple[Any, ...]:
@@ -61,7 +61,8 @@ def check_sequence(name: str, values: Any, kind: type = object) -> tuple[Any, ..
     ValueError
         If it is not a sequence, is empty, or has a value that is not an instance of ``kind``.
     """
-    what = {Real: " of numbers", str: " of strings"}.get(kind, "")
+    kinds: dict[Any, str] = {Real: " of numbers", str: " of strings"}
+    what = kinds.get(kind, "")
     message = f"{name} must be a sequence{what}, got {values!r}"
     if isinstance(values, (str, bytes)) or np.ndim(values) != 1:
         raise ValueError(message)

@@ -80,7 +80,7 @@ def compare_batch_sizes(
     """
     check_estimator(estimator)
     n = problem_of(clone(estimator), X, y, fitted=False).data.n
-    sizes = (1, min(32, n), n)
+    sizes: tuple[int, ...] = (1, min(32, n), n)
     if batch_sizes is not None:
         sizes = tuple(
             check_count("batch_sizes", m) for m in check_sequence("batch_sizes", batch_sizes)
@@ -180,8 +180,11 @@ def compare_schedules(
     """
     names = check_sequence("schedules", schedules, str)
     check_estimator(estimator)
-    constants = {"power_t": estimator.power_t, "warmup_steps": estimator.warmup_steps}
-    objects = {name: Schedule(name, **constants) for name in ("constant", "invscaling")}
+    power_t, warmup_steps = estimator.power_t, estimator.warmup_steps
+    objects = {
+        name: Schedule(name, power_t=power_t, warmup_steps=warmup_steps)
+        for name in ("constant", "invscaling")
+    }
     variants = {name: {"learning_rate": objects.get(name, name)} for name in names}
     return compare(estimator, X, y, variants=variants, epochs=epochs, title="schedule")
 

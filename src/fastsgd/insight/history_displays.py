@@ -207,10 +207,12 @@ class NoiseScaleDisplay(Display):
         """
         check_is_fitted(estimator)
         names = "epoch", "full_gradient_norm", "gradient_noise", "noise_scale"
-        columns = [np.asarray(estimator.history_[name], dtype=np.float64) for name in names]
-        if np.isnan(columns[-1]).all():
+        epoch, norm, noise, scale = (
+            np.asarray(estimator.history_[name], dtype=np.float64) for name in names
+        )
+        if np.isnan(scale).all():
             raise ValueError("the history has no noise: fit(..., diagnostics=True) measures it")
-        return cls(*columns, batch_size=estimator.batch_size).plot(ax=ax, **line)
+        return cls(epoch, norm, noise, scale, estimator.batch_size).plot(ax=ax, **line)
 
     def plot(self, *, ax: Any = None, **line: Any) -> NoiseScaleDisplay:
         """Draw the noise scale, with a line at the batch size.

@@ -34,7 +34,7 @@ COARSE_RATES = 16
 HIGHEST_RATE = 2.0**4
 """The largest of them, times L."""
 
-FINE_RATES = 2.0 ** (np.delete(np.arange(-7, 8), 7) / 7.5)
+FINE_RATES: Float = 2.0 ** (np.delete(np.arange(-7, 8), 7) / 7.5)
 """Rates that are tried next, divided by the best of the first."""
 
 
@@ -139,7 +139,7 @@ def rate_range(
     """
     problem = problem_of(estimator, X, y, sample_weight, fitted=False)
     bound = 0.5 * stable_rate_of(problem)
-    tried = bound * HIGHEST_RATE * 2.0 ** -np.arange(COARSE_RATES)
+    tried = bound * HIGHEST_RATE * np.exp2(-np.arange(float(COARSE_RATES)))
     if rates is not None:
         tried = np.array(check_sequence("rates", rates, Real), dtype=np.float64)
     tried = np.unique(tried)
@@ -152,7 +152,7 @@ def rate_range(
             f"every rate diverges, the least of them {tried[0]:.3g}: scale the features"
         )
     if rates is None:
-        fine = tried[_smooth(loss).argmin()] * FINE_RATES
+        fine: Float = tried[_smooth(loss).argmin()] * FINE_RATES
         loss = np.append(loss, _losses(problem, fine, epochs))
         order = np.argsort(np.append(tried, fine))
         tried, loss = np.append(tried, fine)[order], loss[order]
@@ -195,7 +195,8 @@ def _losses(problem: EstimatorProblem, rates: Float, epochs: int) -> Float:
             failed |= failed.reshape(count, k).any(axis=1).repeat(k)
     else:
         return np.full(count, np.inf)
-    value = _objective(problem, *map(np.asarray, state.last_weights()), lanes)
+    coef, intercept = state.last_weights()
+    value = _objective(problem, np.asarray(coef), np.asarray(intercept), lanes)
     return np.where(failed, np.inf, value).reshape(count, k).sum(axis=1)
 
 

@@ -137,8 +137,8 @@ def record_run(
         diverged = not add_point()
         if diverged:
             break
-    columns = (np.array(column) for column in zip(*points, strict=True))
-    return TrainingRun(label, parameters, *columns, diverged)
+    step, used, clock, loss, test_loss = (np.array(column) for column in zip(*points, strict=True))
+    return TrainingRun(label, parameters, step, used, clock, loss, test_loss, diverged)
 
 
 def _sum_over_outputs(problem: EstimatorProblem, values: Float) -> float:

@@ -245,11 +245,12 @@ def explore(
     >>> exploration.names, exploration.batch_sizes, len(exploration.runs)
     (('weight of 0', 'intercept'), (1, 4), 48)
     """
-    given = {"batch_sizes": batch_sizes, "rates": rates, "momenta": momenta, "schedules": schedules}
-    for name, values in given.items():
-        if values is not None:
-            given[name] = check_sequence(name, values, str if name == "schedules" else Real)
-    batch_sizes, rates, momenta, schedules = given.values()
+    if batch_sizes is not None:
+        batch_sizes = check_sequence("batch_sizes", batch_sizes, Real)
+    if rates is not None:
+        rates = check_sequence("rates", rates, Real)
+    momenta = check_sequence("momenta", momenta, Real)
+    schedules = check_sequence("schedules", schedules, str)
     if isinstance(random_state, bool) or plain(random_state) not in range(2**32):
         raise ValueError(f"random_state must be an integer from 0 to 2**32 - 1: {random_state!r}")
     if X is not None:
@@ -267,7 +268,7 @@ def explore(
     curvature = plane.curvature()
     if rates is None:
         rates = [float(f"{fraction / curvature:.2g}") for fraction in STABLE_FRACTIONS]
-    choices = Choices(*map(tuple, (sizes, rates, momenta, schedules)))
+    choices = Choices(tuple(sizes), tuple(rates), tuple(momenta), tuple(schedules))
     choices.check(n)
     check_steps(steps)
     points = (steps + 1) * math.prod(map(len, choices))
@@ -286,9 +287,22 @@ def explore(
     landscape = plane.objective(np.stack(np.meshgrid(first, second), axis=-1))
     minimizer, minimum = _minimum(plane, runs, view, first, second, landscape)
     exploration = Exploration(
-        *(model.title, model.names, model.estimator, model.X, model.y, origin, tuple(runs)),
-        *choices,
-        *(curvature, steps, view, first, second, landscape, minimizer, minimum),
+        title=model.title,
+        names=model.names,
+        estimator=model.estimator,
+        X=model.X,
+        y=model.y,
+        start=origin,
+        runs=tuple(runs),
+        **choices._asdict(),
+        curvature=curvature,
+        steps=steps,
+        view=view,
+        first=first,
+        second=second,
+        landscape=landscape,
+        minimizer=minimizer,
+        minimum=minimum,
     )
     if path is not None:
         exploration.save(path)
@@ -299,7 +313,7 @@ def _view(runs: Sequence[RecordedRun], start: Float) -> View:
     """Ranges that contain the start, the best point of all runs, and what is not far from it."""
     best = min(runs, key=lambda run: run.loss.min())
     end = best.weights[best.loss.argmin()].astype(np.float64)
-    reach = 1.5 * max(np.linalg.norm(end - start), 1e-6)
+    reach = 1.5 * max(float(np.linalg.norm(end - start)), 1e-6)
     low, high = np.minimum(start, end), np.maximum(start, end)
     for run in runs:
         near = run.weights[np.linalg.norm(run.weights - end, axis=1) <= reach]
@@ -331,9 +345,11 @@ def _minimum(
     landscape = landscape[np.ix_(inside[1], inside[0])]
     i, j = np.unravel_index(np.nanargmin(landscape), landscape.shape)
     start = np.array([first[j], second[i]])
-    search = scipy.optimize.minimize(
-        lambda w: float(plane.objective(w[None])[0]), start, bounds=view, method="Nelder-Mead"
-    )
+
+    def objective(w: Float) -> float:
+        return float(plane.objective(w[None])[0])
+
+    search = scipy.optimize.minimize(objective, start, bounds=[*view], method="Nelder-Mead")
     candidates = [(float(search.fun), search.x), (float(landscape[i, j]), start)]
     for run in runs:
         t = int(run.loss.argmin())

@@ -30,7 +30,12 @@ LOSSES_OF_RESIDUALS = frozenset(
 )
 """Losses that depend on z - y alone: the fixed part of a score can be subtracted from y."""
 
-LAST_WEIGHTS = {"learning_rate": "constant", "tol": None, "average": False, "warm_start": False}
+LAST_WEIGHTS: dict[str, Any] = {
+    "learning_rate": "constant",
+    "tol": None,
+    "average": False,
+    "warm_start": False,
+}
 """Parameters by which a fit ends at the weights after its last step, which the page shows."""
 
 NO_CLIP = 1e300
@@ -92,9 +97,11 @@ def built_in_model(problem: str, random_state: int) -> TwoWeightModel:
     if problem not in PROBLEMS:
         raise ValueError(f"problem must be one of {PROBLEMS}, got {problem!r}")
     rng = np.random.default_rng(0)
+    options: dict[str, Any]
     options = {"fit_intercept": False, "alpha": 0.0, "random_state": random_state}
     options |= LAST_WEIGHTS | {"clip_norm": NO_CLIP}
     names = ("weight 1", "weight 2")
+    model: BaseSGD
     if problem == "sine":
         X = rng.choice([-1.0, 1.0], (128, 2)) * rng.uniform(0.7, 1.3, (128, 2))
         y = np.sin(X @ [2.0, 1.0]) + 0.2 * rng.normal(size=128)
@@ -159,6 +166,7 @@ def model_on_two_weights(
     target = column_or_1d(y)
     title = f"{type(estimator).__name__} on two of its {fitted.columns} weights"
     title += ", the others held" * bool(fixed_scores.any())
+    options: dict[str, Any]
     options = {"fit_intercept": intercept_moves, "standardize": False, "linear_scaling": False}
     options |= {"early_stopping": False, "random_state": random_state, **LAST_WEIGHTS}
     options["clip_norm"] = estimator.clip_norm or NO_CLIP

@@ -21,7 +21,7 @@ COLOURS = {
 }
 """Of the runs, in order of batch size; the last of those used is the other momentum's."""
 
-DASHES = ([], [9, 4], [10, 4, 2, 4], [2, 4], [6, 2], [14, 4], [1, 3])
+DASHES: tuple[list[int], ...] = ([], [9, 4], [10, 4, 2, 4], [2, 4], [6, 2], [14, 4], [1, 3])
 """Of the same runs: lengths of strokes and gaps in pixels."""
 
 CONTOURS = 16
@@ -48,12 +48,13 @@ def render(record: Record) -> str:
         Without bokeh.
     """
     try:
+        from bokeh.core.types import ID
         from bokeh.embed import json_item
         from bokeh.resources import Resources
     except ImportError as error:
         raise ImportError("the page of explore needs bokeh: pip install 'fastsgd[plot]'") from error
     figures = {"landscape": _landscape(record)} | {name: _chart(record, name) for name in CHARTS}
-    items = {name: json_item(figure, name) for name, figure in figures.items()}
+    items = {name: json_item(figure, ID(name)) for name, figure in figures.items()}
     here = resources.files(__package__)
     parts = {name: (here / f"explore.{name}").read_text("utf-8") for name in ("html", "css", "js")}
     return Template(parts["html"]).substitute(
@@ -175,13 +176,20 @@ def _figure(name: str, **options: Any) -> Any:
     return drawn
 
 
+def _range(low: float, high: float) -> Any:
+    from bokeh.models import Range1d
+
+    return Range1d(start=low, end=high)
+
+
 def _landscape(record: Record) -> Any:
-    from bokeh.models import Arrow, ColumnDataSource, NormalHead, Range1d
+    from bokeh.models import ColumnDataSource
+    from bokeh.models.annotations import Arrow, NormalHead
 
     drawn = _figure(
         "landscape",
-        x_range=Range1d(*record.view[0]),
-        y_range=Range1d(*record.view[1]),
+        x_range=_range(*record.view[0]),
+        y_range=_range(*record.view[1]),
         x_axis_label=record.names[0],
         y_axis_label=record.names[1],
         tools="pan,wheel_zoom",
@@ -223,30 +231,31 @@ def _landscape(record: Record) -> Any:
         )
     cloud = ColumnDataSource({"x": [], "y": []}, name="cloud")
     drawn.scatter("x", "y", source=cloud, name="clouds", size=4, line_color=None, fill_alpha=0.55)
-    empty = {"x0": [], "y0": [], "x1": [], "y1": []}
+    empty: dict[str, list[float]] = {"x0": [], "y0": [], "x1": [], "y1": []}
     for name in ("true", "sampled"):
-        arrow = Arrow(
+        arrow: Any = Arrow(
             end=NormalHead(size=11, name=f"{name}-tip"),
             source=ColumnDataSource(empty, name=name),
             x_start="x0",
             y_start="y0",
             x_end="x1",
             y_end="y1",
-            line_width=3,
             name=f"{name}-arrow",
         )
+        arrow.line_width = 3
         drawn.add_layout(arrow)
     return drawn
 
 
 def _chart(record: Record, name: str) -> Any:
-    from bokeh.models import ColumnDataSource, Range1d, Span
+    from bokeh.models import ColumnDataSource
+    from bokeh.models.annotations import Span
 
     x, y, x_scale, y_scale = CHARTS[name]
     drawn = _figure(
         name,
-        x_range=Range1d(0.0, float(record.steps)),
-        y_range=Range1d(0.1, 1.0),
+        x_range=_range(0.0, float(record.steps)),
+        y_range=_range(0.1, 1.0),
         x_axis_type=x_scale,
         y_axis_type=y_scale,
         x_axis_label=x,

@@ -114,8 +114,8 @@ class Plane:
         with np.errstate(over="ignore", invalid="ignore"):
             z = W @ self.features.T + self.fixed_scores.T
             y = np.broadcast_to(self.y.T, z.shape)
-            options = {"parameter": settings.loss_parameter, "slope": slope}
-            return _core.loss_at(settings.loss, z, y, **options)
+            parameter = settings.loss_parameter
+            return _core.loss_at(settings.loss, z, y, parameter=parameter, slope=slope)
 
     def record(
         self, parameters: dict[str, Any], start: Float, steps: int, others: int
@@ -162,12 +162,23 @@ class Plane:
         bad = ~(loss < BLOWN_UP * max(abs(loss[0]), 1e-300))
         end = max(1, int(bad.argmax())) if bad.any() else len(loss)
         weights, rows, loss = weights[:end], rows[:end], loss[:end]
-        gradients = self._gradients(weights.astype(np.float64), rows, m, others)
+        batch, full, other = self._gradients(weights.astype(np.float64), rows, m, others)
         return RecordedRun(
-            *(parameters, m, float(lanes.eta0[0]), settings.momentum),
-            *(parameters["learning_rate"], weights, None if fixed is None else fixed[:end]),
-            *(np.array(examples[:end]), tuple(rows), np.array(rates[:end]), loss, *gradients),
-            diverged or bool(bad.any()),
+            parameters=parameters,
+            batch_size=m,
+            rate=float(lanes.eta0[0]),
+            momentum=settings.momentum,
+            schedule=parameters["learning_rate"],
+            weights=weights,
+            fixed_weight=None if fixed is None else fixed[:end],
+            examples=np.array(examples[:end]),
+            batch_rows=tuple(rows),
+            learning_rate=np.array(rates[:end]),
+            loss=loss,
+            batch_gradient=batch,
+            full_gradient=full,
+            other_gradients=other,
+            diverged=diverged or bool(bad.any()),
         )
 
     def _gradients(
