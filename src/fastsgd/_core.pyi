@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import disjoint_base
 
 from .losses import CompiledLoss
 from .problem import Data, Lanes, Settings
@@ -94,6 +95,7 @@ def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
 
 CHANGED: str
 
+@disjoint_base
 class State:
     """All that training changes; copies and pickles bit by bit.
 
@@ -165,6 +167,7 @@ class State:
     def last_weights(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The last weights (K, d) and intercepts (K,), whether they are averaged or not."""
 
+@disjoint_base
 class Run:
     """Data, lanes, settings and state, checked and bound once; a call then costs little.
 

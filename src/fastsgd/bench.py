@@ -96,7 +96,7 @@ class Case:
 
     def estimators(self, epochs: int) -> tuple[Any, Any]:
         """fastsgd's and scikit-learn's estimator, with the same parameters."""
-        same = {
+        same: dict[str, Any] = {
             "alpha": ALPHA,
             "learning_rate": "constant",
             "eta0": self.eta0,
@@ -106,8 +106,8 @@ class Case:
         }
         if self.linear:
             return SGDRegressor(**same), linear_model.SGDRegressor(**same)
-        loss = "log_loss"
-        return SGDClassifier(loss, **same), linear_model.SGDClassifier(loss, **same)
+        same["loss"] = "log_loss"
+        return SGDClassifier(**same), linear_model.SGDClassifier(**same)
 
 
 @dataclass(frozen=True)
