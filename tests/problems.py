@@ -110,7 +110,7 @@ def lanes(k: int, loss: str, penalty: str | None = "l2") -> Lanes:
         k,
         alpha=strength if penalty in ("l2", "elasticnet") else 0.0,
         l1=0.3 * strength if penalty in ("l1", "elasticnet") else 0.0,
-        pull=0.05 * (np.arange(1, k + 1) % 2),
+        intercept_gradient=0.05 * (np.arange(1, k + 1) % 2),
         eta0=np.linspace(0.01, 0.02, k) / (smoothness if 1.0 < smoothness < np.inf else 1.0),
         mu=np.linspace(0.0, 0.5, k),
         target=0 if sign else np.arange(k) % 2,

@@ -109,7 +109,7 @@ def rows_of(data, lanes, settings):
 def joint(values, lanes, coef, b):
     """The objective of a coupled loss, from the reference's (K,): all lanes' penalties count."""
     penalty = 0.5 * lanes.alpha * (coef**2).sum(axis=1) + lanes.l1 * np.abs(coef).sum(axis=1)
-    return np.full(K, values[0] + penalty[1:].sum() + (lanes.pull * b)[1:].sum())
+    return np.full(K, values[0] + penalty[1:].sum() + (lanes.intercept_gradient * b)[1:].sum())
 
 
 def objective(data, lanes, settings, coef, b):
@@ -162,7 +162,7 @@ def minimum_of_lane_with_kinks(data, lanes, settings, k, held):
         upper.append(np.hstack([c[:, None] * X, -c[:, None] * X, c[:, None], -np.eye(n)]))
         right.append(-m)
     upper, right = np.vstack(upper), np.concatenate(right)
-    cost = np.concatenate([np.full(2 * d, lanes.l1[k]), [lanes.pull[k]], s / n])
+    cost = np.concatenate([np.full(2 * d, lanes.l1[k]), [lanes.intercept_gradient[k]], s / n])
     free = (None, None) if settings.fit_intercept else (held, held)
     bounds = [(0.0, None)] * (2 * d) + [free] + [(None, None)] * n
     x = scipy.optimize.linprog(cost, upper, right, bounds=bounds).x
@@ -430,19 +430,19 @@ def test_scikit_learns_models():
 
 
 def test_one_class():
-    """Hinge with all labels +1 and a pull: the constraint is not zero, and no w is best at 0."""
+    """Hinge with all labels +1 and a slope in b: the constraint is not 0, nor is the best w."""
     rng = np.random.default_rng(2)
     nu, data = 0.3, Data(rng.normal(size=(N, D)) + 1.0, np.ones(N))
     settings = Settings(loss="hinge", sign_targets=True)
-    lanes = Lanes(1, alpha=nu / 2, pull=nu, eta0=1.0)
+    lanes = Lanes(1, alpha=nu / 2, intercept_gradient=nu, eta0=1.0)
     w, b = minimum(data, lanes, settings)
     best = certificate(data, lanes, settings, w, b)
     assert abs(best.duality_gap[0]) < 1e-7
     worse = certificate(data, lanes, settings, w + 0.1, b - 0.2)
     assert worse.duality_gap[0] >= worse.objective[0] - best.objective[0] > 1e-3
     for lost in (
-        Lanes(1, alpha=nu, pull=1.5, eta0=1.0),  # every slope is -1 at most: P has no minimum
-        Lanes(1, alpha=0.0, l1=1e-3, pull=nu, eta0=1.0),  # theta cannot be scaled
+        Lanes(1, alpha=nu, intercept_gradient=1.5, eta0=1.0),  # slopes are >= -1: no minimum
+        Lanes(1, alpha=0.0, l1=1e-3, intercept_gradient=nu, eta0=1.0),  # theta cannot be scaled
     ):
         assert np.isnan(certificate(data, lost, settings, w, b).duality_gap[0])
 

@@ -613,7 +613,9 @@ def test_norms_of_rows(d, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("penalties", ((), ("alpha",), ("alpha", "l1"), ("l1",), ("pull",)))
+@pytest.mark.parametrize(
+    "penalties", ((), ("alpha",), ("alpha", "l1"), ("l1",), ("intercept_gradient",))
+)
 @pytest.mark.parametrize("batch_size", (1, 4))
 @pytest.mark.parametrize("k", LANE_COUNTS)
 def test_what_an_epochs_end_shows(k, batch_size, penalties, dtype):
@@ -635,7 +637,11 @@ def test_what_an_epochs_end_shows(k, batch_size, penalties, dtype):
     assert_array_equal(intercept, state.last_weights()[1])
     w, b = coef.astype(np.float64), intercept.astype(np.float64)
     assert norm == pytest.approx(np.linalg.norm(w, axis=1).mean())
-    expected = 0.5 * of.alpha * (w**2).sum(axis=1) + of.l1 * np.abs(w).sum(axis=1) + of.pull * b
+    expected = (
+        0.5 * of.alpha * (w**2).sum(axis=1)
+        + of.l1 * np.abs(w).sum(axis=1)
+        + of.intercept_gradient * b
+    )
     assert expected.any() == bool(penalties)
     expected += state.loss_sum / np.maximum(1.0, state.row_count)
     assert_allclose(loss, expected)

@@ -70,8 +70,8 @@ def by_hand(model, X, y, weight):
     c = problem.slopes(slice(None), z)
     ones = np.full((len(c), 1), float(problem.settings.fit_intercept))
     g = c[:, :, None] * np.hstack([features, ones])[:, None, :]
-    penalty, pull = problem.smooth_penalty()
-    return g + np.column_stack([penalty, pull * problem.settings.fit_intercept])
+    penalty, intercept_gradient = problem.smooth_penalty()
+    return g + np.column_stack([penalty, intercept_gradient * problem.settings.fit_intercept])
 
 
 @pytest.mark.parametrize("layout", ("dense", "csr"))

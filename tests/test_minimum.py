@@ -18,7 +18,7 @@ SMOOTH = [
 ]
 
 
-def problem(loss, seed, *, alpha=1e-2, l1=0.0, n=40, d=3, pull=0.0):
+def problem(loss, seed, *, alpha=1e-2, l1=0.0, n=40, d=3, intercept_gradient=0.0):
     rng = np.random.default_rng(seed)
     X = np.hstack([rng.normal(size=(n, d)), np.ones((n, 1))])
     y = X[:, 0] + rng.normal(size=n)
@@ -28,14 +28,14 @@ def problem(loss, seed, *, alpha=1e-2, l1=0.0, n=40, d=3, pull=0.0):
         y = rng.poisson(np.exp(0.5 * X[:, 0])).astype(float)
     s = rng.uniform(0.0, 2.0, n) * (rng.random(n) > 0.2)
     penalised = np.append(np.ones(d), 0.0)
-    parts = alpha * penalised, l1 * penalised, pull * (1.0 - penalised)
+    parts = alpha * penalised, l1 * penalised, intercept_gradient * (1.0 - penalised)
     return SmallProblem(X, y, s / (s > 0.0).sum(), LOSSES[loss], 0.3, 0.0, *parts)
 
 
 def value(of, w):
     z = of.X @ w + of.offset
     loss = of.s @ of.loss.value(z, of.y, of.parameter)
-    return loss + (0.5 * of.alpha * w + of.pull) @ w + of.l1 @ np.abs(w)
+    return loss + (0.5 * of.alpha * w + of.intercept_gradient) @ w + of.l1 @ np.abs(w)
 
 
 def start(of, seed=0):
@@ -61,15 +61,15 @@ def test_every_loss_has_a_kink_and_lines_or_neither():
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("l1", (0.0, 0.02))
-@pytest.mark.parametrize("pull", (0.0, 0.05))
+@pytest.mark.parametrize("intercept_gradient", (0.0, 0.05))
 @pytest.mark.parametrize("loss", sorted(LINES))
-def test_lines_alone_are_a_linear_program(loss, pull, l1, seed):
-    of = problem(loss, seed, alpha=0.0, l1=l1, pull=pull)
+def test_lines_alone_are_a_linear_program(loss, intercept_gradient, l1, seed):
+    of = problem(loss, seed, alpha=0.0, l1=l1, intercept_gradient=intercept_gradient)
     p = of.X.shape[1]
     slope, lines = LINES[loss](of.y, of.parameter)
     n = len(of.y)
     # Variables: w+ and w-, and a part for each line.
-    linear = slope * (of.s @ of.X) + of.pull
+    linear = slope * (of.s @ of.X) + of.intercept_gradient
     cost = [linear + of.l1, of.l1 - linear]
     rows, right = [], []
     for i, (m, b) in enumerate(lines):
@@ -137,7 +137,7 @@ def test_an_l1_term_beside_squares(seed):
 @pytest.mark.parametrize("loss", ("hinge", "quantile", "squared_error"))
 def test_an_intercept_that_is_not_learnt(loss):
     of = problem(loss, 0)
-    parts = of.alpha[:-1], of.l1[:-1], of.pull[:-1]
+    parts = of.alpha[:-1], of.l1[:-1], of.intercept_gradient[:-1]
     fixed = SmallProblem(of.X[:, :-1], of.y, of.s, of.loss, of.parameter, 0.4, *parts)
     options = {"maxiter": 10_000, "maxfev": 10_000, "xatol": 1e-9, "fatol": 1e-12}
     w = np.zeros(3)
@@ -148,8 +148,8 @@ def test_an_intercept_that_is_not_learnt(loss):
 
 
 def test_no_minimum_is_none():
-    """A pull that no slope of the loss can hold."""
-    of = problem("hinge", 0, pull=5.0)
+    """A intercept_gradient that no slope of the loss can hold."""
+    of = problem("hinge", 0, intercept_gradient=5.0)
     with np.errstate(all="ignore"):
         assert np.isnan(of.bound(np.zeros(4), 1e-3))
 

@@ -1017,7 +1017,7 @@ cdef class Run:
         self.lanes.k, self.lanes.padded = lanes.k, padded
         self.lanes.alpha = <double *>pointer(held["alpha"])
         self.lanes.l1 = <double *>pointer(held["l1"])
-        self.lanes.pull = <double *>pointer(held["pull"])
+        self.lanes.pull = <double *>pointer(held["intercept_gradient"])
         self.lanes.eta0 = <double *>pointer(held["eta0"])
         self.lanes.mu = <double *>pointer(held["mu"])
         self.lanes.label = <double *>pointer(held["label"])
@@ -1188,7 +1188,7 @@ cdef class Run:
     def measure(self):
         """The model at an epoch's end, mean |w|, and per lane: mean loss, plus the penalty
 
-            alpha / 2 |w|^2  +  l1 |w|_1  +  pull b        summed over the lanes if they are coupled
+            alpha / 2 |w|^2  +  l1 |w|_1  +  h b        summed over the lanes if they are coupled
         """
         self._require()
         cdef const fsgd_state *c = &self.state.c

@@ -3,11 +3,11 @@
 n samples, d features, K lanes (models trained at once over the same rows). Lane k minimises
 
     L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)
-                + alpha_k / 2 * |w|^2  +  l1_k * |w|_1  +  pull_k * b
+                + alpha_k / 2 * |w|^2  +  l1_k * |w|_1  +  h_k * b
 
-with n_k the rows of positive weight s_ik; pull is 0 but for the one-class SVM. The fourth noun,
-State, is what training changes: the twin (:mod:`fastsgd.reference`) and the core
-(``fastsgd._core``) each have their own.
+with n_k the rows of positive weight s_ik and h_k the lane's ``intercept_gradient``, which is 0
+except in the one-class SVM. The fourth noun, State, is what training changes: the twin
+(:mod:`fastsgd.reference`) and the core (``fastsgd._core``) each have their own.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class Data:
 LANE_NUMBERS = (
     "alpha",
     "l1",
-    "pull",
+    "intercept_gradient",
     "eta0",
     "mu",
     "label",
@@ -239,7 +239,7 @@ class Lanes:
     l1 : ndarray of shape (K,)
         Strength of the L1 penalty, >= 0; by truncated cumulative gradients (Tsuruoka, Tsujii &
         Ananiadou, ACL 2009), which give real zeros.
-    pull : ndarray of shape (K,)
+    intercept_gradient : ndarray of shape (K,)
         Slope of the objective in b itself: nu in a one-class SVM.
     eta0 : ndarray of shape (K,)
         Base learning rate, > 0.
@@ -267,7 +267,7 @@ class Lanes:
     weight_positive: NDArray[np.float64] = 1.0  # type: ignore[assignment]
     weight_negative: NDArray[np.float64] = 1.0  # type: ignore[assignment]
     l1: NDArray[np.float64] = 0.0  # type: ignore[assignment]
-    pull: NDArray[np.float64] = 0.0  # type: ignore[assignment]
+    intercept_gradient: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     split: NDArray[np.uint64] = 0  # type: ignore[assignment]
 
     if TYPE_CHECKING:  # what is given is broadcast; what is there is an array
@@ -283,7 +283,7 @@ class Lanes:
             weight_positive: ArrayLike = 1.0,
             weight_negative: ArrayLike = 1.0,
             l1: ArrayLike = 0.0,
-            pull: ArrayLike = 0.0,
+            intercept_gradient: ArrayLike = 0.0,
             split: ArrayLike = 0,
         ) -> None: ...
 

@@ -6,12 +6,12 @@ every lane k,
 
     z_i     = x_i . w + b                                        score
     c_i     = s_i * dloss(z_i, y_i)                              slope
-    g_t     = (1/m_k) * sum_{i in B_t} c_i x_i  + alpha_k w      accumulate  (g_b: + pull_k)
+    g_t     = (1/m_k) * sum_{i in B_t} c_i x_i  + alpha_k w      accumulate  (g_b: + h_k)
     v_{t+1} = beta v_t + g_t                                     update
     w_{t+1} = w_t - eta_t v_{t+1}         (Nesterov: w_t - eta_t (g_t + beta v_{t+1}))
 
-with m_k the rows of the batch that have s_ik > 0; the update is the optimizer's
-(:mod:`fastsgd.optimizers`), here that of SGD with momentum.
+with m_k the rows of the batch that have s_ik > 0 and h_k the lane's ``intercept_gradient``; the
+update is the optimizer's (:mod:`fastsgd.optimizers`), here that of SGD with momentum.
 A lane whose batch has no row of positive weight is left untouched. Without momentum the penalty is
 applied as a factor max(0, 1 - eta_t alpha_k) on w, which is the same step while eta_t alpha_k <= 1.
 An L1 penalty truncates after that step, towards zero and not beyond: with u the sum of eta_t l1_k
@@ -194,7 +194,9 @@ def step(
         state.norm_count += count > 0
     with np.errstate(divide="ignore"):
         clip = np.minimum(1.0, settings.clip_norm / np.sqrt(square))
-    update(state, lanes, settings, (g * clip, g_b * clip + lanes.pull), eta, count > 0)
+    update(
+        state, lanes, settings, (g * clip, g_b * clip + lanes.intercept_gradient), eta, count > 0
+    )
 
 
 def run_epoch(
@@ -229,7 +231,7 @@ def objective(data: Data, lanes: Lanes, settings: Settings, W: Any, b: Any) -> F
     s = weights_of(data, lanes, settings, y, rows)
     z = np.concatenate([data.rows(part) @ W for part in blocks(data.X)]) + b
     value = settings.terms.value(z, y, settings.loss_parameter)
-    penalty = 0.5 * lanes.alpha * (np.asarray(W) ** 2).sum(axis=0) + lanes.pull * b
+    penalty = 0.5 * lanes.alpha * (np.asarray(W) ** 2).sum(axis=0) + lanes.intercept_gradient * b
     penalty = penalty + lanes.l1 * np.abs(W).sum(axis=0)
     return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0)) + penalty
 
@@ -243,7 +245,7 @@ def gradient(
 ) -> tuple[Float, Float]:
     """Gradient (d, K) and (K,) of the objective at the state, over ``rows`` (default: all).
 
-    Of the smooth part: the loss, L2 and pull, without the L1 term.
+    Of the smooth part: the loss, the L2 penalty and ``intercept_gradient``, without the L1 term.
     """
     rows = np.arange(data.n) if rows is None else rows
     y = targets_of(data, lanes, settings, rows)
@@ -251,4 +253,4 @@ def gradient(
     c = slopes_of(settings, score(data, state, rows), y, s)
     count = np.maximum(1, (s > 0).sum(axis=0))
     g, g_b = accumulate(data, c, rows)
-    return g / count + lanes.alpha * state.W, g_b / count + lanes.pull
+    return g / count + lanes.alpha * state.W, g_b / count + lanes.intercept_gradient

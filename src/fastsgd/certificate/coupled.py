@@ -119,7 +119,7 @@ class _Coupled:
         learns_b, lanes = self.settings.fit_intercept, self.lanes
         parts = list(zip(v, lanes.alpha, lanes.l1, strict=True))
         t = min(shrinkage(*part) for part in parts)
-        at_zero = 0.0 if learns_b else float(self.b @ lanes.pull)
+        at_zero = 0.0 if learns_b else float(self.b @ lanes.intercept_gradient)
         value = at_zero - sum(penalty_conjugate(-t * u, a, m) for u, a, m in parts)
         for _, y, s, z in self.blocks():
             theta = t * dual(z, y)
@@ -139,9 +139,9 @@ def certify_coupled(
     model = _Coupled(data, lanes, settings, coef, intercept)
     learns_b = settings.fit_intercept
     bounded = ((lanes.alpha > 0.0) | (lanes.l1 > 0.0)).all()
-    bounded &= not (learns_b and lanes.pull.any())
+    bounded &= not (learns_b and lanes.intercept_gradient.any())
     dual = model.dual_point() if bounded else None
-    value, g_b = float(lanes.pull @ intercept), np.copy(lanes.pull)
+    value, g_b = float(lanes.intercept_gradient @ intercept), np.copy(lanes.intercept_gradient)
     g, v = lanes.alpha[:, None] * coef, np.zeros_like(coef)
     for X, y, s, z in model.blocks():
         c = s / model.n

@@ -1,24 +1,25 @@
 """How far a model is from its minimum: the gradient's norm and a duality gap, of every lane.
 
-With n_k the rows of positive weight, theta_i the dual variable of row i and f* the conjugate of the
-loss in its score, f*(theta) = sup_z (theta z - f(z)), Fenchel's duality gives for every theta
+With n_k the rows of positive weight, h the lane's ``intercept_gradient``, theta_i the dual variable
+of row i and f* the conjugate of the loss in its score, f*(theta) = sup_z (theta z - f(z)),
+Fenchel's duality gives for every theta
 
-    P(w, b)  = (1/n_k) sum_i s_i f(x_i . w + b) + R(w) + pull b   >=   min P   >=   D(theta)
+    P(w, b)  = (1/n_k) sum_i s_i f(x_i . w + b) + R(w) + h b   >=   min P   >=   D(theta)
     D(theta) = -(1/n_k) sum_i s_i f*(theta_i) - R*(-v),      v = (1/n_k) sum_i s_i theta_i x_i
 
-An intercept that is learnt adds the constraint sum_i s_i theta_i = -n_k pull; one that is fixed
-adds b (sum_i s_i theta_i / n_k + pull) to D. The gap P - D is an upper bound of P - min P, whatever
+An intercept that is learnt adds the constraint sum_i s_i theta_i = -n_k h; one that is fixed
+adds b (sum_i s_i theta_i / n_k + h) to D. The gap P - D is an upper bound of P - min P, whatever
 theta is; theta_i = f'(z_i) makes it vanish at the minimum. What remains to be chosen:
 
 * The intercept: f' is taken at the b that minimises P for this w. A convex combination of the
   slopes at both sides of it meets the constraint exactly, and stays in the domain of f*, which is
   convex (``bracket``).
 * R*: with an L2 term it is sum_j max(0, |v_j| - l1)^2 / (2 alpha). Under L1 alone theta is scaled
-  towards 0 until all |v_j| <= l1, which is impossible if ``pull`` is not 0; without any penalty
+  towards 0 until all |v_j| <= l1, which is impossible if h is not 0; without any penalty
   there is no gap (``penalties``).
 * Kinks: where z_i is at a kink of f, theta_i may be anything between the two slopes. D is improved
   over the rows nearest to a kink by accelerated projected gradients (``kinks``, ``ascent``).
-* theta = 0 is tried as well. If ``pull`` is 0 the gap therefore never exceeds P - inf f.
+* theta = 0 is tried as well. If h is 0 the gap therefore never exceeds P - inf f.
 
 A smooth loss whose objective has the gradient g has a gap of |g|^2 / (2 alpha) under L2. Far from
 the minimum this bound is too large by up to the condition number.

@@ -53,7 +53,7 @@ class _Lane:
         self.y, self.s = y[self.rows, 0], s[self.rows]
         self.n = max(1, len(self.rows))
         self.alpha, self.l1 = float(lane.alpha[0]), float(lane.l1[0])
-        self.pull = float(lane.pull[0])
+        self.intercept_gradient = float(lane.intercept_gradient[0])
         self.w, self.b, self.learns_b = w, b, settings.fit_intercept
         self.loss, self.e = settings.terms, settings.loss_parameter
         self.conjugate = CONJUGATES.get(self.loss.name) if settings.loss == self.loss.name else None
@@ -61,7 +61,9 @@ class _Lane:
     def objective(self, z: Float) -> float:
         """P at scores z (n_k,), which include b."""
         value = self.s @ self.loss.value(z, self.y, self.e) / self.n
-        return float(value) + penalty(self.w, self.alpha, self.l1) + self.pull * self.b
+        return (
+            float(value) + penalty(self.w, self.alpha, self.l1) + self.intercept_gradient * self.b
+        )
 
     def feasible_point(self, z: Float) -> tuple[float, Float] | None:
         """An intercept that minimises P for w, and slopes theta there that meet the constraint.
@@ -73,7 +75,7 @@ class _Lane:
 
         def gradient(b: float) -> tuple[float, float]:
             c = self.s * self.loss.slope(z + b, self.y, self.e)
-            return float(c.sum()) + self.n * self.pull, float(np.abs(c).sum())
+            return float(c.sum()) + self.n * self.intercept_gradient, float(np.abs(c).sum())
 
         ends = bracket_sign_change(gradient, self.b, float(np.abs(z).max(initial=0.0)))
         if ends is None:
@@ -86,20 +88,20 @@ class _Lane:
     def bound(self, theta: Float, v: Float) -> float:
         """D(theta), with v = sum_i s_i theta_i x_i / n_k; minus infinity if theta is infeasible."""
         t = shrinkage(v, self.alpha, self.l1)
-        if t < 1.0 and self.learns_b and self.pull != 0.0:
+        if t < 1.0 and self.learns_b and self.intercept_gradient != 0.0:
             return -np.inf
         theta, v = t * theta, t * v
         assert self.conjugate is not None
         value = -float(self.s @ self.conjugate(theta, self.y, self.e)) / self.n
         value -= penalty_conjugate(-v, self.alpha, self.l1)
         if not self.learns_b:
-            value += self.b * (float(self.s @ theta) / self.n + self.pull)
+            value += self.b * (float(self.s @ theta) / self.n + self.intercept_gradient)
         return value if value == value else -np.inf
 
     def bound_at_zero(self) -> float:
         """D(0), which is -sum_i s_i f*(0) / n_k = inf f where 0 is feasible."""
         zero = np.zeros_like(self.s)
-        feasible = not (self.learns_b and self.pull != 0.0)
+        feasible = not (self.learns_b and self.intercept_gradient != 0.0)
         return self.bound(zero, np.zeros_like(self.w)) if feasible else -np.inf
 
     def improved_bound(self, data: Data, theta: Float, v: Float, z: Float) -> float:
@@ -178,7 +180,7 @@ def _certify(data: Data, lanes: Lanes, settings: Settings, coef: Float, intercep
     sums = weighted_sums(data, c.reshape(-1, data.n)).reshape(2, lanes.k, data.d)
     for k, lane in enumerate(group):
         g = sums[0, k] / lane.n + lane.alpha * lane.w
-        g_b = (c[0, k].sum() / lane.n + lane.pull) * lane.learns_b
+        g_b = (c[0, k].sum() / lane.n + lane.intercept_gradient) * lane.learns_b
         out[0, k] = np.hypot(np.linalg.norm(shortest_subgradient(g, lane.w, lane.l1)), g_b)
         if k not in dual:
             continue

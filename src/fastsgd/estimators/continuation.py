@@ -78,7 +78,7 @@ def state_key(data: Data, lanes: Lanes, settings: Settings) -> tuple[Any, ...]:
     optimizer = *vectors, settings.average, settings.batch_size > 1
     problem: tuple[Any, ...] = ()
     if settings.average:
-        strengths = (lanes.alpha.tobytes(), lanes.l1.tobytes(), lanes.pull.tobytes())
+        strengths = (lanes.alpha.tobytes(), lanes.l1.tobytes(), lanes.intercept_gradient.tobytes())
         loss = getattr(settings.loss, "name", settings.loss)
         problem = (loss, settings.loss_parameter, *strengths)
     return (data.dtype.str, data.d, lanes.k, *optimizer, *problem)

@@ -85,7 +85,7 @@ class Hooks(BaseEstimator):
         return self.alpha
 
     @property
-    def _pull(self) -> float:
+    def _intercept_gradient(self) -> float:
         """Slope of the objective in the intercept itself."""
         return 0.0
 

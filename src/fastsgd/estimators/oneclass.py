@@ -131,7 +131,7 @@ on_divergence, certificate, standardize
         return self.nu
 
     @property
-    def _pull(self) -> float:
+    def _intercept_gradient(self) -> float:
         return self.nu
 
     def _initial(self, k: int) -> NDArray[np.float64]:

@@ -263,7 +263,7 @@ def unrated_lanes(estimator: Any, task: Task) -> Lanes:
         len(task.labels),
         alpha=alpha,
         l1=l1,
-        pull=estimator._pull,
+        intercept_gradient=estimator._intercept_gradient,
         eta0=1.0,
         label=task.labels,
         target=task.targets,

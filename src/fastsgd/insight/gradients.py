@@ -447,8 +447,11 @@ def _unchecked_noise(problem: EstimatorProblem, sums: RowSums, n: int) -> Gradie
     if 1 < m < n:  # Sigma is the covariance over n rows: of a sample without replacement
         unbias = m / (m - 1) * ((n - 1) / n)
         variance, variance_b = variance * unbias, variance_b * unbias
-    penalty, pull = problem.smooth_penalty()
-    gradient, gradient_b = mean + penalty, mean_b + pull * problem.settings.fit_intercept
+    penalty, intercept_gradient = problem.smooth_penalty()
+    gradient, gradient_b = (
+        mean + penalty,
+        mean_b + intercept_gradient * problem.settings.fit_intercept,
+    )
     trace = variance.sum(axis=1) + variance_b
     squared = np.square(gradient).sum(axis=1) + gradient_b**2
     if m < n:

@@ -206,6 +206,6 @@ def _objective(problem: EstimatorProblem, coef: Any, intercept: Any, lanes: Lane
     with np.errstate(over="ignore", invalid="ignore"):
         loss = loss_at(problem.data, lanes, problem.settings, coef, intercept)
         penalty = 0.5 * lanes.alpha * np.square(weights).sum(axis=1)
-        penalty += lanes.l1 * np.abs(weights).sum(axis=1) + lanes.pull * intercept
+        penalty += lanes.l1 * np.abs(weights).sum(axis=1) + lanes.intercept_gradient * intercept
         total = loss + penalty
     return np.where(np.isfinite(total), total, np.inf)

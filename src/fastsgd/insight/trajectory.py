@@ -216,4 +216,4 @@ def _slice(
         loss[i] = (s * value).sum(axis=0) / len(rows)
         loss[i] += 0.5 * alpha * (first**2 + v**2) + l1 * (np.abs(first) + abs(v))
     rest = 0.5 * alpha * (others @ others) + l1 * np.abs(others).sum()
-    return loss + rest + float(problem.lanes.pull[0] * intercept[0])
+    return loss + rest + float(problem.lanes.intercept_gradient[0] * intercept[0])

@@ -100,12 +100,14 @@ def gradient(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all).
 
-    Of the smooth part: the loss, L2 and pull, without the L1 term.
+    Of the smooth part: the loss, the L2 penalty and ``intercept_gradient``, without the L1 term.
     """
     rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
     g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
     count = np.maximum(1, count)
-    return g / count + lanes.alpha * state.last_weights()[0].T, g_b / count + lanes.pull
+    return g / count + lanes.alpha * state.last_weights()[
+        0
+    ].T, g_b / count + lanes.intercept_gradient
 
 
 @dataclass

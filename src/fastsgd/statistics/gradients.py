@@ -58,7 +58,7 @@ class ProblemAtWeights:
 
         In the weights (K, d), and in the intercepts (K,).
         """
-        return self.lanes.alpha[:, None] * self.coef, self.lanes.pull.copy()
+        return self.lanes.alpha[:, None] * self.coef, self.lanes.intercept_gradient.copy()
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,8 @@ def estimate_noise(sample: ProblemAtWeights, n: int) -> NoiseEstimate:
     trace -= float(np.vdot(mean, mean)) + float(mean_b @ mean_b)
     if 1 < m < n:
         trace *= m / (m - 1) * ((n - 1) / n)
-    penalty, pull = sample.smooth_penalty()
-    mean, mean_b = mean + penalty, mean_b + pull * learns
+    penalty, intercept_gradient = sample.smooth_penalty()
+    mean, mean_b = mean + penalty, mean_b + intercept_gradient * learns
     squared = float(np.vdot(mean, mean)) + float(mean_b @ mean_b)
     if m < n:
         squared -= trace * ((n - m) / (n - 1) / m)

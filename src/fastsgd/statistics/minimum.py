@@ -58,7 +58,7 @@ class SmallProblem:
         The e of ``loss.value(z, y, e)``.
     offset : float
         An intercept that is not learnt.
-    alpha, l1, pull : ndarray of shape (p,)
+    alpha, l1, intercept_gradient : ndarray of shape (p,)
     """
 
     X: Float
@@ -69,7 +69,7 @@ class SmallProblem:
     offset: float
     alpha: Float
     l1: Float
-    pull: Float
+    intercept_gradient: Float
 
     def bound(self, w: Float, within: float) -> float:
         """A lower bound of the minimum, at most ``within`` below it.
@@ -98,7 +98,7 @@ class SmallProblem:
         has = self.s > 0.0
         X, y, s = self.X[has], self.y[has], self.s[has]
         slope, lines = LINES[self.loss.name](y, self.parameter)
-        q = self.pull + slope * (s @ X)
+        q = self.intercept_gradient + slope * (s @ X)
         constant = float(slope * (s @ (self.offset - y)))
         m = np.array([np.broadcast_to(m, y.shape) for m, _ in lines])
         b = np.array([np.broadcast_to(b, y.shape) for _, b in lines]) + m * self.offset
@@ -150,7 +150,9 @@ class SmallProblem:
         y, e, near = self.y, self.parameter, self.near
         slope = self.loss.slope(z, y, e)
         second = (self.loss.slope(z + near, y, e) - self.loss.slope(z - near, y, e)) * (0.5 / near)
-        value = self.s @ self.loss.value(z, y, e) + (0.5 * self.alpha * w + self.pull) @ w
+        value = (
+            self.s @ self.loss.value(z, y, e) + (0.5 * self.alpha * w + self.intercept_gradient) @ w
+        )
         term = theta = bend = np.zeros_like(w)
         if self.h:
             theta = np.clip(w / self.h, -self.l1, self.l1)
@@ -161,7 +163,7 @@ class SmallProblem:
     def _step(self, w: Float, now: Any, ridge: float) -> tuple[Float, float]:
         """A Newton step, and half of what it promises; NaN where there is none."""
         _, slope, second, _, theta, bend, _ = now
-        g = self.X.T @ (self.s * slope) + self.alpha * w + self.pull + theta
+        g = self.X.T @ (self.s * slope) + self.alpha * w + self.intercept_gradient + theta
         H = (self.X.T * (self.s * second)) @ self.X
         H.ravel()[:: len(w) + 1] += self.alpha + bend + ridge * self.scale
         try:

@@ -108,7 +108,7 @@ class Objective:
             wide = np.asarray(coef, dtype=np.float64)
             penalty = 0.5 * lanes.alpha * np.square(wide).sum(axis=1)
             penalty += lanes.l1 * np.abs(wide).sum(axis=1)
-            slope = lanes.pull * np.asarray(intercept, dtype=np.float64)
+            slope = lanes.intercept_gradient * np.asarray(intercept, dtype=np.float64)
             own, absolute = penalty + slope, penalty + np.abs(slope)
             if self.settings.terms.coupled:
                 own, absolute = own.sum(), absolute.sum()
@@ -158,12 +158,14 @@ class Objective:
     def _small_problem(self, k: int, intercept: float) -> SmallProblem:
         X: Any = self.features
         y, s = self._of_lane(k)
-        alpha, l1, pull = np.zeros((3, X.shape[1]))
+        alpha, l1, intercept_gradient = np.zeros((3, X.shape[1]))
         alpha[: self.data.d], l1[: self.data.d] = self.lanes.alpha[k], self.lanes.l1[k]
         if self.settings.fit_intercept:
-            pull[-1], intercept = self.lanes.pull[k], 0.0
+            intercept_gradient[-1], intercept = self.lanes.intercept_gradient[k], 0.0
         terms, e = self.settings.terms, self.settings.loss_parameter
-        return SmallProblem(X, y, s / self.count[k], terms, e, intercept, alpha, l1, pull)
+        return SmallProblem(
+            X, y, s / self.count[k], terms, e, intercept, alpha, l1, intercept_gradient
+        )
 
     def _of_lane(self, k: int) -> tuple[Float, Float]:
         """Targets and weights (n,) of one lane, however many others there are."""
