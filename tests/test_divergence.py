@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from sklearn.exceptions import EfficiencyWarning
 
-from fastsgd import CostWarning, DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor
+from fastsgd import DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 5))
@@ -185,7 +186,7 @@ def test_a_penalty_that_is_dear_on_csr_is_warned_about(parameters, warns):
     X = sp.random_array((100, 300), density=0.02, format="csr", rng=rng)
     y = rng.normal(size=100)
     model = SGDRegressor(**parameters, max_iter=1, tol=None, random_state=0)
-    expected = pytest.warns(CostWarning, match="all 300 features") if warns else nullcontext()
+    expected = pytest.warns(EfficiencyWarning, match="all 300 features") if warns else nullcontext()
     with expected:
         model.fit(X, y)
     model.fit(X.toarray(), y)  # dense data have no such cost

@@ -32,7 +32,7 @@ COMMON = {"learning_rate": "constant", "tol": None, "random_state": 0}
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("penalty", ("l2", "l1", "elasticnet", None))
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.filterwarnings("ignore::fastsgd.CostWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.EfficiencyWarning")
 def test_at_full_batch_an_integer_weight_is_a_repetition(name, penalty, layout):
     """Once alpha and eta are rescaled by the mean weight; weights of 0 are rows left out."""
     estimator, parameters, y = MODELS[name]

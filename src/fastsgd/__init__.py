@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .exceptions import CostWarning, DivergenceError, FeatureScaleWarning, TargetScaleWarning
+from .exceptions import DivergenceError, FeatureScaleWarning, TargetScaleWarning
 
 if TYPE_CHECKING:
     from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "CostWarning",
     "DivergenceError",
     "FeatureScaleWarning",
     "SGDClassifier",

@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["CostWarning", "DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
-
-
-class CostWarning(UserWarning):
-    """Right, but much slower than it could be: the message says what would be faster."""
+__all__ = ["DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
 
 
 class FeatureScaleWarning(UserWarning):

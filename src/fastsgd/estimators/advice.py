@@ -6,9 +6,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, EfficiencyWarning
 
-from ..exceptions import CostWarning, FeatureScaleWarning, TargetScaleWarning
+from ..exceptions import FeatureScaleWarning, TargetScaleWarning
 from ..learning_rate.choose import Rates
 from ..learning_rate.search import ROWS as TRIAL_ROWS
 from ..problem import Data, Lanes, Settings
@@ -69,7 +69,7 @@ def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -
             f"{data.d} features of sparse X at every update, {ratio:.0f} times as many as the "
             "update's rows have values. A larger batch_size spreads that cost; "
             "penalty='l1' alone does not have it.",
-            CostWarning,
+            EfficiencyWarning,
             stacklevel=6,
         )
 
