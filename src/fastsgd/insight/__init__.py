@@ -1,11 +1,12 @@
 """What the noise of stochastic gradients does to a model, measured on its own data.
 
-:func:`gradient_noise` takes the gradient at a model's weights apart into drift and noise;
-:func:`batch_variance` draws batches and compares them with the laws; ``fit(..., diagnostics=True)``
-measures the noise scale of each epoch; :func:`rate_range` tries sixteen constant rates;
-:func:`stability_report` says why a run diverges or stalls. :func:`compare` and its kin are
-experiments: what a parameter does to the course of training. The displays draw all of it, and
-:func:`explore` makes a page on which runs of the solver are shown step by step.
+:func:`gradient_noise` measures the gradient at the weights of a model and the covariance of its
+noise, and suggests a batch size; :func:`batch_variance` draws batches and compares them with the
+laws of their variance; ``fit(..., diagnostics=True)`` estimates the noise scale after each epoch.
+:func:`rate_range` trains at many constant learning rates, :func:`stability_report` says why a run
+diverges or stalls. :func:`compare` and the functions named after one parameter train an estimator
+with different values and record the losses; :func:`trajectory` records two weights. Each result has
+a display that draws it. :func:`explore` makes a page that shows runs of the solver step by step.
 """
 
 from ..statistics.gradients import NoiseEstimate, two_batch_noise

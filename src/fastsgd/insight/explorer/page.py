@@ -1,4 +1,4 @@
-"""The explorer's page: figures by Bokeh, what moves them by ``explore.js``, all in one document."""
+"""The page of the explorer: figures by Bokeh, moved by ``explore.js``, in one HTML document."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ COLOURS = {
     "light": ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#444444"),
     "dark": ("#56b4e9", "#ff9248", "#3fd6a4", "#e6a3c8", "#f0e442", "#8fbfff", "#cccccc"),
 }
-"""Of the runs, in order of batch size; the last of those used is the other momentum's."""
+"""Colours of the lines in ``_line_names``, on a light and on a dark page."""
 
 DASHES: tuple[list[int], ...] = ([], [9, 4], [10, 4, 2, 4], [2, 4], [6, 2], [14, 4], [1, 3])
-"""Of the same runs: lengths of strokes and gaps in pixels."""
+"""Dashes of the same lines: lengths of strokes and gaps in pixels."""
 
 CONTOURS = 16
-"""Levels of the landscape, as far apart as those of a bowl would be on its slopes."""
+"""Contours of the landscape; their levels grow with the square, as those of a quadratic."""
 
 CHARTS = {
     "loss-steps": ("steps", "loss above the least", "linear", "log"),
@@ -33,19 +33,19 @@ CHARTS = {
     "rate-chart": ("steps", "learning rate", "linear", "linear"),
     "norm": ("steps", "gradient norm", "linear", "log"),
 }
-"""Axes of the figures at the right: titles and scales of x and y."""
+"""Figures at the right: titles of x and y, then scales of x and y."""
 
 NAMES = {"invscaling": "1 / √t", "one_cycle": "one cycle"}
-"""Schedules in words, where their names are none."""
+"""Names of schedules on the page, where they differ from the argument."""
 
 
 def render(record: Record) -> str:
-    """The document.
+    """The page of a record, as one HTML document.
 
     Raises
     ------
     ImportError
-        Without bokeh.
+        If bokeh is not installed.
     """
     try:
         from bokeh.core.types import ID
@@ -72,11 +72,11 @@ def render(record: Record) -> str:
     )
 
 
-# ------------------------------------------------------------------ what is said
+# ------------------------------------------------------------------ controls
 
 
 def _choices(record: Record) -> dict[str, list[str]]:
-    """Labels of the four choices."""
+    """Labels of the values of the four parameters to choose from."""
     n = len(record.X)
     special = {1: "1 (single samples)", n: f"{n:,} (full batch)"}
     return {
@@ -91,8 +91,8 @@ def _options(labels: list[str]) -> str:
     return "".join(f'<option value="{i}">{html.escape(x)}</option>' for i, x in enumerate(labels))
 
 
-def _slots(record: Record) -> list[str]:
-    """Runs that are shown together: each batch size, and one of the other momentum."""
+def _line_names(record: Record) -> list[str]:
+    """Names of runs shown together: one for each batch size, and one with another momentum."""
     n = len(record.X)
     special = {1: "single samples", n: "full batch"}
     names = [special.get(m, f"mini-batch of {m:,}") for m in record.batch_sizes]
@@ -105,16 +105,16 @@ def _checkboxes(record: Record) -> str:
         f'<svg class="swatch" width="30" height="6" aria-hidden="true"><line x2="30" y1="3" y2="3" '
         f'stroke-dasharray="{" ".join(map(str, DASHES[i % len(DASHES)]))}"/></svg>'
         f'<span class="name">{name}</span></label>'
-        for i, name in enumerate(_slots(record))
+        for i, name in enumerate(_line_names(record))
     )
 
 
 def _script(value: Any) -> str:
-    """JSON that may stand within a script element."""
+    """JSON that can be the content of a script element."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
 
 
-# ------------------------------------------------------------------ what is drawn
+# ------------------------------------------------------------------ data and figures
 
 
 def _data(record: Record) -> dict[str, Any]:
@@ -135,7 +135,10 @@ def _data(record: Record) -> dict[str, Any]:
 
 
 def _packed(run: RecordedRun, minimum: float) -> dict[str, Any]:
-    """Arrays in base64: float32, the other gradients in bytes, by each step's largest."""
+    """Arrays of a run in base64, as float32.
+
+    Gradients of other batches are int8: fractions of the largest coordinate of each step.
+    """
     largest = np.abs(run.other_gradients).max(axis=(1, 2), initial=0.0)
     unit = np.where(largest > 0.0, largest, 1.0)[:, None, None]
     numbers = {
@@ -210,7 +213,7 @@ def _landscape(record: Record) -> Any:
         line_color="#80808066",
         line_width=1,
     )
-    for i in range(len(_slots(record)) - 1, -1, -1):
+    for i in range(len(_line_names(record)) - 1, -1, -1):
         source = ColumnDataSource({"x": [], "y": []}, name=f"path{i}")
         dash = DASHES[i % len(DASHES)]
         drawn.line("x", "y", source=source, name=f"line{i}", line_dash=dash, line_join="round")
@@ -262,7 +265,7 @@ def _chart(record: Record, name: str) -> Any:
         y_axis_label=y,
         tools="",
     )
-    lines = 2 if name == "norm" else 1 if name == "rate-chart" else len(_slots(record))
+    lines = 2 if name == "norm" else 1 if name == "rate-chart" else len(_line_names(record))
     for i in range(lines - 1, -1, -1):
         source = ColumnDataSource({"x": [], "y": []}, name=f"path{i}")
         dash = DASHES[i % len(DASHES)] if name.startswith("loss") else []
