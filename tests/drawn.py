@@ -7,16 +7,14 @@ import scipy.sparse as sp
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastsgd import (
+    GridSearchCV,
     SGDClassifier,
-    SGDClassifierCV,
     SGDOneClassSVM,
     SGDRegressor,
-    SGDRegressorCV,
     schedules,
 )
 
 ESTIMATORS = SGDClassifier, SGDRegressor, SGDOneClassSVM
-SEARCHES = SGDClassifierCV, SGDRegressorCV
 
 WHOLE = -2, -1, 0, 1, 2, 3, 5, 7, 16, 33, 100, 10**6, 2**31, 2**62, 10**30
 FRACTIONS = 0.0, 1e-300, 1e-30, 1e-8, 1e-4, 0.01, 0.1, 0.25, 0.5, 0.9, 0.999, 1.0, 2.0, 10.0, 1e3
@@ -27,12 +25,7 @@ SPECIAL = {
     "total_epochs": (None, 0.1, 1.0, 3.5, 40.0, 1e300),
     "n_jobs": (None, 1, 2, 3, -1),
     "verbose": (0,),
-    "cv": (2, 3),
-    "class_weights": (None, [None, "balanced", {0: 2.0, 1: 0.5}]),
-    "alphas": ([1e-4, 0.1], [0.0, 1.0, 1e-300]),
-    "epsilons": (None, None, [0.01, 1.0]),
     "scoring": (None,),
-    "error_score": (np.nan, -1.0),
 }
 """Parameters whose constraints say too little, or too much for a test of a minute."""
 
@@ -78,12 +71,22 @@ def settings_of(rng, estimator, *, extreme=True, share=0.35):
     drawn = {
         name: value_of(rng, name, constraints[name], extreme=extreme)
         for name in names
-        if name not in ("max_iter", "random_state", "cv", "alphas") and rng.random() < share
+        if name not in ("max_iter", "random_state") and rng.random() < share
     }
-    for name in ("max_iter", "random_state", "cv", "alphas"):
+    for name in ("max_iter", "random_state"):
         if name in names:
             drawn[name] = value_of(rng, name, constraints[name], extreme=extreme)
     return drawn
+
+
+def search_of(rng, estimator, settings):
+    """A search over penalties, and over weights of classes or epsilons."""
+    grid = {"alpha": ([1e-4, 0.1], [0.0, 1.0, 1e-300])[rng.integers(2)]}
+    if rng.random() < 0.4:
+        weights = {"class_weight": [None, "balanced", {0: 2.0, 1: 0.5}]}
+        grid.update(weights if estimator is SGDClassifier else {"epsilon": [0.01, 1.0]})
+    options = {"cv": int(rng.integers(2, 4)), "error_score": (np.nan, -1.0)[rng.integers(2)]}
+    return GridSearchCV(estimator(**settings), grid, **options)
 
 
 def data_of(rng, estimator, *, extreme=True, n=None):

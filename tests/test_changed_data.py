@@ -18,8 +18,8 @@ from forked import serve, server_of
 from sklearn.metrics import get_scorer
 
 from fastsgd import (
+    GridSearchCV,
     SGDClassifier,
-    SGDClassifierCV,
     SGDOneClassSVM,
     SGDRegressor,
     _core,
@@ -181,7 +181,8 @@ def by_callback(act, X, y, **options):
 
 def by_search(act, X, y):
     """The scorer of the second candidate."""
-    SGDClassifierCV(**OPTIONS, alphas=[0.1, 0.01], cv=3, scoring=scorer_of(act)).fit(X, y)
+    options = {"cv": 3, "scoring": scorer_of(act)}
+    GridSearchCV(SGDClassifier(**OPTIONS), {"alpha": [0.1, 0.01]}, **options).fit(X, y)
 
 
 def by_splitter(act, X, y):
@@ -197,7 +198,7 @@ def by_splitter(act, X, y):
         def get_n_splits(self, X=None, y=None, groups=None):
             return 3
 
-    SGDClassifierCV(**OPTIONS, alphas=[0.1, 0.01], cv=Splitter()).fit(X, y)
+    GridSearchCV(SGDClassifier(**OPTIONS), {"alpha": [0.1, 0.01]}, cv=Splitter()).fit(X, y)
 
 
 def by_loss(act, X, y):

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from itertools import product
 
 import joblib
 import numpy as np
@@ -17,8 +18,8 @@ from sklearn.feature_selection import SelectFromModel
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import accuracy_score, make_scorer
+from sklearn.model_selection import GridSearchCV as PeerSearch
 from sklearn.model_selection import (
-    GridSearchCV,
     GroupKFold,
     KFold,
     cross_val_predict,
@@ -30,7 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from fastsgd import SGDClassifier, SGDClassifierCV, SGDOneClassSVM, SGDRegressor
+from fastsgd import GridSearchCV, SGDClassifier, SGDOneClassSVM, SGDRegressor
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(150, 6))
@@ -52,7 +53,7 @@ def test_pipeline_and_grid_search():
         "sgdclassifier__penalty": ["l2", "l1"],
         "sgdclassifier__learning_rate": ["auto", "adaptive"],
     }
-    search = GridSearchCV(pipe, grid, cv=3, n_jobs=2).fit(1e3 * X + 5.0, Y)
+    search = PeerSearch(pipe, grid, cv=3, n_jobs=2).fit(1e3 * X + 5.0, Y)
     assert search.best_score_ > 0.7
     assert not np.isnan(search.cv_results_["mean_test_score"]).any()
     assert set(search.predict(X)) <= set(Y)
@@ -115,15 +116,16 @@ def test_metadata_is_routed():
 
 GROUPS = np.arange(150) % 10
 WEIGHTS = np.random.default_rng(1).uniform(0.1, 3.0, 150)
-SEARCH = {"max_iter": 3, "tol": None, "random_state": 0, "alphas": [1e-3, 0.1]}
-GRID = {"alpha": SEARCH["alphas"]}
+GRID = {"alpha": [1e-3, 0.1]}
+MODEL = SGDClassifier(max_iter=3, tol=None, random_state=0)
 
 
 def test_groups_are_routed_to_splitters_that_want_them():
-    """As GridSearchCV routes them: nobody has to be asked, and no one else may be given them."""
-    search = SGDClassifierCV(**SEARCH, cv=GroupKFold(3))
+    """As scikit-learn's search routes them: nobody has to be asked, no one else may be given
+    them."""
+    search = GridSearchCV(MODEL, GRID, cv=GroupKFold(3))
     plainly = clone(search).fit(X, Y, groups=GROUPS)
-    peer = GridSearchCV(SGDClassifier(), GRID, cv=GroupKFold(3))
+    peer = PeerSearch(MODEL, GRID, cv=GroupKFold(3))
     with config_context(enable_metadata_routing=True):
         routed = clone(search).fit(X, Y, groups=GROUPS)
         nested = {"params": {"groups": GROUPS}, "cv": GroupKFold(2), "error_score": "raise"}
@@ -138,59 +140,33 @@ def test_groups_are_routed_to_splitters_that_want_them():
             with pytest.raises(TypeError, match=r"unexpected argument.* {'nonsense'}"):
                 clone(one).fit(X, Y, groups=GROUPS, nonsense=1)
             assert one.get_metadata_routing().consumes("fit", ["groups"]) == {"groups"}
-    assert_array_equal(routed.coef_, plainly.coef_)
-    for name, column in plainly.cv_results_.items():
-        assert_array_equal(routed.cv_results_[name], column)
-    with pytest.raises(ValueError, match="only supported if enable_metadata_routing=True"):
-        search.fit(X, Y, nonsense=1)
-    with pytest.raises(ValueError, match="only supported if enable_metadata_routing=True"):
-        plainly.score(X, Y, nonsense=1)
+    assert_array_equal(routed.best_estimator_.coef_, plainly.best_estimator_.coef_)
+    assert_array_equal(*(one.cv_results_["mean_test_score"] for one in (routed, plainly)))
 
 
-def test_weights_are_routed_to_scorers_that_want_them():
-    """Those of training are the search's own; a scorer has those that it requests by their name."""
-    splits = list(KFold(3).split(X))
-
-    def expected(weight):
-        scores = []
-        for train, test in splits:
-            of_split = np.zeros(150)
-            of_split[train] = WEIGHTS[train]
-            plain = {name: value for name, value in SEARCH.items() if name != "alphas"}
-            model = SGDClassifier(**plain, alpha=SEARCH["alphas"][0])
-            found = model.fit(X, Y, sample_weight=of_split).predict(X[test])
-            scores.append(
-                accuracy_score(
-                    Y[test], found, sample_weight=None if weight is None else weight[test]
-                )
-            )
-        return scores
-
-    def scores(search):
-        return [search.cv_results_[f"split{f}_test_score"][0] for f in range(3)]
-
+def test_weights_are_routed_to_those_that_want_them():
+    """To the estimator, to the scorer, by whatever name; as scikit-learn's search routes them."""
     other = rng.uniform(0.1, 3.0, 150)
-    wanted = {
-        None: ({}, expected(WEIGHTS)),
-        True: ({}, expected(WEIGHTS)),
-        False: ({}, expected(None)),
-        "of_scores": ({"of_scores": other}, expected(other)),
-    }
-    assert len({tuple(values) for _, values in wanted.values()}) == 3
+    seen = set()
+    in_order = clone(MODEL).set_params(shuffle=False, learning_rate="constant", eta0=0.01)
     with config_context(enable_metadata_routing=True):
-        for request, (more, values) in wanted.items():
-            search = SGDClassifierCV(**SEARCH, cv=splits)
-            if request is not None:
-                scorer = make_scorer(accuracy_score).set_score_request(sample_weight=request)
-                search.set_params(scoring=scorer)
-            search.fit(X, Y, sample_weight=WEIGHTS, **more)
-            assert_allclose(scores(search), values, rtol=1e-12)
-            told = {"sample_weight": WEIGHTS} if request in (None, True) else more
-            by_hand = accuracy_score(
-                Y, search.predict(X), sample_weight=next(iter(told.values()), None)
-            )
-            assert search.score(X, Y, **told) == pytest.approx(by_hand)
-        search = SGDClassifierCV(**SEARCH, scoring=make_scorer(accuracy_score))
+        for of_fit, of_score in product((True, False), (True, False, "of_scores")):
+            model = clone(in_order).set_fit_request(sample_weight=of_fit)
+            scorer = make_scorer(accuracy_score).set_score_request(sample_weight=of_score)
+            given = {"sample_weight": WEIGHTS} if of_fit or of_score is True else {}
+            given |= {"of_scores": other} if of_score == "of_scores" else {}
+            found = []
+            for kind in (GridSearchCV, PeerSearch):
+                search = kind(model, GRID, cv=3, scoring=scorer).fit(X, Y, **given)
+                found.append(search.cv_results_["split1_test_score"])
+                told = {"sample_weight": WEIGHTS} if of_score is True else {}
+                told |= {"of_scores": other} if of_score == "of_scores" else {}
+                found.append([search.score(X, Y, **told)])
+            assert_allclose(found[0], found[2], rtol=1e-12)
+            assert_allclose(found[1], found[3], rtol=1e-12)
+            seen.add((*found[0], *found[1]))
+        assert len(seen) == 6
+        search = GridSearchCV(MODEL, GRID, scoring=make_scorer(accuracy_score))
         with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
             search.fit(X, Y, sample_weight=WEIGHTS)
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastsgd import SGDClassifier, SGDClassifierCV, SGDOneClassSVM, SGDRegressor, SGDRegressorCV
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.estimators.base import valid_defaults
 
 WEIGHTS_REASON = (
@@ -36,8 +36,6 @@ def expected_failures(_estimator):
         SGDOneClassSVM(),
         SGDOneClassSVM(standardize=True),
         SGDOneClassSVM(nu=0.1, batch_size=4, average=True),
-        SGDClassifierCV(alphas=(1e-4, 1e-2), cv=3),
-        SGDRegressorCV(alphas=(1e-4, 1e-2), cv=3),
     ],
     expected_failed_checks=expected_failures,
 )

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, SGDRegressorCV, insight
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, insight
 from fastsgd.insight import (
     BatchVarianceDisplay,
     LearningRateDisplay,
@@ -738,7 +738,6 @@ def test_pipelines_and_searches_are_told_what_to_pass(name):
     for wrong, said in (
         (scaled, r"got Pipeline. Pass the last step, pipeline\[-1\]"),
         (search, "got GridSearchCV. Pass best_estimator_"),
-        (SGDRegressorCV(), "got SGDRegressorCV. Pass best_estimator_"),
         (BaggingRegressor(SGDRegressor()), "got BaggingRegressor. Pass one of the estimators"),
         (SGDRegressor, "got the class SGDRegressor"),
         (LinearRegression(), "got LinearRegression$"),

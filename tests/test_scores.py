@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_diabetes
-from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning, UndefinedMetricWarning
 from sklearn.linear_model import SGDRegressor as PeerRegressor
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut
+from sklearn.model_selection import GridSearchCV as PeerSearch
+from sklearn.model_selection import KFold, LeaveOneOut
 from sklearn.preprocessing import scale
 
-from fastsgd import DivergenceError, SGDClassifier, SGDClassifierCV, SGDRegressor, SGDRegressorCV
+from fastsgd import DivergenceError, GridSearchCV, SGDClassifier, SGDRegressor
 from fastsgd.estimators.validation import determinations
 
 X, Y = load_diabetes(return_X_y=True)
@@ -20,6 +21,7 @@ X, Y = scale(X), Y / 100.0
 SIGNS = (Y > 1.4).astype(int)
 FEW = {"max_iter": 3, "tol": None, "random_state": 0}
 ALPHAS = [1e-4, 1e-2, 1.0]
+GRID = {"alpha": ALPHAS}
 HELD_OUT = SGDRegressor(**FEW, validation_fraction=2.5 / len(Y))
 HELD_OUT = HELD_OUT._held_out(HELD_OUT._begin(X, Y, None), 0)
 ONE_ROW = "not well-defined with less than two samples"
@@ -120,16 +122,17 @@ def test_a_scorer_that_gives_no_number_at_all(given):
 
 def test_leave_one_out_has_no_r2(warned):
     """As GridSearchCV: NaN, a warning of the scores, the first candidate."""
-    found = SGDRegressorCV(**FEW, alphas=ALPHAS, cv=LeaveOneOut()).fit(X[:20], Y[:20])
+    found = GridSearchCV(SGDRegressor(**FEW), GRID, cv=LeaveOneOut()).fit(X[:20], Y[:20])
     assert np.isnan(found.cv_results_["mean_test_score"]).all()
     assert_array_equal(found.cv_results_["rank_test_score"], 1)
     assert found.best_params_ == {"alpha": ALPHAS[0]}
     assert np.isnan(found.best_score_)
     assert len(warned(UndefinedMetricWarning)) == 1
     assert "test scores are non-finite" in warned(UserWarning)[0]
-    accuracies = SGDClassifierCV(**FEW, alphas=ALPHAS, cv=LeaveOneOut()).fit(X[:20], SIGNS[:20])
-    assert np.isfinite(accuracies.best_score_)
-    errors = SGDRegressorCV(**FEW, cv=LeaveOneOut(), scoring="neg_mean_squared_error")
+    accuracies = GridSearchCV(SGDClassifier(**FEW), GRID, cv=LeaveOneOut())
+    assert np.isfinite(accuracies.fit(X[:20], SIGNS[:20]).best_score_)
+    options = {"cv": LeaveOneOut(), "scoring": "neg_mean_squared_error"}
+    errors = GridSearchCV(SGDRegressor(**FEW), GRID, **options)
     assert np.isfinite(errors.fit(X[:20], Y[:20]).best_score_)
     assert len(warned(UserWarning)) == 1
 
@@ -156,9 +159,9 @@ def score_by_alpha(of_alpha):
 )
 def test_scores_that_are_not_finite_rank_as_in_grid_search(values, warned):
     scoring = score_by_alpha(dict(zip(ALPHAS, values, strict=True)))
-    ours = SGDRegressorCV(**FEW, alphas=ALPHAS, scoring=scoring).fit(X, Y)
+    ours = GridSearchCV(SGDRegressor(**FEW), GRID, scoring=scoring).fit(X, Y)
     assert sum("scores are non-finite" in words for words in warned(UserWarning)) == 1
-    theirs = GridSearchCV(PeerRegressor(**FEW), {"alpha": ALPHAS}, scoring=scoring).fit(X, Y)
+    theirs = PeerSearch(PeerRegressor(**FEW), GRID, scoring=scoring).fit(X, Y)
     for name in ("mean_test_score", "rank_test_score"):
         assert_array_equal(ours.cv_results_[name], theirs.cv_results_[name])
     assert ours.best_index_ == theirs.best_index_
@@ -168,17 +171,18 @@ def test_scores_that_are_not_finite_rank_as_in_grid_search(values, warned):
 def test_a_scorers_exception_follows_error_score(error_score, warned):
     values = {1e-4: ZeroDivisionError("no score"), 1e-2: 0.4, 1.0: 0.3}
     same = {"scoring": score_by_alpha(values), "error_score": error_score, "cv": KFold(3)}
-    ours = SGDRegressorCV(**FEW, alphas=ALPHAS, **same)
-    theirs = GridSearchCV(PeerRegressor(**FEW), {"alpha": ALPHAS}, **same)
+    ours = GridSearchCV(SGDRegressor(**FEW), GRID, **same)
+    theirs = PeerSearch(PeerRegressor(**FEW), GRID, **same)
     if error_score == "raise":
         for search in (ours, theirs):
             with pytest.raises(ZeroDivisionError, match="no score"):
                 search.fit(X, Y)
-        assert not hasattr(ours, "coef_")
+        assert not hasattr(ours, "best_estimator_")
         return
     ours.fit(X, Y)
-    assert "Scoring failed 3 times" in warned(UserWarning)[0]
-    assert "ZeroDivisionError: no score" in warned(UserWarning)[0]
+    told = [words for words in warned(UserWarning) if "Scoring failed" in words]
+    assert len(told) == 3
+    assert "ZeroDivisionError: no score" in told[0]
     theirs.fit(X, Y)
     for name in ("mean_test_score", "rank_test_score", "split2_test_score"):
         assert_array_equal(ours.cv_results_[name], theirs.cv_results_[name])
@@ -187,8 +191,8 @@ def test_a_scorers_exception_follows_error_score(error_score, warned):
 
 @pytest.mark.parametrize("error_score", (np.nan, -3.0, "raise"))
 def test_a_divergence_follows_error_score(error_score, warned):
-    options = {"learning_rate": "constant", "alphas": [1e-4], **FEW, "max_iter": 20}
-    found = SGDRegressorCV(eta0=[10.0, 0.01], **options, error_score=error_score)
+    model = SGDRegressor(learning_rate="constant", alpha=1e-4, **{**FEW, "max_iter": 20})
+    found = GridSearchCV(model, {"eta0": [10.0, 0.01]}, error_score=error_score)
     if error_score == "raise":
         with pytest.raises(DivergenceError):
             found.fit(X, Y)
@@ -196,11 +200,12 @@ def test_a_divergence_follows_error_score(error_score, warned):
     means = found.fit(X, Y).cv_results_["mean_test_score"]
     assert_array_equal(means[0], error_score)
     assert means[1] > 0.0
-    assert "5 of 10 fits diverged" in warned(RuntimeWarning)[0]
-    assert not warned(UserWarning)
+    assert "5 fits failed out of a total of 10" in warned(FitFailedWarning)[0]
+    assert "DivergenceError" in warned(FitFailedWarning)[0]
+    assert not warned(RuntimeWarning)
 
 
 @pytest.mark.parametrize("bad", ("none", None, []))
 def test_error_score_is_a_number_or_raise(bad):
-    with pytest.raises(ValueError, match="'error_score' parameter of SGDRegressorCV must be"):
-        SGDRegressorCV(error_score=bad).fit(X, Y)
+    with pytest.raises(ValueError, match="'error_score' parameter of GridSearchCV must be"):
+        GridSearchCV(SGDRegressor(), GRID, error_score=bad).fit(X, Y)

@@ -1,62 +1,48 @@
-"""Lanes of splits against the twin, searches against fits of one model, paths against fits."""
+"""Searches against scikit-learn's, of the same estimators: results, attributes, and passes."""
 
 import pickle
-from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from problems import (
-    DTYPES,
-    ISAS,
-    LAYOUTS,
-    TOLERANCE,
-    difference,
-    lanes,
-    schedule_of,
-    table,
-    targets_of,
-    train_core,
-    train_twin,
-)
+import sklearn.model_selection as peers
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import loguniform
+from searches import ALPHAS, FEW, IN_ORDER, count_fits, equal, held_out, same, scores_of
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.exceptions import FitFailedWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import SGDClassifier as PeerClassifier
 from sklearn.linear_model import SGDRegressor as PeerRegressor
-from sklearn.model_selection import (
-    GridSearchCV,
-    GroupKFold,
-    KFold,
-    PredefinedSplit,
-    RepeatedKFold,
-    ShuffleSplit,
-    StratifiedKFold,
-)
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.preprocessing import scale
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastsgd
 from fastsgd import (
     DivergenceError,
+    GridSearchCV,
+    RandomizedSearchCV,
     SGDClassifier,
-    SGDClassifierCV,
+    SGDOneClassSVM,
     SGDRegressor,
-    SGDRegressorCV,
-    path,
 )
 from fastsgd.losses import LOSSES
-from fastsgd.model_selection import lanes as shared
-from fastsgd.optimizers import SGD
-from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.schedules import SCHEDULES
+from fastsgd.model_selection import ALPHAS as DEFAULT_ALPHAS
+from fastsgd.model_selection import evaluation
+from fastsgd.model_selection import lanes as shared_passes
 
-ALPHAS = [1e-4, 1e-2, 1.0]
-FEW = {"max_iter": 3, "tol": None, "random_state": 3}
+GRID = {"alpha": ALPHAS}
+QUIET = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture(scope="module")
 def digits():
     X, y = load_digits(return_X_y=True)
-    return scale(X)[:400], y[:400]
+    X, y = X[:400], y[:400]
+    X = X[:, X.std(axis=0) > 0.1]
+    return scale(X), y
 
 
 @pytest.fixture(scope="module")
@@ -70,130 +56,7 @@ def diabetes():
     return scale(X), y / 100.0
 
 
-# ---------------------------------------------------------------- lanes of splits
-
-
-def held_out_of(n, seed=0):
-    """Three splits: each row is held out of none, one or several; one row out of all."""
-    held_out = np.random.default_rng(seed).integers(0, 8, n).astype(np.uint64)
-    held_out[4] = 7
-    assert len(np.unique(held_out)) > 5
-    return held_out
-
-
-@pytest.mark.parametrize("batch_size", (1, 4))
-@pytest.mark.parametrize("loss", ("log_loss", "squared_error"))
-def test_lanes_of_splits_equal_the_twins(loss, batch_size):
-    """Every schedule, since lanes are at updates of their own; averages, momentum and L1 too."""
-    worst = dict.fromkeys(DTYPES, 0.0)
-    options = (
-        {},
-        {"average": 5},
-        {"optimizer": SGD(0.9)},
-        {"clip_norm": 0.5},
-        {"penalty": "elasticnet"},
-    )
-    for i, (kind, k) in enumerate(product(SCHEDULES, (3, 6, 19))):
-        other = dict(options[i % len(options)])
-        of = lanes(k, loss, other.pop("penalty", "l2"))
-        of = replace(of, split=np.uint64(1) << (np.arange(k) % 3).astype(np.uint64))
-        schedule = schedule_of(
-            kind,
-            power_t=(0.5, 1.0, 0.25)[i // 3 % 3],
-            decay=0.5,
-            step_epochs=1.0,
-            total_epochs=4.0,
-            warmup_steps=5 * (i % 2),
-        )
-        settings = Settings(
-            loss=loss,
-            sign_targets=loss == "log_loss",
-            seed=7,
-            batch_size=batch_size,
-            schedule=schedule,
-            **other,
-        )
-        held_out = held_out_of(23)
-
-        def data(dtype, layout, held_out=held_out, i=i):
-            plain = table(seed=3).data(dtype, layout, weighted=i % 4 == 0, **targets_of(loss))
-            return replace(plain, held_out=held_out)
-
-        twin = train_twin(data(np.float64, "dense"), of, settings, prepared=True)
-        if batch_size == 1:
-            assert len(np.unique(twin.t)) == 3
-        for dtype, layout, isa in product(DTYPES, LAYOUTS, ISAS):
-            core = train_core(data(dtype, layout), of, settings, isa, prepared=True)
-            gap = difference(core, twin, settings)
-            assert gap < 4 * TOLERANCE[dtype], (kind, k, layout, isa, gap)
-            assert np.array_equal(core.t, twin.t)
-            worst[dtype] = max(worst[dtype], gap)
-    assert all(worst.values())
-
-
-@pytest.mark.parametrize("layout", ("dense", "csr32"))
-def test_a_lane_of_a_split_is_a_lane_of_zero_weights(layout):
-    """To the bit, where both take the general way; of the core alone."""
-    data = table(n=200).data(np.float64, layout, sign=True)
-    held_out = held_out_of(200)
-    settings = Settings("log_loss", sign_targets=True, seed=1, average=1)
-    of = Lanes(6, alpha=0.01, eta0=0.05, split=np.uint64(1) << np.arange(6, dtype=np.uint64) % 3)
-    together = train_core(replace(data, held_out=held_out), of, settings).weights(settings)
-    for f in range(3):
-        weight = (held_out >> np.uint64(f) & np.uint64(1) == 0).astype(np.float64)
-        alone = train_core(
-            replace(data, sample_weight=weight), Lanes(6, alpha=0.01, eta0=0.05), settings
-        ).weights(settings)
-        for a, b in zip(together, alone, strict=True):
-            np.testing.assert_allclose(a[f::3], b[f::3], rtol=1e-12, atol=1e-14)
-        assert not np.allclose(together[0][f], together[0][(f + 1) % 3])
-
-
-def test_a_row_held_out_of_all_splits_may_hold_anything():
-    X = table().X.copy()
-    X[4] = np.nan
-    data = Data(X, table().y[:, 0], held_out=held_out_of(23))
-    of = Lanes(3, alpha=0.01, eta0=0.01, split=np.array([1, 2, 4], dtype=np.uint64))
-    coef, _ = train_core(data, of, Settings()).last_weights()
-    assert np.isfinite(coef).all()
-    with pytest.raises(DivergenceError):
-        train_core(replace(data, held_out=data.held_out & np.uint64(3)), of, Settings())
-
-
-def test_what_splits_do_not_go_with():
-    X, y, held_out = np.eye(3), np.arange(3.0), np.zeros(3, dtype=np.uint64)
-    with pytest.raises(ValueError, match="held_out must be 3 numbers of uint64"):
-        Data(X, y, held_out=held_out[:2])
-    with pytest.raises(ValueError, match="held_out must be 3 numbers of uint64"):
-        Data(X, y, held_out=np.zeros(3))
-    data = Data(X, y, held_out=held_out)
-    with pytest.raises(ValueError, match="held_out is for several lanes"):
-        Settings().check(data, Lanes(1, alpha=0.0, eta0=1.0))
-    softmax = Lanes(3, alpha=0.0, eta0=1.0, label=np.arange(3))
-    with pytest.raises(ValueError, match="held_out is for several lanes"):
-        Settings("softmax", sign_targets=True).check(data, softmax)
-
-
-# ---------------------------------------------------------------- searches against fits
-
-
-def separately(estimator, X, y, splits, candidates, weight=None, score=None):
-    """Scores (candidates, splits) of fits with weight zero outside the training rows."""
-    scores = np.empty((len(candidates), len(splits)))
-    for (c, parameters), (f, (train, test)) in product(enumerate(candidates), enumerate(splits)):
-        of_split = np.zeros(len(y))
-        of_split[train] = 1.0 if weight is None else weight[train]
-        model = clone(estimator).set_params(**parameters).fit(X, y, sample_weight=of_split)
-        options = {} if weight is None else {"sample_weight": weight[test]}
-        scores[c, f] = (score or model.score)(
-            *(() if score is None else (model,)), X[test], y[test], **options
-        )
-    return scores
-
-
-def scores_of(found):
-    splits = range(found.n_splits_)
-    return np.column_stack([found.cv_results_[f"split{f}_test_score"] for f in splits])
+# ---------------------------------------------------------------- against scikit-learn's search
 
 
 CLASSIFIERS = (
@@ -208,23 +71,25 @@ CLASSIFIERS = (
 )
 
 
+@QUIET
 @pytest.mark.filterwarnings("ignore:eta . alpha reached 1:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("options", CLASSIFIERS)
 @pytest.mark.parametrize("classes", (2, 10))
-def test_a_classifiers_scores_are_those_of_separate_fits(classes, options, digits, binary):
+def test_a_classifiers_results_are_those_of_rows_of_weight_zero(
+    classes, options, digits, binary, monkeypatch
+):
+    """In random order, in batches, at rates from the data."""
     X, y = binary if classes == 2 else digits
     y = (y == "low").astype(int) if "class_weight" in options and classes == 2 else y
-    options = {**FEW, **options}
-    found = SGDClassifierCV(**options, alphas=ALPHAS, cv=3).fit(X, y)
-    splits = list(StratifiedKFold(3).split(X, y))
-    candidates = [{"alpha": alpha} for alpha in ALPHAS]
-    expected = separately(SGDClassifier(**options), X, y, splits, candidates)
-    np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
-    assert found.cv_results_["params"] == candidates
-    assert len(np.unique(expected)) > 3
+    model = SGDClassifier(**{**FEW, **options})
+    alone, shared = count_fits(monkeypatch)
+    ours, _ = same(model, GRID, X, y, own=held_out(model, X, y), cv=3, return_train_score=True)
+    assert not alone
+    assert shared == [(3, 3)]
+    assert len(np.unique(scores_of(ours))) > 3
 
 
+@QUIET
 @pytest.mark.parametrize(
     "options",
     (
@@ -235,427 +100,553 @@ def test_a_classifiers_scores_are_those_of_separate_fits(classes, options, digit
         {"learning_rate": "adaptive", "eta0": 0.02, "max_iter": 40, "tol": 1e-2},
     ),
 )
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("sparse", (False, True))
-def test_a_regressors_scores_are_those_of_separate_fits(sparse, options, diabetes):
+def test_a_regressors_results_are_those_of_rows_of_weight_zero(
+    sparse, options, diabetes, monkeypatch
+):
     X, y = diabetes
     X = sp.csr_array(np.where(np.abs(X) > 0.5, X, 0.0)) if sparse else X
-    options = {**FEW, **options}
-    found = SGDRegressorCV(**options, alphas=ALPHAS).fit(X, y)
-    splits = list(KFold(5).split(X, y))
-    candidates = [{"alpha": alpha} for alpha in ALPHAS]
-    expected = separately(SGDRegressor(**options), X, y, splits, candidates)
-    np.testing.assert_allclose(scores_of(found), expected, rtol=1e-9)
-    assert len(np.unique(expected)) == expected.size
+    model = SGDRegressor(**{**FEW, **options})
+    alone, _ = count_fits(monkeypatch)
+    peer = held_out(model, X, y)
+    type(peer).whole = X, y
+    found = []
+    for module, one, more in (
+        (fastsgd, model, {}),
+        (peers, peer, {"rows": np.arange(X.shape[0])}),
+    ):
+        search = module.GridSearchCV(one, GRID, return_train_score=True)
+        found.append(search.fit(X, y, **more))
+    equal(*found)
+    assert not alone
+    assert len(np.unique(scores_of(found[0]))) == 15
 
 
-def test_a_grid_of_all_three(diabetes):
-    X, y = diabetes
-    options = {"penalty": "elasticnet", "learning_rate": "constant", **FEW}
-    etas, ratios = [0.001, 0.01], [0.1, 0.9]
-    found = SGDRegressorCV(**options, alphas=ALPHAS, l1_ratio=ratios, eta0=etas).fit(X, y)
-    params = found.cv_results_["params"]
-    assert len(params) == 12
-    assert len({tuple(p.values()) for p in params}) == 12
-    assert params[0] == {"alpha": 1e-4, "eta0": 0.001, "l1_ratio": 0.1}
-    splits = list(KFold(5).split(X, y))
-    expected = separately(SGDRegressor(**options), X, y, splits, params)
-    np.testing.assert_allclose(scores_of(found), expected, rtol=1e-9)
-    assert (found.eta0_, found.l1_ratio_) == (
-        found.best_params_["eta0"],
-        found.best_params_["l1_ratio"],
-    )
-
-
-def classes_of(y):
-    """Weights of classes to try."""
-    labels = np.unique(y)
-    uneven = dict(zip(labels.tolist(), np.geomspace(0.1, 5.0, len(labels)), strict=True))
-    return [None, "balanced", uneven]
-
-
-@pytest.mark.parametrize(
-    "options", ({}, {"multi_class": "multinomial"}, {"max_iter": 40, "tol": 1e-2})
-)
-@pytest.mark.parametrize("classes", (2, 10))
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_class_weights_in_the_grid(classes, options, digits, binary):
-    """A lane each: the scores, and the model, of separate fits."""
-    X, y = binary if classes == 2 else digits
-    dropped = np.flatnonzero(y == y[0])[::2]  # classes of different sizes
-    X, y = np.delete(X, dropped, axis=0), np.delete(y, dropped)
-    options, weights = {"loss": "log_loss", **FEW, **options}, classes_of(y)
-    found = SGDClassifierCV(**options, alphas=ALPHAS, class_weights=weights, cv=3).fit(X, y)
-    params = found.cv_results_["params"]
-    assert params == [{"alpha": a, "class_weight": w} for w in weights for a in ALPHAS]
-    splits = list(StratifiedKFold(3).split(X, y))
-    expected = separately(SGDClassifier(**options), X, y, splits, params)
-    np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
-    assert len(np.unique(expected.reshape(3, -1), axis=0)) == 3
-    assert found.class_weight_ == found.best_params_["class_weight"]
-    best = SGDClassifier(**options, **found.best_params_).fit(X, y)
-    np.testing.assert_array_equal(found.coef_, best.coef_)
-    assert list(found.cv_results_["param_class_weight"]) == [p["class_weight"] for p in params]
-    one = SGDClassifierCV(**options, alphas=ALPHAS, class_weight=weights[2], cv=3).fit(X, y)
-    np.testing.assert_allclose(scores_of(one), scores_of(found)[6:], atol=1e-12)
-    assert one.class_weight_ == weights[2]
-
-
-@pytest.mark.parametrize("loss", [n for n, terms in LOSSES.items() if terms.parameter == "epsilon"])
-def test_epsilons_in_the_grid(loss, diabetes, binary):
-    """Passes of their own: the scores, and the model, of separate fits."""
-    X, y = diabetes
-    epsilons, options = [0.5, 0.01], {"learning_rate": "invscaling", "eta0": 0.01, **FEW}
-    found = SGDRegressorCV(loss, alphas=ALPHAS, epsilons=epsilons, **options).fit(X, y)
-    params = found.cv_results_["params"]
-    assert params == [{"alpha": a, "epsilon": e} for e in epsilons for a in ALPHAS]
-    expected = separately(SGDRegressor(loss, **options), X, y, list(KFold(5).split(X)), params)
-    np.testing.assert_allclose(scores_of(found), expected, rtol=1e-9)
-    assert len(np.unique(expected)) == expected.size
-    assert found.epsilon_ == found.best_params_["epsilon"]
-    best = SGDRegressor(loss, **found.best_params_, **options).fit(X, y)
-    np.testing.assert_array_equal(found.coef_, best.coef_)
-    X, y = binary
-    weights = classes_of(y)
-    both = SGDClassifierCV(loss, alphas=ALPHAS, epsilons=epsilons, class_weights=weights, **options)
-    params = both.fit(X, y).cv_results_["params"]
-    assert len(params) == 18
-    splits = list(StratifiedKFold(5).split(X, y))
-    expected = separately(SGDClassifier(loss, **options), X, y, splits, params)
-    np.testing.assert_allclose(scores_of(both), expected, atol=1e-12)
-
-
-def test_scales_of_the_loss_are_those_of_the_grid_search_of_scikit_learn(binary, diabetes):
-    """Unshuffled. "balanced" is of all rows here, of the training rows there."""
-    options = {"learning_rate": "constant", "eta0": 0.01, "shuffle": False, **FEW}
-    X, y = binary
-    weights = [None, {"low": 0.2, "or more": 3.0}]
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS, class_weights=weights, cv=4, **options)
-    grid = {"alpha": ALPHAS, "class_weight": weights}
-    peer = GridSearchCV(PeerClassifier("log_loss", **options), grid, cv=4).fit(X, y)
-    same_table(found.fit(X, y), peer)
-    X, y = diabetes
-    epsilons = [0.3, 0.05]
-    found = SGDRegressorCV("huber", alphas=ALPHAS, epsilons=epsilons, **options).fit(X, y)
-    grid = {"alpha": ALPHAS, "epsilon": epsilons}
-    same_table(found, GridSearchCV(PeerRegressor("huber", **options), grid).fit(X, y))
-
-
-def same_table(found, peer):
-    """The same scores of the same parameters, in whatever order."""
-    theirs = {repr(sorted(p.items())): i for i, p in enumerate(peer.cv_results_["params"])}
-    order = [theirs[repr(sorted(p.items()))] for p in found.cv_results_["params"]]
-    assert sorted(order) == list(range(len(theirs)))
-    for name in ("split0_test_score", "mean_test_score", "rank_test_score"):
-        np.testing.assert_allclose(found.cv_results_[name], peer.cv_results_[name][order])
-    assert found.best_score_ == pytest.approx(peer.best_score_)
-    assert len(np.unique(found.cv_results_["mean_test_score"])) > 3
-
-
-@pytest.mark.parametrize("classes", (2, 10))
-def test_unshuffled_it_is_the_grid_search_of_scikit_learn(classes, digits, binary):
-    """The same rows in the same order: the same results, attribute for attribute."""
-    X, y = binary if classes == 2 else digits
-    options = {"learning_rate": "constant", "eta0": 0.01, "shuffle": False, **FEW}
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS, cv=4, **options).fit(X, y)
-    peer = GridSearchCV(PeerClassifier("log_loss", **options), {"alpha": ALPHAS}, cv=4).fit(X, y)
-    for name, theirs in peer.cv_results_.items():
-        if "time" not in name and name != "params":
-            ours = found.cv_results_[name]
-            np.testing.assert_allclose(ours, np.asarray(theirs, dtype=float), atol=1e-12)
-    assert found.cv_results_["params"] == peer.cv_results_["params"]
-    assert found.best_params_ == peer.best_params_
-    assert found.best_index_ == peer.best_index_
-    assert found.n_splits_ == peer.n_splits_
-    assert found.best_score_ == pytest.approx(peer.best_score_)
-    np.testing.assert_allclose(found.coef_, peer.best_estimator_.coef_, atol=1e-10)
-    np.testing.assert_array_equal(found.predict(X), peer.predict(X))
-
-
-def test_unshuffled_regression_is_the_grid_search_of_scikit_learn(diabetes):
-    X, y = diabetes
-    options = {"learning_rate": "constant", "eta0": 0.01, "shuffle": False, **FEW}
-    found = SGDRegressorCV(alphas=ALPHAS, **options).fit(X, y)
-    peer = GridSearchCV(PeerRegressor(**options), {"alpha": ALPHAS}).fit(X, y)
-    np.testing.assert_allclose(
-        found.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"]
-    )
-    assert found.best_params_ == peer.best_params_
-
-
-def test_attributes_are_those_of_a_fit_with_the_best_parameters(binary):
-    X, y = binary
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS[::-1], **FEW).fit(X, y)
-    best = SGDClassifier("log_loss", **found.best_params_, **FEW).fit(X, y)
-    for name in ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "loss_curve_"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(best, name))
-    for method in ("predict", "decision_function", "predict_proba", "predict_log_proba"):
-        np.testing.assert_array_equal(getattr(found, method)(X), getattr(best, method)(X))
-    assert found.alpha_ == found.best_params_["alpha"] == found.best_estimator_.alpha
-    assert found.eta0_ is None
-    np.testing.assert_array_equal(found.alphas_, ALPHAS)
-    mean = scores_of(found).mean(axis=1)
-    np.testing.assert_allclose(found.cv_results_["mean_test_score"], mean)
-    np.testing.assert_allclose(found.cv_results_["std_test_score"], scores_of(found).std(axis=1))
-    assert found.cv_results_["rank_test_score"][found.best_index_] == 1
-    assert found.best_score_ == mean.max()
-    assert found.score(X, y) == best.score(X, y)
-    again = pickle.loads(pickle.dumps(found))
-    np.testing.assert_array_equal(again.predict(X), found.predict(X))
-    assert not hasattr(SGDClassifierCV("hinge"), "predict_proba")
-
-
-def test_the_default_grid(diabetes):
-    found = SGDRegressorCV(**FEW).fit(*diabetes)
-    assert (len(found.alphas_), found.alphas_[0], found.alphas_[-1]) == (16, 1e-7, 1.0)
-
-
-# ---------------------------------------------------------------- splits, weights, scorers
-
-
-@pytest.mark.parametrize(
-    "cv",
-    (
-        KFold(3, shuffle=True, random_state=0),
-        StratifiedKFold(4, shuffle=True, random_state=0),
-        ShuffleSplit(3, test_size=0.2, train_size=0.5, random_state=0),
-        RepeatedKFold(n_splits=2, n_repeats=40, random_state=0),
-        PredefinedSplit(np.arange(400) % 5 - 1),
-        [(np.arange(100), np.arange(300, 400))],
-        [(np.arange(400) < 250, np.arange(400) > 300), (slice(50, 250), slice(0, 50))],
-    ),
-    ids=lambda cv: type(cv).__name__,
-)
-def test_splits_of_every_kind(cv, binary):
-    X, y = binary
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS[:2], cv=cv, **FEW).fit(X, y)
-    splits = cv if isinstance(cv, list) else list(cv.split(X, y))
-    candidates = [{"alpha": alpha} for alpha in ALPHAS[:2]]
-    expected = separately(SGDClassifier("log_loss", **FEW), X, y, splits, candidates)
-    np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
-
-
-def test_groups(binary):
-    X, y = binary
-    groups = np.arange(400) % 7
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS[:2], cv=GroupKFold(3), **FEW)
-    found.fit(X, y, groups=groups)
-    splits = list(GroupKFold(3).split(X, y, groups))
-    candidates = [{"alpha": alpha} for alpha in ALPHAS[:2]]
-    expected = separately(SGDClassifier("log_loss", **FEW), X, y, splits, candidates)
-    np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
-    with pytest.raises(ValueError, match="groups"):
-        found.fit(X, y)
-    with pytest.raises(ValueError, match=r"groups must have shape \(.*,\), got"):
-        found.fit(X, y, groups=np.arange(7))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_lanes_in_many_passes_are_those_of_one(dtype, monkeypatch, digits):
-    """However few lanes a pass has; a single one too."""
-    X, y = digits[0].astype(dtype), digits[1]
-    one = SGDClassifierCV("log_loss", alphas=ALPHAS, **FEW).fit(X, y)
-    for least in (16, 7, 1):
-        monkeypatch.setattr(shared, "STATE_BYTES", 1)
-        monkeypatch.setattr(shared, "LEAST_LANES", least)
-        many = SGDClassifierCV("log_loss", alphas=ALPHAS, **FEW).fit(X, y)
-        np.testing.assert_allclose(scores_of(many), scores_of(one), atol=2e-2)
-        np.testing.assert_array_equal(many.coef_, one.coef_)
-
-
-@pytest.mark.parametrize("scoring", (None, "neg_log_loss"))
-def test_weights_are_those_of_training_and_of_scores(scoring, binary):
-    X, y = binary
-    weight = np.random.default_rng(0).choice([0.0, 0.5, 2.0], len(y))
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS, cv=3, scoring=scoring, **FEW)
-    found.fit(X, y, sample_weight=weight)
-    splits = list(StratifiedKFold(3).split(X, y))
-    candidates = [{"alpha": alpha} for alpha in ALPHAS]
-    estimator = SGDClassifier("log_loss", **FEW)
-    if scoring is None:
-        expected = separately(estimator, X, y, splits, candidates, weight)
-        np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
-    best = clone(estimator).set_params(**found.best_params_).fit(X, y, sample_weight=weight)
-    np.testing.assert_array_equal(found.coef_, best.coef_)
+def weights_of(y):
+    return np.random.default_rng(0).choice([0.0, 0.5, 2.0], len(y))
 
 
 def largest_error(model, X, y):
     return -float(np.abs(model.predict(X) - y).max())
 
 
-@pytest.mark.parametrize("scoring", ("r2", "neg_mean_absolute_error", largest_error))
-def test_scorers(scoring, diabetes):
+def two_scores(model, X, y):
+    return {
+        "right": float((model.predict(X) == y).mean()),
+        "size": float(np.abs(model.coef_).max()),
+    }
+
+
+def second_best(results):
+    return int(np.argsort(-results["mean_test_score"], kind="stable")[1])
+
+
+SEARCHES = {
+    "default": ({}, {}),
+    "weights": ({}, {"weighted": True}),
+    "scored in training too": ({"return_train_score": True}, {"weighted": True}),
+    "named": ({"scoring": "balanced_accuracy"}, {"weighted": True}),
+    "by its own name": ({"scoring": "accuracy"}, {}),
+    "made": ({"scoring": make_scorer(accuracy_score)}, {}),
+    "several": (
+        {"scoring": ["accuracy", "f1_macro"], "refit": "f1_macro", "return_train_score": True},
+        {},
+    ),
+    "several by name": ({"scoring": {"a": "accuracy", "b": "f1_macro"}, "refit": False}, {}),
+    "callable": ({"scoring": largest_error}, {"numbers": True}),
+    "callable, several": ({"scoring": two_scores, "refit": "right"}, {}),
+    "refit by a function": ({"refit": second_best}, {}),
+    "no refit": ({"refit": False}, {}),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("classes", (2, 10))
+def test_it_is_scikit_learns_search(classes, name, digits, binary, monkeypatch):
+    X, y = binary if classes == 2 else digits
+    options, how = SEARCHES[name]
+    y = np.unique(y, return_inverse=True)[1] if "numbers" in how else y
+    fit = {"sample_weight": weights_of(y)} if "weighted" in how else {}
+    alone, shared = count_fits(monkeypatch)
+    grid = {"alpha": ALPHAS, "class_weight": [None, "balanced"], "loss": ["log_loss", "hinge"]}
+    ours, theirs = same(SGDClassifier(**IN_ORDER), grid, X, y, fit=fit, cv=4, **options)
+    assert not alone
+    assert shared == [(6, 4), (6, 4)]
+    if options.get("refit") is not False:
+        assert_array_equal(ours.predict(X), theirs.predict(X))
+        assert_array_equal(ours.decision_function(X), theirs.decision_function(X))
+        assert ours.score(X, y) == theirs.score(X, y)
+        assert_array_equal(ours.classes_, theirs.classes_)
+        assert ours.n_features_in_ == X.shape[1]
+        assert isinstance(ours.refit_time_, float)
+    else:
+        with pytest.raises(AttributeError):
+            ours.predict(X)
+
+
+@pytest.mark.parametrize("scoring", (None, "r2", "neg_mean_absolute_error", largest_error))
+@pytest.mark.parametrize("outputs", (1, 2))
+def test_it_is_scikit_learns_search_of_a_regressor(outputs, scoring, diabetes, monkeypatch):
     X, y = diabetes
-    found = SGDRegressorCV(alphas=ALPHAS, scoring=scoring, **FEW).fit(X, y)
-    options = {"shuffle": False, "learning_rate": "constant", "eta0": 0.01}
-    ours = SGDRegressorCV(alphas=ALPHAS, scoring=scoring, **{**FEW, **options}).fit(X, y)
-    peer = PeerRegressor(**{**FEW, **options})
-    theirs = GridSearchCV(peer, {"alpha": ALPHAS}, scoring=scoring).fit(X, y)
-    np.testing.assert_allclose(
-        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"]
-    )
-    assert ours.score(X, y) == pytest.approx(theirs.score(X, y))
-    assert np.isfinite(found.best_score_)
+    y = y if outputs == 1 else np.column_stack([y, y[::-1]])
+    alone, shared = count_fits(monkeypatch)
+    model = SGDRegressor(**{**IN_ORDER, "penalty": "elasticnet"})
+    grid = {"alpha": ALPHAS, "eta0": [0.01, 0.001], "l1_ratio": [0.1, 0.9], "momentum": [0.0, 0.5]}
+    same(model, grid, X, y, scoring=scoring, return_train_score=True)
+    assert not alone
+    assert shared == [(12, 5), (12, 5)]
 
 
-def test_labels_and_outputs_of_several_columns(digits, diabetes):
+def test_several_labels(digits):
     X, y = digits
     labels = np.column_stack([y < 5, y % 2 == 0]).astype(int)
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS, **FEW).fit(X, labels)
-    splits, candidates = list(KFold(5).split(X)), [{"alpha": alpha} for alpha in ALPHAS]
-    expected = separately(SGDClassifier("log_loss", **FEW), X, labels, splits, candidates)
-    np.testing.assert_allclose(scores_of(found), expected, atol=1e-12)
-    X, y = diabetes
-    outputs = np.column_stack([y, y[::-1]])
-    found = SGDRegressorCV(alphas=ALPHAS, **FEW).fit(X, outputs)
-    splits = list(KFold(5).split(X))
-    expected = separately(SGDRegressor(**FEW), X, outputs, splits, candidates)
-    np.testing.assert_allclose(scores_of(found), expected, rtol=1e-9)
+    same(SGDClassifier("log_loss", **IN_ORDER), GRID, X, labels)
 
 
-def test_feature_names_are_kept():
+def test_lists_of_grids_and_values_of_every_type(binary):
+    """Masked columns, and values that cannot be hashed."""
+    X, y = binary
+    grid = [
+        {"alpha": np.array(ALPHAS, dtype=np.float32), "loss": ["log_loss"]},
+        {"class_weight": [{"low": 1.0, "or more": 3.0}, None], "batch_size": [np.uint8(1), 1]},
+    ]
+    same(SGDClassifier(**IN_ORDER), grid, X, y)
+
+
+def test_a_frame_keeps_the_names_of_its_columns(monkeypatch):
     pandas = pytest.importorskip("pandas")
     X, y = load_iris(return_X_y=True)
-    frame = pandas.DataFrame(X, columns=list("abcd"))
-    found = SGDClassifierCV("log_loss", alphas=ALPHAS, scoring="neg_log_loss", **FEW).fit(frame, y)
-    assert list(found.feature_names_in_) == list("abcd")
-    assert found.predict(frame).shape == (150,)
+    frame, y = pandas.DataFrame(scale(X), columns=list("abcd")), pandas.Series(y)
+
+    def by_name(model, X, y):
+        return float(np.mean(model.predict(X[list(model.feature_names_in_)]) == y))
+
+    alone, _ = count_fits(monkeypatch)
+    grid = {**GRID, "loss": ["log_loss", "hinge"]}
+    for scoring in (None, by_name):
+        ours, _ = same(SGDClassifier(**IN_ORDER), grid, frame, y, scoring=scoring)
+        assert list(ours.feature_names_in_) == list("abcd")
+        assert ours.predict(frame).shape == (150,)
+    assert not alone
 
 
-# ---------------------------------------------------------------- divergence and bad input
+def test_classes_of_weights_and_scales_of_the_loss_are_scikit_learns(binary, diabetes):
+    """Its own estimators, unshuffled."""
+    options = {"learning_rate": "constant", "eta0": 0.01, "shuffle": False, **FEW}
+    X, y = binary
+    grid = {"alpha": ALPHAS, "class_weight": [None, {"low": 0.2, "or more": 3.0}]}
+    ours = GridSearchCV(SGDClassifier("log_loss", **options), grid, cv=4).fit(X, y)
+    theirs = peers.GridSearchCV(PeerClassifier("log_loss", **options), grid, cv=4).fit(X, y)
+    assert_allclose(scores_of(ours), scores_of(theirs))
+    X, y = diabetes
+    grid = {"alpha": ALPHAS, "epsilon": [0.3, 0.05]}
+    ours = GridSearchCV(SGDRegressor("huber", **options), grid).fit(X, y)
+    theirs = peers.GridSearchCV(PeerRegressor("huber", **options), grid).fit(X, y)
+    assert_allclose(scores_of(ours), scores_of(theirs))
+    assert ours.best_params_ == theirs.best_params_
+    assert len(np.unique(scores_of(ours))) > 3
+
+
+@QUIET
+@pytest.mark.parametrize("options", ({}, {"multi_class": "multinomial"}, {"tol": 1e-2}))
+@pytest.mark.parametrize("classes", (2, 10))
+def test_class_weights_are_lanes(classes, options, digits, binary, monkeypatch):
+    """Of classes of different sizes; "balanced" is of the training rows of each split."""
+    X, y = binary if classes == 2 else digits
+    dropped = np.flatnonzero(y == y[0])[::2]
+    X, y = np.delete(X, dropped, axis=0), np.delete(y, dropped)
+    labels = np.unique(y)
+    uneven = dict(zip(labels.tolist(), np.geomspace(0.1, 5.0, len(labels)), strict=True))
+    model = SGDClassifier("log_loss", **{**FEW, "max_iter": 20, **options})
+    alone, shared = count_fits(monkeypatch)
+    grid = {"alpha": ALPHAS, "class_weight": [None, "balanced", uneven]}
+    ours, _ = same(model, grid, X, y, own=held_out(model, X, y), cv=3)
+    assert not alone
+    assert shared == [(9, 3)]
+    by_weight = scores_of(ours).reshape(3, 3, 3).swapaxes(0, 1).reshape(3, -1)
+    assert len(np.unique(by_weight, axis=0)) == 3
+
+
+@pytest.mark.parametrize("loss", [n for n, terms in LOSSES.items() if terms.parameter == "epsilon"])
+def test_epsilons_have_passes_of_their_own(loss, diabetes, monkeypatch):
+    X, y = diabetes
+    _, shared = count_fits(monkeypatch)
+    model = SGDRegressor(loss, learning_rate="invscaling", eta0=0.01, **FEW)
+    same(model, {"alpha": ALPHAS, "epsilon": [0.5, 0.01]}, X, y, own=held_out(model, X, y))
+    assert shared == [(3, 5), (3, 5)]
+
+
+def test_randomized_search_is_scikit_learns(diabetes, monkeypatch):
+    X, y = diabetes
+    drawn = {"alpha": loguniform(1e-6, 1.0), "eta0": [0.01, 0.001], "momentum": [0.0, 0.5]}
+    options = {"n_iter": 8, "random_state": 4, "return_train_score": True}
+    alone, shared = count_fits(monkeypatch)
+    ours = RandomizedSearchCV(SGDRegressor(**IN_ORDER), drawn, **options).fit(X, y)
+    theirs = peers.RandomizedSearchCV(SGDRegressor(**IN_ORDER), drawn, **options).fit(X, y)
+    equal(ours, theirs)
+    assert not alone
+    assert sum(count for count, _ in shared) == 8
+    assert len(shared) == 2
+
+
+# ---------------------------------------------------------------- splits
+
+
+@pytest.mark.parametrize(
+    "cv",
+    (
+        peers.KFold(3, shuffle=True, random_state=0),
+        peers.StratifiedKFold(4, shuffle=True, random_state=0),
+        peers.ShuffleSplit(3, test_size=0.2, train_size=0.5, random_state=0),
+        peers.RepeatedKFold(n_splits=2, n_repeats=40, random_state=0),
+        peers.PredefinedSplit(np.arange(400) % 5 - 1),
+        [(np.arange(100), np.arange(300, 400))],
+        [(np.arange(400) < 250, np.arange(400) > 300)],
+    ),
+    ids=lambda cv: type(cv).__name__,
+)
+def test_splits_of_every_kind(cv, binary, monkeypatch):
+    X, y = binary
+    alone, _ = count_fits(monkeypatch)
+    model = SGDClassifier("log_loss", **IN_ORDER)  # a ShuffleSplit has another order of rows
+    own = held_out(model, X, y) if isinstance(cv, peers.ShuffleSplit) else None
+    same(model, {"alpha": ALPHAS[:2]}, X, y, cv=cv, own=own)
+    assert not alone
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite:UserWarning")
+def test_splits_that_weights_of_zero_do_not_describe(digits, monkeypatch):
+    """Rows twice, a class that is missing, rows of weight zero alone: scikit-learn's fits."""
+    X, y = digits
+    twice, missing = np.repeat(np.arange(200), 2), np.flatnonzero(y < 9)
+    whole, test = np.arange(300), np.arange(300, 400)
+    weight = np.ones(400)
+    weight[:50] = 0.0
+    cv = [(twice, test), (whole, test), (missing, test), (np.arange(50), test)]
+    alone, shared = count_fits(monkeypatch)
+    with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 12"):
+        same(
+            SGDClassifier("log_loss", **IN_ORDER), GRID, X, y, cv=cv, fit={"sample_weight": weight}
+        )
+    assert shared == [(3, 1)]
+    assert len(alone) == 9
+
+
+def test_groups(binary):
+    X, y = binary
+    fit = {"groups": np.arange(400) % 7}
+    model = SGDClassifier("log_loss", **IN_ORDER)
+    same(model, GRID, X, y, cv=peers.GroupKFold(3), fit=fit)
+    with pytest.raises(ValueError, match="groups"):
+        GridSearchCV(model, GRID, cv=peers.GroupKFold(3)).fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_lanes_in_many_passes_are_those_of_one(dtype, monkeypatch, digits):
+    """However few lanes a pass has; a single one too."""
+    X, y = digits[0].astype(dtype), digits[1]
+    model = SGDClassifier("log_loss", **FEW)
+    one = GridSearchCV(model, GRID).fit(X, y)
+    for least in (16, 7, 1):
+        monkeypatch.setattr(shared_passes, "STATE_BYTES", 1)
+        monkeypatch.setattr(shared_passes, "LEAST_LANES", least)
+        many = GridSearchCV(model, GRID).fit(X, y)
+        assert_allclose(scores_of(many), scores_of(one), atol=2e-2)
+        assert_array_equal(many.best_estimator_.coef_, one.best_estimator_.coef_)
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def test_every_fit_has_the_seed_that_a_clone_has(digits):
+    """A generator is copied, and the user's is not drawn from."""
+    X, y = digits
+    generator = np.random.RandomState(5)
+    model = SGDClassifier("log_loss", **{**FEW, "random_state": generator})
+    seed = int(np.random.RandomState(5).randint(np.iinfo(np.int32).max))
+    plain = clone(model).set_params(random_state=seed)
+    found = GridSearchCV(model, {**GRID, "loss": ["log_loss", "hinge"]}).fit(X, y)
+    fixed = GridSearchCV(plain, {**GRID, "loss": ["log_loss", "hinge"]}).fit(X, y)
+    assert_array_equal(scores_of(found), scores_of(fixed))
+    assert_array_equal(found.best_estimator_.coef_, fixed.best_estimator_.coef_)
+    assert generator.randint(1 << 30) == np.random.RandomState(5).randint(1 << 30)
+
+
+def test_seeds_are_parameters_too(digits, monkeypatch):
+    X, y = digits
+    _, shared = count_fits(monkeypatch)
+    model = SGDClassifier("log_loss", **FEW)
+    grid = {"random_state": [0, 1], "alpha": ALPHAS}
+    ours, _ = same(model, grid, X, y, own=held_out(model, X, y))
+    assert shared == [(3, 5), (3, 5)]
+    halves = scores_of(ours).reshape(3, 2, 5)
+    assert (halves[:, 0] != halves[:, 1]).any()
+
+
+# ---------------------------------------------------------------- what does not share passes
+
+
+@QUIET
+def test_early_stopping_is_a_group_of_its_own(digits, monkeypatch):
+    X, y = digits
+    alone, shared = count_fits(monkeypatch)
+    grid = {"alpha": ALPHAS, "early_stopping": [False, True], "on_divergence": ["raise"]}
+    model = SGDClassifier("log_loss", **{**IN_ORDER, "max_iter": 6})
+    same(model, grid, X, y, return_train_score=True)
+    assert shared == [(3, 5)]
+    assert len(alone) == 15
+    assert all(one["early_stopping"] for one in alone)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "grid"),
+    (
+        (LogisticRegression(), {"C": [0.1, 1.0]}),
+        (PeerClassifier(random_state=0), GRID),
+        (SGDClassifier(on_divergence="backoff", **FEW), GRID),
+        (SGDOneClassSVM(**FEW), {"nu": [0.1, 0.5]}),
+    ),
+    ids=lambda one: type(one).__name__,
+)
+def test_other_estimators_are_evaluated_by_scikit_learn(estimator, grid, digits, monkeypatch):
+    X, y = digits
+    _, shared = count_fits(monkeypatch)
+    options = {"scoring": lambda model, X, y: float(np.mean(model.predict(X) == y))}
+    same(estimator, grid, X, y, cv=3, **options)
+    assert not shared
+
+
+def test_what_else_fit_is_given_is_not_shared(diabetes, monkeypatch):
+    X, y = diabetes
+    alone, shared = count_fits(monkeypatch)
+    start = {"coef_init": np.ones(X.shape[1])}
+    ours, _ = same(SGDRegressor(**IN_ORDER), GRID, X, y, fit=start)
+    assert not shared
+    assert len(alone) == 15
+    plain = GridSearchCV(SGDRegressor(**IN_ORDER), GRID).fit(X, y)
+    assert (scores_of(plain) != scores_of(ours)).any()
+
+
+# ---------------------------------------------------------------- failures
 
 
 def test_a_candidate_that_diverges_is_left_out(diabetes):
     X, y = diabetes
-    options = {"learning_rate": "constant", "alphas": ALPHAS[:2], **FEW, "max_iter": 20}
-    with pytest.warns(RuntimeWarning, match="10 of 20 fits diverged: their scores are NaN"):
-        found = SGDRegressorCV(eta0=[10.0, 0.01], **options).fit(X, y)
-    assert found.eta0_ == 0.01
-    mean = found.cv_results_["mean_test_score"]
-    np.testing.assert_array_equal(np.isnan(mean), [True, True, False, False])
+    model = SGDRegressor(learning_rate="constant", **{**FEW, "max_iter": 20})
+    grid = {"alpha": ALPHAS[:2], "eta0": [10.0, 0.01]}
+    with (
+        pytest.warns(FitFailedWarning, match="10 fits failed out of a total of 20"),
+        pytest.warns(UserWarning, match="test scores are non-finite"),
+    ):
+        found = GridSearchCV(model, grid).fit(X, y)
+    assert found.best_params_["eta0"] == 0.01
+    assert_array_equal(np.isnan(scores_of(found)).all(axis=1), [True, False, True, False])
     assert found.cv_results_["rank_test_score"].max() == 3
-    alone = SGDRegressorCV(eta0=0.01, **options).fit(X, y)
-    np.testing.assert_allclose(mean[2:], alone.cv_results_["mean_test_score"], rtol=1e-9)
+    alone = GridSearchCV(model.set_params(eta0=0.01), {"alpha": ALPHAS[:2]}).fit(X, y)
+    assert_allclose(scores_of(found)[1::2], scores_of(alone), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"(?s)All the 10 fits failed.*DivergenceError"):
+        GridSearchCV(model, {"eta0": [10.0, 20.0]}).fit(X, y)
     with pytest.raises(DivergenceError):
-        SGDRegressorCV(eta0=[10.0, 20.0], **options).fit(X, y)
+        GridSearchCV(model, grid, error_score="raise").fit(X, y)
 
 
-BAD = (
-    ({"alphas": []}, "alphas must be a list of finite numbers"),
-    ({"alphas": [np.nan]}, "alphas must be a list of finite numbers"),
-    *(
-        ({name: values, "loss": "huber", "penalty": "elasticnet"}, f"{name} must be real numbers")
-        for name in ("alphas", "epsilons", "eta0", "l1_ratio")
-        for values in (["a"], [10**400], [1j], [[1, 2], [3]], [{}])
+@pytest.mark.parametrize(
+    ("grid", "failing"),
+    (
+        ({"alpha": [-1.0, 1e-4, np.nan]}, [0, 2]),
+        ({"class_weight": [None, "none", {0: np.nan}]}, [1, 2]),
+        ({"loss": ["log_loss", "no loss"]}, [1]),
+        ({"learning_rate": ["optimal"], "alpha": [0.0, 1e-4]}, [0]),
+        ({"multi_class": ["ovr", "multinomial"], "loss": ["hinge"]}, [1]),
     ),
-    ({"alphas": [-1.0]}, "'alpha' parameter of SGDRegressor must be"),
-    ({"alphas": 0.1}, "'alphas' parameter of SGDRegressorCV must be"),
-    ({"l1_ratio": [0.1, 0.2]}, "several values of l1_ratio go with penalty='elasticnet'"),
-    ({"l1_ratio": [2.0], "penalty": "elasticnet"}, "'l1_ratio' parameter of SGDRegressor must be"),
-    ({"eta0": [0.0]}, "'eta0' parameter of SGDRegressor must be"),
-    ({"epsilons": [0.1]}, "epsilons go with a loss that has one, not with 'squared_error'"),
-    ({"epsilons": [], "loss": "huber"}, "epsilons must be a list of finite numbers"),
-    ({"epsilons": [-1.0], "loss": "huber"}, "'epsilon' parameter of SGDRegressor must be"),
-    ({"cv": 1}, "'cv' parameter of SGDRegressorCV must be"),
-    ({"cv": []}, "cv made no splits"),
-    ({"cv": [([0, 0, 1], [2])]}, "trains on a row twice"),
-    ({"cv": [([], [2])]}, "a split of 0 training and 1 test rows"),
-    ({"cv": [([1], [])]}, "a split of 1 training and 0 test rows"),
-    ({"scoring": "no_such_score"}, "scoring"),
-    ({"learning_rate": "optimal", "alphas": [0.0]}, "alpha must be > 0"),
 )
+def test_a_candidate_that_is_refused_fails_alone(grid, failing, digits):
+    X, y = digits
+    model = SGDClassifier("log_loss", **IN_ORDER)
+    with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="scores are non-finite"):
+        ours, _ = same(model, grid, X, y, cv=3)
+    wrong = np.isnan(scores_of(ours)).all(axis=1)
+    assert_array_equal(np.flatnonzero(wrong), failing)
+    for error_score in (-1.0, "raise"):
+        search = GridSearchCV(model, grid, cv=3, error_score=error_score)
+        if error_score == "raise":
+            with pytest.raises(ValueError, match=r"must be|greater than zero|is the softmax|> 0"):
+                search.fit(X, y)
+        else:
+            with pytest.warns(FitFailedWarning):
+                assert (scores_of(search.fit(X, y))[failing] == -1.0).all()
 
 
-@pytest.mark.parametrize(("options", "words"), BAD)
-def test_bad_parameters(options, words, diabetes):
+@pytest.mark.parametrize(
+    ("estimator", "grid", "words"),
+    (
+        (SGDRegressor(), {"alpha": []}, "alpha"),
+        (SGDRegressor(), {"alpha": [-1.0]}, "'alpha' parameter of SGDRegressor must be"),
+        (SGDRegressor(), {"eta0": [0.0, "a"]}, "'eta0' parameter of SGDRegressor must be"),
+        (SGDRegressor(), {"no_such": [1]}, "Invalid parameter 'no_such'"),
+        (SGDRegressor(momentum=2.0), GRID, "'momentum' parameter of SGDRegressor must be"),
+        (SGDRegressor(learning_rate="optimal"), {"alpha": [0.0]}, "alpha must be > 0"),
+        (SGDRegressor(penalty="elasticnet"), {"l1_ratio": [2.0]}, "'l1_ratio' parameter of SGDR"),
+    ),
+)
+def test_bad_grids(estimator, grid, words, diabetes):
     with pytest.raises(ValueError, match=words):
-        SGDRegressorCV(**options).fit(*diabetes)
+        GridSearchCV(estimator, grid).fit(*diabetes)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     (
-        ({"class_weights": []}, "class_weights must be a list of candidates"),
-        ({"class_weights": "balanced"}, "'class_weights' parameter of SGDClassifierCV must be"),
-        ({"class_weights": ["none"]}, "'class_weight' parameter of SGDClassifier must be"),
-        ({"class_weights": [{0: 1.0}, 2]}, "'class_weight' parameter of SGDClassifier must be"),
-        ({"class_weights": [None], "class_weight": "balanced"}, "class_weights are both given"),
+        ({"cv": 1}, "'cv' parameter of GridSearchCV must be"),
+        ({"cv": []}, "No fits were performed"),
+        ({"scoring": "no_such_score"}, "scoring"),
+        (
+            {"refit": "a", "scoring": ["r2", "neg_mean_squared_error"]},
+            "the parameter refit must be set",
+        ),
+        ({"error_score": "none"}, "'error_score' parameter of GridSearchCV must be"),
     ),
 )
-def test_bad_class_weights(options, words, digits):
+def test_bad_options(options, words, diabetes):
     with pytest.raises(ValueError, match=words):
-        SGDClassifierCV(**options).fit(*digits)
+        GridSearchCV(SGDRegressor(), GRID, **options).fit(*diabetes)
 
 
-def test_bad_numbers(diabetes, binary):
+def test_bad_numbers_leave_a_search_as_it_was(diabetes, monkeypatch):
     X, y = diabetes
     bad = X.copy()
     bad[7, 3] = np.nan
-    with pytest.raises(ValueError, match="Input X contains NaN"):
-        SGDRegressorCV(**FEW).fit(bad, y)
-    with pytest.raises(ValueError, match="greater than one; got 1 class"):
-        SGDClassifierCV(**FEW).fit(X, np.zeros(len(y)))
-    weight = np.ones(len(y))
-    weight[: len(y) // 5 + 1] = 0.0
-    with pytest.raises(ValueError, match="weights of the test rows of split 0 are all zero"):
-        SGDRegressorCV(**FEW).fit(X, y, sample_weight=weight)
-    with pytest.raises(ValueError, match="training rows of a split are all zero"):
-        SGDRegressorCV(**FEW, cv=[([0, 1], [200])]).fit(X, y, sample_weight=weight)
-    found = SGDRegressorCV(**FEW, alphas=ALPHAS).fit(X, y)
+    found = GridSearchCV(SGDRegressor(**FEW), GRID).fit(X, y)
     before = vars(found).copy()
+    alone, _ = count_fits(monkeypatch)
     with pytest.raises(ValueError, match="Input X contains NaN"):
         found.fit(bad, y)
+    with pytest.raises(ValueError, match="greater than one; got 1 class"):
+        GridSearchCV(SGDClassifier(**FEW), GRID, cv=peers.KFold(3)).fit(X, np.zeros(len(y)))
+    with pytest.raises(ValueError, match="Negative values"):
+        found.fit(X, y, sample_weight=-np.ones(len(y)))
+    assert vars(found) == before
+    assert not alone
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        found.set_params(cv=[(np.arange(8, 400), np.arange(8))]).fit(bad, y)
+
+
+def test_an_interrupted_search_is_as_it_was(diabetes, monkeypatch):
+    X, y = diabetes
+    found = GridSearchCV(SGDRegressor(**FEW), GRID).fit(X, y)
+    before = vars(found).copy()
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shared_passes, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        found.fit(X, y)
     assert vars(found) == before
 
 
-# ---------------------------------------------------------------- paths
+# ---------------------------------------------------------------- conventions
 
 
-@pytest.mark.parametrize(
-    "estimator",
-    (
-        SGDRegressor(**FEW),
-        SGDRegressor(penalty="l1", tol=1e-3, max_iter=50, random_state=0),
-        SGDClassifier("log_loss", **FEW),
-        SGDClassifier("log_loss", multi_class="multinomial", class_weight="balanced", **FEW),
-        SGDClassifier("hinge", eta0=0.01, standardize=True, **FEW),
-    ),
-    ids=str,
-)
+def test_signatures_are_scikit_learns():
+    for name in ("GridSearchCV", "RandomizedSearchCV"):
+        ours, theirs = getattr(fastsgd, name), getattr(peers, name)
+        assert issubclass(ours, theirs)
+        assert ours._get_param_names() == theirs._get_param_names()
+    assert not hasattr(fastsgd, "SGDClassifierCV")
+    assert (len(DEFAULT_ALPHAS), DEFAULT_ALPHAS[0], DEFAULT_ALPHAS[-1]) == (16, 1e-7, 1.0)
+
+
+def test_copies(binary):
+    X, y = binary
+    model = SGDClassifier("log_loss", **FEW)
+    found = GridSearchCV(model, GRID).fit(X, y)
+    assert not hasattr(model, "coef_")
+    again = pickle.loads(pickle.dumps(found))
+    assert_array_equal(again.predict_proba(X), found.predict_proba(X))
+    best = clone(model).set_params(**found.best_params_).fit(X, y)
+    for name in ("coef_", "intercept_", "classes_", "n_iter_", "loss_curve_"):
+        assert_array_equal(getattr(found.best_estimator_, name), getattr(best, name))
+    assert not hasattr(GridSearchCV(SGDClassifier("hinge"), GRID), "predict_proba")
+    assert "SGDClassifier" in found._repr_html_()
+
+
+@pytest.mark.parametrize("verbose", (0, 1, 2, 3, 10))
+def test_lines_are_scikit_learns(verbose, diabetes, capsys):
+    """But for the order of the splits, and times."""
+    lines = []
+    for module in (fastsgd, peers):
+        search = module.GridSearchCV(
+            SGDRegressor(**IN_ORDER), GRID, verbose=verbose, return_train_score=True
+        )
+        search.fit(*diabetes)
+        out = capsys.readouterr().out.splitlines()
+        told = [line.partition("total time")[0].replace(".", "") for line in out]
+        lines.append(sorted(line for line in told if "START" not in line))
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == (0 if verbose == 0 else 1 if verbose == 1 else 16)
+
+
+def test_callbacks_are_told_of_every_fit(diabetes):
+    callback = pytest.importorskip("sklearn.callback")
+    assert callback
+
+    class Counting:
+        def __init__(self):
+            self.ends = []
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context, **told):
+            pass
+
+        def on_fit_task_end(self, estimator, context, **told):
+            self.ends.append(context.task_name)
+
+    counts = []
+    for module in (fastsgd, peers):
+        counting = Counting()
+        search = module.GridSearchCV(SGDRegressor(**IN_ORDER), GRID).set_callbacks(counting)
+        search.fit(*diabetes)
+        counts.append(sorted(counting.ends))
+    assert counts[0] == counts[1]
+    assert counts[0].count("candidate-split-evaluation") == 15
+
+
+def test_rows_are_not_copied(monkeypatch, diabetes):
+    """Nor is X that has to be converted, more than once."""
+    X, y = np.asfortranarray(diabetes[0]), diabetes[1]
+    seen = []
+    many = evaluation.fit_all
+
+    def fit_all(models, task, rows, seed):
+        seen.append(task.X)
+        return many(models, task, rows, seed)
+
+    monkeypatch.setattr(evaluation, "fit_all", fit_all)
+    for given in (diabetes[0], X):
+        seen.clear()
+        GridSearchCV(SGDRegressor(**FEW), {**GRID, "momentum": [0.0, 0.5]}).fit(given, y)
+        assert seen[0] is seen[1]
+        assert seen[0].shape == X.shape
+        assert np.shares_memory(seen[0], given) == (given is diabetes[0])
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_path_is_of_separate_fits(estimator, diabetes, digits):
-    X, y = digits if isinstance(estimator, SGDClassifier) else diabetes
-    alphas = [1.0, 1e-3, 0.1]
-    found = path(X, y, alphas=alphas, estimator=estimator)
-    np.testing.assert_array_equal(found.alphas, alphas)
-    for alpha, coef, intercept, n_iter in zip(*found, strict=True):
-        model = clone(estimator).set_params(alpha=alpha).fit(X, y)
-        np.testing.assert_allclose(coef, model.coef_, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(intercept, model.intercept_, rtol=1e-9, atol=1e-12)
-        assert n_iter == model.n_iter_
-    assert not hasattr(estimator, "coef_")
-
-
-def test_a_path_of_weights_and_of_one(diabetes):
-    X, y = diabetes
-    weight = np.linspace(0.0, 2.0, len(y))
-    estimator = SGDRegressor(**FEW)
-    found = path(X, y, alphas=[0.1], estimator=estimator, sample_weight=weight)
-    model = estimator.set_params(alpha=0.1).fit(X, y, sample_weight=weight)
-    np.testing.assert_allclose(found.coef[0], model.coef_, rtol=1e-9)
-    assert path(X, y).coef.shape == (16, X.shape[1])
-
-
-def test_a_path_refuses(diabetes, digits):
-    X, y = diabetes
-    with pytest.raises(ValueError, match="estimator must be an SGDClassifier or SGDRegressor"):
-        path(X, y, estimator=PeerRegressor())
-    with pytest.raises(ValueError, match="early_stopping should be False in a path"):
-        path(X, y, estimator=SGDRegressor(early_stopping=True))
-    with pytest.raises(ValueError, match="alphas must be a list of finite numbers"):
-        path(X, y, alphas=0.1)
-    softmax = SGDClassifier("hinge", multi_class="multinomial")
-    with pytest.raises(ValueError, match="multi_class='multinomial' is the softmax"):
-        path(*digits, estimator=softmax)
-    with pytest.raises(DivergenceError):
-        path(X, y, estimator=SGDRegressor(learning_rate="constant", eta0=10.0))
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+@pytest.mark.filterwarnings("ignore::fastsgd.FeatureScaleWarning")
+@parametrize_with_checks(
+    [
+        GridSearchCV(SGDClassifier(random_state=0), {"alpha": [1e-4, 1e-2]}, cv=3),
+        RandomizedSearchCV(
+            SGDRegressor(random_state=0), {"alpha": [1e-4, 1e-2]}, n_iter=2, random_state=0, cv=3
+        ),
+    ],
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)

@@ -13,14 +13,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.datasets import make_classification  # type: ignore[import-untyped]
-from sklearn.model_selection import GridSearchCV  # type: ignore[import-untyped]
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 from fastsgd import (
     DivergenceError,
+    GridSearchCV,
     SGDClassifier,
-    SGDClassifierCV,
     SGDOneClassSVM,
     SGDRegressor,
     path,
@@ -76,8 +75,8 @@ def search(X: NDArray[np.float64], y: NDArray[np.int64]) -> float:
     """Pipelines, searches, a path of penalties."""
     pipeline = make_pipeline(StandardScaler(), SGDClassifier(random_state=0))
     found = GridSearchCV(pipeline, {"sgdclassifier__alpha": [1e-4, 1e-2]}, cv=3).fit(X, y)
-    ours = SGDClassifierCV("log_loss", alphas=[1e-4, 1e-2], cv=3, max_iter=20, tol=None)
-    ours.fit(X, y)
+    ours = GridSearchCV(SGDClassifier("log_loss", tol=None), {"alpha": [1e-4, 1e-2]}, cv=3)
+    assert_type(ours.fit(X, y), GridSearchCV)
     assert_type(ours.best_params_, dict[str, Any])
     models = path(X, y, alphas=[1e-3, 1e-1], estimator=SGDClassifier(random_state=0))
     assert_type(models.alphas, NDArray[np.float64])

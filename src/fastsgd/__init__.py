@@ -1,7 +1,7 @@
 """fastsgd: stochastic gradient descent on a CPU, as fast as its memory, with scikit-learn's API.
 
-Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; with a search by
-cross-validation :class:`SGDClassifierCV`, :class:`SGDRegressorCV`; :func:`path` for a path of
+Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; searches by
+cross-validation: :class:`GridSearchCV`, :class:`RandomizedSearchCV`; :func:`path` for a path of
 penalties. The solver behind them, lane by lane: :mod:`fastsgd.solver`; the same in plain NumPy:
 :mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar, avx2, avx512, neon) forces an instruction set.
 """
@@ -15,17 +15,17 @@ from .exceptions import DivergenceError, FeatureScaleWarning, TargetScaleWarning
 
 if TYPE_CHECKING:
     from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
-    from .model_selection import SGDClassifierCV, SGDRegressorCV, path
+    from .model_selection import GridSearchCV, RandomizedSearchCV, path
 
 __version__ = "0.1.0"
 __all__ = [
     "DivergenceError",
     "FeatureScaleWarning",
+    "GridSearchCV",
+    "RandomizedSearchCV",
     "SGDClassifier",
-    "SGDClassifierCV",
     "SGDOneClassSVM",
     "SGDRegressor",
-    "SGDRegressorCV",
     "TargetScaleWarning",
     "__version__",
     "path",
@@ -33,7 +33,7 @@ __all__ = [
 
 _MODULES = {
     ".estimators": ("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
-    ".model_selection": ("SGDClassifierCV", "SGDRegressorCV", "path"),
+    ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,29 +1,127 @@
-"""The candidates and the splits of a search, checked."""
+"""Which candidates and splits of a search may share passes over X."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from itertools import product
-from numbers import Integral
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import check_cv
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ..estimators.base import BaseSGD
 from ..estimators.classifier import SGDClassifier
 from ..estimators.parameters import check_parameters
+from ..estimators.regressor import SGDRegressor
 from ..estimators.task import Task
 from ..inputs.times import as_floats
-from ..losses import find
+from ..scalars import make_plain
 
-__all__ = ["ALPHAS", "grid", "known", "models_of", "numbers", "splits_of"]
+__all__ = ["ALPHAS", "alike", "last_step", "lone_step", "model_of", "numbers", "shares", "training"]
 
 ALPHAS = tuple(np.logspace(-7.0, 0.0, 16).tolist())
-"""The penalties that are tried where none are given: 16 from 1e-7 to 1."""
+"""A grid of penalties: 16 from 1e-7 to 1, evenly spaced in their logarithm."""
+
+
+def last_step(estimator: Any) -> tuple[str, Any]:
+    """What is trained last, and the prefix of its parameters: of a pipeline its last step."""
+    if type(estimator) is Pipeline and estimator.steps:
+        name, last = estimator.steps[-1]
+        return f"{name}__", last
+    return "", estimator
+
+
+def lone_step(estimator: Any) -> bool:
+    """Whether nothing changes X before the last step."""
+    if type(estimator) is not Pipeline:
+        return True
+    return all(step is None or step == "passthrough" for _, step in estimator.steps[:-1])
+
+
+def shares(estimator: Any) -> bool:
+    """Whether several models of an estimator can be trained in one pass.
+
+    With ``early_stopping`` each holds out rows of its own, with a backoff each starts again alone,
+    and scikit-learn's callbacks are told of every epoch of a fit.
+    """
+    if type(estimator) not in (SGDClassifier, SGDRegressor):
+        return False
+    alone = estimator.early_stopping or estimator.on_divergence != "raise"
+    return not (alone or vars(estimator).get("_skl_callbacks"))
+
+
+def alike(
+    candidates: Sequence[dict[str, Any]], which: Iterable[int], free: Callable[[str], bool]
+) -> list[list[int]]:
+    """Groups of candidates that differ in parameters alone whose name is ``free``.
+
+    The order is that of the first of each.
+    """
+    groups: dict[Any, list[int]] = {}
+    for c in which:
+        fixed = {name: _key(value) for name, value in candidates[c].items() if not free(name)}
+        groups.setdefault(frozenset(fixed.items()), []).append(c)
+    return list(groups.values())
+
+
+def _key(value: Any) -> tuple[Any, ...]:
+    """What equal values have in common; values that cannot be hashed are equal to themselves."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value), None
+    return value, type(value)
+
+
+def model_of(base: BaseSGD, parameters: dict[str, Any], like: BaseSGD | None = None) -> BaseSGD:
+    """A copy of the estimator with other parameters, checked; its numbers are Python's own.
+
+    ``like`` is such a copy, of other values of the same parameters: the rest is not checked again.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not valid, or does not go with another.
+    """
+    model = copy.copy(base)
+    vars(model).update(parameters)
+    make_plain(model)
+    if like is None:
+        model._validate_params()
+    else:
+        given = {name: getattr(model, name) for name in parameters}
+        constraints = base._parameter_constraints
+        validate_parameter_constraints(constraints, given, caller_name=type(base).__name__)
+    if isinstance(model, SGDClassifier):
+        model._check_multinomial()
+    else:
+        check_parameters(model)
+    return model
+
+
+def training(task: Task, train: Any, outputs: int) -> NDArray[np.int64] | None:
+    """Rows that a split trains on; None where weights of zero elsewhere do not say the same.
+
+    That is where it has a row twice, rows of weight zero alone, or not all of the classes.
+    """
+    try:
+        rows = np.arange(len(task.y))[train]
+    except (IndexError, TypeError):
+        return None
+    there = np.zeros(len(task.y), dtype=bool)
+    there[rows] = True
+    if not len(rows) or np.count_nonzero(there) != len(rows):
+        return None
+    if task.weight is not None and not task.weight[rows].any():
+        return None
+    if task.sign_targets and task.y.ndim == 1:
+        classes = np.zeros(max(2, outputs), dtype=bool)
+        classes[task.y[rows].astype(np.intp)] = True
+        if not classes.all():
+            return None
+    return rows
 
 
 def numbers(name: str, value: Any) -> list[float]:
@@ -32,88 +130,3 @@ def numbers(name: str, value: Any) -> list[float]:
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
         raise ValueError(f"{name} must be a list of finite numbers, got {value!r}")
     return array.tolist()
-
-
-def known(**options: Any) -> dict[str, Any]:
-    """Those that are not None."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _several(value: Any) -> bool:
-    """Whether a parameter is a list of values to try."""
-    return isinstance(value, (list, tuple, np.ndarray)) or np.ndim(value) > 0
-
-
-def grid(estimator: Any) -> list[dict[str, Any]]:
-    """The candidates; alpha runs fastest, and epsilon, which costs passes, slowest."""
-    tried: dict[str, list[Any]] = {}
-    if estimator.epsilons is not None:
-        if find(estimator.loss).parameter != "epsilon":
-            raise ValueError(f"epsilons go with a loss that has one, not with {estimator.loss!r}")
-        tried["epsilon"] = numbers("epsilons", estimator.epsilons)
-    if getattr(estimator, "class_weights", None) is not None:
-        if not len(estimator.class_weights):
-            raise ValueError("class_weights must be a list of candidates for class_weight, got []")
-        if estimator.class_weight is not None:
-            raise ValueError("class_weight and class_weights are both given")
-        tried["class_weight"] = list(estimator.class_weights)
-    if _several(estimator.eta0):
-        tried["eta0"] = numbers("eta0", estimator.eta0)
-    if _several(estimator.l1_ratio):
-        if estimator.penalty != "elasticnet":
-            raise ValueError("several values of l1_ratio go with penalty='elasticnet'")
-        tried["l1_ratio"] = numbers("l1_ratio", estimator.l1_ratio)
-    tried["alpha"] = numbers("alphas", ALPHAS if estimator.alphas is None else estimator.alphas)
-    names = sorted(tried)
-    found = [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
-    return [{name: candidate[name] for name in names} for candidate in found]
-
-
-def models_of(base: BaseSGD, candidates: Sequence[dict[str, Any]]) -> list[BaseSGD]:
-    """A copy of the estimator for each candidate, checked."""
-    models = []
-    for candidate in candidates:
-        validate_parameter_constraints(
-            base._parameter_constraints, candidate, caller_name=type(base).__name__
-        )
-        model = copy.copy(base)
-        vars(model).update(candidate)
-        if isinstance(model, SGDClassifier):
-            model._check_multinomial()
-        else:
-            check_parameters(model)
-        models.append(model)
-    return models
-
-
-def _column(name: str, value: Any, n: int) -> NDArray[Any]:
-    """A value for each row, shape (n,)."""
-    array = np.asarray(value)
-    array = array.ravel() if array.shape == (n, 1) else array
-    if array.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
-    return array
-
-
-def splits_of(
-    cv: Any, task: Task, options: dict[str, Any], *, classifier: bool
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Training and test rows of every split; ``options`` are the splitter's, by name."""
-    y, rows, found = task.user_y, np.arange(len(task.y)), []
-    if options.get("groups") is not None:
-        options = {**options, "groups": _column("groups", options["groups"], len(rows))}
-    if classifier and y.ndim == 1 and (cv is None or isinstance(cv, Integral)):
-        y = task.y.astype(np.min_scalar_type(int(task.y.max())))  # sorted sooner
-    splitter = check_cv(cv, y, classifier=classifier)
-    for train, test in splitter.split(task.X, y, **options):
-        train, test = rows[train], rows[test]
-        if len(train) == 0 or len(test) == 0:
-            raise ValueError(f"cv made a split of {len(train)} training and {len(test)} test rows")
-        there = np.zeros(len(rows), dtype=bool)
-        there[train] = True
-        if np.count_nonzero(there) != len(train):
-            raise ValueError("cv made a split that trains on a row twice: use sample_weight")
-        found.append((train, test))
-    if not found:
-        raise ValueError("cv made no splits")
-    return found

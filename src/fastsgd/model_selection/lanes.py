@@ -1,17 +1,16 @@
 """Many models of the same rows in shared passes over X: cross-validation and regularisation paths.
 
-A candidate is a choice of alpha, l1_ratio, eta0, class_weight and epsilon. With s splits and K
-outputs there are candidates x splits x K lanes; an epsilon, which all lanes of a pass share, has
-passes of its own. A row that a split holds out is of weight zero in the split's lanes,
-so X is read in place and no part of it is copied for training. A lane learns what a fit learns
-whose ``sample_weight`` is 0 in the rows that its split does not train on, in the same order.
+A candidate is a choice of alpha, l1_ratio, eta0 and class_weight. With s splits and K outputs there
+are candidates x splits x K lanes. A row that a split holds out is of weight zero in the split's
+lanes, so X is read in place and no part of it is copied for training. A lane learns what a fit
+learns whose ``sample_weight`` is 0 in the rows that its split does not train on, in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,10 @@ from ..solver import Fit, State, Stopping, fit
 from ..solver.stopping import EASING
 from ..statistics.weights import mean_weight
 
-__all__ = ["Models", "fit_all"]
+__all__ = ["LANE_PARAMETERS", "Models", "fit_all"]
+
+LANE_PARAMETERS = ("alpha", "l1_ratio", "eta0", "class_weight")
+"""Parameters of an estimator that may differ between the lanes of a pass."""
 
 STATE_BYTES = 1 << 20
 """Weights and optimiser state of the lanes of a pass: about what an L2 cache holds."""
@@ -243,20 +245,10 @@ def _train(
 
 
 def fit_all(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> Models:
-    """Train every candidate on the training rows of every split (None: on all rows)."""
-    parts = []
-    for _, alike in groupby(models, key=lambda model: model.epsilon):
-        parts.append(_fit_lanes(list(alike), task, rows, seed))
-    if len(parts) == 1:
-        return parts[0]
-    names = "coef", "intercept", "epochs", "failed"
-    arrays = {name: np.concatenate([vars(part)[name] for part in parts], axis=1) for name in names}
-    errors = [part.error for part in parts if part.error is not None]
-    return Models(**arrays, error=errors[-1] if errors else None)
+    """Train every candidate on the training rows of every split (None: on all rows).
 
-
-def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> Models:
-    """The same of candidates that may share passes."""
+    The candidates differ in ``LANE_PARAMETERS`` alone.
+    """
     splits = [_split_of(models, task, train, seed) for train in rows]
     shape, d = (len(splits), len(models), len(task.labels)), task.X.shape[1]
     k = len(models) * len(task.labels)
@@ -283,6 +275,6 @@ def _fit_lanes(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed:
         coef.reshape(*shape, d),
         intercept.reshape(shape),
         epochs.reshape(shape),
-        failed.reshape(shape).any(axis=2),
+        np.logical_or.reduce(failed.reshape(shape), axis=2),
         error,
     )

@@ -14,7 +14,7 @@ from ..estimators.input import blame_input
 from ..estimators.parameters import seed_of
 from ..estimators.regressor import SGDRegressor
 from ..scalars import make_plain
-from .candidates import ALPHAS, models_of, numbers
+from .candidates import ALPHAS, model_of, numbers
 from .lanes import fit_all
 
 __all__ = ["Path", "path"]
@@ -26,10 +26,25 @@ class Path(NamedTuple):
     Attributes
     ----------
     alphas : ndarray of shape (n_alphas,)
-    coef : ndarray of shape (n_alphas, *) with the shape of the estimator's ``coef_``
-    intercept : ndarray of shape (n_alphas, *) with the shape of its ``intercept_``
+        Strengths of the penalty.
+    coef : ndarray of shape (n_alphas, ...)
+        Weights of each, in the shape of the estimator's ``coef_``.
+    intercept : ndarray of shape (n_alphas, ...)
+        Intercepts of each, in the shape of its ``intercept_``.
     n_iter : ndarray of shape (n_alphas,), int64
         Epochs of each.
+
+    See Also
+    --------
+    path : Makes one.
+
+    Examples
+    --------
+    >>> from fastsgd import SGDRegressor, path
+    >>> model = SGDRegressor(max_iter=5, tol=None, random_state=0)
+    >>> found = path([[0.0], [1.0], [2.0]], [1.0, 2.0, 3.0], alphas=[0.1, 1.0], estimator=model)
+    >>> found.n_iter
+    array([5, 5])
     """
 
     alphas: NDArray[np.float64]
@@ -53,24 +68,32 @@ def path(
     Parameters
     ----------
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        Rows to train on, read in place where the estimator's ``fit`` does so.
     y : array-like of shape (n_samples,), or of shape (n_samples, n_outputs)
+        Their labels or targets.
     alphas : array-like of shape (n_alphas,), optional
         Strengths of the penalty; 16 from 1e-7 to 1 if not given.
     estimator : SGDClassifier or SGDRegressor, optional
         Has all other parameters, and is left as it is; ``SGDRegressor()`` if not given. Without
         ``early_stopping``. "multinomial" models have a pass each.
     sample_weight : array-like of shape (n_samples,), optional
+        Weights of the rows.
 
     Returns
     -------
     Path
+        The models, in the order of ``alphas``.
 
     Raises
     ------
     ValueError
-        Bad input; the message names the argument.
+        If the input is bad; the message names the argument.
     DivergenceError
-        A run overflowed.
+        If a run overflows.
+
+    See Also
+    --------
+    GridSearchCV : Chooses among penalties, and other parameters, by cross-validation.
 
     Examples
     --------
@@ -93,7 +116,7 @@ def path(
     base._validate_params()
     base.random_state = seed_of(base.random_state)
     task = base._begin(X, y, sample_weight)
-    models = models_of(base, [{"alpha": value} for value in values])
+    models = [model_of(base, {"alpha": value}) for value in values]
     with blame_input(base, task.X):
         trained = fit_all(models, task, [None], base.random_state)
         if trained.error is not None:

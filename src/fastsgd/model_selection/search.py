@@ -1,483 +1,401 @@
-"""Searches by cross-validation, of which all candidates and splits are trained in shared passes."""
+"""scikit-learn's searches, with candidates and splits trained in shared passes over X."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import cache
-from numbers import Real
-from typing import Any
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from inspect import signature
+from numbers import Integral
+from typing import Any, Self, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    RegressorMixin,
-    is_classifier,
+import sklearn.model_selection as peers
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection import check_cv
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._validation import (
+    _insert_error_scores,
+    _warn_or_raise_about_fit_failures,
 )
-from sklearn.metrics import check_scoring, get_scorer
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metadata_routing import (
-    UNUSED,
-    MetadataRouter,
-    MethodMapping,
-    _raise_for_params,
-    _routing_enabled,
-    process_routing,
-)
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import indexable
+from sklearn.utils.validation import _check_method_params
 
-from ..estimators.base import BaseSGD, keep_parameters
-from ..estimators.classifier import SGDClassifier, _may_predict_proba
-from ..estimators.fitting import all_or_nothing
-from ..estimators.input import blame_input
-from ..estimators.parameters import CONSTRAINTS, PENALTY_CONSTRAINTS, seed_of
+from ..estimators.classifier import SGDClassifier
+from ..estimators.input import check_structure
 from ..estimators.regressor import SGDRegressor
+from ..problem import pinned
 from ..solver import check_unchanged, structure_of
-from .candidates import grid, known, models_of, splits_of
-from .lanes import fit_all
-from .scores import results_of, scores_of
+from .candidates import last_step
+from .evaluation import Evaluation
+from .progress import Progress
+from .scores import quietly
 
-__all__ = ["SGDClassifierCV", "SGDRegressorCV"]
+__all__ = ["GridSearchCV", "RandomizedSearchCV"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+_in_context: Callable[[_Method], _Method] = _fit_context(prefer_skip_nested_validation=False)
+"""Checks the parameters of the search, and later those of the estimator."""
 
 
-class _SearchCV:
-    """What the two searches share; before scikit-learn's classes among the bases."""
+@contextlib.contextmanager
+def _as_it_was(search: Any) -> Iterator[None]:
+    """After an exception the search is as it was before."""
+    before = vars(search).copy()
+    try:
+        yield
+    except BaseException:
+        vars(search).clear()
+        vars(search).update(before)
+        raise
 
-    _plain: type[BaseSGD]
-    __metadata_request__fit = {"groups": UNUSED}  # noqa: RUF012 of the splitter, not of the search
 
-    loss: Any
-    alphas: Any
-    epsilons: Any
-    l1_ratio: Any
-    eta0: Any
-    penalty: str | None
-    scoring: Any
-    cv: Any
-    random_state: Any
-    standardize: bool
-    error_score: Any
+class _SharedPasses(BaseSearchCV):
+    """What the searches share: scikit-learn's, but for how candidates are evaluated."""
+
+    cv_results_: dict[str, Any]
     best_estimator_: Any
+    best_params_: dict[str, Any]
+    best_score_: float
+    best_index_: int
+    n_splits_: int
+    multimetric_: bool
+    refit_time_: float
 
-    @classmethod
-    @cache
-    def _get_param_names(cls) -> list[str]:
-        """As scikit-learn has it, but the signature is read once."""
-        return super()._get_param_names()  # type: ignore[misc]
-
-    _validate_params = BaseSGD._validate_params  # of those that are not at their defaults
-
-    def _base(self) -> BaseSGD:
-        """The estimator of one model, with the first candidate's parameters."""
-        names = self._plain._get_param_names()
-        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
-        given = {name: value for name, value in parameters.items() if name in names}
-        base = self._plain(**given)
-        vars(base).update(grid(self)[0])
-        return base
-
-    @all_or_nothing
-    def fit(
-        self,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        **params: Any,
-    ) -> Any:
-        """Train every candidate on every split, and the best candidate on all rows.
+    def fit(self, X: Any, y: ArrayLike | None = None, **params: Any) -> Self:
+        """Evaluate the candidates on every split, and train the best one on all rows.
 
         Parameters
         ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-            Read in place where :meth:`SGDClassifier.fit` does.
-        y : array-like of shape (n_samples,), or of shape (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), optional
-            Of training, and of scorers that take weights.
-        groups : array-like of shape (n_samples,), optional
-            For a splitter of groups. With scikit-learn's metadata routing it goes to a ``cv`` that
-            requests it, as splitters of groups do by themselves.
-        **params
-            With metadata routing: what ``cv`` and ``scoring`` request.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of all folds. It is read in place where the estimator's ``fit`` does so.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+            Labels or targets of the rows.
+        **params : dict of str to object
+            What the estimator's ``fit``, the scorer and the splitter are given by name, such as
+            ``sample_weight`` and ``groups``; what has a value for each row is split like X.
 
         Returns
         -------
-        self
+        GridSearchCV or RandomizedSearchCV
+            The search itself.
 
         Raises
         ------
         ValueError
-            Bad input; the message names the argument.
-        DivergenceError
-            Every candidate diverged in some split (in all splits, where ``error_score`` is a
-            number; any, where it is "raise"), or the best one on all rows.
+            If the input is bad, or no fit succeeded.
         """
-        of_splitter, of_scorer = self._route(sample_weight, groups, params)
-        base, candidates = self._base(), grid(self)
-        base.random_state = seed_of(self.random_state)
-        task = base._begin(X, y, sample_weight)
-        structure = structure_of(task.X)
-        models = models_of(base, candidates)
-        splits = splits_of(self.cv, task, of_splitter, classifier=is_classifier(self))
-        with blame_input(base, task.X):
-            trained = fit_all(models, task, [train for train, _ in splits], base.random_state)
-            if trained.error is not None and self._fails(trained.failed):
-                raise trained.error
-        tests = [test for _, test in splits]
-        scores = scores_of(models, task, tests, trained, self.error_score, of_scorer)
-        self.cv_results_ = results_of(candidates, scores)
-        if trained.failed.any():
-            said = "NaN" if np.isnan(self.error_score) else self.error_score
-            warnings.warn(
-                f"{np.count_nonzero(trained.failed)} of {trained.failed.size} fits diverged: their "
-                f"scores are {said}.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        means = self.cv_results_["mean_test_score"]
-        if not np.isfinite(means[~trained.failed.any(axis=0)]).all():
-            warnings.warn(
-                f"One or more of the test scores are non-finite: {means}",
-                UserWarning,
-                stacklevel=4,
-            )
-        self.n_splits_ = len(splits)
-        self.best_index_ = int(self.cv_results_["rank_test_score"].argmin())
-        self.best_params_ = candidates[self.best_index_]
-        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
-        self.alphas_ = np.unique(self.cv_results_["param_alpha"])
-        vars(base).update(self.best_params_)
-        if isinstance(base, SGDClassifier):
-            task = replace(task, class_weight=base._class_weights(task.y, task.weight))
-        base._solve(task)
-        check_unchanged(task.X, structure)  # by scorers and by cv
-        self.best_estimator_ = base
-        self._publish(base)
+        with _as_it_was(self):
+            check_structure(X)
+            if type(last_step(self.estimator)[1]) in (SGDClassifier, SGDRegressor):
+                self._fit(X, y, params)
+            else:
+                super().fit(X, y, **params)
         return self
 
-    def _fails(self, failed: NDArray[np.bool_]) -> bool:
-        """Whether divergences end the search; ``failed`` is (n_splits, n_candidates)."""
-        if isinstance(self.error_score, str):  # "raise"
-            return bool(failed.any())
-        if np.isnan(self.error_score):  # no candidate would have a mean
-            return bool(failed.any(axis=0).all())
-        return bool(failed.all())
+    @_in_context
+    def _fit(self, X: Any, y: Any, params: dict[str, Any]) -> None:
+        """The steps of scikit-learn's ``fit``, around an evaluation of our own."""
+        scorer, metric = self._get_scorers()
+        X, y = indexable(X, y)
+        params = _check_method_params(X, params=params)
+        routed = self._get_routed_params_for_fit(params)
+        weight = params.get("sample_weight")
+        about = {"X": X, "y": y, "metadata": None if weight is None else {"sample_weight": weight}}
+        with self._task(None, about, max_subtasks=1 + (self.refit is not False)) as context:
+            with np.errstate(invalid="ignore"):  # it casts y, whatever is in there
+                cv = check_cv(self.cv, self._targets(y), classifier=is_classifier(self.estimator))
+            self._checked_cv_orig = cv
+            self.n_splits_ = cv.get_n_splits(X, y, **routed.splitter.split)
+            evaluation = Evaluation(self, scorer, (X, y), routed.estimator.fit, routed.scorer.score)
+            results, found = self._evaluate(evaluation, routed.splitter.split, context)
+            self.multimetric_ = isinstance(found[0]["test_scores"], dict)
+            if callable(self.scoring) and self.multimetric_:
+                self._check_refit_for_multimetric(found[0]["test_scores"])
+                metric = self.refit
+            if self.refit or not self.multimetric_:
+                self._choose(metric, results)
+            if self.refit:
+                self._refit(X, y, routed.estimator.fit, context, about)
+            self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
+            self.cv_results_ = results
 
-    def _publish(self, base: BaseSGD) -> None:
-        """Make the attributes of the model of all rows this estimator's."""
-        vars(self).pop("feature_names_in_", None)
-        for name in ("alpha", "l1_ratio", "eta0", "epsilon", "class_weight"):
-            if name in vars(base):
-                setattr(self, f"{name}_", getattr(base, name))
-        names = "classes_", "coef_", "intercept_", "n_iter_", "loss_curve_", "n_features_in_"
-        for name in (*names, "feature_names_in_"):
-            if name in vars(base):
-                setattr(self, name, getattr(base, name))
+    def _targets(self, y: Any) -> Any:
+        """y as folds of scikit-learn's own see it: integers in one byte, where they need no more.
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Predictions of the model of all rows, as those of ``best_estimator_``."""
-        check_is_fitted(self)
-        return self.best_estimator_.predict(X)
-
-    def score(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
-    ) -> float:
-        """The score of the model of all rows, by ``scoring``.
-
-        Sample weights are used where the scorer takes them, or with scikit-learn's metadata routing
-        where it requests them, as it may request other ``params``.
+        The folds are the same, and are found sooner.
         """
-        _raise_for_params(params, self, "score")
-        if self.scoring is None:
-            return super().score(X, y, sample_weight)  # type: ignore[misc]
-        check_is_fitted(self)
-        scorer = check_scoring(self.best_estimator_, scoring=self.scoring)
-        options = {**params, **known(sample_weight=sample_weight)}
-        if _routing_enabled():
-            options = process_routing(self, "score", **options).scorer.score
-        quiet = "ignore" if isinstance(self.scoring, str) else None
-        with np.errstate(over=quiet, invalid=quiet):  # scikit-learn's, of predictions of any size
-            return scorer(self.best_estimator_, X, y, **options)
+        known = self.cv is None or isinstance(self.cv, Integral)
+        array = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu" and len(y) > 0
+        if not (known and array):
+            return y
+        lowest, highest = int(y.min()), int(y.max())
+        return (y - y.dtype.type(lowest)).astype(np.uint8) if highest - lowest < 256 else y
 
-    def _route(
-        self, sample_weight: Any, groups: Any, params: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """What the splitter and the scorer are given by name; None: as without routing."""
-        _raise_for_params(params, self, "fit")
-        if not _routing_enabled():
-            return {"groups": groups}, None
-        given = known(sample_weight=sample_weight, groups=groups)
-        routed = process_routing(self, "fit", **given, **params)
-        return routed.splitter.split, None if self.scoring is None else routed.scorer.score
+    def _evaluate(
+        self, evaluation: Evaluation, split_params: dict[str, Any], context: Any
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """``cv_results_``, and the results of all fits."""
+        X, y = evaluation.X, evaluation.y
+        pins, structure = pinned(X, y), structure_of(X)  # which a splitter might change
+        candidates: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
+        more: dict[str, list[Any]] = defaultdict(list)
+        results: dict[str, Any] = {}
 
-    def get_metadata_routing(self) -> MetadataRouter:
-        """What is requested of ``fit`` and ``score``, and by whom.
+        def evaluate(
+            candidate_params: Any,
+            cv: Any = None,
+            more_results: Any = None,
+            callback_ctx: Any = None,
+        ) -> dict[str, Any]:
+            """What scikit-learn's ``_run_search`` calls, once or more often."""
+            these = list(candidate_params)
+            targets = self._targets(y) if cv is None else y
+            splits = list((cv or self._checked_cv_orig).split(X, targets, **split_params))
+            check_unchanged(X, structure)
+            if len(splits) != self.n_splits_:
+                raise ValueError(
+                    "cv.split and cv.get_n_splits return inconsistent results. Expected "
+                    f"{self.n_splits_} splits, got {len(splits)}"
+                )
+            if not (these and splits):
+                raise ValueError(
+                    "No fits were performed. Was the CV iterator empty? Were there no candidates?"
+                )
+            progress = Progress(self, these, self.n_splits_, callback_ctx)
+            new = evaluation(these, splits, progress)
+            _warn_or_raise_about_fit_failures(new, self.error_score)
+            if callable(self.scoring):
+                _insert_error_scores(new, self.error_score)
+            candidates.extend(these)
+            found.extend(new)
+            for name, values in ({} if more_results is None else more_results).items():
+                more[name].extend(values)
+            formatted = self._format_results(candidates, self.n_splits_, found, more)
+            results.clear()
+            results.update(formatted)
+            return results
 
-        ``sample_weight`` is the search's own, and the scorer's if it requests it; ``groups`` and
-        others are the splitter's and the scorer's. The default score takes part in the search's
-        own request.
+        if "callback_ctx" in signature(self._run_search).parameters:
+            self._run_search(evaluate, callback_ctx=context)
+        else:
+            self._run_search(evaluate)
+        del pins
+        return results, found
+
+    def _choose(self, metric: Any, results: dict[str, Any]) -> None:
+        """The best candidate."""
+        self.best_index_ = self._select_best_index(self.refit, metric, results)
+        if not callable(self.refit):
+            self.best_score_ = results[f"mean_test_{metric}"][self.best_index_]
+        self.best_params_ = results["params"][self.best_index_]
+
+    def _refit(
+        self, X: Any, y: Any, fit_params: dict[str, Any], context: Any, about: dict[str, Any]
+    ) -> None:
+        """The best candidate on all rows."""
+        best = clone(self.best_params_, safe=False)
+        self.best_estimator_ = clone(self.estimator).set_params(**best)
+        name = {"task_name": "refit-with-best-params"}
+        with self._task(context, about, **name) as inner, contextlib.ExitStack() as stack:
+            if inner is not None:
+                stack.enter_context(inner.propagate_callback_context(self.best_estimator_))
+            start = time.time()
+            self.best_estimator_.fit(X, y, **fit_params)
+            self.refit_time_ = time.time() - start
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        else:
+            vars(self).pop("feature_names_in_", None)
+
+    @contextlib.contextmanager
+    def _task(self, parent: Any, about: dict[str, Any], **options: Any) -> Iterator[Any]:
+        """A task of which scikit-learn's callbacks are told, from 1.9 on."""
+        if not hasattr(self, "_init_callback_context"):
+            yield None
+            return
+        begin: Callable[..., Any] = (
+            self._init_callback_context if parent is None else parent.subcontext
+        )
+        context = begin(**options).call_on_fit_task_begin(estimator=self, **about)
+        yield context
+        context.call_on_fit_task_end(estimator=self, **about)
+
+    def score(self, X: Any, y: ArrayLike | None = None, **params: Any) -> float:
+        """The score of ``best_estimator_`` on other rows, by ``scoring``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+            Their labels or targets.
+        **params : dict of str to object
+            With scikit-learn's metadata routing, what the scorer requests.
 
         Returns
         -------
-        MetadataRouter
+        float
+            The score; with several, that of ``refit``.
         """
-        router = MetadataRouter(owner=self).add_self_request(self)
-        split = MethodMapping().add(caller="fit", callee="split")
-        router.add(splitter=self.cv, method_mapping=split)
-        if self.scoring is not None:
-            scores = MethodMapping().add(caller="fit", callee="score")
-            scores.add(caller="score", callee="score")
-            router.add(scorer=get_scorer(self.scoring), method_mapping=scores)
-        return router
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        plain = self._plain(self.loss, standardize=self.standardize).__sklearn_tags__()
-        tags.input_tags, tags.target_tags = plain.input_tags, plain.target_tags
-        tags.classifier_tags = plain.classifier_tags
-        return tags
+        with quietly(not callable(self.scoring)):
+            return super().score(X, y, **params)
 
 
-def _constraints(plain: type[BaseSGD], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Constraints of a search's parameters."""
-    several = {
-        name: [*{**CONSTRAINTS, **PENALTY_CONSTRAINTS}[name], "array-like"]
-        for name in ("l1_ratio", "eta0")
-    }
-    return {
-        **{name: plain._parameter_constraints[name] for name in names},
-        **several,
-        "alphas": ["array-like", None],
-        "epsilons": ["array-like", None],
-        "cv": ["cv_object"],
-        "error_score": [StrOptions({"raise"}), Real],
-    }
+class GridSearchCV(_SharedPasses, peers.GridSearchCV):
+    """Grid search of scikit-learn, with candidates and folds trained in shared passes over X.
 
-
-_SHARED = (
-    *("loss", "penalty", "fit_intercept", "max_iter", "tol", "shuffle", "epsilon", "n_jobs"),
-    *("random_state", "learning_rate", "power_t", "n_iter_no_change", "average", "batch_size"),
-    *("momentum", "nesterov", "sampling", "decay", "step_epochs", "total_epochs", "warmup_steps"),
-    *("clip_norm", "linear_scaling", "scoring", "standardize"),
-)
-
-
-class SGDClassifierCV(_SearchCV, ClassifierMixin, BaseEstimator):
-    """Linear classifiers whose penalty, rate and loss are found by cross-validation.
-
-    All candidates, splits and classes are trained in shared passes over X, of which nothing is
-    copied: a row that a split holds out is of weight zero in its lanes. The model of a candidate
-    on a split is what :class:`SGDClassifier` learns with ``sample_weight`` 0 outside the split's
-    training rows. The best candidate is then trained on all rows.
+    Parameters, attributes and conventions are those of ``sklearn.model_selection.GridSearchCV``.
+    Candidates of an :class:`SGDClassifier` or :class:`SGDRegressor` that differ in ``alpha``,
+    ``l1_ratio``, ``eta0`` or ``class_weight`` alone are trained in the same passes over X, and so
+    are the folds: X is not copied. In a ``Pipeline`` whose last step is such an estimator, the
+    steps before it are fitted once for each fold, and the candidates of the last step share passes.
 
     Parameters
     ----------
-    loss, penalty, fit_intercept, max_iter, tol, shuffle, epsilon, n_jobs, random_state, \
-learning_rate, power_t, n_iter_no_change, class_weight, average, batch_size, momentum, nesterov, \
-sampling, decay, step_epochs, total_epochs, warmup_steps, multi_class, clip_norm, linear_scaling, \
-standardize
-        As in :class:`SGDClassifier`. With ``standardize``, or where the start of averages depends
-        on the number of rows, splits do not share passes; of "multinomial" models, whose classes
-        are not independent of each other, no two do.
-    alphas : array-like of shape (n_alphas,), default=None
-        Strengths of the penalty. None: 16 from 1e-7 to 1, evenly spaced in their logarithm.
-    l1_ratio : float, None or array-like, default=0.15
-        One value or several, with "elasticnet".
-    eta0 : float, None or array-like, default=None
-        One value or several. None: as in :class:`SGDClassifier`; what is found from the data is
-        found from the training rows of each split.
-    class_weights : list or tuple, default=None
-        Values of ``class_weight`` to try, each None, "balanced" or a dict. They cost lanes, not
-        passes.
-    epsilons : array-like of shape (n_epsilons,), default=None
-        Values of ``epsilon`` to try, with a loss that has one. Each costs passes of its own.
+    estimator : estimator object
+        Trained with the parameters of every candidate; itself it is left as it is.
+    param_grid : dict or list of dict
+        Values to try for each parameter, by its name; ``"sgdclassifier__alpha"`` is the ``alpha``
+        of a pipeline's step.
+    scoring : str, callable, list, tuple, dict or None, default=None
+        One score or several. None is the estimator's own, accuracy or R^2, which is also the
+        fastest.
+    n_jobs : int or None, default=None
+        Processes for the fits that share no passes.
+    refit : bool, str or callable, default=True
+        Whether to train the best candidate on all rows. With several scores the name of the one
+        that decides, or ``refit(cv_results)``, which gives the index of the best.
     cv : int, splitter, iterable or None, default=None
-        Splits as scikit-learn's ``check_cv`` takes them: an int or None, 5, is of stratified folds.
-        A split must not train on a row twice.
-    scoring : str, callable or None, default=None
-        Scorer of the test rows, of which the largest mean is best. None: accuracy. Test rows have
-        their sample weights where a scorer takes them.
-    error_score : "raise" or float, default=NaN
-        The score of a candidate on a split where its run diverged or the scorer raised an
-        exception, with a warning; "raise": the exception.
+        Folds, as ``sklearn.model_selection.check_cv`` takes them. None is 5 folds, of a classifier
+        stratified.
+    verbose : int, default=0
+        Above 0 the number of fits is printed, above 1 a line for each fit, above 2 its scores too.
+    pre_dispatch : int or str, default="2*n_jobs"
+        Of the fits that share no passes, how many are handed out ahead of time.
+    error_score : {"raise"} or float, default=np.nan
+        The score where a fit diverges, is refused, or its scorer raises an exception; there is a
+        warning then. With "raise" the exception is raised.
+    return_train_score : bool, default=False
+        Whether to score the training rows of each fold too.
 
     Attributes
     ----------
-    alpha_, l1_ratio_, eta0_, epsilon_, class_weight_
-        The best candidate's; ``eta0_`` is None if none was given.
-    alphas_ : ndarray of shape (n_alphas,)
-        Those that were tried.
-    best_params_ : dict
-        What was tried of "alpha", "class_weight", "epsilon", "eta0" and "l1_ratio".
+    cv_results_ : dict of str to ndarray
+        Parameters, scores, ranks and times of the candidates, named as in scikit-learn. Fits that
+        share passes are each given an equal part of the time.
+    best_estimator_ : estimator object
+        The best candidate, trained on all rows; not with ``refit=False``.
     best_score_ : float
         Its mean score.
+    best_params_ : dict of str to object
+        Its parameters.
     best_index_ : int
         Its place in ``cv_results_``; of equal candidates, the first.
-    best_estimator_ : SGDClassifier
-        The model of all rows.
-    cv_results_ : dict of str to ndarray
-        As of scikit-learn's ``GridSearchCV``: "params", "param_alpha", "split0_test_score", ...,
-        "mean_test_score", "std_test_score", "rank_test_score".
+    scorer_ : callable or dict of str to callable
+        What ``scoring`` stands for.
     n_splits_ : int
-    classes_, coef_, intercept_, n_iter_, loss_curve_, n_features_in_, feature_names_in_
-        Of the model of all rows, as in :class:`SGDClassifier`.
+        Number of folds.
+    refit_time_ : float
+        Seconds that the training of ``best_estimator_`` took.
+    multimetric_ : bool
+        Whether there are several scores.
+    classes_ : ndarray of shape (n_classes,)
+        Labels of ``best_estimator_``.
+    n_features_in_ : int
+        Number of features of ``best_estimator_``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    RandomizedSearchCV : Draws candidates instead of trying all.
+    path : Models of many penalties without folds.
+
+    Notes
+    -----
+    Without a step before the estimator, a row that a fold does not train on has weight zero in the
+    fold's models, and keeps its place in the order of the rows and in its batch. Each model is the
+    one of a fit with ``sample_weight`` 0 in these rows. It differs from a fit on a copy of the
+    training rows as two fits of different ``random_state`` do; with ``shuffle=False``,
+    ``batch_size=1`` and a learning rate that does not come from the data they are equal to
+    rounding. In a pipeline each fold has rows of its own, and the results are those of
+    scikit-learn's search to rounding in any order.
+
+    Candidates that differ in other parameters have passes of their own, as do softmax models and,
+    with ``standardize=True``, folds. Everything else is evaluated by scikit-learn, fit by fit:
+    other estimators, ``early_stopping``, ``on_divergence="backoff"``, arguments of ``fit`` besides
+    ``sample_weight``, folds that train on a row twice or lack a class. A generator as
+    ``random_state`` is copied for every fit, as scikit-learn does; with None the fits of a shared
+    pass have the same seed. Fits of shared passes do not warn; that of ``best_estimator_`` does.
 
     Examples
     --------
     >>> from sklearn.datasets import load_breast_cancer
     >>> from sklearn.preprocessing import scale
-    >>> from fastsgd import SGDClassifierCV
+    >>> from fastsgd import GridSearchCV, SGDClassifier
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> search = SGDClassifierCV("log_loss", max_iter=20, tol=None, random_state=0)
-    >>> search.fit(scale(X), y).best_score_ > 0.97
-    True
+    >>> model = SGDClassifier("log_loss", max_iter=20, tol=None, random_state=0)
+    >>> search = GridSearchCV(model, {"alpha": [1e-4, 1e-2, 1.0]}).fit(scale(X), y)
+    >>> search.best_params_
+    {'alpha': 0.01}
+    >>> print(f"{search.best_score_:.2f}")
+    0.98
     """
 
-    _plain = SGDClassifier
-    _parameter_constraints = {  # noqa: RUF012
-        **_constraints(SGDClassifier, (*_SHARED, "class_weight", "multi_class")),
-        "class_weights": [list, tuple, None],
-    }
 
-    def __init__(
-        self,
-        loss: Any = "hinge",
-        *,
-        penalty: str | None = "l2",
-        alphas: ArrayLike | None = None,
-        l1_ratio: Any = 0.15,
-        fit_intercept: bool = True,
-        max_iter: int = 1000,
-        tol: float | None = 1e-3,
-        shuffle: bool = True,
-        epsilon: float = 0.1,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        learning_rate: Any = "auto",
-        eta0: Any = None,
-        power_t: float = 0.5,
-        n_iter_no_change: int = 5,
-        class_weight: Any = None,
-        average: bool | int | float = False,
-        batch_size: int = 1,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        sampling: str = "reshuffle",
-        decay: float = 0.1,
-        step_epochs: float = 10.0,
-        total_epochs: float | None = None,
-        warmup_steps: int = 0,
-        multi_class: str = "ovr",
-        clip_norm: float | None = None,
-        linear_scaling: bool = False,
-        standardize: bool = False,
-        class_weights: Sequence[Any] | None = None,
-        epsilons: ArrayLike | None = None,
-        cv: Any = None,
-        scoring: Any = None,
-        error_score: float | str = np.nan,
-    ) -> None:
-        keep_parameters(self, locals())
+class RandomizedSearchCV(_SharedPasses, peers.RandomizedSearchCV):
+    """Randomized search of scikit-learn, with candidates and folds trained in shared passes over X.
 
-    def decision_function(self, X: Any) -> NDArray[np.floating]:
-        """Scores of the model of all rows: see :meth:`SGDClassifier.decision_function`."""
-        check_is_fitted(self)
-        return self.best_estimator_.decision_function(X)
-
-    @available_if(_may_predict_proba)
-    def predict_proba(self, X: Any) -> NDArray[np.floating]:
-        """Probabilities of the classes: see :meth:`SGDClassifier.predict_proba`."""
-        check_is_fitted(self)
-        return self.best_estimator_.predict_proba(X)
-
-    @available_if(_may_predict_proba)
-    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
-        """Logarithms of ``predict_proba``, shape (n, n_classes)."""
-        check_is_fitted(self)
-        return self.best_estimator_.predict_log_proba(X)
-
-
-class SGDRegressorCV(_SearchCV, RegressorMixin, BaseEstimator):
-    """Linear regression whose penalty, rate and loss are found by cross-validation.
-
-    See :class:`SGDClassifierCV`.
+    Candidates share passes as in :class:`GridSearchCV`. A distribution of a parameter other than
+    ``alpha``, ``l1_ratio``, ``eta0`` and ``class_weight`` gives each candidate passes of its own.
 
     Parameters
     ----------
-    loss, penalty, fit_intercept, max_iter, tol, shuffle, epsilon, n_jobs, random_state, \
-learning_rate, power_t, n_iter_no_change, average, quantile, batch_size, momentum, nesterov, \
-sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, standardize
-        As in :class:`SGDRegressor`.
-    alphas, l1_ratio, eta0, epsilons
-        As in :class:`SGDClassifierCV`.
+    estimator : estimator object
+        Trained with the parameters of every candidate; itself it is left as it is.
+    param_distributions : dict or list of dict
+        Lists of values, or distributions of ``scipy.stats``, for each parameter by its name.
+    n_iter : int, default=10
+        Number of candidates that are drawn.
+    scoring : str, callable, list, tuple, dict or None, default=None
+        As in :class:`GridSearchCV`.
+    n_jobs : int or None, default=None
+        As in :class:`GridSearchCV`.
+    refit : bool, str or callable, default=True
+        As in :class:`GridSearchCV`.
     cv : int, splitter, iterable or None, default=None
-        Splits as scikit-learn's ``check_cv`` takes them: an int or None, 5, is of folds in order.
-    scoring : str, callable or None, default=None
-        Scorer of the test rows, of which the largest mean is best. None: R^2, which is NaN of a
-        single test row.
-    error_score : "raise" or float, default=NaN
-        As in :class:`SGDClassifierCV`.
+        As in :class:`GridSearchCV`.
+    verbose : int, default=0
+        As in :class:`GridSearchCV`.
+    pre_dispatch : int or str, default="2*n_jobs"
+        As in :class:`GridSearchCV`.
+    random_state : int, RandomState or None, default=None
+        Draws the candidates.
+    error_score : {"raise"} or float, default=np.nan
+        As in :class:`GridSearchCV`.
+    return_train_score : bool, default=False
+        As in :class:`GridSearchCV`.
 
-    Attributes
-    ----------
-    alpha_, l1_ratio_, eta0_, epsilon_, alphas_, best_params_, best_score_, best_index_, \
-best_estimator_, cv_results_, n_splits_
-        As in :class:`SGDClassifierCV`.
-    coef_, intercept_, n_iter_, loss_curve_, n_features_in_, feature_names_in_
-        Of the model of all rows, as in :class:`SGDRegressor`.
+    See Also
+    --------
+    GridSearchCV : Tries all candidates of a grid; its attributes are the same.
 
     Examples
     --------
+    >>> from scipy.stats import loguniform
     >>> from sklearn.datasets import load_diabetes
     >>> from sklearn.preprocessing import scale
-    >>> from fastsgd import SGDRegressorCV
+    >>> from fastsgd import RandomizedSearchCV, SGDRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> search = SGDRegressorCV(max_iter=20, tol=None, random_state=0).fit(scale(X), y)
-    >>> search.best_score_ > 0.4
-    True
+    >>> model = SGDRegressor(max_iter=20, tol=None, random_state=0)
+    >>> drawn = {"alpha": loguniform(1e-6, 1.0)}
+    >>> search = RandomizedSearchCV(model, drawn, n_iter=20, random_state=0).fit(scale(X), y)
+    >>> print(f"{search.best_score_:.2f}")
+    0.48
     """
-
-    _plain = SGDRegressor
-    _parameter_constraints = _constraints(SGDRegressor, (*_SHARED, "quantile"))
-
-    def __init__(
-        self,
-        loss: Any = "squared_error",
-        *,
-        penalty: str | None = "l2",
-        alphas: ArrayLike | None = None,
-        l1_ratio: Any = 0.15,
-        fit_intercept: bool = True,
-        max_iter: int = 1000,
-        tol: float | None = 1e-3,
-        shuffle: bool = True,
-        epsilon: float = 0.1,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        learning_rate: Any = "auto",
-        eta0: Any = None,
-        power_t: float = 0.25,
-        n_iter_no_change: int = 5,
-        average: bool | int | float = False,
-        quantile: float = 0.5,
-        batch_size: int = 1,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        sampling: str = "reshuffle",
-        decay: float = 0.1,
-        step_epochs: float = 10.0,
-        total_epochs: float | None = None,
-        warmup_steps: int = 0,
-        clip_norm: float | None = None,
-        linear_scaling: bool = False,
-        standardize: bool = False,
-        epsilons: ArrayLike | None = None,
-        cv: Any = None,
-        scoring: Any = None,
-        error_score: float | str = np.nan,
-    ) -> None:
-        keep_parameters(self, locals())
