@@ -45,7 +45,7 @@ static ALWAYS_INLINE fsgd_status NAME(csr_single)(NAME(context) *ctx, int64_t bu
     enum { AHEAD = 4, FAR = 8 }; /* rows whose values, and whose row starts, are asked for */
     fsgd_state *state = ctx->state;
     const fsgd_data *data = ctx->data;
-    const int64_t last = data->n - 1, index_bytes = layout == FSGD_CSR32 ? 4 : 8;
+    const int64_t last = NAME(rows_end)(ctx) - 1, index_bytes = layout == FSGD_CSR32 ? 4 : 8;
     REAL *w = state->w, *b = state->intercept;
     NAME(loss_buffer) buffer = {0};
     fsgd_status status = FSGD_OK;

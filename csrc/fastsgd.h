@@ -114,6 +114,8 @@ typedef struct {
 /* Examples, read in place. A real is a float or a double, by dtype. */
 typedef struct {
     int64_t n, d;
+    int64_t first_row;  /* position in the epoch of the first row, */
+    int64_t epoch_rows; /* and rows of an epoch: n, or more where the rows are a window of it */
     fsgd_dtype dtype;
     fsgd_layout layout;
     fsgd_stored stored;
@@ -232,12 +234,14 @@ typedef struct {
 
 /* What a call did. */
 typedef struct {
-    int epoch_done; /* the epoch's last row is done; State is at the start of the next */
-    int clipped;    /* eta * alpha >= 1 set weights to zero */
-    int changed;    /* CSR: an index was out of range, which was checked before: taken for d - 1 */
-    int64_t work;   /* values read, with a little for each row */
-    int64_t row;    /* FSGD_NONFINITE: the row */
-    int64_t step;   /* FSGD_NONFINITE: updates done */
+    int epoch_done;  /* the epoch's last row is done; State is at the start of the next */
+    int window_done; /* what is left of the window is not enough for a whole block, chunk or batch
+                      */
+    int clipped;     /* eta * alpha >= 1 set weights to zero */
+    int changed;     /* CSR: an index was out of range, which was checked before: taken for d - 1 */
+    int64_t work;    /* values read, with a little for each row */
+    int64_t row;     /* FSGD_NONFINITE: the row */
+    int64_t step;    /* FSGD_NONFINITE: updates done */
     double eta; /* the last learning rate, of the first lane that made an update; NaN: none did */
 } fsgd_report;
 
@@ -249,7 +253,8 @@ typedef struct {
     const int64_t *order; /* the rows in the order of this epoch, n; NULL for storage order */
     const double *rates;  /* FSGD_CALLABLE: (batches, padded) of the batches from rates_row on */
     int64_t rates_row;
-    int64_t stop_row; /* where the run ends: n, or where the rates or the caller do */
+    int64_t
+        stop_row;  /* row of the epoch where the run ends: the last, or that of rates or caller */
     void *columns; /* CSR: (longest) as wide as indices, all in [0, d): those of the row at work */
     double *sums;  /* CSR: (d) zeros, and zeros again when a call returns: to add up what a row
                     * has of one feature */

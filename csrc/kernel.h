@@ -27,8 +27,7 @@ enum {
     NAME(near_bytes) = 1536,     /* and where rows that follow each other lie side by side */
     NAME(max_chunk) = 32,        /* dense rows of a batch that are scored together */
     NAME(csr_chunk) = 256,       /* the same of CSR rows, */
-    NAME(csr_values) = 1 << 18,  /* of so many values */
-    NAME(csr_scores) = 1 << 12,  /* and so many scores */
+    NAME(csr_scores) = 1 << 12,  /* of so many scores */
     NAME(loss_block) = 64,       /* single-sample scores whose loss values are computed together */
     NAME(chunk_bytes) = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
 };
@@ -135,11 +134,9 @@ static int64_t NAME(chunk_of)(const NAME(context) *ctx) {
     const fsgd_data *data = ctx->data;
     int64_t most = NAME(max_chunk);
     int64_t fit = NAME(chunk_bytes) / (ctx->row_stride * (int64_t)sizeof(REAL));
-    if (data->layout != FSGD_DENSE && data->n > 0) {
-        const int64_t by_values = NAME(csr_values) / (data->nnz / data->n + 1);
+    if (data->layout != FSGD_DENSE) {
         most = NAME(csr_chunk);
         fit = NAME(csr_scores) / ctx->lanes->padded;
-        fit = by_values < fit ? by_values : fit;
     }
     if (most > ctx->settings->batch_size) /* scratch is cleared at every call */
         most = ctx->settings->batch_size > NAME(max_chunk) ? ctx->settings->batch_size
@@ -152,6 +149,16 @@ static inline int64_t NAME(grad_size)(const fsgd_state *state) {
     return state->padded == 1 ? fsgd_padded_features(state->d) : state->d * state->padded;
 }
 
+/* The position in the epoch to which the rows of X can be trained on. Steps of single rows are
+ * taken in blocks that end at multiples of max_block (row.h, blocks.h): of a window that ends
+ * elsewhere the last rows wait for the next window, so that no bit depends on where windows end. */
+static int64_t NAME(whole_blocks)(const fsgd_problem *problem) {
+    const fsgd_data *data = problem->data;
+    const int64_t end = data->first_row + data->n;
+    if (problem->settings->batch_size > 1 || end == data->epoch_rows) return end;
+    return end - end % NAME(max_block);
+}
+
 static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                               fsgd_report *report) {
     const fsgd_lanes *lanes = problem->lanes;
@@ -162,7 +169,7 @@ static fsgd_status NAME(open)(NAME(context) *ctx, const fsgd_problem *problem,
                            .order = problem->order,
                            .problem = problem,
                            .report = report,
-                           .stop = problem->data->n,
+                           .stop = NAME(whole_blocks)(problem),
                            .l1 = problem->state->vectors > problem->state->width,
                            .coupled = problem->settings->loss.kind == FSGD_SOFTMAX,
                            .plain = NAME(is_plain)(problem->data),
@@ -249,7 +256,7 @@ static void NAME(settle_pending)(NAME(context) *ctx, const NAME(verbs) *verbs) {
 
 static const int64_t *NAME(rows_at)(NAME(context) *ctx, int64_t position, int64_t m) {
     if (ctx->order) return ctx->order + position;
-    for (int64_t r = 0; r < m; ++r) ctx->iota[r] = position + r;
+    for (int64_t r = 0; r < m; ++r) ctx->iota[r] = NAME(row_at)(ctx, position + r);
     return ctx->iota;
 }
 
@@ -308,19 +315,27 @@ static int NAME(updates_by_rows)(const NAME(context) *ctx) {
            !(ctx->settings->clip_norm < INFINITY) && (!ctx->l1 || ctx->late_l1);
 }
 
-/* Batches of more than one row, in chunks; may stop between any two chunks. */
+/* Batches of more than one row, in chunks; may stop between any two chunks. A batch that does not
+ * end in the window is begun by whole chunks; on CSR, whose rows the update reads once more, it
+ * waits for a window that has all of it. */
 static fsgd_status NAME(run_batches)(NAME(context) *ctx, const NAME(verbs) *verbs, int64_t budget) {
     fsgd_state *state = ctx->state;
     fsgd_status status = FSGD_OK;
     const int by_rows = NAME(updates_by_rows)(ctx);
-    const int64_t n = ctx->data->n;
+    const int64_t end = NAME(rows_end)(ctx);
     NAME(crew) crew;
     NAME(assemble)(&crew, ctx, verbs);
     const int64_t most = ctx->crew ? crew.most * ctx->chunk : ctx->chunk;
     while (state->row < ctx->stop && ctx->report->work < budget) {
-        int64_t left = n - state->row;
+        int64_t left = ctx->data->epoch_rows - state->row, here = end - state->row;
         int64_t m = ctx->settings->batch_size < left ? ctx->settings->batch_size : left;
         int64_t count = m - state->batch_row < most ? m - state->batch_row : most;
+        if (here < m) {
+            const int64_t whole = (here - state->batch_row) / ctx->chunk * ctx->chunk;
+            if (whole < count) count = ctx->data->layout == FSGD_DENSE ? whole : 0;
+            ctx->report->window_done = count == 0;
+            if (count == 0) break;
+        }
         const int64_t *rows = NAME(rows_at)(ctx, state->row + state->batch_row, count);
         if (ctx->crew) {
             status = NAME(gather_together)(&crew, rows, count);
@@ -361,7 +376,9 @@ static fsgd_status NAME(run)(const fsgd_problem *problem, int64_t budget, fsgd_r
     status = problem->settings->batch_size == 1 ? verbs->run_single(&ctx, budget)
                                                 : NAME(run_batches)(&ctx, verbs, budget);
     if (report->changed) status = FSGD_BAD_CSR;
-    if (status == FSGD_OK && state->row == problem->data->n) {
+    if (problem->settings->batch_size == 1)
+        report->window_done = state->row >= NAME(whole_blocks)(problem);
+    if (status == FSGD_OK && state->row == problem->data->epoch_rows) {
         state->epoch += 1;
         state->row = 0;
         report->epoch_done = 1;

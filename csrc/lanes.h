@@ -483,12 +483,12 @@ static inline NAME(row) LNAME(row_of)(const NAME(context) *ctx, int64_t position
 
 /* Ask for rows to come: `far` ahead, and where a CSR row starts twice as far. */
 static ALWAYS_INLINE void LNAME(prefetch_ahead)(const NAME(context) *ctx, int64_t r, int64_t far) {
-    const int64_t n = ctx->data->n;
+    const int64_t end = NAME(rows_end)(ctx);
     if (ctx->data->layout == FSGD_DENSE) {
-        if (r + far < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
+        if (r + far < end) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
     } else {
-        if (r + 2 * far < n) NAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, r + 2 * far));
-        if (r + far < n) NAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + far));
+        if (r + 2 * far < end) NAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, r + 2 * far));
+        if (r + far < end) NAME(prefetch_csr)(ctx, NAME(row_at)(ctx, r + far));
     }
 }
 
@@ -590,15 +590,15 @@ static void LNAME(score_dense)(NAME(context) *ctx, const int64_t *rows, int64_t 
 
 static void LNAME(score)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
     enum { AHEAD = 4 };
-    const int64_t here = ctx->state->row + ctx->state->batch_row, n = ctx->data->n;
+    const int64_t here = ctx->state->row + ctx->state->batch_row, end = NAME(rows_end)(ctx);
     if (ctx->data->layout == FSGD_DENSE) {
         LNAME(score_dense)(ctx, rows, m);
         return;
     }
     for (int64_t r = 0; r < m; ++r) {
         const int64_t next = here + r + AHEAD, far = next + AHEAD;
-        if (far < n) NAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
-        if (next < n) NAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
+        if (far < end) NAME(prefetch_indptr)(ctx, NAME(row_at)(ctx, far));
+        if (next < end) NAME(prefetch_csr)(ctx, NAME(row_at)(ctx, next));
         const NAME(row) row = NAME(csr_row)(ctx, rows[r], ctx->data->layout);
         LNAME(dot)(ctx, &row, ctx->z + r * ctx->state->padded);
         LNAME(finish_score)(ctx, row.count, ctx->z + r * ctx->state->padded);
@@ -689,7 +689,7 @@ static void LNAME(norms)(NAME(context) *ctx, const int64_t *rows, int64_t m, dou
         return;
     }
     for (int64_t r = 0; r < m; ++r) {
-        const NAME(row) row = NAME(csr_row)(ctx, rows ? rows[r] : state->row + r,
+        const NAME(row) row = NAME(csr_row)(ctx, rows ? rows[r] : NAME(row_at)(ctx, state->row + r),
                                             ctx->data->layout);
         for (int64_t p = 0; p < row.count; ++p) {
             REAL *grad = (REAL *)state->grad +
@@ -734,8 +734,8 @@ static void LNAME(update)(NAME(context) *ctx, const int64_t *rows, int64_t m) {
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
         for (int64_t r = 0; r < m; ++r) {
-            const NAME(row) row = NAME(csr_row)(ctx, rows ? rows[r] : state->row + r,
-                                                ctx->data->layout);
+            const NAME(row) row = NAME(csr_row)(
+                ctx, rows ? rows[r] : NAME(row_at)(ctx, state->row + r), ctx->data->layout);
             for (int64_t p = 0; p < row.count; ++p) {
                 const int64_t j = NAME(index)(row.indices, p, ctx->data->layout);
                 LNAME(update_features)(ctx, j, j);

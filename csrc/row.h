@@ -180,7 +180,8 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
                                                   const int width) {
     enum { AHEAD = NAME(ring) - 1 };
     fsgd_state *state = ctx->state;
-    const int64_t n = ctx->data->n, stride = ctx->row_stride, cost = ctx->data->d * width + 16;
+    const int64_t end = NAME(rows_end)(ctx), stride = ctx->row_stride,
+                  cost = ctx->data->d * width + 16;
     const int64_t far = NAME(far)(ctx, 2);
     REAL *w = state->w, *b = state->intercept;
     NAME(loss_buffer) buffer = {0};
@@ -191,7 +192,7 @@ static ALWAYS_INLINE fsgd_status NAME(row_single)(NAME(context) *ctx, int64_t st
         const int64_t r = state->row, i = NAME(row_at)(ctx, r);
         const REAL *x = ctx->rows + (r % NAME(ring))*stride;
         NAME(sample) one = {.row = i, .count = 1};
-        if (r + far < n) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
+        if (r + far < end) NAME(prefetch_row)(ctx, NAME(row_at)(ctx, r + far));
         if (r + AHEAD < stop)
             NAME(load_row)(ctx, NAME(row_at)(ctx, r + AHEAD),
                            ctx->rows + ((r + AHEAD) % NAME(ring))*stride);

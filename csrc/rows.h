@@ -46,13 +46,19 @@ static ALWAYS_INLINE void NAME(prefetch_row)(const NAME(context) *ctx, int64_t i
     NAME(prefetch_targets)(ctx, i);
 }
 
+/* The position in the epoch behind the last row of X. */
+static inline int64_t NAME(rows_end)(const NAME(context) *ctx) {
+    return ctx->data->first_row + ctx->data->n;
+}
+
+/* The row of X at a position of the epoch. */
 static inline int64_t NAME(row_at)(const NAME(context) *ctx, int64_t position) {
-    return ctx->order ? ctx->order[position] : position;
+    return ctx->order ? ctx->order[position] : position - ctx->data->first_row;
 }
 
 /* The position in the epoch of a chunk's rows, which lie in the order unless there is none. */
 static inline int64_t NAME(position)(const NAME(context) *ctx, const int64_t *rows) {
-    return ctx->order ? rows - ctx->order : rows[0];
+    return ctx->order ? rows - ctx->order : rows[0] + ctx->data->first_row;
 }
 
 /* Ask for the cache line that features j to j + 16 of a dense row lie in, at the first of the line.
@@ -71,7 +77,7 @@ static inline int64_t NAME(far)(const NAME(context) *ctx, int64_t B) {
  * at a time. */
 static ALWAYS_INLINE void NAME(look_ahead)(const NAME(context) *ctx, int64_t first, const int B,
                                            const char **ahead) {
-    const int64_t last = ctx->data->n - 1;
+    const int64_t last = NAME(rows_end)(ctx) - 1;
     for (int j = 0; j < B; ++j) {
         const int64_t r = first + j < last ? first + j : last, i = NAME(row_at)(ctx, r);
         ahead[j] = (const char *)ctx->data->x + i * ctx->row_bytes;

@@ -4,7 +4,7 @@
 
 /* Epochs done at a row of the running one, with the fraction in batches; 0 where no rate asks. */
 static ALWAYS_INLINE double NAME(epochs_at)(const NAME(context) *ctx, int64_t row) {
-    const int64_t size = ctx->settings->batch_size, n = ctx->data->n;
+    const int64_t size = ctx->settings->batch_size, n = ctx->data->epoch_rows;
     if (ctx->settings->schedule.kind < FSGD_STEP) return 0;
     return (double)ctx->state->epoch + (double)(row / size) / (double)((n + size - 1) / size);
 }

@@ -21,8 +21,8 @@ KINDS = {  # layout, lanes, penalty, settings
     "plain": ("dense", 1, "l2", {}),
     "lanes, batches": ("dense", 3, "l2", {"batch_size": 5}),
     "L1": ("csr32", 3, "l1", {}),
-    "history": ("csr32", 3, "l2", {"momentum": 0.9, "average": 3}),
-    "history of one lane": ("csr64", 1, "l2", {"momentum": 0.9, "batch_size": 5}),
+    "history": ("csr32", 3, "l2", {"optimizer": SGD(0.9), "average": 3}),
+    "history of one lane": ("csr64", 1, "l2", {"optimizer": SGD(0.9), "batch_size": 5}),
 }
 
 
@@ -316,7 +316,7 @@ def test_structure_that_only_seems_checked(layout, k, batch_size):
                 train_core(*problem)
 
 
-MOMENTUM = {"momentum": 0.9, "average": 3}
+MOMENTUM = {"optimizer": SGD(0.9), "average": 3}
 
 
 def test_dtypes_of_index_arrays_must_agree():

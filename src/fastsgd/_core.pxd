@@ -56,6 +56,8 @@ cdef extern from "fastsgd.h" nogil:
     ctypedef struct fsgd_data:
         int64_t n
         int64_t d
+        int64_t first_row
+        int64_t epoch_rows
         fsgd_dtype dtype
         fsgd_layout layout
         fsgd_stored stored
@@ -145,6 +147,7 @@ cdef extern from "fastsgd.h" nogil:
 
     ctypedef struct fsgd_report:
         int epoch_done
+        int window_done
         int clipped
         int changed
         int64_t work

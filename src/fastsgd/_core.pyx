@@ -940,7 +940,7 @@ cdef class Run:
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
         self.problem.settings, self.problem.state = &self.settings, &state.c
         self.problem.order, self.problem.rates = NULL, NULL
-        self.problem.rates_row, self.problem.stop_row = 0, self.data.n
+        self.problem.rates_row, self.problem.stop_row = 0, self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL
         if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
             columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
@@ -962,6 +962,7 @@ cdef class Run:
         X, dtype = data.X, data.dtype
         self.examples = data
         self.data.n, self.data.d = data.n, data.d
+        self.data.first_row, self.data.epoch_rows = data.first_row, data.epoch_rows
         self.data.dtype = dtype_code(dtype)
         self.data.indices = self.data.indptr = self.data.sample_weight = NULL
         self.data.offset = self.data.scale = NULL
@@ -1037,7 +1038,7 @@ cdef class Run:
         c.nesterov = settings.optimizer.nesterov
         c.momentum = settings.optimizer.momentum
         c.average = settings.average
-        c.batch_size = min(settings.batch_size, self.data.n)
+        c.batch_size = min(settings.batch_size, self.data.epoch_rows)
         c.threads = settings.n_jobs
         c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
         c.seed = settings.seed
@@ -1070,7 +1071,7 @@ cdef class Run:
         lanes may skip batches, since their update numbers are not known ahead."""
         cdef fsgd_state *c = &self.state.c
         cdef int64_t size = self.settings.batch_size, row = c.row, start = c.row, lane
-        batches = -(-self.data.n // size)
+        batches = -(-self.data.epoch_rows // size)
         t = self.state.t
         active = np.flatnonzero(self.state.active > 0)
         together = self.in_step and len(active) > 0 and (t[active] == t[active[0]]).all()
@@ -1081,8 +1082,8 @@ cdef class Run:
             else:
                 for lane in active:
                     self.rates[i, lane] = self.schedule.at(t[lane] + 1, e)
-            row = min(row + size, self.data.n)
-            if row == self.data.n:
+            row = min(row + size, self.data.epoch_rows)
+            if row == self.data.epoch_rows:
                 break
         self.rates_epoch = c.epoch
         self.problem.rates_row, self.problem.stop_row = start, row
@@ -1090,12 +1091,18 @@ cdef class Run:
     cdef _check_position(self):
         """Whether the state, which other runs may have trained, stands within this one's epoch."""
         cdef const fsgd_state *c = &self.state.c
-        if c.row > self.data.n:
-            raise ValueError(f"state is at row {c.row} of data with {self.data.n} rows")
-        if c.batch_row >= max(1, min(self.settings.batch_size, self.data.n - c.row)):
+        cdef int64_t first = self.data.first_row, rows = self.data.epoch_rows
+        cdef int64_t at = c.row if self.data.layout != FSGD_DENSE else c.row + c.batch_row
+        if c.row > rows:
+            raise ValueError(f"state is at row {c.row} of data with {rows} rows")
+        if c.batch_row >= max(1, min(self.settings.batch_size, rows - c.row)):
             raise ValueError(
                 f"state is at row {c.batch_row} of an open batch; batch_size={self.settings.batch_size} "
-                f"and {self.data.n} rows have no such batch"
+                f"and {rows} rows have no such batch"
+            )
+        if not first <= at <= first + self.data.n:
+            raise ValueError(
+                f"state is at row {at} of the epoch, and data has rows {first} to {first + self.data.n}"
             )
 
     cdef _require(self):
@@ -1103,8 +1110,8 @@ cdef class Run:
             raise ValueError("run was never initialised")
 
     def advance(self, int64_t budget, stop=None):
-        """Do about ``budget`` values' worth of work, to row ``stop`` at most; whether that ended the
-        epoch."""
+        """Do about ``budget`` values' worth of work, to row ``stop`` of the epoch at most; whether that
+        ended the epoch, or the window as far as its rows make whole blocks, chunks or batches."""
         cdef fsgd_status status
         cdef const fsgd_kernels *kernels = self.kernels
         self._require()
@@ -1134,7 +1141,7 @@ cdef class Run:
             raise ValueError(CHANGED)
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
-        return bool(self.report.epoch_done)
+        return bool(self.report.epoch_done or self.report.window_done)
 
     @property
     def draws_order(self):

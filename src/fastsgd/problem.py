@@ -107,6 +107,13 @@ class Data:
     checked : bool
         Whether the index arrays of CSR X are known to be sound: whoever says so has called
         ``_core.check_structure``. Otherwise the core reads them once more before a run.
+    first_row : int
+        Position in the epoch of the first of these rows.
+    epoch_rows : int
+        Rows of an epoch; 0: these are all. With more, the rows are a window of the epoch, from
+        ``first_row`` on, and are trained on in the order they have (sampling "sequential").
+        Schedules, averages and histories count by the epoch; a batch may begin in one window and
+        end in the next.
     """
 
     X: Any
@@ -116,6 +123,8 @@ class Data:
     scale: NDArray[np.floating] | None = None
     checked: bool = False
     held_out: NDArray[np.uint64] | None = None
+    first_row: int = 0
+    epoch_rows: int = 0
 
     def __post_init__(self) -> None:
         if getattr(self.X, "ndim", None) != 2:
@@ -127,6 +136,13 @@ class Data:
         if self.X.dtype not in STORED or (self.sparse and self.X.dtype != self.dtype):
             known = " or ".join(map(str, STORED)) if not self.sparse else "float64 or float32"
             raise ValueError(f"X must be {known}, got {self.X.dtype}")
+        if self.epoch_rows == 0:
+            object.__setattr__(self, "epoch_rows", n)
+        if not 0 <= self.first_row <= self.epoch_rows - n:
+            raise ValueError(
+                f"first_row must be in [0, epoch_rows - {n}], got first_row={self.first_row} and "
+                f"epoch_rows={self.epoch_rows}"
+            )
         for name, shape in (
             ("y", (n, -1)),
             ("sample_weight", (n,)),
@@ -178,6 +194,20 @@ class Data:
     def d(self) -> int:
         """Number of features."""
         return int(self.X.shape[1])
+
+    @property
+    def end(self) -> int:
+        """Position in the epoch behind the last of these rows."""
+        return self.first_row + self.n
+
+    def batches(self, batch_size: int) -> int:
+        """Number of batches of an epoch."""
+        return -(-self.epoch_rows // min(batch_size, self.epoch_rows))
+
+    @property
+    def is_window(self) -> bool:
+        """Whether an epoch has other rows too."""
+        return self.n != self.epoch_rows
 
     @property
     def sparse(self) -> bool:
@@ -440,6 +470,11 @@ class Settings:
         """
         if not 0 <= lanes.target.min() <= lanes.target.max() < data.y.shape[1]:
             raise ValueError(f"target {lanes.target} is no column of y {data.y.shape}")
+        if data.is_window and self.sampling != "sequential":
+            raise ValueError(
+                "a window of an epoch is trained on in the order of its rows: sampling must be "
+                f"'sequential', got {self.sampling!r}"
+            )
         loss = self.terms
         if loss.targets == {"count"} and (data.y < 0.0).any():
             raise ValueError(f"y must be >= 0 with loss {self.loss!r}, got {data.y.min()}")

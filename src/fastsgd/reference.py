@@ -35,7 +35,6 @@ array([[0.12]])
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,10 @@ class State:
     active : ndarray of shape (K,), bool
         A lane that is not active is frozen: all its sample weights count as zero.
     epoch, row : int
-        Epochs done, and rows of the running one.
+        Epochs done, and rows of the running one whose batches are done.
+    grad, grad_intercept, batch_count, batch_row : ndarray of shape (d, K) and (K,), (K,), and int
+        Sums of c_i x_i and c_i over the rows of the open batch, those of them with s_ik > 0, and
+        all of them.
     loss_sum : ndarray of shape (K,)
         sum_i s_ik * loss(z_i, y_ik) over the rows of the epoch so far, each before its own step.
     row_count : ndarray of shape (K,)
@@ -94,6 +96,14 @@ class State:
         self.active = np.ones(k, dtype=bool)
         self.epoch = self.row = 0
         self.loss_sum, self.row_count, self.norm_sum, self.norm_count = np.zeros((4, k))
+        self.grad = np.zeros((data.d, k))
+        self.clear_batch()
+
+    def clear_batch(self) -> None:
+        """Begin a batch."""
+        self.grad[:] = 0.0
+        self.grad_intercept, self.batch_count = np.zeros((2, self.grad.shape[1]))
+        self.batch_row = 0
 
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
         """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
@@ -162,10 +172,17 @@ def update(
         state.ab[averages] += ((state.b - state.ab) / count)[averages]
 
 
-def step(
+def rate(data: Data, lanes: Lanes, settings: Settings, state: State) -> Float:
+    """Learning rates (K,) of the batch at which the state stands."""
+    size = min(settings.batch_size, data.epoch_rows)
+    e = state.epoch + (state.row // size) / data.batches(settings.batch_size)
+    return settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e) * state.rate_factor
+
+
+def take_in(
     data: Data, lanes: Lanes, settings: Settings, state: State, rows: NDArray[np.int64]
 ) -> None:
-    """One training step on the batch ``rows``: score, slope, accumulate, update."""
+    """Score rows of the open batch, and add their losses and gradients to its sums."""
     X = data.rows(rows)
     y = targets_of(data, lanes, settings, rows)
     s = weights_of(data, lanes, settings, y, rows) * state.active
@@ -175,21 +192,26 @@ def step(
     if settings.step == "pa1":  # which no step along an empty row could make passive
         s = s * (squares != 0.0)  # NaN is left to the scores
     z = score(data, state, rows)
-    count = (s > 0).sum(axis=0)
-    batches = math.ceil(data.n / min(settings.batch_size, data.n))
-    e = state.epoch + (state.row // min(settings.batch_size, data.n)) / batches
-    eta = settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e) * state.rate_factor
+    eta = rate(data, lanes, settings, state)
     if not np.isfinite(z[s > 0]).all():
         scale = float(np.abs(X).max())
-        step = int(state.t.max())
-        raise DivergenceError(step, float(eta.max()), scale, epoch=state.epoch + 1)
-    c = slopes_of(settings, z, y, s, eta, squares)
-    g, g_b = (part / np.maximum(1, count) for part in accumulate(data, c, rows))
+        raise DivergenceError(int(state.t.max()), float(eta.max()), scale, epoch=state.epoch + 1)
+    g, g_b = accumulate(data, slopes_of(settings, z, y, s, eta, squares), rows)
     value = settings.terms.value(z, y, settings.loss_parameter)
+    state.grad += g
+    state.grad_intercept += g_b
+    state.batch_count += (s > 0).sum(axis=0)
     state.loss_sum += np.where(s > 0, s * value, 0.0).sum(axis=0)
+    state.batch_row += len(rows)
+
+
+def close_batch(data: Data, lanes: Lanes, settings: Settings, state: State) -> None:
+    """Make the step of the open batch, all of whose rows are taken in."""
+    eta, count = rate(data, lanes, settings, state), state.batch_count
+    g, g_b = (part / np.maximum(1, count) for part in (state.grad, state.grad_intercept))
     state.row_count += count
     square = (g**2).sum(axis=0) + settings.fit_intercept * g_b**2
-    if is_measured(settings, data.n, state.row):
+    if is_measured(settings, data.epoch_rows, state.row):
         state.norm_sum += np.where(count > 0, square, 0.0)
         state.norm_count += count > 0
     with np.errstate(divide="ignore"):
@@ -197,30 +219,46 @@ def step(
     update(
         state, lanes, settings, (g * clip, g_b * clip + lanes.intercept_gradient), eta, count > 0
     )
+    state.row += state.batch_row
+    state.clear_batch()
 
 
 def run_epoch(
     data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
 ) -> None:
-    """Train to the end of the running epoch, or for at most ``batches`` batches of it.
+    """Train to the end of the running epoch, or of the window that ``data`` is, or to the end of
+    ``batches`` batches at most.
 
     Raises
     ------
     DivergenceError
         If a score is not finite.
+    ValueError
+        If the row at which the state stands is not in the window.
     """
     settings.check(data, lanes)
+    position = state.row + state.batch_row
+    if not data.first_row <= position <= data.end:
+        raise ValueError(
+            f"state is at row {position} of the epoch, and data has rows {data.first_row} to "
+            f"{data.end}"
+        )
     order = sampling.order(settings.sampling, data.n, settings.seed, state.epoch)
-    if state.row == 0:
+    if position == 0:
         state.loss_sum[:] = state.row_count[:] = 0.0
         state.norm_sum[:] = state.norm_count[:] = 0.0
-    size = min(settings.batch_size, data.n)
-    while state.row < data.n and batches != 0:
-        rows = order[state.row : state.row + size]
-        step(data, lanes, settings, state, rows)
-        state.row += len(rows)
-        batches = None if batches is None else batches - 1
-    if state.row == data.n:
+    size = min(settings.batch_size, data.epoch_rows)
+    while position < data.end and batches != 0:
+        batch_end = min(state.row + size, data.epoch_rows)
+        end = min(batch_end, data.end)
+        take_in(
+            data, lanes, settings, state, order[position - data.first_row : end - data.first_row]
+        )
+        position = end
+        if end == batch_end:
+            close_batch(data, lanes, settings, state)
+            batches = None if batches is None else batches - 1
+    if state.row == data.epoch_rows:
         state.epoch, state.row = state.epoch + 1, 0
 
 

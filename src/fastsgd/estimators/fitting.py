@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -350,7 +349,7 @@ class Fitting(InputValidation):
             trial=None
             if tried is None
             else dict(zip(tried.factors.tolist(), tried.loss.T, strict=True)),
-            updates=math.ceil(data.n / min(settings.batch_size, data.n)),
+            updates=data.batches(settings.batch_size),
             epochs=self.n_iter_,
             stopped=_end_of(seen),
             eases=stopping.easing != 1.0 and stopping.tol is not None,

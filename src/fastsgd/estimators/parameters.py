@@ -180,7 +180,7 @@ def average_start(estimator: Any, data: Data, horizon: float) -> int:
     if isinstance(average, (bool, np.bool_, Integral)):
         return int(average)
     if estimator.batch_size > 1 or data.sample_weight is None:
-        updates = math.ceil(data.n / min(estimator.batch_size, data.n))
+        updates = data.batches(estimator.batch_size)
     else:  # rows of weight zero make no update
         updates = max(1, int(np.count_nonzero(data.sample_weight)))
     return 1 + math.floor(min(2.0**61, (1.0 - average) * horizon * updates))
@@ -227,7 +227,7 @@ def settings_of(
     """
     ends = bool(estimator.total_epochs) or (estimator.tol is None and not goes_on)
     ends &= not estimator.average  # averages do without
-    updates = data.n / min(estimator.batch_size, data.n)
+    updates = data.epoch_rows / min(estimator.batch_size, data.epoch_rows)
     stays = estimator.tol is not None and watched and not partial and updates <= FEW_UPDATES
     stays &= find(task.loss).targets != {"count"}  # whose curvature grows with the scores
     horizon = horizon_of(estimator, previous)

@@ -97,7 +97,7 @@ def rates_of(
     if settings.step != "gradient":
         return given(eta0)
     if eta0 is not None:
-        eta0 = eta0 * min(request.batch_size, data.n) if request.linear_scaling else eta0
+        eta0 = eta0 * min(request.batch_size, data.epoch_rows) if request.linear_scaling else eta0
         if settings.schedule.kind != "inverse":
             return given(eta0)
     enough = known is not None and known.rows >= ENOUGH_ROWS

@@ -3,6 +3,7 @@
 from .._core import State
 from .loop import BLOWN_UP, Fit, check_unchanged, fit, gradient, run_epoch, structure_of
 from .stopping import Stopping
+from .windows import next_row, run_windows
 
 __all__ = [
     "BLOWN_UP",
@@ -12,6 +13,8 @@ __all__ = [
     "check_unchanged",
     "fit",
     "gradient",
+    "next_row",
     "run_epoch",
+    "run_windows",
     "structure_of",
 ]

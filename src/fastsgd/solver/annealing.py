@@ -110,7 +110,7 @@ class Annealing:
         k = self.lanes.k
         self.objective = Objective(*problem)
         self.tol, self.patience = max(tol, LEAST_GAIN), patience
-        self.updates = math.ceil(data.n / min(self.settings.batch_size, data.n))
+        self.updates = data.batches(self.settings.batch_size)
         self.between = max(1, min(LONGEST, math.ceil(UPDATES / self.updates)))
         self.values = data.X.nnz if data.sparse else data.n * data.d  # of an epoch
         self.epoch, self.next, self.looked = 0, max(self.between, min(patience, LONGEST)), 0

@@ -74,7 +74,11 @@ class _Clock:
 def run_epoch(
     data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
 ) -> None:
-    """Train to the end of the running epoch, or for at most ``batches`` batches of it.
+    """Train to the end of the running epoch, or of the window that ``data`` is, or for at most
+    ``batches`` batches.
+
+    Of a window the last rows may be left: fewer than a block of 4 single rows, a chunk of a batch,
+    or on CSR a batch. The next window has to hold them: see ``next_row`` and :func:`run_windows`.
 
     Single rows are taken in blocks of 4 (csrc/row.h): a stop at another row rounds differently.
 
@@ -84,11 +88,12 @@ def run_epoch(
         If a score is not finite.
     """
     run, clock = Run(data, lanes, settings, state), _Clock()
-    epoch, stop = state.epoch, data.n
+    epoch, stop = state.epoch, data.end
     if batches is not None:
-        stop = min(stop, state.row + batches * min(settings.batch_size, data.n))
-    while state.epoch == epoch and state.row < stop:
-        clock.advance(run, stop)
+        stop = min(stop, state.row + batches * min(settings.batch_size, data.epoch_rows))
+    done = False
+    while state.epoch == epoch and state.row < stop and not done:
+        done = clock.advance(run, stop)
 
 
 def gradient(
@@ -186,10 +191,15 @@ def fit(
     DivergenceError
         If the run overflows. ``state`` is then of no use; the error has the last finite weights.
     ValueError
-        If the index arrays of CSR X were changed meanwhile, by user code or by another thread.
+        If the index arrays of CSR X were changed meanwhile, by user code or by another thread; if
+        ``data`` is a window of an epoch, which :func:`run_windows` is for.
     KeyboardInterrupt
         Within about 20 ms of Ctrl-C; ``seen.state`` holds the model as it stands.
     """
+    if data.is_window:
+        raise ValueError(
+            f"a fit needs whole epochs: data has {data.n} of the {data.epoch_rows} rows of one"
+        )
     seen = Fit() if seen is None else seen
     structure = structure_of(data.X)
     training = _Training((data, lanes, settings), state, stopping, seen)
@@ -255,6 +265,7 @@ class _Training:
         self.watch = Watch(k, stopping, unit)
         tol = None if stopping.validate is not None else stopping.tol  # of the training loss
         updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
+        updates = self.data.batches(self.settings.batch_size)
         self.annealing: Annealing | None = None
         if tol is not None and stopping.easing != 1.0 and updates <= FEW_UPDATES:
             model = seen.coef, seen.intercept

@@ -160,7 +160,7 @@ def begins(curvature: Curvature, data: Data, settings: Settings, eta0: float, al
     """
     if not settings.schedule.ends:
         return np.ones(np.shape(alpha))
-    updates = settings.schedule.horizon * math.ceil(data.n / curvature.batch)
+    updates = settings.schedule.horizon * math.ceil(data.epoch_rows / curvature.batch)
     with np.errstate(over="ignore", invalid="ignore"):
         way = eta0 * (curvature.average * curvature.evenness + np.asarray(alpha)) * updates
     least = math.sqrt(min(1.0, LONG_RUN / updates))
@@ -200,7 +200,7 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
             "under-/overflow occurred at epoch #0, before the first update. Scaling input data "
             "with StandardScaler or MinMaxScaler might help."
         )
-    m = min(settings.batch_size, data.n)
+    m = min(settings.batch_size, data.epoch_rows)
     if m > 1 and not long:
         vector = np.full(data.d + 1, 1.0 / math.sqrt(data.d + 1), dtype=X.dtype)  # no cast of X
         with np.errstate(over="ignore", invalid="ignore"):
@@ -212,9 +212,9 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
                 vector = image / largest
         # Power iteration approaches from below; mean_square is a bound, also where it overflows.
         largest = 1.1 * largest if 1.1 * largest < mean_square else mean_square
-    often = min(1.0, data.n / (m * EASING_UPDATES))
+    often = min(1.0, data.epoch_rows / (m * EASING_UPDATES))
     smoothness = _smoothness(data, settings)
-    size = _mean_batch(data.n, m)
+    size = _mean_batch(data.epoch_rows, m)
     return Curvature(smoothness, noise, mean_square, largest, often, size, data.d + 1, even)
 
 

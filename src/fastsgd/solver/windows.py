@@ -1,0 +1,100 @@
+"""An epoch in windows: rows that come part by part, trained on as if they were one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._core import State
+from ..problem import Data, Lanes, Settings, take
+from .loop import run_epoch
+
+__all__ = ["next_row", "run_windows"]
+
+
+def next_row(data: Data, state: State) -> int:
+    """Row of the epoch that the next window has to begin at, or before.
+
+    On CSR the update of a batch reads its rows once more: it needs all of them in one window.
+    """
+    return int(state.row if data.sparse else state.row + state.batch_row)
+
+
+def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state: State) -> None:
+    """Train on the rows of an epoch that come in windows, one after the other.
+
+    Weights and losses are those of one call of :func:`run_epoch` on all rows, to the bit, wherever
+    the windows end. Rows that do not fill a block of steps, a chunk of a batch or, on CSR, a batch
+    are kept for the next window, and are put in front of its rows where it does not hold them too.
+
+    Parameters
+    ----------
+    windows : iterable of Data
+        Each begins where the one before ends, or before that, with the same ``epoch_rows``.
+    lanes : Lanes
+    settings : Settings
+        With sampling "sequential".
+    state : State
+
+    Raises
+    ------
+    DivergenceError
+        If a score is not finite.
+    ValueError
+        If a window leaves a gap to the one before, or has rows of other features.
+    """
+    left: Data | None = None
+    for window in windows:
+        data = window
+        if left is not None and window.first_row > left.first_row:
+            if window.first_row > left.end:
+                raise ValueError(
+                    f"windows leave a gap: rows {left.end} to {window.first_row} of the epoch are "
+                    "in none"
+                )
+            data = joined(part(left, left.first_row, window.first_row), window)
+        run_epoch(data, lanes, settings, state)
+        row = next_row(data, state)
+        left = part(data, row, data.end) if data.first_row <= row < data.end else None
+
+
+def part(data: Data, first: int, end: int) -> Data:
+    """Rows ``first`` to ``end`` of the epoch, of those that ``data`` has."""
+    rows = slice(first - data.first_row, end - data.first_row)
+    weight = None if data.sample_weight is None else data.sample_weight[rows]
+    held_out = None if data.held_out is None else data.held_out[rows]
+    return Data(
+        take(data.X, rows),
+        data.y[rows],
+        weight,
+        data.offset,
+        data.scale,
+        checked=True,
+        held_out=held_out,
+        first_row=first,
+        epoch_rows=data.epoch_rows,
+    )
+
+
+def joined(before: Data, after: Data) -> Data:
+    """The rows of two windows that follow each other."""
+
+    def both(name: str) -> np.ndarray | None:
+        parts = getattr(before, name), getattr(after, name)
+        if (parts[0] is None) != (parts[1] is None):
+            raise ValueError(f"{name} must be given for all windows or for none")
+        return None if parts[0] is None else np.concatenate(parts)
+
+    X = (before.X, after.X)
+    return Data(
+        sp.vstack(X, format="csr") if after.sparse else np.concatenate(X),
+        both("y"),
+        both("sample_weight"),
+        after.offset,
+        after.scale,
+        held_out=both("held_out"),
+        first_row=before.first_row,
+        epoch_rows=after.epoch_rows,
+    )
