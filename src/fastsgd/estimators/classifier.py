@@ -25,6 +25,7 @@ from ..schedules import Schedule
 from . import class_weights
 from .base import BaseSGD, keep_parameters
 from .fitting import all_or_nothing
+from .hooks import Array
 from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
@@ -464,7 +465,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     # Training.
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         """Classes and lanes of a fit, from its input."""
         given = X, y, sample_weight
         X, y = self._validate(X, y, reset=True)
@@ -480,7 +481,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._check_classes()
         return self._task(X, y, encoded, sample_weight, given, partial=False)
 
-    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         given = X, y, sample_weight
         X, y = self._validate(X, y, reset=False)
         y = self._labels(y)
@@ -604,7 +605,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._solve(task, partial=True)
         return self
 
-    def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
+    def _measure(self, scores: Array, y: NDArray[Any], weight: Array | None) -> Array | float:
         if self._softmax:
             return float(np.average(scores.argmax(axis=1) == y.argmax(axis=1), weights=weight))
         return accuracies(scores, y, weight)

@@ -26,6 +26,7 @@ from ..solver.stopping import ADAPTIVE_FLOOR, EASING
 from ..statistics.sample import overflows
 from .advice import warn_of_cost, warn_of_result, warn_of_scales, warn_of_targets
 from .continuation import Continuation, recipe_of, state_key, state_of
+from .hooks import Array, Validate
 from .input import InputValidation, blame_input, check_finite
 from .parameters import horizon_of, lanes_of, seed_of, settings_of
 from .report import listening
@@ -252,7 +253,7 @@ class Fitting(InputValidation):
 
     def _validation(
         self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, Any, Any] | None
-    ) -> Callable[..., Any] | None:
+    ) -> Validate | None:
         """The score of a model on the user's own rows or on those held out."""
         if given is not None:
             X, y, user_y = given
@@ -278,7 +279,7 @@ class Fitting(InputValidation):
             return kept.scaling
         return standardising(task.X, weight)
 
-    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None) -> Validate:
         """The score of a model (K, d) and (K,) on validation rows."""
         check_finite(self, X, "X_val")
         if self.scoring is not None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from ..inputs.conversions import MatrixLike
 from ..losses import CompiledLoss
 from ..schedules import Schedule
 from .task import Task
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
     from ..learning_rate.result import Result
     from .continuation import Continuation
 
-__all__ = ["Hooks"]
+__all__ = ["Array", "Hooks", "Validate"]
+
+Array = NDArray[np.floating]
+
+Validate = Callable[[Array, Array], Array | float]
+"""A score of a model (K, d) and (K,): one for each lane, or one for all."""
 
 
 class Hooks(BaseEstimator):
@@ -89,19 +95,19 @@ class Hooks(BaseEstimator):
         """Slope of the objective in the intercept itself."""
         return 0.0
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         """Lanes of a fit from scratch, from its input."""
         raise NotImplementedError
 
-    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         """Lanes of the model as it is fitted, on other rows."""
         raise NotImplementedError
 
-    def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
+    def _attributes(self, coef: Array, intercept: Array) -> dict[str, Any]:
         """The attributes that publish a model (K, d) and (K,)."""
         return {"coef_": coef, "intercept_": intercept}
 
-    def _model(self, attributes: dict[str, Any]) -> tuple[Any, Any]:
+    def _model(self, attributes: dict[str, Any]) -> tuple[Array, Array]:
         """The model (K, d) and (K,) of such attributes."""
         coef = attributes["coef_"]
         coef = coef.toarray() if sp.issparse(coef) else coef
@@ -118,6 +124,6 @@ class Hooks(BaseEstimator):
         """Intercepts (K,) that a fit from scratch starts from."""
         return np.zeros(k)
 
-    def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
+    def _measure(self, scores: Array, y: NDArray[Any], weight: Array | None) -> Array | float:
         """The default validation score of raw scores (n, K): per lane, or one for all."""
         raise NotImplementedError

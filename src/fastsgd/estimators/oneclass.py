@@ -20,6 +20,7 @@ from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD, keep_parameters
 from .fitting import all_or_nothing
+from .hooks import Array, Validate
 from .parameters import (
     CONSTRAINTS,
     LEARNING_RATES,
@@ -137,10 +138,10 @@ on_divergence, certificate, standardize
     def _initial(self, k: int) -> NDArray[np.float64]:
         return np.ones(k)  # rho = 0
 
-    def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
+    def _attributes(self, coef: Array, intercept: Array) -> dict[str, Any]:
         return {"coef_": coef[0], "offset_": 1 - intercept}
 
-    def _model(self, attributes: dict[str, Any]) -> tuple[Any, Any]:
+    def _model(self, attributes: dict[str, Any]) -> tuple[Array, Array]:
         coef = attributes["coef_"]
         coef = coef.toarray() if sp.issparse(coef) else coef
         return np.atleast_2d(coef), 1 - np.atleast_1d(attributes["offset_"])
@@ -159,15 +160,15 @@ on_divergence, certificate, standardize
             given=given,
         )
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         X = self._validate(X, reset=True)
         return self._task(X, sample_weight, (X, None, sample_weight))
 
-    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         X = self._validate(X, reset=False)
         return self._task(X, sample_weight, (X, None, sample_weight))
 
-    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None) -> Validate:
         def score(coef: Any, intercept: Any) -> float:
             users = task.scaling.to_users(coef, intercept)
             z = products(X, users[0]) + users[1]

@@ -20,6 +20,7 @@ from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD, keep_parameters
 from .fitting import all_or_nothing
+from .hooks import Array, Validate
 from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
@@ -152,13 +153,13 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
             given=given,
         )
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         """Lanes of a fit, from its input."""
         given = X, y, sample_weight
         X, y = self._validate(X, y, reset=True)
         return self._task(X, y, sample_weight, given)
 
-    def _again(self, X: Any, y: Any, sample_weight: Any) -> Task:
+    def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         given = X, y, sample_weight
         X, y = self._validate(X, y, reset=False)
         task = self._task(X, y, sample_weight, given)
@@ -232,15 +233,15 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         self._solve(self._task(X, y, sample_weight, given), partial=True)
         return self
 
-    def _attributes(self, coef: Any, intercept: Any) -> dict[str, Any]:
+    def _attributes(self, coef: Array, intercept: Array) -> dict[str, Any]:
         return {"coef_": coef[0] if len(coef) == 1 else coef, "intercept_": intercept}
 
-    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Any) -> Any:
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None) -> Validate:
         if self.scoring is None:
             warn_of_one_row(y, weight)
         return super()._validator(task, X, y, user_y, weight)
 
-    def _measure(self, scores: Any, y: Any, weight: Any) -> Any:
+    def _measure(self, scores: Array, y: NDArray[Any], weight: Array | None) -> Array | float:
         return determinations(self._means(scores), y, weight)
 
     def _means(self, scores: Any) -> Any:

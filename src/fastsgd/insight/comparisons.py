@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from ..estimators.base import BaseSGD
+from ..inputs.conversions import MatrixLike
 from ..schedules import Schedule
 from .checks import check_count, check_estimator, check_sequence
 from .experiments import Experiment, compare
@@ -27,7 +28,7 @@ __all__ = [
 
 def compare_batch_sizes(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     batch_sizes: Sequence[int] | None = None,
@@ -91,7 +92,7 @@ def compare_batch_sizes(
 
 
 def compare_sampling(
-    estimator: BaseSGD, X: Any, y: ArrayLike | None = None, *, epochs: int = 3
+    estimator: BaseSGD, X: MatrixLike, y: ArrayLike | None = None, *, epochs: int = 3
 ) -> Experiment:
     """Train with rows reshuffled every epoch, drawn with replacement, and in storage order.
 
@@ -134,7 +135,7 @@ def compare_sampling(
 
 def compare_schedules(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     schedules: Sequence[str] = ("auto", "constant", "invscaling", "linear", "cosine", "one_cycle"),
@@ -191,7 +192,7 @@ def compare_schedules(
 
 def compare_momentum(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     momenta: Sequence[float] = (0.0, 0.5, 0.9),
@@ -240,7 +241,7 @@ def compare_momentum(
 
 def linear_scaling(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     eta0: float,
@@ -301,7 +302,7 @@ def linear_scaling(
 
 def noise_floor(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     rates: Sequence[float],

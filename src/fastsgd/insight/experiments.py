@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from ..estimators.base import BaseSGD
+from ..inputs.conversions import MatrixLike
 from .checks import check_count, check_estimator
 from .experiment_display import ExperimentDisplay
 from .problem import held_out_problem, problem_of
@@ -99,7 +100,7 @@ class Experiment:
 
 def compare(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     variants: Mapping[str, Mapping[str, Any]],

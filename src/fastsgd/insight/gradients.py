@@ -18,7 +18,6 @@ is a number times x_i, so that one pass over X is enough for all of this.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -26,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..estimators.base import BaseSGD
+from ..inputs.conversions import MatrixLike
 from .checks import check_count
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE, RowSums, row_sums
@@ -364,12 +364,12 @@ class GradientNoise:
 
 def gradient_noise(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,
     sample: int | None = None,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
 ) -> GradientNoise:
     """Measure gradient and noise of the objective of a fitted estimator at its weights.
 

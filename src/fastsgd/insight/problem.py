@@ -15,6 +15,7 @@ from ..estimators.base import BaseSGD
 from ..estimators.input import check_finite
 from ..estimators.parameters import check_parameters, lanes_of, seed_of, settings_of, unrated_lanes
 from ..estimators.standardise import Scaling
+from ..inputs.conversions import MatrixLike
 from ..problem import Data, take
 from ..scalars import make_plain
 from ..statistics.gradients import ProblemAtWeights
@@ -45,7 +46,7 @@ class EstimatorProblem(ProblemAtWeights):
 
 def problem_of(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,
@@ -102,7 +103,7 @@ def problem_of(
 
 
 def held_out_problem(
-    training: EstimatorProblem, X: Any, y: ArrayLike | None = None, *, name: str
+    training: EstimatorProblem, X: MatrixLike, y: ArrayLike | None = None, *, name: str
 ) -> EstimatorProblem:
     """The problem of the same model on other rows, which are treated as in prediction.
 

@@ -16,6 +16,7 @@ from scipy.ndimage import median_filter
 
 from ..estimators.base import BaseSGD
 from ..exceptions import DivergenceError
+from ..inputs.conversions import MatrixLike
 from ..problem import LANE_NUMBERS, Lanes
 from ..schedules import Schedule
 from ..solver import Fit, State, Stopping, fit
@@ -87,7 +88,7 @@ class RateRange:
 
 def rate_range(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,

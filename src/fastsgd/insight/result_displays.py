@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..estimators.base import BaseSGD
+from ..inputs.conversions import MatrixLike
 from .plotting import BLUE, GREEN, GREY, ORANGE, Display, line_style
 from .rates import RateRange, rate_range
 from .trajectory import Trajectory, trajectory
@@ -29,7 +30,7 @@ class _MeasuredDisplay(Display):
     def from_estimator(
         cls,
         estimator: BaseSGD,
-        X: Any,
+        X: MatrixLike,
         y: ArrayLike | None = None,
         *,
         ax: Any = None,

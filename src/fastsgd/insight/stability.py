@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +16,7 @@ from scipy.special import expit
 
 from ..estimators.base import BaseSGD
 from ..estimators.parameters import request_of
+from ..inputs.conversions import MatrixLike
 from ..learning_rate.choose import rates_of
 from ..solver.stopping import FEW_UPDATES
 from ..statistics.curvature import curvature_of
@@ -130,7 +130,10 @@ class StabilityReport:
 
 
 def stability_report(
-    estimator: BaseSGD, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    estimator: BaseSGD,
+    X: MatrixLike,
+    y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> StabilityReport:
     """Look for the reasons why a fit diverges or stalls.
 

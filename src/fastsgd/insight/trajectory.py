@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from ..estimators.base import BaseSGD
 from ..exceptions import DivergenceError
+from ..inputs.conversions import MatrixLike
 from ..solver import State, run_epoch
 from ..statistics.sample import sample_rows
 from ..targets import targets_of, weights_of
@@ -76,7 +77,7 @@ class Trajectory:
 
 def trajectory(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     variants: Mapping[str, Mapping[str, Any]] | None = None,

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..estimators.base import BaseSGD
+from ..inputs.conversions import MatrixLike
 from .checks import check_count, check_sequence
 from .gradients import GradientNoise, exact_noise
 from .problem import EstimatorProblem, problem_of
@@ -75,12 +76,12 @@ class BatchVariance:
 
 def batch_variance(
     estimator: BaseSGD,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,
     batch_sizes: ArrayLike | None = None,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
 ) -> BatchVariance:
     """Measure the variance of batch gradients at the weights of a fitted estimator.
 

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import ArrayLike, NDArray
 
 from ...estimators.base import BaseSGD
+from ...inputs.conversions import MatrixLike
 from ...scalars import plain
 from ..checks import check_sequence
 from .choices import SCHEDULES, STABLE_FRACTIONS, Choices, check_steps
@@ -169,7 +169,7 @@ class Exploration(Record):
 def explore(
     problem: str = "logistic",
     *,
-    X: Any = None,
+    X: MatrixLike | None = None,
     y: ArrayLike | None = None,
     estimator: BaseSGD | None = None,
     coordinates: tuple[int | str, int | str] = (0, 1),

@@ -14,6 +14,7 @@ from sklearn.utils import column_or_1d
 from ...estimators.base import BaseSGD
 from ...estimators.classifier import SGDClassifier
 from ...estimators.regressor import SGDRegressor
+from ...inputs.conversions import MatrixLike
 from ..checks import check_estimator
 from ..problem import problem_of
 from .plane import FIXED_WEIGHT, Plane
@@ -123,7 +124,7 @@ def built_in_model(problem: str, random_state: int) -> TwoWeightModel:
 def model_on_two_weights(
     problem: str,
     estimator: BaseSGD | None,
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike | None,
     coordinates: tuple[int | str, int | str],
     random_state: int,
