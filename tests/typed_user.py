@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 from fastsgd import (
     DivergenceError,
     GridSearchCV,
+    RandomizedSearchCV,
     SGDClassifier,
     SGDOneClassSVM,
     SGDRegressor,
@@ -74,13 +75,15 @@ def detect(X: NDArray[np.float64]) -> NDArray[np.int32]:
 def search(X: NDArray[np.float64], y: NDArray[np.int64]) -> float:
     """Pipelines, searches, a path of penalties."""
     pipeline = make_pipeline(StandardScaler(), SGDClassifier(random_state=0))
-    found = GridSearchCV(pipeline, {"sgdclassifier__alpha": [1e-4, 1e-2]}, cv=3).fit(X, y)
-    ours = GridSearchCV(SGDClassifier("log_loss", tol=None), {"alpha": [1e-4, 1e-2]}, cv=3)
-    assert_type(ours.fit(X, y), GridSearchCV)
-    assert_type(ours.best_params_, dict[str, Any])
+    found = GridSearchCV(pipeline, {"sgdclassifier__alpha": [1e-4, 1e-2]}, cv=3)
+    assert_type(found.fit(X, y), GridSearchCV)
+    assert_type(found.best_params_, dict[str, Any])
+    drawn = RandomizedSearchCV(SGDClassifier(), {"alpha": np.logspace(-5, 0)}, n_iter=3)
+    assert_type(drawn.fit(sp.csr_array(X), y), RandomizedSearchCV)
+    assert_type(drawn.score(X, y), float)
     models = path(X, y, alphas=[1e-3, 1e-1], estimator=SGDClassifier(random_state=0))
     assert_type(models.alphas, NDArray[np.float64])
-    return float(found.best_score_) + assert_type(ours.best_score_, float)
+    return assert_type(found.best_score_, float) + drawn.best_score_
 
 
 def look(X: NDArray[np.float64], y: NDArray[np.int64]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from ..estimators.classifier import SGDClassifier
 from ..estimators.input import blame_input
 from ..estimators.parameters import seed_of
 from ..estimators.regressor import SGDRegressor
+from ..inputs.conversions import MatrixLike
 from ..scalars import make_plain
 from .candidates import ALPHAS, model_of, numbers
 from .lanes import fit_all
@@ -54,7 +55,7 @@ class Path(NamedTuple):
 
 
 def path(
-    X: Any,
+    X: MatrixLike,
     y: ArrayLike,
     *,
     alphas: ArrayLike | None = None,

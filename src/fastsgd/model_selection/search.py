@@ -27,6 +27,7 @@ from sklearn.utils.validation import _check_method_params
 from ..estimators.classifier import SGDClassifier
 from ..estimators.input import check_structure
 from ..estimators.regressor import SGDRegressor
+from ..inputs.conversions import MatrixLike
 from ..problem import pinned
 from ..solver import check_unchanged, structure_of
 from .candidates import last_step
@@ -66,7 +67,7 @@ class _SharedPasses(BaseSearchCV):
     multimetric_: bool
     refit_time_: float
 
-    def fit(self, X: Any, y: ArrayLike | None = None, **params: Any) -> Self:
+    def fit(self, X: MatrixLike, y: ArrayLike | None = None, **params: Any) -> Self:
         """Evaluate the candidates on every split, and train the best one on all rows.
 
         Parameters
@@ -226,7 +227,7 @@ class _SharedPasses(BaseSearchCV):
         yield context
         context.call_on_fit_task_end(estimator=self, **about)
 
-    def score(self, X: Any, y: ArrayLike | None = None, **params: Any) -> float:
+    def score(self, X: MatrixLike, y: ArrayLike | None = None, **params: Any) -> float:
         """The score of ``best_estimator_`` on other rows, by ``scoring``.
 
         Parameters
