@@ -61,7 +61,9 @@ def covering(
     The axes of a group in ``crossed`` are one axis here, whose values are all their combinations.
     """
     columns = columns_of(axes, crossed, valid)
-    return [case for more in range(ROUNDS) for case in one_covering(columns, valid, seed + more)]
+    seeds = range(seed, seed + ROUNDS)
+    cases = [case for seed in seeds for case in one_covering(columns, valid, seed)]
+    return [{name: case[name] for name in axes} for case in cases]
 
 
 def one_covering(columns: list[list[Case]], valid: Valid, seed: int) -> Iterator[Case]:

@@ -12,6 +12,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from covering import covering, unmet
 from problems import (
     DTYPES,
     ISAS,
@@ -42,16 +43,16 @@ WIDTHS = {
     "average": {"average": 5},
     "both": {"optimizer": SGD(0.8, nesterov=True), "average": 5},
 }
-CASES = [
-    tuple(case.values())
-    for case in grid(
-        layout=LAYOUTS,
-        k=(1, 3, 19),
-        width=WIDTHS,
-        batch_size=(1, 5, N),
-        penalty=("l2", "l1", "elasticnet"),
-    )
-]
+AXES = {
+    "layout": LAYOUTS,
+    "k": (1, 3, 19),
+    "width": WIDTHS,
+    "batch_size": (1, 5, N),
+    "penalty": ("l2", "l1", "elasticnet"),
+}
+CASES = covering(AXES, crossed=[("layout", "k", "width")])
+COPIED = {"loss": LOSSES, "kind": SCHEDULES, "sampling": SAMPLINGS, "batch_size": (1, 5)}
+COPIES = covering(COPIED, seed=1)
 
 
 @cache
@@ -82,11 +83,17 @@ def train_in_stretches(data, of, settings, *, isa=None, epochs=2, budget=1, copy
     return state, seen
 
 
+def test_every_two_values_of_every_two_axes_meet():
+    assert unmet(CASES, AXES) == []
+    assert unmet(CASES, {name: AXES[name] for name in ("layout", "k", "width")}, strength=3) == []
+    assert unmet(COPIES, COPIED) == []
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_stretches_make_no_difference(dtype, isa):
     """Calls with a budget of 1 give the bits of one call, and do stop inside a batch."""
-    for layout, k, width, batch_size, penalty in CASES:
+    for layout, k, width, batch_size, penalty in map(dict.values, CASES):
         data, of = data_of(dtype, layout), lanes(k, "squared_error", penalty)
         settings = settings_of(width, batch_size)
         one = train_core(data, of, settings, isa, epochs=2)
@@ -128,7 +135,7 @@ def pickled(state):
 @pytest.mark.parametrize("copy", (pickled, solver.State.copy), ids=("pickled", "copied"))
 def test_copies_continue_the_run(copy):
     """A State pickled or copied at every stop and continued in the copy; inside batches too."""
-    for layout, k, width, batch_size, penalty in CASES:
+    for layout, k, width, batch_size, penalty in map(dict.values, CASES):
         data, of = data_of(np.float32, layout), lanes(k, "squared_error", penalty)
         settings = settings_of(width, batch_size)
         one = train_core(data, of, settings, epochs=2)
@@ -137,26 +144,25 @@ def test_copies_continue_the_run(copy):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("kind", SCHEDULES)
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_copies_continue_every_loss_schedule_and_sampling(loss, kind, sampling):
+def test_copies_continue_every_loss_schedule_and_sampling(loss):
     """No schedule's horizon and no order of samples is left behind."""
-    for batch_size in (1, 5):
+    data = table(N, D).data(np.float32, "dense", **targets_of(loss))
+    for case in (case for case in COPIES if case["loss"] == loss):
+        schedule = schedule_of(case["kind"], step_epochs=0.5, total_epochs=1.5, warmup_steps=9)
         settings = settings_of(
             "plain",
-            batch_size,
+            case["batch_size"],
             loss=loss,
             sign_targets=sign_targets(loss),
             fit_intercept=loss != "linear",
-            sampling=sampling,
-            schedule=schedule_of(kind, step_epochs=0.5, total_epochs=1.5, warmup_steps=9),
+            sampling=case["sampling"],
+            schedule=schedule,
         )
-        data = table(N, D).data(np.float32, "dense", **targets_of(loss))
         one = train_core(data, lanes(3, loss), settings, epochs=2)
         many, _ = train_in_stretches(
             data, lanes(3, loss), settings, budget=300, copy=solver.State.copy
         )
-        assert bits(many, settings) == bits(one, settings), batch_size
+        assert bits(many, settings) == bits(one, settings), case
 
 
 def test_a_copy_is_on_its_own():
@@ -227,9 +233,10 @@ def test_threads_at_once_or_one_after_the_other():
 # ---------------------------------------------------------------- pending steps of CSR
 
 
-@pytest.mark.parametrize("d", (19, 1100))
-@pytest.mark.parametrize("k", (1, 3, 19))
-@pytest.mark.parametrize("width", ("momentum", "average", "both"))
+HISTORIES = covering({"width": ("momentum", "average", "both"), "k": (1, 3, 19), "d": (19, 1100)})
+
+
+@pytest.mark.parametrize(("width", "k", "d"), [tuple(case.values()) for case in HISTORIES])
 def test_history_is_flushed_in_time(width, k, d):
     """More steps than a history holds (64, and 256 for d = 1100) still give the twin's numbers."""
     data = table(N, d).data(np.float64, "csr32", sign=False)

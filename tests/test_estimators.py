@@ -27,12 +27,12 @@ def expected_failures(_estimator):
     [
         SGDClassifier(),
         SGDClassifier("log_loss", multi_class="multinomial", average=True, momentum=0.5),
-        SGDClassifier("squared_hinge", penalty="elasticnet", class_weight="balanced"),
-        SGDClassifier("log_loss", standardize=True, momentum=0.5),
+        SGDClassifier(
+            "squared_hinge", penalty="elasticnet", class_weight="balanced", standardize=True
+        ),
         SGDRegressor(),
-        SGDRegressor(batch_size=8, momentum=0.9),
         SGDRegressor("huber", penalty="l1", learning_rate="adaptive", average=0.5),
-        SGDRegressor(standardize=True, average=True, batch_size=4),
+        SGDRegressor(standardize=True, batch_size=8, momentum=0.9),
         SGDOneClassSVM(),
         SGDOneClassSVM(standardize=True),
         SGDOneClassSVM(nu=0.1, batch_size=4, average=True),

@@ -73,12 +73,12 @@ def exploration(name):
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_paths_are_those_of_the_solver_bit_for_bit(problem):
-    """Of nouns made by hand, not by the explorer: an epoch a call, and each step a call."""
+    """Of nouns made by hand, not by the explorer: an epoch a call; of some, each step a call."""
     one = found(problem)
     assert len(one.runs) == 3 * 4 * 2 * 3
     data = Data(one.X, one.y)
     moved = 0
-    for run in one.runs:
+    for number, run in enumerate(one.runs):
         constants = {key: run.parameters[key] for key in SCHEDULES[run.schedule](1.0)}
         settings = Settings(
             loss=one.estimator.loss,
@@ -90,7 +90,8 @@ def test_paths_are_those_of_the_solver_bit_for_bit(problem):
         )
         lanes, last = Lanes(1, alpha=0.0, eta0=run.rate), len(run.weights) - 1
         batches = -(-data.n // run.batch_size)
-        for clip_norm, most in ((NO_CLIP, batches), (np.inf, 1)):
+        stepwise = [(np.inf, 1)] if number % 5 == 0 else []  # every choice is among them
+        for clip_norm, most in [(NO_CLIP, batches), *stepwise]:
             settings = replace(settings, clip_norm=clip_norm)
             state, at = solver.State(data, lanes, settings), 0
             state.set_weights([one.start], [0.0])
