@@ -91,6 +91,11 @@ def merged(columns: list[list[Case]], chosen: dict[int, int]) -> Case:
     return {name: value for c, v in chosen.items() for name, value in columns[c][v].items()}
 
 
+def values_of(cases: list[Case]) -> list[tuple]:
+    """The cases as tuples, in the order of the axes, as ``parametrize`` takes them."""
+    return [tuple(case.values()) for case in cases]
+
+
 def unmet(
     cases: list[Case],
     axes: dict[str, Iterable],

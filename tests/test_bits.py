@@ -12,7 +12,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from covering import covering, unmet
+from covering import covering, unmet, values_of
 from problems import (
     DTYPES,
     ISAS,
@@ -93,7 +93,7 @@ def test_every_two_values_of_every_two_axes_meet():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_stretches_make_no_difference(dtype, isa):
     """Calls with a budget of 1 give the bits of one call, and do stop inside a batch."""
-    for layout, k, width, batch_size, penalty in map(dict.values, CASES):
+    for layout, k, width, batch_size, penalty in values_of(CASES):
         data, of = data_of(dtype, layout), lanes(k, "squared_error", penalty)
         settings = settings_of(width, batch_size)
         one = train_core(data, of, settings, isa, epochs=2)
@@ -135,7 +135,7 @@ def pickled(state):
 @pytest.mark.parametrize("copy", (pickled, solver.State.copy), ids=("pickled", "copied"))
 def test_copies_continue_the_run(copy):
     """A State pickled or copied at every stop and continued in the copy; inside batches too."""
-    for layout, k, width, batch_size, penalty in map(dict.values, CASES):
+    for layout, k, width, batch_size, penalty in values_of(CASES):
         data, of = data_of(np.float32, layout), lanes(k, "squared_error", penalty)
         settings = settings_of(width, batch_size)
         one = train_core(data, of, settings, epochs=2)
@@ -236,7 +236,7 @@ def test_threads_at_once_or_one_after_the_other():
 HISTORIES = covering({"width": ("momentum", "average", "both"), "k": (1, 3, 19), "d": (19, 1100)})
 
 
-@pytest.mark.parametrize(("width", "k", "d"), [tuple(case.values()) for case in HISTORIES])
+@pytest.mark.parametrize(("width", "k", "d"), values_of(HISTORIES))
 def test_history_is_flushed_in_time(width, k, d):
     """More steps than a history holds (64, and 256 for d = 1100) still give the twin's numbers."""
     data = table(N, d).data(np.float64, "csr32", sign=False)

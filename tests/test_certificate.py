@@ -12,6 +12,7 @@ import pytest
 import scipy.optimize
 import scipy.sparse as sp
 import threadpoolctl
+from covering import covering, values_of
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, QuantileRegressor, Ridge
 from sklearn.svm import SVC
 
@@ -46,11 +47,16 @@ PIECES = {  # a loss with kinks is the largest of lines c z + m
 N, D, K = 30, 5, 3
 
 
-ANYWHERE = [  # the linear loss has no minimum without L2, or with an intercept
-    (loss, penalty, fit_intercept)
-    for loss, penalty, fit_intercept in product(LOSSES, PENALTIES, (True, False))
-    if loss != "linear" or (penalty in ("l2", "elasticnet") and not fit_intercept)
-]
+def bounded(case):
+    """The linear loss has no minimum without L2, or with an intercept."""
+    bad = case.get("penalty", "l2") in ("l1", None) or case.get("fit_intercept")
+    return case.get("loss") != "linear" or not bad
+
+
+ANYWHERE = covering(
+    {"loss": LOSSES, "penalty": PENALTIES, "fit_intercept": (True, False)}, valid=bounded
+)
+MINIMA = covering({"loss": CONJUGATES, "penalty": PENALISED, "fit_intercept": (True, False)})
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -261,7 +267,7 @@ def test_a_conjugate_is_the_supremum_and_infinite_where_there_is_none(loss):
 # ------------------------------------------------------------------ at any weights
 
 
-@pytest.mark.parametrize(("loss", "penalty", "fit_intercept"), ANYWHERE)
+@pytest.mark.parametrize(("loss", "penalty", "fit_intercept"), values_of(ANYWHERE))
 def test_at_random_weights(loss, penalty, fit_intercept, monkeypatch):
     """The gap is not negative and covers the way to other weights; all inputs agree."""
     monkeypatch.setattr(independent, "_ASCENT_STEPS", 10)  # true bounds, however far improved
@@ -314,9 +320,7 @@ def test_blocks_and_groups_change_nothing(loss, monkeypatch):
 # ------------------------------------------------------------------ at the minimum
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("penalty", PENALISED)
-@pytest.mark.parametrize("loss", CONJUGATES)
+@pytest.mark.parametrize(("loss", "penalty", "fit_intercept"), values_of(MINIMA))
 def test_vanishes_at_the_minimum_and_bounds_away_from_it(loss, penalty, fit_intercept):
     of = problem(loss, penalty, fit_intercept=fit_intercept)
     w, b = minimum(*of)

@@ -12,6 +12,7 @@ from itertools import product
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from covering import covering, values_of
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -23,18 +24,14 @@ from problems import (
     STORED_DTYPES,
     TOLERANCE,
     difference,
-    grid,
     lanes,
-    sign_targets,
     table,
-    targets_of,
     train_core,
     train_twin,
 )
 
 from fastsgd import SGDRegressor, _core, reference, solver, targets
 from fastsgd.exceptions import DivergenceError
-from fastsgd.losses import LOSSES
 from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
@@ -47,6 +44,7 @@ WIDTHS = (
     {"optimizer": SGD(0.8, nesterov=True), "average": 3},
 )
 LANE_COUNTS = (1, 3, 19)
+EXAMPLES = 2000 if os.environ.get("FASTSGD_EXHAUSTIVE") else 100
 
 
 def in_layout(X, dtype, layout):
@@ -124,26 +122,6 @@ def test_a_lane_without_rows_is_left_alone(batch_size, layout):
                 assert untouched == [lane != learns for lane in range(k)], (step, width)
             assert np.array_equal(core.t, twin.t)
         assert difference(core, twin, settings) < TOLERANCE[np.float64], width
-
-
-@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if loss.smoothness > 0])
-def test_sample_and_class_weights(loss):
-    """s_ik = sample weight times class weight, on dtype x layout x K x batch size x width."""
-    signs = sign_targets(loss)
-    data = {
-        variant: table().data(*variant, **targets_of(loss), weighted=True)
-        for variant in product(DTYPES, LAYOUTS)
-    }
-    counts = LANE_COUNTS[LOSSES[loss].coupled :]
-    for case in grid(k=counts, batch_size=(1, 4, 23), width=WIDTHS):
-        settings = Settings(loss, signs, case["batch_size"], seed=5, **case["width"])
-        of = lanes(case["k"], loss)
-        twin = train_twin(data[np.float64, "dense"], of, settings, prepared=True)
-        for (dtype, layout), each in data.items():
-            core = train_core(each, of, settings, prepared=True)
-            assert difference(core, twin, settings) < TOLERANCE[dtype], (case, dtype, layout)
-            assert np.array_equal(core.t, twin.t)
-            assert np.array_equal(core.row_count, twin.row_count)
 
 
 # ---------------------------------------------------------------- frozen lanes
@@ -246,12 +224,13 @@ def test_verbs_equal_the_twins(width, k, batch_size):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("looked_at", LAYOUTS)
-def test_verbs_leave_a_run_as_it_was(looked_at, layout):
+def test_verbs_leave_a_run_as_it_was(layout):
     """A run that is looked at after every call, over the same rows or in another layout, ends in
     the same bits; inside a batch too."""
     rows = np.arange(70)
-    for k, batch_size, width in product(LANE_COUNTS, (1, 70), WIDTHS):
+    axes = {"looked_at": LAYOUTS, "k": LANE_COUNTS, "batch_size": (1, 70), "width": range(4)}
+    for looked_at, k, batch_size, number in values_of(covering(axes)):
+        width = WIDTHS[number]
         of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size, **width)
         data, other = (table(70).data(np.float32, x, sign=False) for x in (layout, looked_at))
         state = solver.State(data, of, settings)
@@ -328,7 +307,9 @@ def test_any_number_of_features(d):
     X = rng.normal(size=(n, d)) * (rng.random((n, d)) < min(1.0, 0.2 + 2 / d)) / d**0.5
     y = rng.normal(size=n)
     data = {layout: Data(in_layout(X, np.float64, layout), y) for layout in LAYOUTS}
-    for k, batch_size, width in product((1, 3), (1, 7, n), WIDTHS):
+    axes = {"k": (1, 3), "batch_size": (1, 7, n), "width": range(4)}
+    for k, batch_size, number in values_of(covering(axes)):
+        width = WIDTHS[number]
         of = Lanes(k, alpha=np.geomspace(0.01, 0.1, k), eta0=0.1)
         settings = Settings(batch_size=batch_size, **width)
         twin = train_twin(data["dense"], of, settings)
@@ -340,9 +321,11 @@ def test_any_number_of_features(d):
 
 def test_one_row():
     """n = 1: every step is on the same row, every batch the full one."""
+    axes = {"k": LANE_COUNTS, "batch_size": (1, 5), "width": range(4)}
     X, y = np.array([[1.0, 0.0, -2.0]]), np.array([3.0])
     data = {layout: Data(in_layout(X, np.float64, layout), y) for layout in LAYOUTS}
-    for k, batch_size, width in product(LANE_COUNTS, (1, 5), WIDTHS):
+    for k, batch_size, number in values_of(covering(axes)):
+        width = WIDTHS[number]
         of, settings = Lanes(k, alpha=0.1, eta0=0.1), Settings(batch_size=batch_size, **width)
         twin = train_twin(data["dense"], of, settings, epochs=100)
         for layout, isa in product(LAYOUTS, ISAS):
@@ -370,7 +353,9 @@ def test_duplicate_and_unsorted_indices(layout, isa):
     X, y = awkward()
     sparse, dense = (Data(in_layout(X, np.float64, each), y) for each in (layout, "dense"))
     before = pickle.dumps(sparse)
-    for k, batch_size, width in product(LANE_COUNTS, (1, 3, 10), WIDTHS):
+    axes = {"k": LANE_COUNTS, "batch_size": (1, 3, 10), "width": range(4)}
+    for k, batch_size, number in values_of(covering(axes)):
+        width = WIDTHS[number]
         of, settings = lanes(k, "squared_error"), Settings(batch_size=batch_size, **width)
         core, twin = train_core(sparse, of, settings, isa), train_twin(dense, of, settings)
         assert difference(core, twin, settings) < TOLERANCE[np.float64], (k, batch_size, width)
@@ -535,7 +520,7 @@ def problems(draw):
     return data, of, settings
 
 
-@hypothesis_settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@hypothesis_settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(problems(), st.integers(1, 3000))
 def test_any_small_problem_matches_the_twin(problem, budget):
     """In calls of any budget, within 1e-9 of the twin."""
@@ -579,9 +564,10 @@ def test_many_features(layout, k, optimiser):
     assert difference(core, twin, settings) < 1e-12
 
 
-@pytest.mark.parametrize("mode", SAMPLINGS)
-@pytest.mark.parametrize("dtype", STORED_DTYPES)
-@pytest.mark.parametrize("d", (129, 400, 1024, 1027))
+LONG = covering({"d": (129, 400, 1024, 1027), "dtype": STORED_DTYPES, "mode": SAMPLINGS})
+
+
+@pytest.mark.parametrize(("d", "dtype", "mode"), values_of(LONG))
 def test_long_rows(d, dtype, mode):
     """Read where they lie or copied, with ends of any length; a row of weight zero is not used."""
     rng, n = np.random.default_rng(d), 41

@@ -149,6 +149,7 @@ def compare(of, settings, worst, case, variants=VARIANTS, counts=False, **option
         tolerance = loosely[core.dtype.type] * TOLERANCE[core.dtype.type]
         assert gap < tolerance, (case, options, dtype.__name__, layout, isa, gap)
         assert np.array_equal(core.t, twin.t)
+        assert np.array_equal(core.row_count, twin.row_count)
         assert np.array_equal(core.norm_count, twin.norm_count)
         worst[dtype] = max(worst[dtype], gap)
 

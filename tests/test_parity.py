@@ -5,6 +5,8 @@ libraries must train the same model, to 1e-6, over
 
     loss x penalty x schedule x average x sample weights x class weights x one-vs-rest
 
+of which every two values meet, and loss x penalty with each of the rest.
+
 Where scikit-learn is wrong, a test says how, shows that its model differs, and compares with the
 twin instead: averaging under an L1 penalty, ``adaptive`` with a tolerance, rows of weight zero, the
 scores of early stopping, huge derivatives, and CSR.
@@ -16,6 +18,7 @@ from itertools import product
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from covering import covering, unmet
 from sklearn import config_context, linear_model
 from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit
@@ -147,51 +150,85 @@ def test_the_losses_of_scikit_learn_are_all_here(name):
     assert set(LOSSES_OF[name]) <= {loss for loss in LOSSES if kind in LOSSES[loss].targets}
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+def right(name: str):
+    """Whether scikit-learn allows a case of the estimator, and is right there."""
+
+    def valid(case) -> bool:
+        allowed = schedules(name, case["loss"]) if "loss" in case else (*SCHEDULES, "pa1", "pa2")
+        averaged = case.get("average", False) is not False
+        return case.get("schedule", "constant") in allowed and not (
+            averaged and case.get("penalty") in WITH_L1
+        )
+
+    return valid
+
+
+SHARED = {
+    "schedule": (*SCHEDULES, "pa1", "pa2"),
+    "average": AVERAGES,
+    "weighted": (False, True),
+}
+GRIDS = {
+    CLASSIFIER: {
+        "loss": LOSSES_OF[CLASSIFIER],
+        "penalty": PENALTIES,
+        **SHARED,
+        "target": tuple(CLASS_WEIGHTS),
+        "class_weight": range(3),
+    },
+    REGRESSOR: {
+        "loss": LOSSES_OF[REGRESSOR],
+        "penalty": PENALTIES,
+        **SHARED,
+        "fit_intercept": (True, False),
+    },
+    ONE_CLASS: {
+        **SHARED,
+        "schedule": SCHEDULES,
+        "nu": (0.1, 0.5),
+        "fit_intercept": (True, False),
+    },
+}
+CASES = {
+    name: covering(axes, crossed=[("loss", "penalty")] if "loss" in axes else [], valid=right(name))
+    for name, axes in GRIDS.items()
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_two_values_of_every_two_axes_meet(name):
+    assert unmet(CASES[name], GRIDS[name], right(name)) == []
+
+
+def weight_of(case):
+    return WEIGHT if case["weighted"] else None
+
+
+def settings_of(case, *names):
+    """The parameters of a case: its rate, and those of its axes."""
+    return rate(case["schedule"]) | {name: case[name] for name in (*names, "average")}
+
+
 @pytest.mark.parametrize("loss", LOSSES_OF[CLASSIFIER])
-def test_classifier(loss, penalty):
-    averages = (False,) if penalty in WITH_L1 else AVERAGES
+def test_classifier(loss):
+    def parameters(case):
+        classes = CLASS_WEIGHTS[case["target"]][case["class_weight"]]
+        return COMMON | settings_of(case, "loss", "penalty") | {"class_weight": classes}
+
+    cases = [case for case in CASES[CLASSIFIER] if case["loss"] == loss]
     assert_parity(
         CLASSIFIER,
-        (
-            (
-                COMMON
-                | rate(schedule)
-                | {"loss": loss, "penalty": penalty, "average": average, "class_weight": classes},
-                Y[target],
-                weight,
-            )
-            for schedule, average, weight, target in product(
-                schedules(CLASSIFIER, loss), averages, (None, WEIGHT), CLASS_WEIGHTS
-            )
-            for classes in CLASS_WEIGHTS[target]
-        ),
+        ((parameters(case), Y[case["target"]], weight_of(case)) for case in cases),
     )
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("loss", LOSSES_OF[REGRESSOR])
-def test_regressor(loss, penalty):
-    averages = (False,) if penalty in WITH_L1 else AVERAGES
+def test_regressor(loss):
+    cases = [case for case in CASES[REGRESSOR] if case["loss"] == loss]
+    names = "loss", "penalty", "fit_intercept"
     assert_parity(
         REGRESSOR,
-        (
-            (
-                COMMON
-                | rate(schedule)
-                | {
-                    "loss": loss,
-                    "penalty": penalty,
-                    "average": average,
-                    "fit_intercept": intercept,
-                },
-                Y["real"],
-                weight,
-            )
-            for schedule, average, weight, intercept in product(
-                schedules(REGRESSOR, loss), averages, (None, WEIGHT), (True, False)
-            )
-        ),
+        ((COMMON | settings_of(case, *names), Y["real"], weight_of(case)) for case in cases),
     )
 
 
@@ -200,16 +237,8 @@ def test_one_class():
     assert_parity(
         ONE_CLASS,
         (
-            (
-                shared
-                | rate(schedule)
-                | {"nu": nu, "average": average, "fit_intercept": intercept},
-                None,
-                weight,
-            )
-            for schedule, average, weight, nu, intercept in product(
-                SCHEDULES, AVERAGES, (None, WEIGHT), (0.1, 0.5), (True, False)
-            )
+            (shared | settings_of(case, "nu", "fit_intercept"), None, weight_of(case))
+            for case in CASES[ONE_CLASS]
         ),
     )
 
