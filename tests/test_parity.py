@@ -150,15 +150,17 @@ def test_the_losses_of_scikit_learn_are_all_here(name):
     assert set(LOSSES_OF[name]) <= {loss for loss in LOSSES if kind in LOSSES[loss].targets}
 
 
+def allowed(name: str, case: dict) -> bool:
+    """Whether scikit-learn's estimator allows the schedule of a case with its loss."""
+    return "loss" not in case or case.get("schedule", "constant") in schedules(name, case["loss"])
+
+
 def right(name: str):
-    """Whether scikit-learn allows a case of the estimator, and is right there."""
+    """Whether it is right there besides."""
 
     def valid(case) -> bool:
-        allowed = schedules(name, case["loss"]) if "loss" in case else (*SCHEDULES, "pa1", "pa2")
         averaged = case.get("average", False) is not False
-        return case.get("schedule", "constant") in allowed and not (
-            averaged and case.get("penalty") in WITH_L1
-        )
+        return allowed(name, case) and not (averaged and case.get("penalty") in WITH_L1)
 
     return valid
 
@@ -378,15 +380,14 @@ LABEL = (SCORE > 0.2).astype(np.float64)
 def test_averages_under_l1(name):
     """The mean is of the weights after they are truncated; scikit-learn takes them before."""
     y = LABEL if name == CLASSIFIER else Y["real"]
-    apart = []
-    for loss, penalty in product(LOSSES_OF[name], WITH_L1):
-        for schedule, average in product(schedules(name, loss), (True, 50)):
-            parameters = COMMON | rate(schedule) | {"loss": loss, "penalty": penalty}
-            parameters |= {"average": average, "max_iter": 2}
-            right = Twin(name, parameters, X, y, WEIGHT).fit()
-            ours, theirs = (model(fit(of, name, parameters, X, y, WEIGHT)) for of in LIBRARIES)
-            assert difference(ours, right) < TOLERANCE
-            apart.append(difference(theirs, right))
+    apart, axes = [], {axis: GRIDS[name][axis] for axis in ("loss", "schedule")}
+    axes |= {"penalty": WITH_L1, "average": (True, 50)}
+    for case in covering(axes, valid=lambda case: allowed(name, case)):
+        parameters = COMMON | settings_of(case, "loss", "penalty") | {"max_iter": 2}
+        right = Twin(name, parameters, X, y, WEIGHT).fit()
+        ours, theirs = (model(fit(of, name, parameters, X, y, WEIGHT)) for of in LIBRARIES)
+        assert difference(ours, right) < TOLERANCE
+        apart.append(difference(theirs, right))
     assert min(apart) > APART
 
 
