@@ -349,7 +349,7 @@ def test_one_row():
 def test_no_second_copy_of_X(dtype):
     """A fit, standardised or not, and predictions: half of X at most, of uint8 too."""
     rng = np.random.default_rng(0)
-    X = rng.integers(0, 9, (120_000, 400), dtype=np.uint8).astype(dtype)
+    X = rng.integers(0, 9, (60_000, 400), dtype=np.uint8).astype(dtype)
     y = X[:, 0] > 4
     model = SGDClassifier(random_state=0, max_iter=1, tol=None)
     for case in grid(standardize=(False, True)):

@@ -1,7 +1,7 @@
 """Threads within one fit: same bits for any number of them, and no trouble with forks.
 
 What forks runs in child processes, ``python test_threads.py NAME``, which end by an alarm should
-they hang. FASTSGD_FORKS=500 asks for so many forks instead of the few of a test run.
+they hang. FASTSGD_EXHAUSTIVE=1 asks for 500 forks instead of the few of a test run.
 """
 
 import ctypes
@@ -48,7 +48,7 @@ THREADS = (1, 2, 3, 8)
 AVERAGES = (0, 5)
 FORK_WARNING = "ignore:This process:DeprecationWarning"
 """Python warns of a fork while another Python thread lives: that is what is tested."""
-FORKS = int(os.environ.get("FASTSGD_FORKS", "20"))
+FORKS = 500 if os.environ.get("FASTSGD_EXHAUSTIVE") else 10
 
 
 @cache
