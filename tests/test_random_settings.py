@@ -87,7 +87,7 @@ def test_a_finite_model_or_an_error_of_a_kind(extreme):
         predicted = model.predict(X)
         assert len(predicted) == X.shape[0]
     assert fitted > 50 * MORE
-    assert diverged > MORE
+    assert diverged >= 3 * MORE * extreme
     assert refused > 6 * MORE
 
 
