@@ -393,7 +393,7 @@ def test_processes(name):
         [sys.executable, "-W", "error", "-W", FORK_WARNING, __file__, name],
         capture_output=True,
         text=True,
-        timeout=120 + FORKS,
+        timeout=130 + FORKS,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)},
     )
     assert child.returncode == 0, child.stderr
