@@ -74,29 +74,29 @@ def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -
         )
 
 
-def warn_of_result(estimator: Any, settings: Settings, stopping: Stopping, seen: Fit) -> None:
-    if seen.clipped:
+def warn_of_result(estimator: Any, settings: Settings, stopping: Stopping, progress: Fit) -> None:
+    if progress.clipped:
         warnings.warn(
             f"eta * alpha reached 1 (alpha={estimator._strength}): the L2 step set weights to "
             "zero. Lower eta0 or alpha.",
             RuntimeWarning,
             stacklevel=6,
         )
-    if seen.backoffs and seen.state is not None:
-        factors = ", ".join(f"{factor:.3g}" for factor in np.unique(seen.state.rate_factor))
+    if progress.backoffs and progress.state is not None:
+        factors = ", ".join(f"{factor:.3g}" for factor in np.unique(progress.state.rate_factor))
         warnings.warn(
-            f"SGD diverged {seen.backoffs} times and went on at a lower rate: the learning "
+            f"SGD diverged {progress.backoffs} times and went on at a lower rate: the learning "
             f"rate was multiplied by {factors} and ended at "
-            f"{seen.history.columns['learning_rate'][-1]:.3g}. Scale the features or lower "
+            f"{progress.history.columns['learning_rate'][-1]:.3g}. Scale the features or lower "
             "eta0.",
             RuntimeWarning,
             stacklevel=6,
         )
-    warn_of_doubts(estimator, seen)
-    if stopping.tol is not None and not (seen.stopped.all() or seen.ended):
+    warn_of_doubts(estimator, progress)
+    if stopping.tol is not None and not (progress.stopped.all() or progress.ended):
         what = "training loss" if stopping.validate is None else "validation score"
         gained = f"the {what} still gained more than tol={stopping.tol}"
-        scores = seen.history.columns["validation_score"][-int(seen.epochs.max()) :]
+        scores = progress.history.columns["validation_score"][-int(progress.epochs.max()) :]
         if stopping.validate is not None and not np.isfinite(scores).any():
             gained = "the validation score was never a finite number"
         warnings.warn(
@@ -107,7 +107,7 @@ def warn_of_result(estimator: Any, settings: Settings, stopping: Stopping, seen:
         )
 
 
-def warn_of_doubts(estimator: Any, seen: Fit) -> None:
+def warn_of_doubts(estimator: Any, progress: Fit) -> None:
     """Warn of models that stopped with more left to gain than the tolerance."""
     reasons = {
         "slow": "the loss hardly falls any more, although its derivatives say that it could",
@@ -115,13 +115,13 @@ def warn_of_doubts(estimator: Any, seen: Fit) -> None:
         "shrunk the weights yet, as with classes that are (nearly) separable",
     }
     for name, reason in reasons.items():
-        doubtful = seen.doubts.get(name)
+        doubtful = progress.doubts.get(name)
         if doubtful is None or not doubtful.any():
             continue
         which = "" if len(doubtful) == 1 else f" in {int(doubtful.sum())} of its models"
         warnings.warn(
             f"The objective may still be more than {10.0 * estimator.tol:.2g} of itself above its "
-            f"minimum{which} after {int(seen.epochs.max())} epochs: {reason}. Predictions "
+            f"minimum{which} after {int(progress.epochs.max())} epochs: {reason}. Predictions "
             "rarely change any more; for the minimum itself raise alpha or lower tol.",
             ConvergenceWarning,
             stacklevel=7,
@@ -129,7 +129,7 @@ def warn_of_doubts(estimator: Any, seen: Fit) -> None:
 
 
 def warn_of_targets(
-    estimator: Any, problem: tuple[Data, Lanes, Settings], rates: Rates, seen: Fit
+    estimator: Any, problem: tuple[Data, Lanes, Settings], rates: Rates, progress: Fit
 ) -> None:
     """Warn where the penalty holds a loss of bounded slope far above what its data allow,
     although it is one that would hardly matter to squares."""
@@ -138,7 +138,7 @@ def warn_of_targets(
     few = min(data.n, TRIAL_ROWS) < ROWS_A_FEATURE * data.d
     if tried is None or found is None or few or not penalty.any():
         return
-    loss, free = loss_at(*problem, seen.coef, seen.intercept), tried.loss.min(axis=1)
+    loss, free = loss_at(*problem, progress.coef, progress.intercept), tried.loss.min(axis=1)
     held = (penalty > 0.0) & (penalty < 0.01 * found.mean_square / found.features)
     held &= loss > np.maximum(HELD_LOSS * free, HELD_PART * tried.at_start)
     if held.any():

@@ -180,11 +180,11 @@ class Fitting(InputValidation):
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
             history = History() if kept is None else History(self.history_)
-            seen, epochs = Fit(history), 1 if partial else self.max_iter
+            progress, epochs = Fit(history), 1 if partial else self.max_iter
             if diagnostics:
                 from ..solver.diagnosis import Diagnosis
 
-                seen.diagnose = Diagnosis(data, lanes, settings)
+                progress.diagnose = Diagnosis(data, lanes, settings)
             stopping = Stopping(
                 max_epochs=epochs,
                 tol=None if partial else self.tol,
@@ -198,9 +198,9 @@ class Fitting(InputValidation):
             found = task.scaling, rates, source
             publish = functools.partial(self._publish, problem, kept, found, stopping)
             try:
-                with listening(self, task, epochs, seen) as end:
-                    fit(*problem, state, stopping, seen)
-                    publish(seen)
+                with listening(self, task, epochs, progress) as end:
+                    fit(*problem, state, stopping, progress)
+                    publish(progress)
                     end()
             except DivergenceError as error:
                 if weights is not None and (error.step == 0 or overflows(*problem, *weights)):
@@ -211,17 +211,17 @@ class Fitting(InputValidation):
                     ) from error
                 raise error.scaled(task.scaling) from None
             except KeyboardInterrupt:
-                if seen.state is not None:
-                    self._take_what_there_is(settings, seen)
-                    publish(seen)
+                if progress.state is not None:
+                    self._take_what_there_is(settings, progress)
+                    publish(progress)
                 raise
-        warn_of_result(self, settings, stopping, seen)
+        warn_of_result(self, settings, stopping, progress)
         if not partial and rates.trial is not None:
-            warn_of_targets(self, problem, rates, seen)
+            warn_of_targets(self, problem, rates, progress)
         if self.certificate and not partial:
             from ..certificate import certificate
 
-            self.certificate_ = certificate(*problem, seen.coef, seen.intercept)
+            self.certificate_ = certificate(*problem, progress.coef, progress.intercept)
 
     def _draw(
         self, task: Task, kept: Continuation | None, *, holds_out: bool
@@ -296,14 +296,14 @@ class Fitting(InputValidation):
         if unseen or settings.sampling == "replacement":
             check_finite(self, data.X)
 
-    def _take_what_there_is(self, settings: Settings, seen: Fit) -> None:
+    def _take_what_there_is(self, settings: Settings, progress: Fit) -> None:
         """After Ctrl-C: the model as it stands, or as it was when it was last finite."""
-        assert seen.state is not None
-        coef, intercept = seen.state.weights(settings)
+        assert progress.state is not None
+        coef, intercept = progress.state.weights(settings)
         if np.isfinite(coef).all() and np.isfinite(intercept).all():
-            seen.coef, seen.intercept = coef, intercept
+            progress.coef, progress.intercept = coef, intercept
         else:
-            seen.state.set_weights(seen.coef, seen.intercept)
+            progress.state.set_weights(progress.coef, progress.intercept)
 
     def _publish(
         self,
@@ -311,24 +311,24 @@ class Fitting(InputValidation):
         kept: Continuation | None,
         found: tuple[Scaling, Rates, np.random.RandomState | None],
         stopping: Stopping,
-        seen: Fit,
+        progress: Fit,
     ) -> None:
         (data, lanes, settings), (scaling, rates, source) = problem, found
-        assert seen.state is not None
-        coef, intercept = scaling.to_users(seen.coef, seen.intercept)
+        assert progress.state is not None
+        coef, intercept = scaling.to_users(progress.coef, progress.intercept)
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 "standardize=True: features of X are so small or so far from 0 that the model's "
                 f"weights of X itself are not finite in {data.dtype}. Scale them first."
             )
         vars(self).update(self._attributes(coef, intercept))
-        self.n_iter_ = int(seen.epochs.max())
-        self.t_ = 1 + int(seen.state.t.max())
-        self.history_ = seen.history.columns
+        self.n_iter_ = int(progress.epochs.max())
+        self.t_ = 1 + int(progress.state.t.max())
+        self.history_ = progress.history.columns
         self.loss_curve_ = self.history_["loss"]
         vars(self).pop("certificate_", None)
         self._kept = Continuation(
-            state=seen.state,
+            state=progress.state,
             seed=settings.seed,
             split=source,
             horizon=horizon_of(self, kept),
@@ -352,7 +352,7 @@ class Fitting(InputValidation):
             else dict(zip(tried.factors.tolist(), tried.loss.T, strict=True)),
             updates=data.batches(settings.batch_size),
             epochs=self.n_iter_,
-            stopped=_end_of(seen),
+            stopped=_end_of(progress),
             eases=stopping.easing != 1.0 and stopping.tol is not None,
             momentum=settings.momentum,
         )
@@ -367,10 +367,10 @@ class Fitting(InputValidation):
         return X_val is not None
 
 
-def _end_of(seen: Fit) -> str:
-    if seen.stopped.all():
+def _end_of(progress: Fit) -> str:
+    if progress.stopped.all():
         return "tolerance"
-    return "callback" if seen.ended else "max_iter"
+    return "callback" if progress.ended else "max_iter"
 
 
 def _initial_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

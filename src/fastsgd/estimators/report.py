@@ -43,11 +43,11 @@ class _Callbacks:
         self.epoch = self.context.subcontext(task_name="epoch")
         self.epoch.call_on_fit_task_begin(**self.arguments)
 
-    def after_epoch(self, seen: Fit) -> bool:
+    def after_epoch(self, progress: Fit) -> bool:
         def model() -> dict[str, Any]:
-            assert seen.state is not None
-            counts = {"n_iter_": int(seen.epochs.max()), "t_": 1 + int(seen.state.t.max())}
-            users = self.scaling.to_users(seen.coef, seen.intercept)
+            assert progress.state is not None
+            counts = {"n_iter_": int(progress.epochs.max()), "t_": 1 + int(progress.state.t.max())}
+            users = self.scaling.to_users(progress.coef, progress.intercept)
             return {**self.estimator._attributes(*users), **counts}
 
         return bool(
@@ -66,14 +66,14 @@ class _Lines:
         self.bar: tqdm[Any] | None = None
         self.start = time.monotonic()
 
-    def tell(self, seen: Fit) -> None:
+    def tell(self, progress: Fit) -> None:
         self.done += 1
         if self.bar is None:
-            print(seen.history.line())
+            print(progress.history.line())
             if time.monotonic() - self.start > BAR_DELAY:
                 self.bar = tqdm(total=self.epochs, initial=self.done, unit="epoch")
         else:
-            tqdm.write(seen.history.line(), file=sys.stdout)
+            tqdm.write(progress.history.line(), file=sys.stdout)
             self.bar.update()
 
     def close(self) -> None:
@@ -87,8 +87,10 @@ def _has_callbacks(estimator: Any) -> bool:
 
 
 @contextlib.contextmanager
-def listening(estimator: Any, task: Any, epochs: int, seen: Fit) -> Iterator[Callable[[], None]]:
-    """Let everyone who wants to know of the epochs of ``seen`` know; gives what to call at the end.
+def listening(
+    estimator: Any, task: Any, epochs: int, progress: Fit
+) -> Iterator[Callable[[], None]]:
+    """Tell the listeners of every epoch of ``progress``; yields what to call after the last one.
 
     With ``verbose``, a line an epoch on standard output, and a progress bar on standard error if it
     takes longer.
@@ -97,12 +99,12 @@ def listening(estimator: Any, task: Any, epochs: int, seen: Fit) -> Iterator[Cal
     listeners: list[Callable[[Fit], bool | None]] = []
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)
-        seen.before_epoch = callbacks.before_epoch
+        progress.before_epoch = callbacks.before_epoch
     lines = _Lines(epochs) if estimator.verbose else None
     if lines is not None:
         listeners.append(lines.tell)
     if listeners:
-        seen.on_epoch = lambda seen: sum(bool(tell(seen)) for tell in listeners) > 0
+        progress.on_epoch = lambda progress: sum(bool(tell(progress)) for tell in listeners) > 0
     try:
         yield (lambda: None) if callbacks is None else callbacks.end
     finally:

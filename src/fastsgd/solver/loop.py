@@ -117,7 +117,7 @@ def gradient(
 
 @dataclass
 class Fit:
-    """A fit under way, and what it saw.
+    """The progress of a fit, and its result.
 
     Attributes
     ----------
@@ -177,13 +177,13 @@ def fit(
     settings: Settings,
     state: State,
     stopping: Stopping,
-    seen: Fit | None = None,
+    progress: Fit | None = None,
 ) -> Fit:
     """Train until every lane has stopped or ``max_epochs`` are done.
 
     Parameters
     ----------
-    seen : Fit, optional
+    progress : Fit, optional
         To be filled: the caller has it when an exception ends the fit. Its history goes on.
 
     Raises
@@ -194,21 +194,21 @@ def fit(
         If the index arrays of CSR X were changed meanwhile, by user code or by another thread; if
         ``data`` is a window of an epoch, which :func:`run_windows` is for.
     KeyboardInterrupt
-        Within about 20 ms of Ctrl-C; ``seen.state`` holds the model as it stands.
+        Within about 20 ms of Ctrl-C; ``progress.state`` holds the model as it stands.
     """
     if data.is_window:
         raise ValueError(
             f"a fit needs whole epochs: data has {data.n} of the {data.epoch_rows} rows of one"
         )
-    seen = Fit() if seen is None else seen
+    progress = Fit() if progress is None else progress
     structure = structure_of(data.X)
-    training = _Training((data, lanes, settings), state, stopping, seen)
+    training = _Training((data, lanes, settings), state, stopping, progress)
     done, retries = 0, 0
     try:
         while done < stopping.max_epochs:
-            if seen.before_epoch is not None and retries == seen.backoffs:
-                seen.before_epoch()
-            retries = seen.backoffs
+            if progress.before_epoch is not None and retries == progress.backoffs:
+                progress.before_epoch()
+            retries = progress.backoffs
             try:
                 seconds = training.epoch()
                 training.measure()
@@ -219,8 +219,8 @@ def fit(
                 continue
             done += 1
             training.record(seconds)
-            if seen.on_epoch is not None and seen.on_epoch(seen):
-                seen.ended = True
+            if progress.on_epoch is not None and progress.on_epoch(progress):
+                progress.ended = True
                 break
             if training.decide(last=done == stopping.max_epochs):
                 break
@@ -228,7 +228,7 @@ def fit(
         training.restore_best()
     finally:
         training.restore_rates()
-    return seen
+    return progress
 
 
 def structure_of(X: Any) -> int | None:
@@ -252,14 +252,14 @@ class _Training:
     """One call of :func:`fit`: the verbs of its loop, and what they share."""
 
     def __init__(
-        self, problem: tuple[Data, Lanes, Settings], state: State, stopping: Stopping, seen: Fit
+        self, problem: tuple[Data, Lanes, Settings], state: State, stopping: Stopping, progress: Fit
     ) -> None:
         self.data, self.lanes, self.settings = problem
-        self.stopping, self.seen, self.clock = stopping, seen, _Clock()
+        self.stopping, self.progress, self.clock = stopping, progress, _Clock()
         k = self.lanes.k
-        seen.epochs, seen.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
+        progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
-        seen.coef, seen.intercept = state.weights(self.settings)
+        progress.coef, progress.intercept = state.weights(self.settings)
         self.good = state.copy() if stopping.backoff else None
         unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
         self.watch = Watch(k, stopping, unit)
@@ -268,22 +268,25 @@ class _Training:
         updates = self.data.batches(self.settings.batch_size)
         self.annealing: Annealing | None = None
         if tol is not None and stopping.easing != 1.0 and updates <= FEW_UPDATES:
-            model = seen.coef, seen.intercept
+            model = progress.coef, progress.intercept
             self.annealing = Annealing(problem, model, tol, stopping.patience)
-            seen.doubts = self.annealing.doubts
+            progress.doubts = self.annealing.doubts
         # Momentum overshoots, and a run may stop on an upswing of its loss.
         self.swings = tol is not None and self.annealing is None and self.settings.momentum > 0.0
         self.swings &= self.settings.average == 0
-        self.before = seen.coef, seen.intercept  # the weights that the last epoch began with
+        self.before = (
+            progress.coef,
+            progress.intercept,
+        )  # the weights that the last epoch began with
         self.best: tuple[Any, Any] | None = None
         self.is_best = np.ones(k, dtype=bool)
         self.first_loss: NDArray[np.float64] | None = None
         self.ceiling = math.inf  # no lane has run away while their losses sum to less
         self.ran_away = np.zeros(k, dtype=bool)  # at the end of this epoch
-        if len(seen.history):
-            self._measure_by(seen.losses[0])
+        if len(progress.history):
+            self._measure_by(progress.losses[0])
         elif stopping.backoff:  # the first epoch too is measured by something
-            self.first_loss = np.abs(loss_at(*problem, seen.coef, seen.intercept))
+            self.first_loss = np.abs(loss_at(*problem, progress.coef, progress.intercept))
         self.loss = np.zeros(k)
         self.score: Any = math.nan
         self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
@@ -292,7 +295,7 @@ class _Training:
         self.easing_epochs = max(1, stopping.patience // EASINGS)
 
     def _bind(self, state: State) -> None:
-        self.state = self.seen.state = state
+        self.state = self.progress.state = state
         self.run = run_of(self.data, self.lanes, self.settings, state)
 
     def epoch(self) -> float:
@@ -301,19 +304,19 @@ class _Training:
         while not done:
             done = self.clock.advance(self.run)
             if self.run.clipped:
-                self.seen.clipped = True
+                self.progress.clipped = True
         return time.perf_counter() - start
 
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
-        state, seen = self.state, self.seen
+        state, progress = self.state, self.progress
         if state.pending > 0:
             self.run.settle()  # once, instead of at every reading
         self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
         self.coef, self.intercept = self.last_coef, self.last_intercept
         if not self.plain:
             self.coef, self.intercept = state.weights(self.settings)
-        self.loss = np.where(seen.stopped, self.loss, loss) if self.some_stopped else loss
+        self.loss = np.where(progress.stopped, self.loss, loss) if self.some_stopped else loss
 
     def check(self) -> None:
         """Whether loss and weights are finite, and have not blown up.
@@ -352,19 +355,19 @@ class _Training:
 
     def record(self, seconds: float) -> None:
         """Publish the epoch's model and add the epoch to the history."""
-        seen, state = self.seen, self.state
-        self.before = seen.coef, seen.intercept
-        seen.coef, seen.intercept = self.coef, self.intercept
-        if not len(seen.history):
+        progress, state = self.progress, self.state
+        self.before = progress.coef, progress.intercept
+        progress.coef, progress.intercept = self.coef, self.intercept
+        if not len(progress.history):
             self._measure_by(self.loss)
         if self.stopping.validate is not None:
             self.score = self.stopping.validate(self.coef, self.intercept)
-        seen.epochs += ~seen.stopped if self.some_stopped else 1
+        progress.epochs += ~progress.stopped if self.some_stopped else 1
         noise = (math.nan, math.nan, math.nan)
-        if seen.diagnose is not None:
-            found = seen.diagnose(state.epoch, self.coef, self.intercept)
+        if progress.diagnose is not None:
+            found = progress.diagnose(state.epoch, self.coef, self.intercept)
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
-        seen.history.add(
+        progress.history.add(
             state.epoch,
             mean(self.loss),
             self.loss,
@@ -380,7 +383,7 @@ class _Training:
     def decide(self, *, last: bool = False) -> bool:
         """Stop the lanes that no longer gain; whether all have stopped. ``last``: whether the epoch
         is the last one in any case."""
-        stopping, seen = self.stopping, self.seen
+        stopping, progress = self.stopping, self.progress
         if stopping.tol is None and stopping.validate is None:
             return False
         if self.annealing is not None:
@@ -390,14 +393,14 @@ class _Training:
             value = self._losses_of_scores()
         stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
         if stopping.validate is not None:
-            self._keep_best(better & ~seen.stopped, (self.coef, self.intercept))
+            self._keep_best(better & ~progress.stopped, (self.coef, self.intercept))
         elif self.swings:  # the loss of an epoch is nearest to that of the weights it began with
-            self._keep_best(better & ~seen.stopped, self.before)
+            self._keep_best(better & ~progress.stopped, self.before)
         if stopping.easing != 1.0 and stopping.validate is None:
-            self._ease(~seen.stopped & ~stops)
+            self._ease(~progress.stopped & ~stops)
         if not np.count_nonzero(stops):  # any() takes three times as long
             return False
-        stops &= ~seen.stopped
+        stops &= ~progress.stopped
         if stopping.adaptive:
             rate = self.lanes.eta0 * self.state.rate_factor
             slower = stops & (rate > ADAPTIVE_FLOOR)
@@ -408,14 +411,14 @@ class _Training:
 
     def _stop(self, stops: NDArray[np.bool_]) -> bool:
         """Freeze lanes; whether all have stopped."""
-        seen = self.seen
-        seen.stopped |= stops
-        if seen.stopped.all():
+        progress = self.progress
+        progress.stopped |= stops
+        if progress.stopped.all():
             return True
         if stops.any():
             self.some_stopped = True
             self.run.settle()  # a frozen lane keeps its bits, however the others go on
-            self.state.active[seen.stopped] = 0.0
+            self.state.active[progress.stopped] = 0.0
         return False
 
     def _anneal(self, annealing: Annealing, last: bool) -> bool:
@@ -426,7 +429,7 @@ class _Training:
         rate = self.lanes.eta0 * self.state.rate_factor
         if self.settings.schedule.kind != "constant":  # of one lane, as a part of its eta0
             rate = rate * (self.run.rate / rate[0])
-        lower, stops = annealing.look(model, rate, ~self.seen.stopped, last=last)
+        lower, stops = annealing.look(model, rate, ~self.progress.stopped, last=last)
         if lower.any():
             self._lower(lower, 2.0)
         return self._stop(stops) if stops.any() else False
@@ -474,12 +477,12 @@ class _Training:
                 np.where(better[:, None], model[0], self.best[0]),
                 np.where(better, model[1], self.best[1]),
             )
-        self.is_best = np.where(self.seen.stopped, self.is_best, better)
+        self.is_best = np.where(self.progress.stopped, self.is_best, better)
 
     def restore_best(self) -> None:
         """Make the best weights those of the model and of the state: with validation, of an
         annealed run, and where momentum made the objective worse by more than the tolerance."""
-        if self.seen.ended and self.stopping.validate is None:  # the user stopped it here
+        if self.progress.ended and self.stopping.validate is None:  # the user stopped it here
             return
         if self.swings:
             self._undo_upswing()
@@ -487,34 +490,34 @@ class _Training:
         model = self.best
         if self.annealing is not None and self.plain:
             model = self.annealing.coef, self.annealing.intercept
-            if all(map(np.array_equal, model, (self.seen.coef, self.seen.intercept))):
+            if all(map(np.array_equal, model, (self.progress.coef, self.progress.intercept))):
                 return
         elif self.is_best.all():
             return
         if model is None:
             return
-        self.seen.coef, self.seen.intercept = model
+        self.progress.coef, self.progress.intercept = model
         self.state.set_weights(*model)
 
     def _undo_upswing(self) -> None:
         """Put lanes whose last weights are clearly worse back to those of their best epoch."""
-        best, seen, state = self.best, self.seen, self.state
-        if best is None or not seen.stopped.any():
+        best, progress, state = self.best, self.progress, self.state
+        if best is None or not progress.stopped.any():
             return
         objective = Objective(self.data, self.lanes, self.settings)
         at_best, size = objective(*best)
-        at_last, _ = objective(seen.coef, seen.intercept)
-        worse = seen.stopped & (at_last > at_best + self.stopping.tol * np.minimum(1.0, size))
+        at_last, _ = objective(progress.coef, progress.intercept)
+        worse = progress.stopped & (at_last > at_best + self.stopping.tol * np.minimum(1.0, size))
         if not worse.any():
             return
-        seen.coef = np.where(worse[:, None], best[0], seen.coef)
-        seen.intercept = np.where(worse, best[1], seen.intercept)
+        progress.coef = np.where(worse[:, None], best[0], progress.coef)
+        progress.intercept = np.where(worse, best[1], progress.intercept)
         if state.pending == 0 and self.lanes.k > 1 and not self.data.sparse:
             fresh = state.copy()  # the other lanes keep their momentum
-            fresh.set_weights(seen.coef, seen.intercept)
+            fresh.set_weights(progress.coef, progress.intercept)
             state.put(fresh, np.flatnonzero(worse), np.flatnonzero(worse))
         else:
-            state.set_weights(seen.coef, seen.intercept)
+            state.set_weights(progress.coef, progress.intercept)
 
     # Divergence.
 
@@ -572,15 +575,15 @@ class _Training:
         safe = safe_rate(self.data, self.lanes, self.settings)
         numbers = error.step, error.learning_rate, error.feature_scale
         how = error.epoch, error.overflow
-        return DivergenceError(*numbers, safe, self.seen.coef, self.seen.intercept, *how)
+        return DivergenceError(*numbers, safe, self.progress.coef, self.progress.intercept, *how)
 
     def recover(self, error: DivergenceError) -> None:
         """Go back to the last good state at half the rate, or raise."""
-        hopeless = self.seen.backoffs >= BACKOFFS or not math.isfinite(self.data.largest())
+        hopeless = self.progress.backoffs >= BACKOFFS or not math.isfinite(self.data.largest())
         if self.good is None or hopeless:
-            self.seen.at_fault = self._at_fault()
+            self.progress.at_fault = self._at_fault()
             raise self._with_weights(error) from None
-        self.seen.backoffs += 1
+        self.progress.backoffs += 1
         self.good.rate_factor[self._at_fault()] *= 0.5
         self._bind(self.good.copy())
         if self.annealing is not None:
@@ -599,7 +602,7 @@ class _Training:
             with np.errstate(all="ignore"):
                 scores = np.asarray(self.data.rows([row]) @ coef.T)[0] + intercept
             fault |= ~np.isfinite(scores)
-        fault &= ~self.seen.stopped
+        fault &= ~self.progress.stopped
         if self.coupled or not fault.any():
-            return ~self.seen.stopped
+            return ~self.progress.stopped
         return fault
