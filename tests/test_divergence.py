@@ -100,7 +100,7 @@ def test_backoff_slows_the_lanes_at_fault_alone():
     model = SGDClassifier("squared_error", **options, on_divergence="backoff")
     with pytest.warns(RuntimeWarning, match="diverged"):
         model.fit(X, y)
-    factors = model._kept.state.rate_factor
+    factors = model._continuation.state.rate_factor
     assert factors[0] == factors[1] == 1.0
     assert factors[2] < 0.01
     alone = SGDClassifier("squared_error", **{**options, "class_weight": None}).fit(X, y)

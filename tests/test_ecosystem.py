@@ -205,7 +205,7 @@ def test_copies(estimator, tmp_path):
     model.fit(X, targets(estimator))
     fresh = clone(model)
     assert fresh.get_params() == model.get_params()
-    assert not [name for name in vars(fresh) if name.endswith("_") or name == "_kept"]
+    assert not [name for name in vars(fresh) if name.endswith("_") or name == "_continuation"]
     joblib.dump(model, tmp_path / "model.joblib")
     for copy in (pickle.loads(pickle.dumps(model)), joblib.load(tmp_path / "model.joblib")):
         assert_array_equal(copy.predict(X), model.predict(X))

@@ -304,7 +304,7 @@ def pickles_mutate():
     for i in range(MUTATIONS):
         model, table, y = fitted[i % len(fitted)]
         whole = i % 2 == 0
-        data = dumped(model if whole else model._kept.state)
+        data = dumped(model if whole else model._continuation.state)
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             data[place] ^= int(rng.integers(1, 256) if rng.random() < 0.5 else 1 << rng.integers(8))
         try:
@@ -317,7 +317,7 @@ def pickles_mutate():
                 loaded.predict(table)
             else:
                 other = copy.deepcopy(model)
-                other._kept = replace(other._kept, state=loaded)
+                other._continuation = replace(other._continuation, state=loaded)
                 loaded = other
             for _ in range(2):
                 loaded.partial_fit(table, y)

@@ -808,7 +808,7 @@ def test_a_path_is_that_of_the_solver(name):
         run = clone(model).set_params(batch_size=m, max_iter=3, tol=None)
         alone = run.fit(X) if y is None else run.fit(X, y)
         trained = problem_of(alone, X, y)
-        exact = np.ravel(alone._kept.state.weights(trained.settings)[0])[[2, 0]]
+        exact = np.ravel(alone._continuation.state.weights(trained.settings)[0])[[2, 0]]
         assert_array_equal(found.paths[label][-1], exact)
         assert_array_equal(found.paths[label][0], [0.0, 0.0])
         steps = 3 * -(-n // m)

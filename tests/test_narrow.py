@@ -94,12 +94,12 @@ def test_a_fit_is_the_same(dtype, rate, eager, monkeypatch):
     monkeypatch.setattr(narrow, "SAVING", 1 << 40)
     with_all.fit(X, outputs)
     assert narrowed.n_iter_ == with_all.n_iter_
-    assert len(np.unique(with_all._kept.state.t)) > 2
+    assert len(np.unique(with_all._continuation.state.t)) > 2
     np.testing.assert_array_equal(narrowed.coef_, with_all.coef_)
     for name, column in with_all.history_.items():
         if "second" not in name:
             np.testing.assert_array_equal(narrowed.history_[name], column)
-    states = [pickle.dumps(model._kept.state) for model in (narrowed, with_all)]
+    states = [pickle.dumps(model._continuation.state) for model in (narrowed, with_all)]
     assert states[0] == states[1]
 
 

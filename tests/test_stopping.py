@@ -98,7 +98,7 @@ def test_auto_eases_its_rate_after_an_epoch_without_gain(patience):
     eta0, mu = float(model.result_.eta0[0]), float(model.result_.mu[0])
     plain = eta0 / np.sqrt(1 + eta0 * mu * (updates - 1))
     assert 4.0**3.9 < plain[-1] / rates[-1] < 4.0**8
-    assert_array_equal(model._kept.state.rate_factor[0], 1.0)
+    assert_array_equal(model._continuation.state.rate_factor[0], 1.0)
 
 
 @pytest.mark.parametrize("rows", (40, 400, 2000))
@@ -110,7 +110,7 @@ def test_auto_halves_its_rate_where_the_objective_no_longer_falls(rows):
     assert_allclose(rates[0], model.result_.eta0[0])
     steps = rates[1:] / rates[:-1]
     assert set(steps.tolist()) == {0.5, 1.0}
-    assert_array_equal(model._kept.state.rate_factor[0], 1.0)
+    assert_array_equal(model._continuation.state.rate_factor[0], 1.0)
 
 
 def test_auto_eases_each_lane_by_its_own_loss():

@@ -80,7 +80,7 @@ def test_averages_of_another_problem_are_dropped_by_exact_continuation_too(chang
     """With the steps too small to matter, the average is where the run stood."""
     options = {"learning_rate": "constant", "average": True, "alpha": 1e-3}
     model = of(SGDRegressor, options, eta0=0.05, max_iter=3).fit(X, Y[SGDRegressor])
-    averages, stood = model.coef_, model._kept.state.last_weights()[0]
+    averages, stood = model.coef_, model._continuation.state.last_weights()[0]
     assert np.abs(averages - stood).max() > 0.01
     model.set_params(eta0=1e-13, max_iter=2)
     go_on = {"partial_fit": model.partial_fit, "resume": partial(model.fit, resume=True)}[how]

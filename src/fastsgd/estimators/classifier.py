@@ -588,7 +588,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._check_multinomial()
         self._check_partial()
         given = X, y, sample_weight
-        resume = hasattr(self, "_kept")
+        resume = hasattr(self, "_continuation")
         if _check_partial_fit_first_call(self, classes):
             self._multilabel = False  # until y is seen
         X, y = self._validate(X, y, reset=not resume)

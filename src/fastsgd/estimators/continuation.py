@@ -88,23 +88,24 @@ def state_of(
     data: Data,
     lanes: Lanes,
     settings: Settings,
-    kept: Continuation | None,
+    previous: Continuation | None,
     start: tuple[Any, Any] | None,
 ) -> tuple[State, Settings]:
     """Where a run stands when a call begins; averages that begin anew begin at the next update.
 
-    A new state, or a copy of the one kept. One that no longer fits gives its weights, its counts of
-    updates and epochs and its rate factors to a new one. ``start`` are weights (K, d) and (K,) to
-    begin from; on top of a state kept they drop momentum and averages.
+    The state is new, or a copy of the previous one. A previous state that does not fit any more
+    gives its weights, its counts of updates and epochs and its rate factors to a new one. ``start``
+    are weights (K, d) and (K,) to begin from; in a run that goes on they drop momentum and
+    averages.
     """
-    if kept is None:
+    if previous is None:
         state = State(data, lanes, settings)
         if start is not None:
             state.set_weights(*start)
         return state, settings
-    old = kept.state
+    old = previous.state
     epoch = old.epoch + (old.row > 0 or old.batch_row > 0)  # what is left of an epoch is skipped
-    if kept.fits == state_key(data, lanes, settings) and start is None:
+    if previous.fits == state_key(data, lanes, settings) and start is None:
         state = old.at_epoch(epoch)
     else:
         state = State(data, lanes, settings).at_epoch(epoch)

@@ -56,7 +56,7 @@ def all_or_nothing(method: _Method) -> _Method:
             with plain_parameters(self):
                 return method(self, *args, **kwargs)
         except BaseException as error:
-            published = vars(self).get("_kept") is not before.get("_kept")
+            published = vars(self).get("_continuation") is not before.get("_continuation")
             if published and isinstance(error, KeyboardInterrupt):
                 History(self.history_).truncate(min(map(len, self.history_.values())))
             else:
@@ -74,19 +74,19 @@ class Fitting(InputValidation):
 
     def _start(
         self,
-        kept: Continuation | None,
+        previous: Continuation | None,
         given: tuple[ArrayLike | None, ArrayLike | None],
         task: Task,
         *,
         present: bool,
     ) -> tuple[Any, Any] | None:
-        """Weights to start from, or None for those of a new or kept state.
+        """Weights to start from, or None for those of a new or a continued state.
 
-        Those given; on top of a kept state, those a user put into the attributes; and without one,
+        Those given; where a run goes on, those a user put into the attributes; and without one,
         where a run starts from the ``present`` weights, those.
         """
         (coef, intercept), k, d = given, len(task.labels), task.X.shape[1]
-        if kept is not None or present:
+        if previous is not None or present:
             model = self._model(vars(self))
         else:
             model = np.zeros((k, d)), self._initial(k)
@@ -97,9 +97,9 @@ class Fitting(InputValidation):
                 if intercept is None
                 else _initial_array("intercept_init", intercept, (k,)),
             )
-        elif kept is not None:
-            ours = self._model(self._attributes(*kept.weights()))
-            same_space = task.scaling.scale is kept.scaling.scale
+        elif previous is not None:
+            ours = self._model(self._attributes(*previous.weights()))
+            same_space = task.scaling.scale is previous.scaling.scale
             if same_space and all(map(np.array_equal, model, ours)):
                 return None
         elif not (present or model[1].any()):
@@ -141,7 +141,7 @@ class Fitting(InputValidation):
         start : tuple of array-like or None
             Weights and intercepts to start from.
         resume : bool
-            Go on from the state that is kept, if there is one; this call is part of a longer run.
+            Go on from the previous state, if there is one; this call is part of a longer run.
         partial : bool
             The same, for one epoch, without stopping.
         validation : tuple or None
@@ -150,36 +150,36 @@ class Fitting(InputValidation):
             Measure the noise of the gradients at the end of each epoch.
         """
         goes_on = resume or partial
-        kept = vars(self).get("_kept") if goes_on else None
-        present = kept is None and (goes_on or self.warm_start) and "coef_" in vars(self)
-        if kept is not None or present:
+        previous = vars(self).get("_continuation") if goes_on else None
+        present = previous is None and (goes_on or self.warm_start) and "coef_" in vars(self)
+        if previous is not None or present:
             self._check_going_on(len(task.labels), task.X.shape[1])
         with blame_input(self, task.X):
             holds_out = validation is None and self.early_stopping and not partial
-            seed, source, rows = self._draw(task, kept, holds_out=holds_out)
+            seed, source, rows = self._draw(task, previous, holds_out=holds_out)
             weight = task.weight
             if rows is not None:
                 weight = hold_out(weight, rows, len(task.y), computed_in(task.X))
                 task.class_weight = self._class_weights(task.y, weight)
-            task.scaling = self._scaling(task, weight, kept)
+            task.scaling = self._scaling(task, weight, previous)
             validate = self._validation(task, rows, validation)
             data = Data(
                 task.X, task.y, weight, task.scaling.offset, task.scaling.scale, checked=True
             )
             watched = validate is None
             how = {"goes_on": goes_on, "partial": partial, "watched": watched}
-            settings = settings_of(self, task, data, kept, seed, **how)
-            lanes, rates = lanes_of(self, task, data, settings, kept)
+            settings = settings_of(self, task, data, previous, seed, **how)
+            lanes, rates = lanes_of(self, task, data, settings, previous)
             self._check_unseen(data, lanes, settings)
             if not partial:
                 if not self.standardize:
                     warn_of_scales(self, data)
                 warn_of_cost(self, data, lanes, settings)
-            weights = self._start(kept, start, task, present=present)
-            state, settings = state_of(data, lanes, settings, kept, weights)
+            weights = self._start(previous, start, task, present=present)
+            state, settings = state_of(data, lanes, settings, previous, weights)
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
-            history = History() if kept is None else History(self.history_)
+            history = History() if previous is None else History(self.history_)
             progress, epochs = Fit(history), 1 if partial else self.max_iter
             if diagnostics:
                 from ..solver.diagnosis import Diagnosis
@@ -196,7 +196,7 @@ class Fitting(InputValidation):
             )
             problem = data, lanes, settings
             found = task.scaling, rates, source
-            publish = functools.partial(self._publish, problem, kept, found, stopping)
+            publish = functools.partial(self._publish, problem, previous, found, stopping)
             try:
                 with listening(self, task, epochs, progress) as end:
                     fit(*problem, state, stopping, progress)
@@ -224,16 +224,16 @@ class Fitting(InputValidation):
             self.certificate_ = certificate(*problem, progress.coef, progress.intercept)
 
     def _draw(
-        self, task: Task, kept: Continuation | None, *, holds_out: bool
+        self, task: Task, previous: Continuation | None, *, holds_out: bool
     ) -> tuple[int, np.random.RandomState | None, NDArray[np.int64] | None]:
         """Seed of a run, what its validation split is drawn from (None: the seed), and its rows.
 
         A generator gives the split first and then the seed, as in scikit-learn.
         """
-        if kept is not None:
-            source = kept.split
-            draws = kept.seed if source is None else copy.deepcopy(source)
-            return kept.seed, source, self._held_out(task, draws) if holds_out else None
+        if previous is not None:
+            source = previous.split
+            draws = previous.seed if source is None else copy.deepcopy(source)
+            return previous.seed, source, self._held_out(task, draws) if holds_out else None
         if not (holds_out and isinstance(self.random_state, np.random.RandomState)):
             seed = seed_of(self.random_state)
             return seed, None, self._held_out(task, seed) if holds_out else None
@@ -265,7 +265,7 @@ class Fitting(InputValidation):
         return self._validator(task, take(task.X, rows), task.y[rows], task.user_y[rows], weight)
 
     def _scaling(
-        self, task: Task, weight: NDArray[np.floating] | None, kept: Continuation | None
+        self, task: Task, weight: NDArray[np.floating] | None, previous: Continuation | None
     ) -> Scaling:
         """With ``standardize``, that of the training rows of the first call."""
         if not self.standardize:
@@ -275,8 +275,8 @@ class Fitting(InputValidation):
                 "standardize=True needs dense X: an offset would fill a sparse X in. Scale it "
                 "without centring, for example with MaxAbsScaler."
             )
-        if kept is not None and kept.scaling.scale is not None:
-            return kept.scaling
+        if previous is not None and previous.scaling.scale is not None:
+            return previous.scaling
         return standardising(task.X, weight)
 
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None) -> Validate:
@@ -308,7 +308,7 @@ class Fitting(InputValidation):
     def _publish(
         self,
         problem: tuple[Data, Lanes, Settings],
-        kept: Continuation | None,
+        previous: Continuation | None,
         found: tuple[Scaling, Rates, np.random.RandomState | None],
         stopping: Stopping,
         progress: Fit,
@@ -327,11 +327,11 @@ class Fitting(InputValidation):
         self.history_ = progress.history.columns
         self.loss_curve_ = self.history_["loss"]
         vars(self).pop("certificate_", None)
-        self._kept = Continuation(
+        self._continuation = Continuation(
             state=progress.state,
             seed=settings.seed,
             split=source,
-            horizon=horizon_of(self, kept),
+            horizon=horizon_of(self, previous),
             average=(self.average, settings.average),
             fits=state_key(data, lanes, settings),
             recipe=recipe_of(self),

@@ -83,7 +83,7 @@ class Hooks(BaseEstimator):
     certificate_: Certificate
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
-    _kept: Continuation
+    _continuation: Continuation
 
     @property
     def _strength(self) -> float:

@@ -238,7 +238,7 @@ on_divergence, certificate, standardize
         check_parameters(self)
         self._check_partial()
         given = X, None, sample_weight
-        X = self._validate(X, reset=not hasattr(self, "_kept"))
+        X = self._validate(X, reset=not hasattr(self, "_continuation"))
         self._solve(self._task(X, sample_weight, given), partial=True)
         return self
 

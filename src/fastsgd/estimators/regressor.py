@@ -229,7 +229,7 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         check_parameters(self)
         self._check_partial()
         given = X, y, sample_weight
-        X, y = self._validate(X, y, reset=not hasattr(self, "_kept"))
+        X, y = self._validate(X, y, reset=not hasattr(self, "_continuation"))
         self._solve(self._task(X, y, sample_weight, given), partial=True)
         return self
 

@@ -84,7 +84,7 @@ def problem_of(
     check_parameters(estimator)
     task = (estimator._again if has_model else estimator._begin)(X, y, sample_weight)
     check_finite(estimator, task.X)
-    scaling = estimator._scaling(task, task.weight, vars(estimator).get("_kept"))
+    scaling = estimator._scaling(task, task.weight, vars(estimator).get("_continuation"))
     rows = slice(None) if task.weight is None else np.flatnonzero(task.weight)
     weight = None if task.weight is None else task.weight[rows]
     X = _without_duplicates(task.X if task.weight is None else take(task.X, rows))
