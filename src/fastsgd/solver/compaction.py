@@ -20,7 +20,7 @@ __all__ = ["run_of"]
 TILE = 16
 """Lanes that the core works on together: csrc/lanes.h."""
 
-SAVING = 1 << 15
+MIN_SAVED_WORK = 1 << 15
 """Rows times lanes of an epoch that pay for another state and run: 0.05 ms."""
 
 
@@ -30,10 +30,10 @@ def run_of(data: Data, lanes: Lanes, settings: Settings, state: State) -> Any:
     waits = data.sparse and (settings.width > 1 or lanes.l1.any())  # steps pending for all lanes
     if lanes.k <= TILE or settings.terms.coupled or by_chunks or waits:
         return Run(data, lanes, settings, state)
-    return _NarrowingRun(data, lanes, settings, state)
+    return _CompactingRun(data, lanes, settings, state)
 
 
-class _NarrowingRun:
+class _CompactingRun:
     """What :mod:`fastsgd.solver` asks of a Run, of all lanes."""
 
     def __init__(self, data: Data, lanes: Lanes, settings: Settings, state: State) -> None:
@@ -48,25 +48,25 @@ class _NarrowingRun:
         if self.epoch == state.epoch or state.row > 0 or state.batch_row > 0:
             return
         self.epoch = state.epoch
-        self._narrow()
+        self._compact()
         if self.part is not None:
             self.part.put(state, slice(0, len(self.which)), self.which)
             for sums in (state.loss_sum, state.row_count, state.norm_sum, state.norm_count):
                 sums[:] = 0.0  # as the core does at the start of an epoch
 
-    def _narrow(self) -> None:
+    def _compact(self) -> None:
         data, lanes, settings = self.problem
         trains = self.state.active > 0.0
         size = -(-max(1, int(np.count_nonzero(trains))) // TILE) * TILE
-        if data.n * (len(self.which) - size) < SAVING:
+        if data.n * (len(self.which) - size) < MIN_SAVED_WORK:
             return
         which = np.sort(np.argsort(~trains, kind="stable")[:size])
         if lanes.l1.any() != lanes.l1[which].any():  # another step
             return
         self.which, names = which, (*LANE_NUMBERS, "target", "split")
-        some = Lanes(size, **{name: getattr(lanes, name)[which] for name in names})
-        self.part = State(data, some, settings)
-        self.run = Run(data, some, settings, self.part)
+        active_lanes = Lanes(size, **{name: getattr(lanes, name)[which] for name in names})
+        self.part = State(data, active_lanes, settings)
+        self.run = Run(data, active_lanes, settings, self.part)
 
     def advance(self, budget: int, stop: int | None = None) -> bool:
         self._begin_epoch()

@@ -15,7 +15,7 @@ from fastsgd._core import Run, State
 from fastsgd.optimizers import SGD
 from fastsgd.problem import Settings
 from fastsgd.schedules import SCHEDULES
-from fastsgd.solver import compaction as narrow
+from fastsgd.solver import compaction
 
 K = 40
 STEPS = ({}, {"momentum": 0.9}, {"average": 5}, {"batch_size": 4}, {"clip_norm": 0.5})
@@ -24,7 +24,7 @@ STEPS = ({}, {"momentum": 0.9}, {"average": 5}, {"batch_size": 4}, {"clip_norm":
 @pytest.fixture
 def eager(monkeypatch):
     """However little there is to save."""
-    monkeypatch.setattr(narrow, "SAVING", 1)
+    monkeypatch.setattr(compaction, "MIN_SAVED_WORK", 1)
 
 
 def freeze(state, which):
@@ -57,7 +57,7 @@ def test_no_number_shows_which_lanes_are_left_out(layout, penalty, step, eager):
         for state in states:
             prepare(state, data)
         whole = Run(data, of, settings, states[0])
-        run = narrow.run_of(data, of, settings, states[1])
+        run = compaction.run_of(data, of, settings, states[1])
         for stopped in ([], rng.permutation(K)[:10], rng.permutation(K)[:30]):
             both = list(zip(states, (whole, run), strict=True))
             for state, each in both:
@@ -75,7 +75,7 @@ def test_no_number_shows_which_lanes_are_left_out(layout, penalty, step, eager):
                 np.testing.assert_array_equal(a, b)
             whole.settle()
             run.settle()
-        tiles.append(len(getattr(run, "which", range(K))) // narrow.TILE)
+        tiles.append(len(getattr(run, "which", range(K))) // compaction.TILE)
     waits = layout != "dense" and (penalty in ("l1", "elasticnet") or step not in STEPS[::4])
     assert set(tiles) == ({2} if waits else {1})
 
@@ -90,16 +90,16 @@ def test_a_fit_is_the_same(dtype, rate, eager, monkeypatch):
     outputs = scale(y)[:, None] * np.geomspace(0.01, 3.0, K) + X[:, :1]
     options = {"tol": 1e-3, "max_iter": 60, "random_state": 0, "learning_rate": rate, "eta0": 1e-3}
     with_all = SGDRegressor(**options)
-    narrowed = SGDRegressor(**options).fit(X, outputs)
-    monkeypatch.setattr(narrow, "SAVING", 1 << 40)
+    compacted = SGDRegressor(**options).fit(X, outputs)
+    monkeypatch.setattr(compaction, "MIN_SAVED_WORK", 1 << 40)
     with_all.fit(X, outputs)
-    assert narrowed.n_iter_ == with_all.n_iter_
+    assert compacted.n_iter_ == with_all.n_iter_
     assert len(np.unique(with_all._continuation.state.t)) > 2
-    np.testing.assert_array_equal(narrowed.coef_, with_all.coef_)
+    np.testing.assert_array_equal(compacted.coef_, with_all.coef_)
     for name, column in with_all.history_.items():
         if "second" not in name:
-            np.testing.assert_array_equal(narrowed.history_[name], column)
-    states = [pickle.dumps(model._continuation.state) for model in (narrowed, with_all)]
+            np.testing.assert_array_equal(compacted.history_[name], column)
+    states = [pickle.dumps(model._continuation.state) for model in (compacted, with_all)]
     assert states[0] == states[1]
 
 
@@ -109,7 +109,7 @@ def test_a_divergence_among_the_lanes_that_are_left(eager):
     settings = Settings("squared_error")
     state = State(data, of, settings)
     freeze(state, slice(0, 20))
-    run = narrow.run_of(data, of, settings, state)
+    run = compaction.run_of(data, of, settings, state)
     with pytest.raises(DivergenceError):
         for _ in range(200):
             run.advance(10**9)
