@@ -236,7 +236,7 @@ def test_the_objective_of_lanes(loss):
 @pytest.mark.parametrize("unit", (1e-6, 1e-3, 1.0, 1e3, 1e6, 1e12))
 @pytest.mark.parametrize("loss", ("huber", "quantile", "epsilon_insensitive"))
 def test_losses_of_bounded_slope_find_the_scale_of_y(loss, unit):
-    """A step is of bounded length: the trial goes on until a rate covers the distance."""
+    """A step is of bounded length: the search goes on until a rate covers the distance."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 3))
     y = unit * (2.0 + X[:, 0] + 0.2 * rng.normal(size=500))

@@ -1,4 +1,4 @@
-"""Learning rates found from the data: by curvature, by a trial, and what `result_` says of them."""
+"""Learning rates found from the data: by curvature or a search, and `result_`."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.learning_rate.search import pays, trial
+from fastsgd.learning_rate.search import is_worthwhile, search_rates
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES, Schedule
@@ -22,15 +22,17 @@ SCORE = X @ rng.normal(size=6)
 Y = SCORE + 0.3 * rng.standard_t(3, size=300)
 LABELS = (SCORE > 0).astype(int)
 REAL = [name for name, loss in LOSSES.items() if "real" in loss.targets]
-SCALED = [name for name in REAL if pays(Settings(loss=name))]
+SCALED = [name for name in REAL if is_worthwhile(Settings(loss=name))]
 
 
 def test_a_trial_is_made_of_bounded_slopes_and_real_targets():
     assert set(SCALED) == {"huber", "epsilon_insensitive", "quantile"}
     for name in SCALED:
         assert bounded(Settings(loss=name))
-        assert not pays(Settings(loss=name, schedule=Schedule("callable", function=lambda t, e: t)))
-    assert not pays(Settings(loss="log_loss", sign_targets=True))
+        assert not is_worthwhile(
+            Settings(loss=name, schedule=Schedule("callable", function=lambda t, e: t))
+        )
+    assert not is_worthwhile(Settings(loss="log_loss", sign_targets=True))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SCHEDULES if kind != "callable"])
@@ -59,11 +61,11 @@ def test_but_not_where_the_distance_would_be_left(alpha):
         rate, updates = 1.0 / found.curvature.met, 2000.0 * epochs
         way = rate * (found.curvature.average * found.curvature.evenness + alpha) * updates
         root = np.sqrt(min(1.0, LONG_RUN / updates))
-        assert_allclose(found.begins, np.clip((12.0 / way) ** 0.75, root, 1.0))
-        part = found.begins[0] * rate
+        assert_allclose(found.initial_fraction, np.clip((12.0 / way) ** 0.75, root, 1.0))
+        part = found.initial_fraction[0] * rate
         assert_allclose(found.eta0, part / (1.0 + part * alpha))
         if (alpha, epochs) == (1e-6, 30):
-            assert found.begins[0] == 1.0 > root
+            assert found.initial_fraction[0] == 1.0 > root
 
 
 @pytest.mark.parametrize("layout", ("dense", "csr"))
@@ -114,14 +116,14 @@ def test_a_trial_is_of_the_data_and_the_seed_alone():
     eta0 = np.array([0.1, 0.1])
     both = Lanes(2, alpha=0.0, eta0=1.0, target=[0, 1], label=0.0)
     settings = Settings(loss="huber", loss_parameter=0.1)
-    tried = trial(Data(X, np.column_stack([Y, 50.0 * Y])), both, settings, eta0)
+    tried = search_rates(Data(X, np.column_stack([Y, 50.0 * Y])), both, settings, eta0)
     assert tried.loss.shape == (2, len(tried.factors))
     assert tried.chosen[1] >= 8.0 * tried.chosen[0]
     for k, y in enumerate((Y, 50.0 * Y)):
         for alpha in (0.0, 1.0):
             one = Lanes(1, alpha=alpha, l1=alpha, eta0=1.0, label=0.0)
             for X_ in (X, sp.csr_array(X)):
-                alone = trial(Data(X_, y), one, settings, eta0[:1])
+                alone = search_rates(Data(X_, y), one, settings, eta0[:1])
                 m = len(alone.factors)
                 assert_allclose(alone.loss[0], tried.loss[k, :m], rtol=1e-6)
                 assert alone.chosen[0] == tried.chosen[k]
@@ -131,8 +133,8 @@ def test_rows_of_weight_zero_are_not_tried():
     weight = (rng.random(300) < 0.5).astype(float)
     bad = np.where(weight == 0.0, 1e6, Y)
     lanes, settings = Lanes(1, alpha=0.0, eta0=1.0), Settings(loss="huber", loss_parameter=0.1)
-    some = trial(Data(X, bad, weight), lanes, settings, np.ones(1))
-    kept = trial(Data(X[weight > 0], Y[weight > 0]), lanes, settings, np.ones(1))
+    some = search_rates(Data(X, bad, weight), lanes, settings, np.ones(1))
+    kept = search_rates(Data(X[weight > 0], Y[weight > 0]), lanes, settings, np.ones(1))
     for name, ours in vars(some).items():
         assert_array_equal(ours, getattr(kept, name))
 
@@ -168,8 +170,8 @@ def test_result_says_what_was_asked_for():
     cases = {
         "as given": {"eta0": 0.1},
         "sqrt(1 + eta0 mu (t - 1))": {"max_iter": 3, "tol": 1e-9},
-        "(1 - x)^2, x the part done of 40 epochs; begun at 0.5 of": {"tol": None, "max_iter": 40},
-        "of what is stable, for 200,040 updates": {"tol": None, "max_iter": 40},
+        "(1 - x)^2, x the part done of 40 epochs; started at 0.5 of": {"tol": None, "max_iter": 40},
+        "of the stable rate, for 200,040 updates": {"tol": None, "max_iter": 40},
         "by max_iter": {"tol": None, "max_iter": 2},
         "from update 1 on": {"average": True, "max_iter": 2, "tol": None},
         "batches of 3 rows": {"batch_size": 3, "max_iter": 2, "tol": None},

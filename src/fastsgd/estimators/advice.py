@@ -10,15 +10,15 @@ from sklearn.exceptions import ConvergenceWarning, EfficiencyWarning
 
 from ..exceptions import FeatureScaleWarning, TargetScaleWarning
 from ..learning_rate.choose import Rates
-from ..learning_rate.search import ROWS as TRIAL_ROWS
+from ..learning_rate.search import SAMPLE_ROWS
 from ..problem import Data, Lanes, Settings
 from ..solver import Fit, Stopping
 from ..statistics.sample import feature_scales, loss_at
 
 HELD_LOSS, HELD_PART, ROWS_A_FEATURE = 2.0, 0.05, 4
 """Multiple of the loss without a penalty, and part of that of weights of zero, from which on a fit
-warns that alpha holds it up; rows of a trial for each feature, at least, or its loss says little of
-other rows."""
+warns that alpha holds it up; rows per feature that a search needs at least, or its loss says little
+of other rows."""
 
 SCALES = 1e4
 """Ratio of feature scales above which a fit warns."""
@@ -134,8 +134,8 @@ def warn_of_targets(
     """Warn where the penalty holds a loss of bounded slope far above what its data allow,
     although it is one that would hardly matter to squares."""
     data, lanes, _ = problem
-    tried, found, penalty = rates.trial, rates.curvature, lanes.alpha + lanes.l1
-    few = min(data.n, TRIAL_ROWS) < ROWS_A_FEATURE * data.d
+    tried, found, penalty = rates.search, rates.curvature, lanes.alpha + lanes.l1
+    few = min(data.n, SAMPLE_ROWS) < ROWS_A_FEATURE * data.d
     if tried is None or found is None or few or not penalty.any():
         return
     loss, free = loss_at(*problem, progress.coef, progress.intercept), tried.loss.min(axis=1)

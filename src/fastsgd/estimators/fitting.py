@@ -216,7 +216,7 @@ class Fitting(InputValidation):
                     publish(progress)
                 raise
         warn_of_result(self, settings, stopping, progress)
-        if not partial and rates.trial is not None:
+        if not partial and rates.search is not None:
             warn_of_targets(self, problem, rates, progress)
         if self.certificate and not partial:
             from ..certificate import certificate
@@ -338,16 +338,16 @@ class Fitting(InputValidation):
             rates=rates,
             scaling=scaling,
         )
-        tried = rates.trial
+        tried = rates.search
         self.result_ = Result(
             eta0=rates.eta0,
             mu=rates.mu,
             schedule=settings.schedule,
             average=settings.average,
             curvature=rates.curvature,
-            begins=rates.begins,
+            initial_fraction=rates.initial_fraction,
             factor=None if tried is None else tried.chosen,
-            trial=None
+            search_losses=None
             if tried is None
             else dict(zip(tried.factors.tolist(), tried.loss.T, strict=True)),
             updates=data.batches(settings.batch_size),

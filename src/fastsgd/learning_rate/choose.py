@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..problem import Data, Lanes, Settings
 from ..schedules import optimal_eta0
-from ..statistics.curvature import Curvature, begins, bounded, curvature_of, stable_rate
+from ..statistics.curvature import Curvature, bounded, curvature_of, initial_fraction, stable_rate
 from ..statistics.weights import typical_weight
-from .search import Trial, pays, trial
+from .search import LearningRateSearch, is_worthwhile, search_rates
 
 __all__ = ["ETA0", "Rates", "Request", "rates_of"]
 
@@ -58,9 +58,9 @@ class Rates:
         Of ``Lanes``.
     curvature : Curvature or None
         Where eta0 comes from the data.
-    begins : ndarray of shape (K,) or None
-        Part of the stable rate with which a run begins whose end is known.
-    trial : Trial or None
+    initial_fraction : ndarray of shape (K,) or None
+        Part of the stable rate with which a run of known length starts.
+    search : LearningRateSearch or None
         What multiplied the rate that the curvature gives.
     rows : int
         Rows that were seen when the rates were found.
@@ -69,8 +69,8 @@ class Rates:
     eta0: NDArray[np.float64]
     mu: NDArray[np.float64]
     curvature: Curvature | None = None
-    begins: NDArray[np.float64] | None = None
-    trial: Trial | None = None
+    initial_fraction: NDArray[np.float64] | None = None
+    search: LearningRateSearch | None = None
     rows: int = 0
 
 
@@ -136,10 +136,10 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
             f"not finite: the typical weight of a row is {weight.min():.3g}. Multiply them all by "
             "the same number, and alpha too, for the same model."
         )
-    if eta0 is None and pays(settings):
-        tried = trial(data, lanes, settings, found / weight)
+    if eta0 is None and is_worthwhile(settings):
+        tried = search_rates(data, lanes, settings, found / weight)
     factor: Any = 1.0 if tried is None else tried.chosen
-    part = begins(curvature, data, settings, found, lanes.alpha)
+    part = initial_fraction(curvature, data, settings, found, lanes.alpha)
     by = part * factor
     own: Any = eta0
     if eta0 is None:

@@ -31,11 +31,11 @@ class Result:
     curvature : Curvature or None
         What eta0 was found from; None where it was given.
     factor : ndarray of shape (K,) or None
-        What a trial multiplied the rate of the curvature by.
-    trial : dict of float to ndarray of shape (K,), or None
-        Losses at the end of the trial, by that factor.
-    begins : ndarray of shape (K,) or None
-        Part of the stable rate with which a run begins whose end is known.
+        Factor by which the search multiplied the rate that the curvature gives.
+    search_losses : dict of float to ndarray of shape (K,), or None
+        Losses at the end of the search, by that factor.
+    initial_fraction : ndarray of shape (K,) or None
+        Part of the stable rate with which a run of known length starts.
     updates : int
         Updates of an epoch.
     epochs : int
@@ -53,8 +53,8 @@ class Result:
     average: int
     curvature: Curvature | None
     factor: NDArray[np.float64] | None
-    trial: dict[float, NDArray[np.float64]] | None
-    begins: NDArray[np.float64] | None
+    search_losses: dict[float, NDArray[np.float64]] | None
+    initial_fraction: NDArray[np.float64] | None
     updates: int
     epochs: int
     stopped: str
@@ -84,7 +84,7 @@ class Result:
         if self.momentum:
             said += f", times 1 - momentum = {1.0 - self.momentum:.3g}"
         if self.factor is not None:
-            tried = len(self.trial or ())
+            tried = len(self.search_losses or ())
             said += f", times {_range(self.factor)}: the best of {tried} rates on a sample"
         return said
 
@@ -100,8 +100,9 @@ class Result:
         else:
             said = kind
         total = schedule.horizon * self.updates
-        if self.begins is not None and (self.begins < 1.0).any():
-            said += f"; begun at {_range(self.begins)} of what is stable, for {total:,.0f} updates"
+        if self.initial_fraction is not None and (self.initial_fraction < 1.0).any():
+            said += f"; started at {_range(self.initial_fraction)} of the stable rate, "
+            said += f"for {total:,.0f} updates"
         if self.eases:
             few = self.updates <= FEW_UPDATES
             said += (

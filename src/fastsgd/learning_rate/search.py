@@ -1,8 +1,8 @@
-"""A trial of sixteen learning rates at once, as lanes, on a sample of rows.
+"""A search over sixteen learning rates at once, as lanes, on a sample of rows.
 
 Curvature bounds the rate (see ``auto_rate`` of ``statistics/curvature.py``), and for most losses
 that is all there is to know. It says nothing where the slope is bounded and the targets are real:
-Huber's loss in minutes wants sixty times the rate that it wants in hours. There a trial decides
+Huber's loss in minutes wants sixty times the rate that it wants in hours. There a search decides
 (Bottou, Stochastic gradient descent tricks, 2012, tries rates on a sample one after the other).
 """
 
@@ -21,23 +21,23 @@ from ..solver import State, run_epoch
 from ..statistics.curvature import bounded
 from ..statistics.sample import loss_at
 
-__all__ = ["Trial", "pays", "trial"]
+__all__ = ["LearningRateSearch", "is_worthwhile", "search_rates"]
 
-EXPONENTS = -4, 11
+FIRST_EXPONENTS = -4, 11
 """Powers of 2 that the rate of theory is multiplied by at first: sixteen lanes for each lane."""
 
-LOWEST, HIGHEST = -100, 250
+MIN_EXPONENT, MAX_EXPONENT = -100, 250
 """Powers of 2 beyond which no more are tried."""
 
-ROWS, EPOCHS = 256, 10
+SAMPLE_ROWS, MAX_EPOCHS = 256, 10
 """Rows of the sample, at most, and epochs, so that there are about as many updates as rows."""
 
-NEAR = 1.03
+TIE_RATIO = 1.03
 """A loss is as good as the least up to this multiple of it; the factor nearest to 1 is taken."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class LearningRateSearch:
     """Losses of short runs at many rates.
 
     Attributes
@@ -58,8 +58,8 @@ class Trial:
     chosen: NDArray[np.float64]
 
 
-def pays(settings: Settings) -> bool:
-    """Whether a trial can tell more than curvature does."""
+def is_worthwhile(settings: Settings) -> bool:
+    """Whether short runs can tell more about the rate than the curvature does."""
     return (
         bounded(settings)
         and settings.terms.infimum > -np.inf
@@ -69,7 +69,9 @@ def pays(settings: Settings) -> bool:
     )
 
 
-def trial(data: Data, lanes: Lanes, settings: Settings, eta0: NDArray[np.float64]) -> Trial:
+def search_rates(
+    data: Data, lanes: Lanes, settings: Settings, eta0: NDArray[np.float64]
+) -> LearningRateSearch:
     """Short runs at ``eta0`` (K,) times powers of 2, and the best of them for each lane.
 
     The runs are of evenly spaced rows of positive weight, fall to 0 and go without penalties, so
@@ -82,40 +84,40 @@ def trial(data: Data, lanes: Lanes, settings: Settings, eta0: NDArray[np.float64
         If no rate lowers the loss: y is too large.
     """
     rows = np.arange(data.n) if data.sample_weight is None else np.flatnonzero(data.sample_weight)
-    rows = rows[:: max(1, len(rows) // ROWS)][:ROWS]
+    rows = rows[:: max(1, len(rows) // SAMPLE_ROWS)][:SAMPLE_ROWS]
     weight = None if data.sample_weight is None else data.sample_weight[rows]
     X, scaling = take(data.X, rows), (data.offset, data.scale)
-    some = Data(X, data.y[rows], weight, *scaling, checked=True)
-    updates = math.ceil(some.n / min(settings.batch_size, some.n))
-    epochs = min(EPOCHS, math.ceil(ROWS / updates))
+    sample = Data(X, data.y[rows], weight, *scaling, checked=True)
+    updates = math.ceil(sample.n / min(settings.batch_size, sample.n))
+    epochs = min(MAX_EPOCHS, math.ceil(SAMPLE_ROWS / updates))
     schedule = Schedule("polynomial", power=2.0, total_epochs=float(epochs))
     settings = replace(settings, schedule=schedule, average=0, n_jobs=1)
-    at_start = loss_at(some, lanes, settings, np.zeros((lanes.k, some.d)), np.zeros(lanes.k))
-    pulled = (at_start > 0.0) & _has_gradient(some, lanes, settings)
-    exponents = np.arange(EXPONENTS[0], EXPONENTS[1] + 1)
-    loss = _finite_losses(some, lanes, settings, eta0, exponents)
+    at_start = loss_at(sample, lanes, settings, np.zeros((lanes.k, sample.d)), np.zeros(lanes.k))
+    has_gradient = (at_start > 0.0) & _has_gradient(sample, lanes, settings)
+    exponents = np.arange(FIRST_EXPONENTS[0], FIRST_EXPONENTS[1] + 1)
+    loss = _finite_losses(sample, lanes, settings, eta0, exponents)
     while True:
-        near = loss <= NEAR * loss.min(axis=1, keepdims=True)
-        at = np.where(near, np.abs(exponents), np.inf).argmin(axis=1)
-        moves = loss.min(axis=1) * NEAR < at_start
-        up = (at == len(exponents) - 1) | (~moves & near[:, -1])
-        up &= pulled & np.isfinite(loss[:, -1])
-        down = (at == 0) & pulled
-        if up.any() and exponents[-1] < HIGHEST:
+        ties = loss <= TIE_RATIO * loss.min(axis=1, keepdims=True)
+        best = np.where(ties, np.abs(exponents), np.inf).argmin(axis=1)
+        improves = loss.min(axis=1) * TIE_RATIO < at_start
+        extends_up = (best == len(exponents) - 1) | (~improves & ties[:, -1])
+        extends_up &= has_gradient & np.isfinite(loss[:, -1])
+        extends_down = (best == 0) & has_gradient
+        if extends_up.any() and exponents[-1] < MAX_EXPONENT:
             more = np.arange(exponents[-1] + 1, exponents[-1] + 17)
             exponents = np.append(exponents, more)
-            loss = np.append(loss, _finite_losses(some, lanes, settings, eta0, more), axis=1)
-        elif up.any():
+            loss = np.append(loss, _finite_losses(sample, lanes, settings, eta0, more), axis=1)
+        elif extends_up.any():
             raise ValueError(
                 "y is so large that no learning rate lowers the loss, whose slope is bounded: its "
                 f"mean is {at_start.max():.3g} at the start. Scale y"
             )
-        elif down.any() and exponents[0] > LOWEST:
+        elif extends_down.any() and exponents[0] > MIN_EXPONENT:
             more = np.arange(exponents[0] - 16, exponents[0])
             exponents = np.append(more, exponents)
-            loss = np.append(_finite_losses(some, lanes, settings, eta0, more), loss, axis=1)
+            loss = np.append(_finite_losses(sample, lanes, settings, eta0, more), loss, axis=1)
         else:
-            return Trial(2.0**exponents, loss, at_start, 2.0 ** exponents[at])
+            return LearningRateSearch(2.0**exponents, loss, at_start, 2.0 ** exponents[best])
 
 
 def _has_gradient(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.bool_]:
@@ -134,7 +136,7 @@ def _finite_losses(
     eta0: NDArray[np.float64],
     exponents: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Losses (K, m) at eta0 times powers of 2; infinite where that rate or a lower one diverges."""
+    """Losses (K, m) at eta0 times powers of 2; infinite if that rate or a lower one diverges."""
     loss = np.full((lanes.k, len(exponents)), np.inf)
     with np.errstate(over="ignore"):
         rates = np.outer(eta0, 2.0**exponents)

@@ -19,9 +19,9 @@ from .weights import power_of_two, typical_weight
 __all__ = [
     "Curvature",
     "auto_rate",
-    "begins",
     "bounded",
     "curvature_of",
+    "initial_fraction",
     "safe_rate",
     "stable_rate",
 ]
@@ -36,7 +36,7 @@ EVEN = 100
 """Equal eigenvalues that are as good as any number of them."""
 
 LONG_RUN = 50_000
-"""Updates above which a rate that falls to 0 at a known end begins lower, as their root, but"""
+"""Updates above which a rate that falls to 0 at a known end starts lower, as their root, but"""
 
 WAY = 12.0
 """not so low that rate * curvature * updates falls below this in an average direction: of
@@ -138,14 +138,14 @@ def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     |x|^2 / d, times how even the curvature is (``Curvature.evenness``): where it is uneven most
     directions have less, and the distance in them is left when the noise is not.
 
-    A rate that falls to 0 at a known end, after N updates, begins at sqrt(50,000 / N) of that where
+    A rate that falls to 0 at a known end, after N updates, starts at sqrt(50,000 / N) of that where
     N is greater: what is then left of the noise falls as fast as what is left of the distance
     (Nemirovski et al. 2009 for 1 / sqrt(N)). But not where most of the distance would be left: see
-    ``begins``, and docs/decisions.md for the constants.
+    ``initial_fraction``, and docs/decisions.md for the constants.
     """
     curvature = curvature_of(data, settings)
     eta0, mu = stable_rate(curvature, settings)
-    return eta0 * float(begins(curvature, data, settings, eta0, 0.0)), mu
+    return eta0 * float(initial_fraction(curvature, data, settings, eta0, 0.0)), mu
 
 
 def stable_rate(curvature: Curvature, settings: Settings) -> tuple[float, float]:
@@ -153,7 +153,9 @@ def stable_rate(curvature: Curvature, settings: Settings) -> tuple[float, float]
     return (1.0 - settings.momentum) / curvature.met, (0.2 * curvature.average * curvature.evenness)
 
 
-def begins(curvature: Curvature, data: Data, settings: Settings, eta0: float, alpha: Any) -> Any:
+def initial_fraction(
+    curvature: Curvature, data: Data, settings: Settings, eta0: float, alpha: Any
+) -> Any:
     """Part of the stable rate ``eta0`` with which runs begin whose end is known; 1 for others.
 
     One for each of the L2 penalties ``alpha``.
