@@ -126,7 +126,7 @@ def test_the_rate_of_long_rows_is_on_the_safe_side(batch_size, monkeypatch):
     assert safe.mean_square == pytest.approx(known.mean_square, rel=1e-12)
     assert safe.noise == pytest.approx(known.noise, rel=1e-12)
     assert safe.largest == safe.mean_square >= known.largest
-    assert safe.evenness == 1.0
+    assert safe.effective_rank == 1.0
     assert_array_equal(sample.feature_scales(data), scales)
     monkeypatch.setattr(sample, "SAMPLE_VALUES", 10)
     assert sample.feature_scales(data) is None

@@ -14,7 +14,7 @@ from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES, Schedule
 from fastsgd.solver.stopping import FEW_UPDATES
-from fastsgd.statistics.curvature import LONG_RUN, auto_rate, bounded, curvature_of
+from fastsgd.statistics.curvature import LONG_RUN_UPDATES, auto_rate, bounded, curvature_of
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 6))
@@ -44,7 +44,7 @@ def test_a_long_run_with_an_end_begins_lower(kind):
         rates.append(auto_rate(Data(X, Y), settings)[0])
     ends = settings.schedule.ends
     assert ends == (kind in ("polynomial", "cosine", "one_cycle"))
-    longer = np.array([1.0, LONG_RUN / (1000.0 * 300), LONG_RUN / (4000.0 * 300)])
+    longer = np.array([1.0, LONG_RUN_UPDATES / (1000.0 * 300), LONG_RUN_UPDATES / (4000.0 * 300)])
     assert_allclose(rates, rates[0] * np.ones(3) * (np.sqrt(longer) if ends else 1.0))
 
 
@@ -58,9 +58,9 @@ def test_but_not_where_the_distance_would_be_left(alpha):
     for epochs in (30, 300, 3000):
         options = {"alpha": alpha, "max_iter": 1, "tol": None, "total_epochs": float(epochs)}
         found = SGDRegressor(random_state=0, **options).fit(uneven, y).result_
-        rate, updates = 1.0 / found.curvature.met, 2000.0 * epochs
-        way = rate * (found.curvature.average * found.curvature.evenness + alpha) * updates
-        root = np.sqrt(min(1.0, LONG_RUN / updates))
+        rate, updates = 1.0 / found.curvature.batch_curvature, 2000.0 * epochs
+        way = rate * (found.curvature.average * found.curvature.effective_rank + alpha) * updates
+        root = np.sqrt(min(1.0, LONG_RUN_UPDATES / updates))
         assert_allclose(found.initial_fraction, np.clip((12.0 / way) ** 0.75, root, 1.0))
         part = found.initial_fraction[0] * rate
         assert_allclose(found.eta0, part / (1.0 + part * alpha))
@@ -80,13 +80,13 @@ def test_evenness(scale, layout):
         X = of.normal(size=(4000, d)) * np.sqrt(eigenvalues)
         data = Data(sp.csr_array(scale * X) if layout == "csr" else scale * X, X[:, 0])
         exact = eigenvalues.sum() ** 2 / np.square(eigenvalues).sum() / min(d, 100)
-        assert_allclose(curvature_of(data, Settings()).evenness, min(1.0, exact), rtol=0.4)
+        assert_allclose(curvature_of(data, Settings()).effective_rank, min(1.0, exact), rtol=0.4)
         if scale == 1.0:
             mu = auto_rate(data, Settings())[1]
             size = (np.square(X).sum(axis=1).mean() + 1.0) / (d + 1)  # with the intercept's ones
             assert_allclose(mu, 0.2 * size * min(1.0, exact), rtol=0.5)
     for X in (np.zeros((5, 3)), np.ones((1, 3)), np.eye(3)):
-        assert curvature_of(Data(X, np.ones(len(X))), Settings()).evenness == 1.0
+        assert curvature_of(Data(X, np.ones(len(X))), Settings()).effective_rank == 1.0
 
 
 @pytest.mark.parametrize("scale", (1e-2, 1.0, 1e3))

@@ -74,10 +74,12 @@ class Result:
         found = self.curvature
         if found is None:
             return "as given, or what the name of the schedule means without it"
-        size = found.met / found.smoothness
+        size = found.batch_curvature / found.smoothness
         said = f"1 / (smoothness {found.smoothness:.3g} * curvature {size:.4g})"
         if found.batch == 1:
-            said += f", the curvature {1.0 + found.often:.3g} * R^2 = {found.noise:.4g} of a row"
+            said += (
+                f", the curvature {1.0 + found.noise_weight:.3g} * R^2 = {found.noise:.4g} of a row"
+            )
         else:
             said += f", that of batches of {found.batch:.4g} rows with largest eigenvalue "
             said += f"{found.largest:.4g} and R^2 = {found.noise:.4g} of a row"

@@ -26,22 +26,23 @@ __all__ = [
     "stable_rate",
 ]
 
-EASING_UPDATES = 2000
+FULL_NOISE_UPDATES = 2000
 """Updates of an epoch from which on "auto" takes half of the rate that is just stable."""
 
-PRODUCT_ROWS = 64
+GRAM_ROWS = 64
 """Rows whose products with each other are taken."""
 
-EVEN = 100
-"""Equal eigenvalues that are as good as any number of them."""
+MAX_RANK = 100
+"""Effective ranks from here on count as full rank."""
 
-LONG_RUN = 50_000
-"""Updates above which a rate that falls to 0 at a known end starts lower, as their root, but"""
+LONG_RUN_UPDATES = 50_000
+"""A rate that falls to 0 at a known end starts lower in runs of more updates, by the root of the
+ratio."""
 
-WAY = 12.0
-"""not so low that rate * curvature * updates falls below this in an average direction: of
-(1 - x)^2 a third of it counts, and exp(-4) of the distance is left. It may grow as the fourth root
-of what the stable rate would give, so that longer runs come nearer."""
+MIN_PROGRESS = 12.0
+"""The least rate * curvature * updates of such a run in an average direction. A third of it counts
+under (1 - x)^2, which leaves exp(-4) of the distance. The bound grows as the fourth root of what
+the stable rate would give, so that longer runs come nearer."""
 
 
 def _smoothness(data: Data, settings: Settings) -> float:
@@ -88,13 +89,13 @@ class Curvature:
         mean |x|^2 of the same.
     largest : float
         Largest eigenvalue of X'X / n; mean |x|^2, which is a bound of it, at batches of one row.
-    often : float
-        How often R^2 counts beyond once, in [0, 1].
+    noise_weight : float
+        How much R^2 counts beyond once, in [0, 1].
     batch : float
         Rows of a batch: the harmonic mean, if the last batch of an epoch is a short one.
     features : int
         d + 1.
-    evenness : float
+    effective_rank : float
         (sum of the eigenvalues of X'X / n)^2 / (sum of their squares), which is d where all are
         equal and 1 where one is all, as a part of d, or of 100 where d is more; in (0, 1].
     """
@@ -103,15 +104,15 @@ class Curvature:
     noise: float
     mean_square: float
     largest: float
-    often: float
+    noise_weight: float
     batch: float
     features: int
-    evenness: float
+    effective_rank: float
 
     @property
-    def met(self) -> float:
+    def batch_curvature(self) -> float:
         """Curvature that a batch meets."""
-        noise = (1.0 + self.often) * self.noise
+        noise = (1.0 + self.noise_weight) * self.noise
         return self.smoothness * (self.largest + (noise - self.largest) / self.batch)
 
     @property
@@ -135,8 +136,8 @@ def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
     R^2 counts twice where an epoch has 2,000 updates or more, less where it has fewer: half of the
     rate that is just stable leaves half of the noise, and takes twice as long. The intercept counts
     as a feature of ones. mu is a fifth of the curvature in an average direction, smoothness * mean
-    |x|^2 / d, times how even the curvature is (``Curvature.evenness``): where it is uneven most
-    directions have less, and the distance in them is left when the noise is not.
+    |x|^2 / d, times ``Curvature.effective_rank``: where a few directions have most of the curvature
+    the others have less, and the distance in them is left when the noise is not.
 
     A rate that falls to 0 at a known end, after N updates, starts at sqrt(50,000 / N) of that where
     N is greater: what is then left of the noise falls as fast as what is left of the distance
@@ -150,7 +151,9 @@ def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
 
 def stable_rate(curvature: Curvature, settings: Settings) -> tuple[float, float]:
     """eta0 and mu of a curvature that is known, whatever the end of the run."""
-    return (1.0 - settings.momentum) / curvature.met, (0.2 * curvature.average * curvature.evenness)
+    return (1.0 - settings.momentum) / curvature.batch_curvature, (
+        0.2 * curvature.average * curvature.effective_rank
+    )
 
 
 def initial_fraction(
@@ -164,14 +167,16 @@ def initial_fraction(
         return np.ones(np.shape(alpha))
     updates = settings.schedule.horizon * math.ceil(data.epoch_rows / curvature.batch)
     with np.errstate(over="ignore", invalid="ignore"):
-        way = eta0 * (curvature.average * curvature.evenness + np.asarray(alpha)) * updates
-    least = math.sqrt(min(1.0, LONG_RUN / updates))
-    return np.clip((WAY / np.maximum(way, 1e-300)) ** 0.75, least, 1.0)
+        progress = (
+            eta0 * (curvature.average * curvature.effective_rank + np.asarray(alpha)) * updates
+        )
+    least = math.sqrt(min(1.0, LONG_RUN_UPDATES / updates))
+    return np.clip((MIN_PROGRESS / np.maximum(progress, 1e-300)) ** 0.75, least, 1.0)
 
 
 def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
     """1 / L of the lane with the largest weights: see :func:`auto_rate`."""
-    curvature = curvature_of(data, settings).met
+    curvature = curvature_of(data, settings).batch_curvature
     weight = float(typical_weight(data, lanes, settings).max())
     return (1.0 - settings.momentum) / (curvature * max(weight, 1e-300) + float(lanes.alpha.max()))
 
@@ -190,7 +195,7 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
             squares = np.asarray(type(X)(squared, shape=X.shape).sum(axis=1)).ravel()
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
-        even = 1.0 if long else _evenness(X, squares, data)
+        rank_fraction = 1.0 if long else _effective_rank(X, squares, data)
         squares += 1.0
         mean_square = largest = float(squares.sum()) / len(squares)
         noise = mean_square
@@ -214,10 +219,12 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
                 vector = image / largest
         # Power iteration approaches from below; mean_square is a bound, also where it overflows.
         largest = 1.1 * largest if 1.1 * largest < mean_square else mean_square
-    often = min(1.0, data.epoch_rows / (m * EASING_UPDATES))
+    noise_weight = min(1.0, data.epoch_rows / (m * FULL_NOISE_UPDATES))
     smoothness = _smoothness(data, settings)
     size = _mean_batch(data.epoch_rows, m)
-    return Curvature(smoothness, noise, mean_square, largest, often, size, data.d + 1, even)
+    return Curvature(
+        smoothness, noise, mean_square, largest, noise_weight, size, data.d + 1, rank_fraction
+    )
 
 
 def _mean_batch(n: int, m: int) -> float:
@@ -231,10 +238,10 @@ def _mean_batch(n: int, m: int) -> float:
     return (whole + (short > 0)) / (whole / m + (1.0 / short if short else 0.0))
 
 
-def _evenness(X: Any, squares: NDArray[np.float64], data: Data) -> float:
+def _effective_rank(X: Any, squares: NDArray[np.float64], data: Data) -> float:
     """From products of different rows: their mean square is the sum of squared eigenvalues."""
-    step = max(1, len(squares) // PRODUCT_ROWS)
-    few = X[np.arange(0, len(squares), step)[:PRODUCT_ROWS]]
+    step = max(1, len(squares) // GRAM_ROWS)
+    few = X[np.arange(0, len(squares), step)[:GRAM_ROWS]]
     if few.shape[0] < 2:
         return 1.0
     scale = math.sqrt(float(squares.max())) or 1.0  # a square of products may overflow
@@ -245,4 +252,4 @@ def _evenness(X: Any, squares: NDArray[np.float64], data: Data) -> float:
     total, second = (squares / scale / scale).mean(), np.square(gram).sum() / (m * (m - 1))
     if not (math.isfinite(total) and 0.0 < second < math.inf):
         return 1.0
-    return float(min(1.0, total**2 / second / min(data.d, EVEN)))
+    return float(min(1.0, total**2 / second / min(data.d, MAX_RANK)))
