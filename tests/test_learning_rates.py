@@ -193,6 +193,6 @@ def test_result_says_what_was_asked_for():
 def test_a_validation_score_does_not_let_the_rate_stay():
     model = SGDClassifier("log_loss", random_state=0, early_stopping=True).fit(X, LABELS)
     assert model.result_.schedule.kind == "inverse"
-    assert not model.result_.eases
+    assert not model.result_.reduces_on_plateau
     later = clone(model).set_params(early_stopping=False).partial_fit(X, LABELS, classes=[0, 1])
     assert later.result_.schedule.kind == "inverse"

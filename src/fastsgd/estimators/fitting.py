@@ -22,7 +22,7 @@ from ..problem import Data, Lanes, Settings, computed_in, take
 from ..scalars import plain_parameters
 from ..solver import Fit, Stopping, fit
 from ..solver.history import History
-from ..solver.stopping import ADAPTIVE_FLOOR, EASING
+from ..solver.stopping import ADAPTIVE_FLOOR, PLATEAU_FACTOR
 from ..statistics.sample import overflows
 from .advice import warn_of_cost, warn_of_result, warn_of_scales, warn_of_targets
 from .continuation import Continuation, recipe_of, state_key, state_of
@@ -191,7 +191,7 @@ class Fitting(InputValidation):
                 patience=min(self.n_iter_no_change, 2**62),
                 validate=validate,
                 adaptive=self.learning_rate == "adaptive",
-                easing=EASING if watched and self.learning_rate == "auto" else 1.0,
+                plateau_factor=PLATEAU_FACTOR if watched and self.learning_rate == "auto" else 1.0,
                 backoff=self.on_divergence == "backoff",
             )
             problem = data, lanes, settings
@@ -353,7 +353,7 @@ class Fitting(InputValidation):
             updates=data.batches(settings.batch_size),
             epochs=self.n_iter_,
             stopped=_end_of(progress),
-            eases=stopping.easing != 1.0 and stopping.tol is not None,
+            reduces_on_plateau=stopping.plateau_factor != 1.0 and stopping.tol is not None,
             momentum=settings.momentum,
         )
 

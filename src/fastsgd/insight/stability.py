@@ -330,7 +330,7 @@ def _of_noise(
     if not history or not history["learning_rate"]:
         return
     chosen = vars(estimator).get("result_")
-    if chosen is not None and chosen.eases and chosen.updates <= FEW_UPDATES:
+    if chosen is not None and chosen.reduces_on_plateau and chosen.updates <= FEW_UPDATES:
         return  # "auto" lowers its rate by itself
     last, m = float(history["learning_rate"][-1]), min(problem.settings.batch_size, problem.data.n)
     floor = 0.5 * last * float(noise.batch_trace(m).mean())

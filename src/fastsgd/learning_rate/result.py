@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedules import Schedule
-from ..solver.stopping import EASING, FEW_UPDATES
+from ..solver.stopping import FEW_UPDATES, PLATEAU_FACTOR
 from ..statistics.curvature import Curvature
 
 __all__ = ["Result"]
@@ -42,7 +42,7 @@ class Result:
         Epochs of this call.
     stopped : {"tolerance", "max_iter", "callback"}
         What ended it.
-    eases : bool
+    reduces_on_plateau : bool
         Whether an epoch without gain lowers the rate.
     momentum : float
     """
@@ -58,7 +58,7 @@ class Result:
     updates: int
     epochs: int
     stopped: str
-    eases: bool
+    reduces_on_plateau: bool
     momentum: float
 
     def __str__(self) -> str:
@@ -105,12 +105,12 @@ class Result:
         if self.initial_fraction is not None and (self.initial_fraction < 1.0).any():
             said += f"; started at {_range(self.initial_fraction)} of the stable rate, "
             said += f"for {total:,.0f} updates"
-        if self.eases:
+        if self.reduces_on_plateau:
             few = self.updates <= FEW_UPDATES
             said += (
                 "; halved where the objective no longer falls"
                 if few
-                else (f"; divided by {EASING:g} after an epoch that gains less than the tolerance")
+                else f"; divided by {PLATEAU_FACTOR:g} after an epoch without sufficient gain"
             )
         return said
 

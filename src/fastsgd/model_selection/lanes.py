@@ -25,7 +25,7 @@ from ..exceptions import DivergenceError
 from ..learning_rate.choose import rates_of
 from ..problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
 from ..solver import Fit, State, Stopping, fit
-from ..solver.stopping import EASING
+from ..solver.stopping import PLATEAU_FACTOR
 from ..statistics.weights import mean_weight
 
 __all__ = ["LANE_PARAMETERS", "Models", "fit_all"]
@@ -226,7 +226,7 @@ def _train(
         tol=model.tol,
         patience=min(model.n_iter_no_change, 2**62),
         adaptive=model.learning_rate == "adaptive",
-        easing=EASING if model.learning_rate == "auto" else 1.0,
+        plateau_factor=PLATEAU_FACTOR if model.learning_rate == "auto" else 1.0,
         unit=unit,
     )
     failed, last = np.zeros(lanes.k, dtype=bool), None

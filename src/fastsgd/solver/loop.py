@@ -27,7 +27,7 @@ from ..statistics.weights import mean_weight
 from .annealing import Annealing
 from .compaction import run_of
 from .history import History, mean
-from .stopping import ADAPTIVE_FLOOR, EASINGS, FEW_UPDATES, Stopping, Watch
+from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
 __all__ = [
     "Fit",
@@ -267,7 +267,7 @@ class _Training:
         updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
         updates = self.data.batches(self.settings.batch_size)
         self.annealing: Annealing | None = None
-        if tol is not None and stopping.easing != 1.0 and updates <= FEW_UPDATES:
+        if tol is not None and stopping.plateau_factor != 1.0 and updates <= FEW_UPDATES:
             model = progress.coef, progress.intercept
             self.annealing = Annealing(problem, model, tol, stopping.patience)
             progress.doubts = self.annealing.doubts
@@ -292,7 +292,7 @@ class _Training:
         self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
         self.some_stopped = self.warned_of_scores = False
         self.lowered = np.ones(k)  # what a lane's rate was multiplied by
-        self.easing_epochs = max(1, stopping.patience // EASINGS)
+        self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
 
     def _bind(self, state: State) -> None:
         self.state = self.progress.state = state
@@ -396,8 +396,8 @@ class _Training:
             self._keep_best(better & ~progress.stopped, (self.coef, self.intercept))
         elif self.swings:  # the loss of an epoch is nearest to that of the weights it began with
             self._keep_best(better & ~progress.stopped, self.before)
-        if stopping.easing != 1.0 and stopping.validate is None:
-            self._ease(~progress.stopped & ~stops)
+        if stopping.plateau_factor != 1.0 and stopping.validate is None:
+            self._reduce_on_plateau(~progress.stopped & ~stops)
         if not np.count_nonzero(stops):  # any() takes three times as long
             return False
         stops &= ~progress.stopped
@@ -439,11 +439,11 @@ class _Training:
         self.lowered[which] /= divisor
         self.state.rate_factor[which] /= divisor
 
-    def _ease(self, training: NDArray[np.bool_]) -> None:
+    def _reduce_on_plateau(self, training: NDArray[np.bool_]) -> None:
         """Lower the rates of lanes that have waited long enough for a gain."""
         waited = self.watch.without_gain
-        due = training & (waited > 0) & (waited % self.easing_epochs == 0)
-        self._lower(due, self.stopping.easing)
+        due = training & (waited > 0) & (waited % self.epochs_per_reduction == 0)
+        self._lower(due, self.stopping.plateau_factor)
 
     def restore_rates(self) -> None:
         """Rates that were lowered are what they were: another call may have something to learn."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "EASING",
-    "EASINGS",
     "FEW_UPDATES",
+    "PLATEAU_FACTOR",
+    "PLATEAU_REDUCTIONS",
     "RELATIVE_GAIN",
     "Stopping",
     "Watch",
@@ -20,11 +20,11 @@ __all__ = [
 
 Array = NDArray[np.floating]
 
-EASING = 4.0
+PLATEAU_FACTOR = 4.0
 """What an epoch without gain divides the rate of "auto" by: a power of two, which is exact."""
 
-EASINGS = 5
-"""How often a rate is eased while patience runs out, if that is so many epochs."""
+PLATEAU_REDUCTIONS = 5
+"""How many times a rate is reduced before patience runs out, if patience is that many epochs."""
 
 
 FEW_UPDATES = 5000
@@ -44,8 +44,9 @@ class Stopping:
 
     A lane stops after ``patience`` epochs in a row that do not improve its best value by more than
     ``tol``; ``tol`` None never stops early. Of a training loss ``tol`` is multiplied by the lane's
-    mean weight where that is below 1: weights that sum to 1 are no reason to stop. With an easing
-    it is a part of the loss instead, ``RELATIVE_GAIN`` times ``tol``, whatever the scale of y.
+    mean weight where that is below 1: weights that sum to 1 are no reason to stop. With a
+    ``plateau_factor`` it is a part of the loss instead, ``RELATIVE_GAIN`` times ``tol``, at any
+    scale of y.
 
     Attributes
     ----------
@@ -61,11 +62,11 @@ class Stopping:
         either, so that a lane which never has one trains to ``max_epochs``.
     adaptive : bool
         Divide a lane's rate by 5 instead of stopping it while the rate is above 1e-6.
-    easing : float
+    plateau_factor : float
         The rate is that of "auto", of a training loss: it falls where the loss no longer does. An
         epoch of up to ``FEW_UPDATES`` updates is annealed. With more, a lane's rate is divided by
-        this after an epoch without gain, ``EASINGS`` times before the lane stops, whatever
-        ``patience`` is. 1 for never. What a call lowered is as it was when the call ends.
+        this after an epoch without gain, ``PLATEAU_REDUCTIONS`` times before the lane stops, at any
+        ``patience``. 1 for never. What a call lowered is as it was when the call ends.
     unit : ndarray of shape (K,) or None
         What a unit of loss weighs in a lane; None: the mean of its rows' weights.
     backoff : bool
@@ -77,7 +78,7 @@ class Stopping:
     patience: int = 5
     validate: Callable[[Array, Array], Array | float] | None = None
     adaptive: bool = False
-    easing: float = 1.0
+    plateau_factor: float = 1.0
     backoff: bool = False
     unit: Array | None = None
 
@@ -96,9 +97,9 @@ class Watch:
     def __init__(self, k: int, stopping: Stopping, unit: Array | float = 1.0) -> None:
         self.tol: Any = stopping.tol
         self.patience, self.scored = stopping.patience, stopping.validate is not None
-        self.relative = stopping.easing != 1.0 and not self.scored
+        self.relative = stopping.plateau_factor != 1.0 and not self.scored
         if self.relative:
-            self.patience = max(self.patience, EASINGS)
+            self.patience = max(self.patience, PLATEAU_REDUCTIONS)
         elif self.tol is not None and not self.scored:
             self.tol = self.tol * np.minimum(1.0, unit)
         self.best, self.best_tie = np.full((2, k), np.inf)
