@@ -144,7 +144,7 @@ def update(
     settings: Settings,
     gradient: tuple[Float, Float],
     eta: Float,
-    ticks: NDArray[np.bool_],
+    updated: NDArray[np.bool_],
 ) -> None:
     """One update of the lanes that tick, at rates ``eta`` (K,), by g (d, K) and g_b (K,)."""
     g, g_b = gradient
@@ -152,21 +152,21 @@ def update(
     W, slots = optimizer.step(state.W, state.slots, g, eta, lanes.alpha, lanes.l1)
     b, intercept_slots = optimizer.step(state.b, state.intercept_slots, g_b, eta, 0.0, 0.0)
     for name in slots:
-        state.slots[name][:, ticks] = slots[name][:, ticks]
-        state.intercept_slots[name][ticks] = intercept_slots[name][ticks]
+        state.slots[name][:, updated] = slots[name][:, updated]
+        state.intercept_slots[name][updated] = intercept_slots[name][updated]
     if optimizer.linear and lanes.l1.any():
-        state.u += np.where(ticks, eta * lanes.l1, 0.0)
+        state.u += np.where(updated, eta * lanes.l1, 0.0)
         low, high = state.u + state.Q, state.u - state.Q
         after = np.where(W > 0, np.maximum(0.0, W - low), W)
         after = np.where(W < 0, np.minimum(0.0, W + high), after)
-        state.Q[:, ticks] += (after - W)[:, ticks]
+        state.Q[:, updated] += (after - W)[:, updated]
         W = after
-    state.W[:, ticks] = W[:, ticks]
+    state.W[:, updated] = W[:, updated]
     if settings.fit_intercept:
-        state.b[ticks] = b[ticks]
-    state.t[ticks] += 1
+        state.b[updated] = b[updated]
+    state.t[updated] += 1
     if settings.average:
-        averages = ticks & (state.t >= settings.average)
+        averages = updated & (state.t >= settings.average)
         count = np.maximum(1, state.t - settings.average + 1)
         state.A[:, averages] += ((state.W - state.A) / count)[:, averages]
         state.ab[averages] += ((state.b - state.ab) / count)[averages]
