@@ -17,7 +17,7 @@ from fastsgd import (
     path,
 )
 from fastsgd.insight import compare, gradient_noise
-from fastsgd.scalars import plain
+from fastsgd.scalars import python_number
 from fastsgd.schedules import Schedule
 
 rng = np.random.default_rng(0)
@@ -158,16 +158,16 @@ def test_schedules_take_numpy_scalars():
 
 def test_what_plain_makes_of_values():
     for value in (np.float32(0.25), Fraction(1, 4), np.longdouble(0.25)):
-        assert plain(value) == 0.25
-        assert type(plain(value)) is float
-    assert type(plain(np.uint8(3))) is int
-    assert type(plain(np.str_("l2"))) is str
-    assert plain(np.bool_(True)) is True
+        assert python_number(value) == 0.25
+        assert type(python_number(value)) is float
+    assert type(python_number(np.uint8(3))) is int
+    assert type(python_number(np.str_("l2"))) is str
+    assert python_number(np.bool_(True)) is True
     for value in ([1.0], np.array(1.0), None, "l2", 1j, abs):
-        assert plain(value) is value
-    assert plain(10**400) == 10**400
-    assert plain(10**400, whole=False) == np.inf
-    assert plain(Fraction(-(10**400))) == -np.inf
+        assert python_number(value) is value
+    assert python_number(10**400) == 10**400
+    assert python_number(10**400, whole=False) == np.inf
+    assert python_number(Fraction(-(10**400))) == -np.inf
 
 
 @pytest.mark.parametrize("estimator", (SGDClassifier, SGDRegressor))

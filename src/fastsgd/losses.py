@@ -340,8 +340,8 @@ def _capsule_address(capsule: Any, wanted: str) -> int:
     api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     raw = api.PyCapsule_GetName(capsule)
     name = (raw or b"").decode()
-    plain = name.replace("const", "").replace(" ", "").replace("_t)", ")")
-    if plain not in {
+    signature = name.replace("const", "").replace(" ", "").replace("_t)", ")")
+    if signature not in {
         f"void(double*,double*,double*,{integer})"
         for integer in ("int64", "npy_intp", "Py_ssize", "Py_ssize_t", "long")
     }:

@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .scalars import plain
+from .scalars import python_number
 
 __all__ = ["OPTIMIZERS", "SGD", "Optimizer"]
 
@@ -55,7 +55,7 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            value = plain(getattr(self, one.name), whole=False)
+            value = python_number(getattr(self, one.name), whole=False)
             object.__setattr__(self, one.name, value)
 
     @property

@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["make_plain", "plain", "plain_parameters"]
+__all__ = ["make_python_numbers", "python_number", "python_parameters"]
 
-_PLAIN = frozenset((float, bool, str, type(None)))
+_PYTHON_TYPES = frozenset((float, bool, str, type(None)))
 
 _LARGEST = 2**1023
 """Integers above this may be infinite as floats."""
 
 
-def plain(value: Any, *, whole: bool = True) -> Any:
+def python_number(value: Any, *, whole: bool = True) -> Any:
     """A number or string as Python's own; anything else as it is.
 
     An integer stays one, however large, where the parameter may be ``whole``; otherwise one beyond
     float64 is infinite.
     """
-    if type(value) in _PLAIN:
+    if type(value) in _PYTHON_TYPES:
         return value
     if isinstance(value, np.bool_):
         return bool(value)
@@ -52,16 +52,16 @@ def _may_be_whole(estimator: Any, name: str) -> bool:
     return any(getattr(one, "type", None) is Integral for one in constraints)
 
 
-def make_plain(estimator: Any) -> dict[str, tuple[Any, Any]]:
-    """Make the parameters of an estimator plain; what was changed, as (given, plain) by name."""
+def make_python_numbers(estimator: Any) -> dict[str, tuple[Any, Any]]:
+    """Make an estimator's numbers Python's own; gives what changed, as (given, number) by name."""
     attributes, changed = vars(estimator), {}
     for name in estimator._get_param_names():
         given = attributes.get(name)
-        if type(given) in _PLAIN:
+        if type(given) in _PYTHON_TYPES:
             continue
-        value = plain(given)
+        value = python_number(given)
         if type(value) is int and abs(value) > _LARGEST and not _may_be_whole(estimator, name):
-            value = plain(value, whole=False)
+            value = python_number(value, whole=False)
         if value is not given:
             changed[name] = given, value
             attributes[name] = value
@@ -69,9 +69,9 @@ def make_plain(estimator: Any) -> dict[str, tuple[Any, Any]]:
 
 
 @contextlib.contextmanager
-def plain_parameters(estimator: Any) -> Iterator[None]:
-    """The parameters are plain within, and afterwards as the user gave them."""
-    changed = make_plain(estimator)
+def python_parameters(estimator: Any) -> Iterator[None]:
+    """Within the context parameters are Python's own numbers; afterwards they are as given."""
+    changed = make_python_numbers(estimator)
     try:
         yield
     finally:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from .scalars import plain
+from .scalars import python_number
 
 SCHEDULES: tuple[str, ...] = (
     "constant",
@@ -91,7 +91,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            value = plain(getattr(self, one.name), whole=one.name == "warmup_steps")
+            value = python_number(getattr(self, one.name), whole=one.name == "warmup_steps")
             object.__setattr__(self, one.name, value)
         if self.kind not in SCHEDULES:
             raise ValueError(f"schedule kind must be one of {SCHEDULES}, got {self.kind!r}")

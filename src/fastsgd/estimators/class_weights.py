@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import compute_class_weight
 
-from ..scalars import plain
+from ..scalars import python_number
 
 __all__ = ["add", "balanced", "check", "chosen", "count"]
 
@@ -90,7 +90,7 @@ def chosen(class_weight: dict[Any, Any], classes: NDArray[Any]) -> NDArray[np.fl
         If one is no finite number, or negative; or if none of its classes is there.
     """
     for label, value in class_weight.items():
-        number = plain(value, whole=False)
+        number = python_number(value, whole=False)
         if not (isinstance(number, (int, float)) and 0.0 <= number < np.inf):
             raise ValueError(
                 f"class_weight must be finite and not negative, got {value!r} for class {label!r}"

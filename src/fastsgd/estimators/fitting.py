@@ -19,7 +19,7 @@ from ..learning_rate.choose import Rates
 from ..learning_rate.result import Result
 from ..losses import find
 from ..problem import Data, Lanes, Settings, computed_in, take
-from ..scalars import plain_parameters
+from ..scalars import python_parameters
 from ..solver import Fit, Stopping, fit
 from ..solver.history import History
 from ..solver.stopping import ADAPTIVE_FLOOR, PLATEAU_FACTOR
@@ -53,7 +53,7 @@ def all_or_nothing(method: _Method) -> _Method:
         before = vars(self).copy()
         epochs = len(before["history_"]["epoch"]) if "history_" in before else 0
         try:
-            with plain_parameters(self):
+            with python_parameters(self):
                 return method(self, *args, **kwargs)
         except BaseException as error:
             published = vars(self).get("_continuation") is not before.get("_continuation")

@@ -75,7 +75,7 @@ def has_columns(y: Any, X: Any) -> bool:
     return len(shape) == 2 and (shape[0] > 1 or one_row) and shape[1] > 1
 
 
-def is_plain(X: Any, y: Any) -> bool:
+def needs_no_conversion(X: Any, y: Any) -> bool:
     """Whether X and y are arrays as they should be, in which scikit-learn would find no fault.
 
     It takes as long to say so as half a fit of a thousand rows. Finiteness of X is left to the
@@ -105,7 +105,7 @@ class InputValidation(Hooks):
         self, X: Any, y: Any = NO_TARGETS, *, reset: bool, names: tuple[str, str] = ("X", "y")
     ) -> Any:
         """X, or X and y, as arrays the core can read; finiteness of X is left to the scores."""
-        if is_plain(X, y) and (reset or self._expects_plain(X.shape[1])):
+        if needs_no_conversion(X, y) and (reset or self._expects_unnamed(X.shape[1])):
             if reset:  # arrays have no names of features
                 vars(self).pop("feature_names_in_", None)
                 self.n_features_in_ = X.shape[1]
@@ -124,21 +124,21 @@ class InputValidation(Hooks):
         }
         try:
             if y is NO_TARGETS:
-                return self._plain(validate_data(self, X, **options))
+                return self._aligned(validate_data(self, X, **options))
             options["y_numeric"] = isinstance(self, RegressorMixin)
             options["multi_output"] = has_columns(y, X)
             with np.errstate(over="ignore", invalid="ignore"):  # of the sum of y
                 X, y = validate_data(self, X, y, **options)
         except OverflowError as error:  # Python integers beyond float64
             raise ValueError(f"X or y: {error}") from None
-        return self._plain(X), y.toarray() if sp.issparse(y) else y
+        return self._aligned(X), y.toarray() if sp.issparse(y) else y
 
-    def _expects_plain(self, d: int) -> bool:
+    def _expects_unnamed(self, d: int) -> bool:
         """Whether the model was fitted on d features without names."""
         return self.n_features_in_ == d and not hasattr(self, "feature_names_in_")
 
-    def _plain(self, X: Any) -> Any:
-        """Aligned."""
+    def _aligned(self, X: Any) -> Any:
+        """Dense X, aligned to its items."""
         return X if sp.issparse(X) else np.require(X, requirements=["C", "A"])
 
     def _weight(self, sample_weight: ArrayLike | None, X: Any) -> NDArray[np.floating] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..estimators.base import BaseSGD
-from ..scalars import plain
+from ..scalars import python_number
 
 __all__ = ["check_count", "check_estimator", "check_sequence"]
 
@@ -47,10 +47,10 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     ValueError
         If it is not such an integer.
     """
-    number = plain(value)
+    number = python_number(value)
     if isinstance(number, bool) or not isinstance(number, Real) or number % 1 or number < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
-    return int(plain(value))
+    return int(python_number(value))
 
 
 def check_sequence(name: str, values: Any, kind: type = object) -> tuple[Any, ...]:
@@ -66,7 +66,7 @@ def check_sequence(name: str, values: Any, kind: type = object) -> tuple[Any, ..
     message = f"{name} must be a sequence{what}, got {values!r}"
     if isinstance(values, (str, bytes)) or np.ndim(values) != 1:
         raise ValueError(message)
-    converted = tuple(plain(value) for value in values)
+    converted = tuple(python_number(value) for value in values)
     if not converted or not all(isinstance(value, kind) for value in converted):
         raise ValueError(message)
     return converted

@@ -17,7 +17,7 @@ from ..estimators.parameters import check_parameters, lanes_of, seed_of, setting
 from ..estimators.standardise import Scaling
 from ..inputs.conversions import MatrixLike
 from ..problem import Data, take
-from ..scalars import make_plain
+from ..scalars import make_python_numbers
 from ..statistics.gradients import ProblemAtWeights
 from .checks import check_estimator
 
@@ -79,7 +79,7 @@ def problem_of(
     if fitted or has_model:
         check_is_fitted(estimator)
     estimator = copy.copy(estimator)
-    make_plain(estimator)
+    make_python_numbers(estimator)
     estimator._validate_params()
     check_parameters(estimator)
     task = (estimator._again if has_model else estimator._begin)(X, y, sample_weight)

@@ -17,7 +17,7 @@ from ..estimators.parameters import check_parameters
 from ..estimators.regressor import SGDRegressor
 from ..estimators.task import Task
 from ..inputs.times import as_floats
-from ..scalars import make_plain
+from ..scalars import make_python_numbers
 
 __all__ = ["ALPHAS", "alike", "last_step", "lone_step", "model_of", "numbers", "shares", "training"]
 
@@ -87,7 +87,7 @@ def model_of(base: BaseSGD, parameters: dict[str, Any], like: BaseSGD | None = N
     """
     model = copy.copy(base)
     vars(model).update(parameters)
-    make_plain(model)
+    make_python_numbers(model)
     if like is None:
         model._validate_params()
     else:

@@ -14,7 +14,7 @@ from ..estimators.input import blame_input
 from ..estimators.parameters import seed_of
 from ..estimators.regressor import SGDRegressor
 from ..inputs.conversions import MatrixLike
-from ..scalars import make_plain
+from ..scalars import make_python_numbers
 from .candidates import ALPHAS, model_of, numbers
 from .lanes import fit_all
 
@@ -113,7 +113,7 @@ def path(
     if base.early_stopping:
         raise ValueError("early_stopping should be False in a path")
     values = numbers("alphas", ALPHAS if alphas is None else alphas)
-    make_plain(base)
+    make_python_numbers(base)
     base._validate_params()
     base.random_state = seed_of(base.random_state)
     task = base._begin(X, y, sample_weight)

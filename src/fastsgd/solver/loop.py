@@ -289,7 +289,10 @@ class _Training:
             self.first_loss = np.abs(loss_at(*problem, progress.coef, progress.intercept))
         self.loss = np.zeros(k)
         self.score: Any = math.nan
-        self.plain, self.coupled = self.settings.average == 0, self.settings.terms.coupled
+        self.publishes_last_weights, self.coupled = (
+            self.settings.average == 0,
+            self.settings.terms.coupled,
+        )
         self.some_stopped = self.warned_of_scores = False
         self.lowered = np.ones(k)  # what a lane's rate was multiplied by
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
@@ -314,7 +317,7 @@ class _Training:
             self.run.settle()  # once, instead of at every reading
         self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
         self.coef, self.intercept = self.last_coef, self.last_intercept
-        if not self.plain:
+        if not self.publishes_last_weights:
             self.coef, self.intercept = state.weights(self.settings)
         self.loss = np.where(progress.stopped, self.loss, loss) if self.some_stopped else loss
 
@@ -325,7 +328,9 @@ class _Training:
         """
         loss = mean(self.loss)
         total = loss + self.norm + mean(self.intercept)
-        if not (math.isfinite(total) and (self.plain or np.isfinite(self.coef).all())):
+        if not (
+            math.isfinite(total) and (self.publishes_last_weights or np.isfinite(self.coef).all())
+        ):
             raise self._diverged()
         if self.first_loss is None and loss > BLOWN_UP**2:
             self._check_first_epoch()
@@ -488,7 +493,7 @@ class _Training:
             self._undo_upswing()
             return
         model = self.best
-        if self.annealing is not None and self.plain:
+        if self.annealing is not None and self.publishes_last_weights:
             model = self.annealing.coef, self.annealing.intercept
             if all(map(np.array_equal, model, (self.progress.coef, self.progress.intercept))):
                 return

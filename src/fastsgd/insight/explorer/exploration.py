@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...estimators.base import BaseSGD
 from ...inputs.conversions import MatrixLike
-from ...scalars import plain
+from ...scalars import python_number
 from ..checks import check_sequence
 from .choices import SCHEDULES, STABLE_FRACTIONS, Choices, check_steps
 from .models import built_in_model, model_on_two_weights
@@ -251,7 +251,7 @@ def explore(
         rates = check_sequence("rates", rates, Real)
     momenta = check_sequence("momenta", momenta, Real)
     schedules = check_sequence("schedules", schedules, str)
-    if isinstance(random_state, bool) or plain(random_state) not in range(2**32):
+    if isinstance(random_state, bool) or python_number(random_state) not in range(2**32):
         raise ValueError(f"random_state must be an integer from 0 to 2**32 - 1: {random_state!r}")
     if X is not None:
         model = model_on_two_weights(problem, estimator, X, y, coordinates, random_state)
