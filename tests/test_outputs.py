@@ -14,7 +14,7 @@ from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 import fastsgd
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.estimators.classifier import AT_ONCE, find_labels
+from fastsgd.estimators.classifier import LABEL_BLOCK, find_labels
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.statistics.weights import typical_weight
 
@@ -160,7 +160,7 @@ def test_classes_are_the_sorted_labels(dtype):
 @pytest.mark.parametrize("dtype", (np.int8, np.int64, np.float64))
 def test_labels_that_come_late(dtype, first, later):
     """Labels that are not among the first that are looked at together."""
-    y = np.concatenate([np.resize(first, AT_ONCE), np.resize(later, AT_ONCE + 3)])
+    y = np.concatenate([np.resize(first, LABEL_BLOCK), np.resize(later, LABEL_BLOCK + 3)])
     classes, positions = find_labels(y.astype(dtype), np.float32)
     assert_array_equal(classes, np.unique(y))
     assert classes.dtype == dtype

@@ -15,26 +15,26 @@ from ..problem import Data, Lanes, Settings
 from ..solver import Fit, Stopping
 from ..statistics.sample import feature_scales, loss_at
 
-HELD_LOSS, HELD_PART, ROWS_A_FEATURE = 2.0, 0.05, 4
+PENALTY_LOSS_RATIO, PENALTY_LOSS_FRACTION, ROWS_PER_FEATURE = 2.0, 0.05, 4
 """Multiple of the loss without a penalty, and part of that of weights of zero, from which on a fit
 warns that alpha holds it up; rows per feature that a search needs at least, or its loss says little
 of other rows."""
 
-SCALES = 1e4
+MAX_SCALE_RATIO = 1e4
 """Ratio of feature scales above which a fit warns."""
 
-COST = 10.0
+MAX_FEATURES_PER_VALUE = 10.0
 """Features an update goes over for each value it reads, above which a fit on CSR warns."""
 
 
 def warn_of_scales(estimator: Any, data: Data) -> None:
     """Warn when columns differ in scale by more than any one learning rate can bridge."""
     with np.errstate(all="ignore"):
-        scales = feature_scales(data, SCALES)
+        scales = feature_scales(data, MAX_SCALE_RATIO)
     if scales is None:
         return
     used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
-    if len(used) < 2 or scales[used].max() <= SCALES * scales[used].min():
+    if len(used) < 2 or scales[used].max() <= MAX_SCALE_RATIO * scales[used].min():
         return
     used = used[np.argsort(scales[used], kind="stable")]
     names = vars(estimator).get("feature_names_in_")
@@ -59,11 +59,11 @@ def warn_of_scales(estimator: Any, data: Data) -> None:
 
 def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> None:
     """Warn when an update on CSR goes over many more features than its rows have values."""
-    late = settings.width == 1 and not lanes.alpha.any()  # L1 alone waits for its feature
-    if not data.sparse or not lanes.l1.any() or late:
+    is_lazy = settings.width == 1 and not lanes.alpha.any()  # L1 alone waits for its feature
+    if not data.sparse or not lanes.l1.any() or is_lazy:
         return
     ratio = data.d * data.n / max(1, data.X.nnz) / settings.batch_size
-    if ratio > COST:
+    if ratio > MAX_FEATURES_PER_VALUE:
         warnings.warn(
             "An L1 penalty together with L2, momentum or averaging goes over all "
             f"{data.d} features of sparse X at every update, {ratio:.0f} times as many as the "
@@ -135,14 +135,16 @@ def warn_of_targets(
     although it is one that would hardly matter to squares."""
     data, lanes, _ = problem
     tried, found, penalty = rates.search, rates.curvature, lanes.alpha + lanes.l1
-    few = min(data.n, SAMPLE_ROWS) < ROWS_A_FEATURE * data.d
-    if tried is None or found is None or few or not penalty.any():
+    too_few_rows = min(data.n, SAMPLE_ROWS) < ROWS_PER_FEATURE * data.d
+    if tried is None or found is None or too_few_rows or not penalty.any():
         return
     loss, free = loss_at(*problem, progress.coef, progress.intercept), tried.loss.min(axis=1)
-    held = (penalty > 0.0) & (penalty < 0.01 * found.mean_square / found.features)
-    held &= loss > np.maximum(HELD_LOSS * free, HELD_PART * tried.at_start)
-    if held.any():
-        k = int(np.argmax(held))
+    dominated = (penalty > 0.0) & (penalty < 0.01 * found.mean_square / found.features)
+    dominated &= loss > np.maximum(
+        PENALTY_LOSS_RATIO * free, PENALTY_LOSS_FRACTION * tried.at_start
+    )
+    if dominated.any():
+        k = int(np.argmax(dominated))
         warnings.warn(
             f"alpha={estimator._strength:g} is too strong for y: the mean loss is {loss[k]:.3g}, "
             f"and {free[k]:.3g} is reached without the penalty. The slope of this loss is "

@@ -41,7 +41,7 @@ CLASSIFICATION_LOSSES = [
 ]
 
 
-AT_ONCE = 1 << 15
+LABEL_BLOCK = 1 << 15
 """Labels that are looked at together: few enough to stay in the cache for the second look."""
 
 
@@ -62,14 +62,14 @@ def find_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.f
 
 def _two_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.floating]] | None:
     """The same where the first rows have two labels and the others no third; else None."""
-    classes = np.array([y[:AT_ONCE].min(), y[:AT_ONCE].max()], dtype=y.dtype)
+    classes = np.array([y[:LABEL_BLOCK].min(), y[:LABEL_BLOCK].max()], dtype=y.dtype)
     positions = np.empty(len(y), dtype=dtype)
-    for start in range(0, len(y), AT_ONCE):
-        part = y[start : start + AT_ONCE]
+    for start in range(0, len(y), LABEL_BLOCK):
+        part = y[start : start + LABEL_BLOCK]
         upper = part == classes[1]
         if np.count_nonzero(upper) + np.count_nonzero(part == classes[0]) != len(part):
             return None
-        positions[start : start + AT_ONCE] = upper
+        positions[start : start + LABEL_BLOCK] = upper
     return classes, positions
 
 

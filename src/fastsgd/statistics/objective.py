@@ -38,12 +38,12 @@ class Objective:
 
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
         self.data, self.lanes, self.settings = data, lanes, settings
-        self.kept: list[tuple[Any, Float, Float | None]] | None = None
+        self.cached_parts: list[tuple[Any, Float, Float | None]] | None = None
         self.features: Float | None = None  # with a column of ones for the intercept
         self.count = np.zeros(lanes.k)
         parts = self._parts()
         if data.n * lanes.k <= KEPT_VALUES:
-            self.kept = parts = list(parts)
+            self.cached_parts = parts = list(parts)
         for _, y, s in parts:
             self.count += len(y) if s is None else (s > 0.0).sum(axis=0)
         self.count = np.maximum(1.0, self.count)
@@ -73,7 +73,7 @@ class Objective:
         signs = not settings.terms.infimum >= 0.0  # whether terms may have different ones
         coef = np.asarray(coef, dtype=self.data.dtype)
         with np.errstate(all="ignore"):
-            for part, y, s in self._parts() if self.kept is None else self.kept:
+            for part, y, s in self._parts() if self.cached_parts is None else self.cached_parts:
                 z = np.asarray(self.data.rows(part, self.data.dtype) @ coef.T, dtype=np.float64)
                 z = z + intercept
                 if settings.terms.coupled:
