@@ -136,7 +136,7 @@ def test_the_rate_of_long_rows_is_on_the_safe_side(batch_size, monkeypatch):
 
 @pytest.mark.parametrize("dtype", (np.float64, np.float32, np.int32, bool))
 @pytest.mark.parametrize("matrix", (False, True))
-@pytest.mark.parametrize("form", ("coo", "bsr", "dia"))
+@pytest.mark.parametrize("form", ("coo", "bsr", "dia", "lil"))
 def test_other_forms_are_as_scipy_makes_them(form, matrix, dtype):
     """Few values, and enough for a thread beside."""
     rng = np.random.default_rng(0)

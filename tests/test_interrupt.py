@@ -92,6 +92,11 @@ def blocks_of_values():
     return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(400_000) % 2)
 
 
+def lists():
+    X = sparse(500_000, 20, 1000).tolil()
+    return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(500_000) % 2)
+
+
 def fortran():
     X = np.asfortranarray(np.ones((1_000_000, 30), dtype=np.float32))
     return lambda: SGDClassifier(max_iter=1, tol=None).fit(X, np.arange(1_000_000) % 2)
@@ -130,6 +135,7 @@ EVERYWHERE = {
         duplicates,
         integers,
         coordinates,
+        lists,
         blocks_of_values,
         fortran,
         dense_integers,

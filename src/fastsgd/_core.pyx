@@ -197,6 +197,8 @@ def _check_coordinates(X):
 def _check_lists(X):
     """The same for LIL: as many columns as values in every row, all in range."""
     for row, (columns, values) in enumerate(zip(X.rows, X.data)):
+        if row & 0xfff == 0:
+            PyErr_CheckSignals()
         if len(columns) != len(values):
             raise ValueError(f"X.rows[{row}] must have {len(values)} entries, got {len(columns)}")
         if columns and not (0 <= min(columns) and max(columns) < X.shape[1]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,10 @@ MatrixLike = ArrayLike | sp.spmatrix | sp.sparray
 
 LARGE = 1 << 19
 """Values from which a conversion takes longer than Ctrl-C may wait for on a busy machine."""
+
+
+LIST_ROWS = 1 << 14
+"""Rows of LIL that are converted at a time, which takes a few milliseconds."""
 
 
 def beside(call: Callable[[], Result]) -> Result:
@@ -61,6 +66,8 @@ def csr_of(X: Any) -> Any:
         return X
     if X.format in ("coo", "bsr", "dia") and X.ndim == 2:
         X = beside(X.tocsr) if X.nnz >= LARGE else X.tocsr()
+    if X.format == "lil" and X.shape[0] >= LIST_ROWS:
+        X = _csr_of_lists(X)
     if X.format not in ("csr", "csc"):
         return X
     dtype = X.dtype if X.dtype in (np.float64, np.float32) else np.dtype(np.float64)
@@ -69,6 +76,30 @@ def csr_of(X: Any) -> Any:
     converted = X.__class__((1, 1)).tocsr()  # an array for an array, a matrix for a matrix
     converted.resize(X.shape)
     converted.data, converted.indices, converted.indptr = csr_arrays(X, dtype)
+    return converted
+
+
+def _csr_of_lists(X: Any) -> Any:
+    """LIL, which holds two lists for each row, as CSR, some rows at a time."""
+    starts = np.zeros(X.shape[0] + 1, dtype=np.int64)
+    columns, values = [], []
+    index = np.int32 if X.shape[1] <= np.iinfo(np.int32).max else np.int64
+    for first in range(0, X.shape[0], LIST_ROWS):
+        part = slice(first, min(first + LIST_ROWS, X.shape[0]))
+        counts = np.fromiter(map(len, X.rows[part]), np.int64, part.stop - first)
+        starts[first + 1 : part.stop + 1] = starts[first] + np.cumsum(counts)
+        total = int(counts.sum())
+        columns.append(np.fromiter(chain.from_iterable(X.rows[part]), index, total))
+        values.append(np.fromiter(chain.from_iterable(X.data[part]), X.dtype, total))
+    arrays = beside(lambda: (np.concatenate(values), np.concatenate(columns)))
+    if starts[-1] <= np.iinfo(index).max:
+        starts = starts.astype(index)
+    converted = X.__class__((1, 1)).tocsr()  # an array for an array, a matrix for a matrix
+    converted.resize(X.shape)
+    converted.data, converted.indices = arrays
+    converted.indptr = starts
+    if starts.dtype != converted.indices.dtype:
+        converted.indices = converted.indices.astype(starts.dtype)
     return converted
 
 
