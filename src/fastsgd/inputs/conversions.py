@@ -66,8 +66,8 @@ def csr_of(X: Any) -> Any:
         return X
     if X.format in ("coo", "bsr", "dia") and X.ndim == 2:
         X = beside(X.tocsr) if X.nnz >= LARGE else X.tocsr()
-    if X.format == "lil" and X.shape[0] >= LIST_ROWS:
-        X = _csr_of_lists(X)
+    if X.format == "lil":
+        X = _csr_of_lists(X) if X.shape[0] >= LIST_ROWS else X.tocsr()
     if X.format not in ("csr", "csc"):
         return X
     dtype = X.dtype if X.dtype in (np.float64, np.float32) else np.dtype(np.float64)
