@@ -66,7 +66,7 @@ def pixels_left(model, X, y):
         {"scoring": ["accuracy", "neg_log_loss"], "refit": "neg_log_loss"},
         {"scoring": pixels_left, "return_train_score": True},
     ),
-    ids=str,
+    ids=("default", "f1", "two scores", "callable"),
 )
 @pytest.mark.parametrize("weighted", (False, True))
 def test_results_are_scikit_learns_in_random_order(weighted, options, digits, monkeypatch):
