@@ -313,12 +313,12 @@ def draw(edges: Edges, path: Path) -> None:
     }
     height = {node: LINE + 0.14 + SMALL_LINE * len(lines) for node, lines in text.items()}
     layout = Layout(drawn, width)
-    y, top = {}, 0.0
+    y, rows, top = {}, {}, 0.0
     for row in layout.ranks:
         tall = max(height.get(name, 0.0) for name in row)
         for name in row:
             y[name] = top - 0.5 * tall
-            height.setdefault(name, tall)
+            rows[name] = tall
         top -= tall + RISE
     left = min(layout.x[name] - 0.5 * layout.width[name] for name in layout.x) - 0.2
     right = max(layout.x[name] + 0.5 * layout.width[name] for name in layout.x) + 0.2
@@ -327,7 +327,11 @@ def draw(edges: Edges, path: Path) -> None:
     axes = figure.add_axes((0, 0, 1, 1), xlim=(left, right), ylim=(low, high))
     axes.axis("off")
     for chain in layout.chains.values():
-        curve(axes, [(layout.x[name], y[name], 0.5 * height[name]) for name in chain])
+        halves = [(0.5 * height.get(name, rows[name]), 0.5 * rows[name]) for name in chain]
+        curve(
+            axes,
+            [(layout.x[name], y[name], *half) for name, half in zip(chain, halves, strict=True)],
+        )
     for node, lines in text.items():
         w, h = width[node], height[node]
         corner = layout.x[node] - 0.5 * w, y[node] - 0.5 * h
@@ -346,21 +350,25 @@ def draw(edges: Edges, path: Path) -> None:
     plt.close(figure)
 
 
-def curve(axes: Any, points: list[tuple[float, float, float]]) -> None:
-    """An arrow from the lower side of the first box to the upper side of the last."""
+def curve(axes: Any, points: list[tuple[float, float, float, float]]) -> None:
+    """An arrow from the lower side of the first box to the upper side of the last.
+
+    A point is x, y, and half the heights of the box and of the row, between which it is straight.
+    """
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path as Curve
 
-    (x, y, half), *others = points
-    vertices, codes = [(x, y - half)], [Curve.MOVETO]
-    for i, (x2, y2, half2) in enumerate(others):
+    x, y, box, row = points[0]
+    vertices, codes = [(x, y - box), (x, y - row)], [Curve.MOVETO, Curve.LINETO]
+    for i, (x2, y2, box2, row2) in enumerate(points[1:], 2):
         x1, y1 = vertices[-1]
-        end = y2 + half2
+        end = y2 + row2
         bend = 0.5 * (y1 - end)
         vertices += [(x1, y1 - bend), (x2, end + bend), (x2, end)]
         codes += [Curve.CURVE4] * 3
-        if i < len(others) - 1:
-            vertices.append((x2, y2 - half2))
+        straight = y2 + box2 if i == len(points) else y2 - row2
+        if straight < end - 1e-6:  # or the arrow has no direction
+            vertices.append((x2, straight))
             codes.append(Curve.LINETO)
     axes.add_patch(
         FancyArrowPatch(
