@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -81,7 +82,7 @@ def part(data: Data, first: int, end: int) -> Data:
 def joined(before: Data, after: Data) -> Data:
     """The rows of two windows that follow each other."""
 
-    def both(name: str) -> np.ndarray | None:
+    def both(name: str) -> Any:
         parts = getattr(before, name), getattr(after, name)
         if (parts[0] is None) != (parts[1] is None):
             raise ValueError(f"{name} must be given for all windows or for none")
