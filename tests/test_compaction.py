@@ -18,7 +18,7 @@ from fastsgd.schedules import SCHEDULES
 from fastsgd.solver import compaction
 
 K = 40
-STEPS = ({}, {"momentum": 0.9}, {"average": 5}, {"batch_size": 4}, {"clip_norm": 0.5})
+STEPS = ({}, {"optimizer": SGD(0.9)}, {"average": 5}, {"batch_size": 4}, {"clip_norm": 0.5})
 
 
 @pytest.fixture
