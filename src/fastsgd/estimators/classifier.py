@@ -24,6 +24,7 @@ from ..sampling import Sampling
 from ..schedules import Schedule
 from . import class_weights
 from .base import BaseSGD, keep_parameters
+from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array
 from .parameters import (
@@ -99,6 +100,7 @@ def _may_predict_proba(estimator: Any) -> bool:
     return True
 
 
+@documented
 class SGDClassifier(LinearClassifierMixin, BaseSGD):
     """Linear classifiers by stochastic gradient descent: SVM, logistic regression, softmax.
 
@@ -115,162 +117,37 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         that bears outliers (these two have ``predict_proba``), "squared_hinge", "perceptron"; or a
         loss of regression: "squared_error", "huber", "epsilon_insensitive",
         "squared_epsilon_insensitive"; or a :class:`fastsgd.losses.CompiledLoss`.
-    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
-        alpha/2 |w|^2; alpha |w|_1; or alpha ((1 - l1_ratio)/2 |w|^2 + l1_ratio |w|_1). L1 gives
-        real zeros, see ``sparsify``. The intercept is never penalised.
-    alpha : float, default=1e-4
-        Strength of the penalty; >= 0.
-    l1_ratio : float, default=0.15
-        Share of L1 in "elasticnet".
-    fit_intercept : bool, default=True
-        Learn b.
-    max_iter : int, default=1000
-        Epochs at most.
-    tol : float or None, default=1e-3
-        Stop after ``n_iter_no_change`` epochs whose loss is above the best one minus ``tol`` (or
-        whose validation score is below the best plus ``tol``); each class on its own, a softmax as
-        a whole. With ``learning_rate="auto"`` and a training loss ``tol`` is relative to the loss.
-        With momentum the weights of the best epoch are kept if the last are worse by more than
-        ``tol``. None trains exactly ``max_iter`` epochs.
-    shuffle : bool, default=True
-        False means ``sampling="sequential"``.
-    verbose : int, default=0
-        Above 0, a line an epoch on standard output, and a progress bar on standard error for a fit
-        of more than two seconds.
-    epsilon : float, default=0.1
-        Of the losses "huber", "epsilon_insensitive" and "squared_epsilon_insensitive".
-    n_jobs : int or None, default=None
-        Threads that share the work of each batch; -1 for all processors. No bit of the model
-        depends on it. None takes as many as are measured to pay for the size of a batch: one for
-        several lanes, and for ``batch_size=1`` and sparse X, which never use more. There are no
-        threads between calls: a process may fork after a fit.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the order of samples and of the validation split; drawn once a run, and kept by
-        ``partial_fit`` and ``fit(..., resume=True)``.
-    learning_rate : str, Schedule or callable, default="auto"
-        With t the number of the update from 1 and e the epochs done, with their fraction:
-
-        - "auto": eta0 / sqrt(1 + eta0 mu (t-1)), eta0 and mu from the data, divided by 4 after an
-          epoch that gained less than 2.5 ``tol`` of the loss (of a patience above 5, after every
-          fifth of it; not with a validation score). Where an epoch has 5,000 updates or fewer the
-          rate stays at eta0 while the objective falls and is halved where it no longer does, and
-          the model is the best of the weights and their means; a fit stops where 1 % of the
-          objective or less is left to gain (at the default ``tol``), or warns that it may be more.
-          Where the run ends is known, with ``tol=None`` or ``total_epochs``, and
-          nothing is averaged: eta0 (1 - e / total_epochs)^2, from a lower eta0 the longer the run.
-          A run that may go on (``partial_fit``, ``resume=True``) knows no end. ``result_`` says
-          what was chosen;
-        - "optimal": scikit-learn's, eta0 / (1 + eta0 alpha (t-1)) with Bottou's eta0;
-        - "constant": eta0;
-        - "adaptive": eta0, divided by 5 where training would stop, while it is above 1e-6;
-        - "invscaling": eta0 / t^power_t;
-        - "pa1", "pa2": passive-aggressive steps, C = eta0; with loss="hinge" and batch_size=1;
-        - "step": eta0 decay^floor(e / step_epochs); "exponential": eta0 decay^e;
-        - "linear", "polynomial" (of power 2), "cosine": from eta0 to 0 at e = total_epochs;
-        - "one_cycle": up to eta0 at 30 % of total_epochs, then down;
-        - a :class:`fastsgd.schedules.Schedule`, or any callable ``rate(t, e)``.
-    eta0 : float or None, default=None
-        First learning rate, used as given. None: 0.01 for "constant", "invscaling" and "adaptive",
-        1.0 for "pa1" and "pa2", as in scikit-learn; for the others, and for a ``Schedule``, it is
-        found from the data.
-    power_t : float, default=0.5
-        Exponent of "invscaling".
-    early_stopping : bool, default=False
-        Hold out ``validation_fraction`` of the rows, of each class alike, watch the score on them
-        and keep the best weights.
-    validation_fraction : float, default=0.1
-        Share of the rows to hold out.
-    n_iter_no_change : int, default=5
-        Epochs without gain before stopping.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes; multiply the sample weights. "balanced": sum of the sample weights
         / (n_classes * that of the class's rows), of the rows that are trained on; under
         ``partial_fit`` of all rows so far, where a class not yet seen has weight 1.
-    warm_start : bool, default=False
-        ``fit`` starts from the weights that the model has, in a run of its own: count of updates,
-        schedule, learning rates, momentum, averages and ``history_`` begin anew. To go on exactly
-        is ``fit(..., resume=True)``.
-    average : bool, int or float, default=False
-        Average the weights over all updates (True), from that update on (an int), or over the last
-        fraction of ``total_epochs`` (a float between 0 and 1): Polyak and Juditsky, SIAM J. Control
-        Optim. 30 (1992).
-    batch_size : int, default=1
-        Rows an update; n or more is full-batch gradient descent.
-    momentum : float, default=0.0
-        beta in [0, 1): v = beta v + g, w = w - eta v. Exact and O(non-zeros) on CSR too.
-    nesterov : bool, default=False
-        w = w - eta (g + beta v) instead.
-    sampling : {"reshuffle", "once", "replacement", "sequential", "block"}, default="reshuffle"
-        A new permutation every epoch; one permutation; independent draws; storage order; pools of
-        blocks of neighbouring rows from all over the data, each shuffled: memory serves these
-        faster than "reshuffle" where X is larger than the caches, at next to no cost in loss
-        (docs/sampling.md).
-    decay : float, default=0.1
-        Factor of "step" and "exponential".
-    step_epochs : float, default=10.0
-        Epochs between the drops of "step".
-    total_epochs : float or None, default=None
-        Horizon of "linear", "polynomial", "cosine", "one_cycle" and of tail averaging; None is
-        ``max_iter`` at the first call, kept by ``partial_fit`` and ``resume=True``. Of "auto" too,
-        where it is given.
-    warmup_steps : int, default=0
-        Updates over which the rate rises linearly to its schedule.
     multi_class : {"ovr", "multinomial"}, default="ovr"
         Each class against the rest, or a joint softmax (with loss="log_loss"). Two classes are one
         lane of log loss either way: a softmax of two is the same model, at half the alpha. Labels
         of a multilabel problem are independent.
-    clip_norm : float or None, default=None
-        Longest batch gradient; a longer one is scaled down.
-    linear_scaling : bool, default=False
-        Multiply an eta0 that is given by ``batch_size`` (Goyal et al. 2017); one found from the
-        data fits the batch already.
     scoring : str, callable or None, default=None
-        Scorer of the validation set, as scikit-learn takes them: classes then stop together. None:
+        Scorer of the validation set, as scikit-learn takes them; classes then stop together. None:
         accuracy, each class on its own.
-    on_divergence : {"raise", "backoff"}, default="raise"
-        "backoff": go back to the end of the last epoch, halve the rate of the classes that
-        diverged, and go on.
-    certificate : bool, default=False
-        One more pass at the end of ``fit`` for ``certificate_``.
-    standardize : bool, default=False
-        Train on (x - mean) / standard deviation of each feature, made in the step: dense X is read
-        in place. Both are found at the first call, from its training rows by their weights (not
-        from rows held out), and kept by ``partial_fit`` and ``resume=True``; a feature that does
-        not vary is only centred. Penalty, history and certificate are of the standardised features;
-        ``coef_``, ``intercept_`` and ``coef_init`` of X itself, so that ``intercept_`` is not 0
-        without ``fit_intercept`` either.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
     coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_classes,)
-    n_iter_ : int
-        Epochs of the last call, of the class that took longest.
-    t_ : int
-        1 + number of updates since the run began.
-    loss_curve_ : list of float
-        Per epoch: mean loss of the rows, each before its own step, plus the penalty at the end; the
-        mean of the classes.
-    history_ : dict of str to list
-        Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses" (of each
-        class), "validation_score", "learning_rate", "gradient_norm" (root mean square over a sample
-        of the batches), "weight_norm", "full_gradient_norm", "gradient_noise" and "noise_scale"
-        (with ``diagnostics=True``), "seconds", "rows_per_second".
-    result_ : fastsgd.result.Result
-        The learning rate that the last call chose, from what, and what ended it; printed, it says
-        so in words.
-    certificate_ : Certificate
-        Gradient norm and duality gap of each class, with ``certificate=True``.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
+        The intercept of each lane.
 
     Notes
     -----
     After Ctrl-C the model is what it was at that moment. A later ``partial_fit`` or
     ``fit(..., resume=True)`` goes on from it at a new epoch; the rest of the interrupted one is
     skipped.
+
+    References
+    ----------
+    .. [1] Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J.
+       Control Optim. 30 (1992).
 
     Examples
     --------

@@ -19,6 +19,7 @@ from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD, keep_parameters
+from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array, Validate
 from .parameters import (
@@ -32,10 +33,11 @@ from .task import Task
 from .validation import products
 
 
+@documented
 class SGDOneClassSVM(OutlierMixin, BaseSGD):
     """Linear one-class SVM by stochastic gradient descent.
 
-    Minimises, over w and the offset rho (Schoelkopf et al., Neural Computation 13, 2001),
+    Minimises, over w and the offset rho [2]_,
 
         nu/2 |w|^2  -  nu rho  +  (1/n) sum_i s_i max(0, rho - x_i . w)
 
@@ -46,14 +48,13 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
     nu : float, default=0.5
         Upper bound of the share of outliers among the training rows, in (0, 1].
     fit_intercept : bool, default=True
-        Learn rho; else it is 0.
-    max_iter, tol, shuffle, verbose, n_jobs, random_state, learning_rate, eta0, power_t, \
-early_stopping, validation_fraction, n_iter_no_change, warm_start, average, batch_size, momentum, \
-nesterov, sampling, decay, step_epochs, total_epochs, warmup_steps, clip_norm, linear_scaling, \
-on_divergence, certificate, standardize
-        As in :class:`SGDClassifier`, with nu in the place of alpha, without "pa1" and "pa2"; the
-        learning rate is "optimal" by default, since nu is the curvature that "auto" would have to
-        guess. The validation score is minus the objective on the rows held out.
+        Learn rho; otherwise it is 0.
+    learning_rate : str, Schedule or callable, default="optimal"
+        As in :class:`SGDClassifier`, with nu in the place of alpha and without "pa1" and "pa2". The
+        default is "optimal", since nu is the curvature that "auto" would have to guess.
+    early_stopping : bool, default=False
+        Hold out ``validation_fraction`` of the rows, watch minus the objective on them and restore
+        the best weights.
 
     Attributes
     ----------
@@ -61,8 +62,13 @@ on_divergence, certificate, standardize
         Of the dtype of X; float32 for float16 and uint8.
     offset_ : ndarray of shape (1,)
         rho: ``decision_function`` is ``score_samples`` minus it.
-    n_iter_, t_, loss_curve_, history_, result_, certificate_, n_features_in_, feature_names_in_
-        As in :class:`SGDClassifier`.
+
+    References
+    ----------
+    .. [1] Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J.
+       Control Optim. 30 (1992).
+    .. [2] Schoelkopf et al., "Estimating the support of a high-dimensional distribution", Neural
+       Computation 13 (2001).
 
     Examples
     --------
@@ -194,8 +200,6 @@ on_divergence, certificate, standardize
 
         Parameters
         ----------
-        X, coef_init, sample_weight, X_val, diagnostics, resume
-            As in :meth:`SGDClassifier.fit`.
         y : ignored
         offset_init : array-like of shape (1,), optional
 

@@ -19,6 +19,7 @@ from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD, keep_parameters
+from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array, Validate
 from .parameters import (
@@ -34,6 +35,7 @@ from .validation import determinations, warn_of_one_row
 REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]
 
 
+@documented
 class SGDRegressor(RegressorMixin, BaseSGD):
     """Linear regression by stochastic gradient descent.
 
@@ -53,20 +55,18 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         :class:`fastsgd.losses.CompiledLoss`.
     quantile : float, default=0.5
         Of the "quantile" loss, in [0, 1].
-    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, epsilon, n_jobs, \
-random_state, learning_rate, eta0, power_t, early_stopping, validation_fraction, n_iter_no_change, \
-warm_start, average, batch_size, momentum, nesterov, sampling, decay, step_epochs, total_epochs, \
-warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, standardize
-        As in :class:`SGDClassifier`. ``learning_rate`` "pa1" and "pa2" go with the
-        "epsilon_insensitive" loss, and the default ``scoring`` is R^2 of each output on its own.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,), or (n_outputs, n_features) for y of two dimensions
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_outputs,)
-    n_iter_, t_, loss_curve_, history_, result_, certificate_, n_features_in_, feature_names_in_
-        As in :class:`SGDClassifier`.
+        The intercept of each output.
+
+    References
+    ----------
+    .. [1] Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J.
+       Control Optim. 30 (1992).
 
     Examples
     --------
@@ -184,8 +184,6 @@ warmup_steps, clip_norm, linear_scaling, scoring, on_divergence, certificate, st
         Parameters
         ----------
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        X, coef_init, intercept_init, sample_weight, X_val, y_val, diagnostics, resume
-            As in :meth:`SGDClassifier.fit`.
 
         Returns
         -------
