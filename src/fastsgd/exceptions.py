@@ -12,16 +12,45 @@ __all__ = ["DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
 
 
 class FeatureScaleWarning(UserWarning):
-    """Columns of X differ so much in scale that no learning rate suits them all."""
+    """Columns of X differ so much in scale that no learning rate suits them all.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from fastsgd import FeatureScaleWarning, SGDRegressor
+    >>> X = np.random.default_rng(0).normal(size=(100, 2)) * [1.0, 1e-6]
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     model = SGDRegressor(random_state=0).fit(X, X[:, 0])
+    >>> any(issubclass(each.category, FeatureScaleWarning) for each in caught)
+    True
+    """
 
 
 class TargetScaleWarning(UserWarning):
-    """y is so large that the penalty holds a loss of bounded slope far above its data's."""
+    """Targets are so large that the penalty holds back a loss of bounded slope.
+
+    The slope of Huber's, the quantile and the epsilon-insensitive loss does not grow with y, but
+    the weights that large targets need do, and with them the penalty.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from fastsgd import SGDRegressor, TargetScaleWarning
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     model = SGDRegressor("huber", random_state=0).fit(X, 3e5 * X[:, 0])
+    >>> any(issubclass(each.category, TargetScaleWarning) for each in caught)
+    True
+    """
 
 
 class DivergenceError(ValueError):
-    """The run blew up: a score, a weight or a loss is no longer finite, or the loss is a million
-    times what it was.
+    """A run that diverged: a score, a weight or a loss is no longer finite, or the loss grew a
+    million times.
 
     Parameters
     ----------
@@ -47,6 +76,17 @@ class DivergenceError(ValueError):
         As given.
     coef_, intercept_ : ndarray of shape (K, n_features) and (K,), or None
         The last finite weights of all K lanes: those of the end of the last epoch, or of the start.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import DivergenceError, SGDRegressor
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> try:
+    ...     SGDRegressor(learning_rate="constant", eta0=10.0, random_state=0).fit(X, X[:, 0])
+    ... except DivergenceError as error:
+    ...     print(error.safe_rate < 1.0, np.isfinite(error.coef_).all())
+    True True
     """
 
     def __init__(
@@ -93,9 +133,17 @@ class DivergenceError(ValueError):
         )
 
     def scaled(self, scaling: Any) -> DivergenceError:
-        """The same with weights of X itself, where training was of scaled features.
+        """Convert an error of a run on scaled features to one about X itself.
 
-        Without weights, where those are not finite.
+        Parameters
+        ----------
+        scaling : Scaling
+            From the features of X to those that were trained on.
+
+        Returns
+        -------
+        DivergenceError
+            This error, with weights of X itself; without weights, if those are not finite.
         """
         if self.coef_ is None or scaling.scale is None:
             return self

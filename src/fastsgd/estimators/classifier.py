@@ -382,39 +382,22 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
         Parameters
         ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-            float64, float32, float16 and uint8 in C order, and CSR of the first two, are read in
-            place, the last two in float32 arithmetic; another order is copied once, anything else
-            becomes float64 once.
-        y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
-            Class labels.
-        coef_init : array-like of the shape of ``coef_``, optional
-            Where to start; zeros if not given.
-        intercept_init : array-like of the shape of ``intercept_``, optional
-        sample_weight : array-like of shape (n_samples,), optional
-            Non-negative; a row of weight zero is left out entirely.
-        X_val, y_val : optional
-            A validation set of the user's own: it is watched, and the best weights are kept,
-            whatever ``early_stopping`` says.
-        diagnostics : bool, default=False
-            Measure gradient and noise at the end of each epoch, on a sample of rows, into
-            ``history_``; see :mod:`fastsgd.insight`.
-        resume : bool, default=False
-            Go on exactly where the last call ended, as ``partial_fit`` does: with its momentum,
-            averages, counts, schedule and learning rates, for up to ``max_iter`` epochs more. Runs
-            cut into such calls have the bits of a whole one (of "auto" with ``tol=None``, whose
-            rate falls towards the end, only where ``total_epochs`` says what the end is).
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or an indicator matrix of a multilabel problem.
+        y_val : array-like of shape (n_rows,) or (n_rows, n_labels), optional
+            Class labels of the validation set.
 
         Returns
         -------
-        self
+        self : SGDClassifier
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            Bad input; the message names the argument.
+            Bad input; the message names the argument. The estimator is as it was before the call.
         DivergenceError
-            The run blew up. The estimator is left as it was before the call.
+            The run diverged. The estimator is as it was before the call.
         """
         self._check_multinomial()
         before = vars(self).get("classes_") if resume or self.warm_start else None
@@ -442,25 +425,32 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """One epoch over these rows, on top of what was learned before.
+        """Train one epoch on these rows, on top of what was learned before.
 
         k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and
-        ``tol=None`` does, wherever the model was pickled in between. Rates found from the data, and
-        the horizon of a schedule, are those of the first call. A ``coef_`` or ``intercept_`` that
-        was changed by hand is gone on from, without momentum and averages.
+        ``tol=None`` gives, wherever the model was pickled in between. Rates found from the data
+        and the horizon of a schedule are those of the first call. Where ``coef_`` or ``intercept_``
+        was changed by hand, training starts from it, without momentum and averages.
 
         Parameters
         ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,), or indicator matrix of shape (n_samples, n_labels)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or an indicator matrix of a multilabel problem.
         classes : array-like of shape (n_classes,), optional
             All classes there are; needed at the first call. ``range(n_labels)`` of a multilabel
             problem.
-        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
-        self
+        self : SGDClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Bad input; the message names the argument. The estimator is as it was before the call.
+        DivergenceError
+            The run diverged. The estimator is as it was before the call.
         """
         self._check_multinomial()
         self._check_partial()
@@ -490,12 +480,35 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
     # Prediction.
 
     def decision_function(self, X: MatrixLike) -> NDArray[np.floating]:
-        """Scores x . w + b: (n,) for two classes, positive for ``classes_[1]``; else (n, K)."""
+        """Scores x . w + b of the rows.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, K)
+            For two classes one score, which is positive for ``classes_[1]``; otherwise one for each
+            of the K classes or labels.
+        """
         scores = self._scores(X)
         return scores.ravel() if scores.shape[1] == 1 else scores
 
     def predict(self, X: MatrixLike) -> NDArray[Any]:
-        """Class labels, shape (n,); of a multilabel problem an indicator matrix (n, n_labels)."""
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels; of a multilabel problem an indicator matrix.
+        """
         scores = self.decision_function(X)
         if self._multilabel:
             return (scores.reshape(len(scores), -1) > 0).astype(int)
@@ -504,12 +517,27 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     @available_if(_may_predict_proba)
     def predict_proba(self, X: MatrixLike) -> NDArray[np.floating]:
-        """Probabilities of the classes, shape (n, n_classes); log_loss and modified_huber.
+        """Probabilities of the classes, for the losses "log_loss" and "modified_huber".
 
         Of a score z: 1 / (1 + exp(-z)) for "log_loss", (clip(z, -1, 1) + 1) / 2 for
-        "modified_huber"; with more than two classes, each against the rest and normalised (Zadrozny
-        & Elkan 2002). A "multinomial" model has the softmax of its scores; labels of a multilabel
-        problem are not normalised.
+        "modified_huber"; with more than two classes, each against the rest and normalised [1]_. A
+        "multinomial" model has the softmax of its scores; labels of a multilabel problem are not
+        normalised.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+
+        References
+        ----------
+        .. [1] Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass
+           probability estimates", KDD 2002.
         """
         scores = self._scores(X)
         if self._softmax:
@@ -526,7 +554,18 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
 
     @available_if(_may_predict_proba)
     def predict_log_proba(self, X: MatrixLike) -> NDArray[np.floating]:
-        """Logarithms of ``predict_proba``, shape (n, n_classes)."""
+        """Logarithms of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``.
+        """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 

@@ -200,12 +200,22 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
 
         Parameters
         ----------
-        y : ignored
+        y : None
+            Ignored; it is there for pipelines.
         offset_init : array-like of shape (1,), optional
+            rho to start from; 0 if not given.
 
         Returns
         -------
-        self
+        self : SGDOneClassSVM
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Bad input; the message names the argument. The estimator is as it was before the call.
+        DivergenceError
+            The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
         given = X, None, sample_weight
@@ -227,17 +237,29 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
     def partial_fit(
         self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """One epoch over these rows; see :meth:`SGDClassifier.partial_fit`.
+        """Train one epoch on these rows, on top of what was learned before.
+
+        k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and
+        ``tol=None`` gives, wherever the model was pickled in between. Rates found from the data
+        and the horizon of a schedule are those of the first call. Where ``coef_`` or ``offset_``
+        was changed by hand, training starts from it, without momentum and averages.
 
         Parameters
         ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        y : ignored
-        sample_weight : array-like of shape (n_samples,), optional
+        y : None
+            Ignored; it is there for pipelines.
 
         Returns
         -------
-        self
+        self : SGDOneClassSVM
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Bad input; the message names the argument. The estimator is as it was before the call.
+        DivergenceError
+            The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
         self._check_partial()
@@ -247,13 +269,46 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         return self
 
     def decision_function(self, X: MatrixLike) -> NDArray[np.floating]:
-        """x . w - offset_, shape (n,): negative for outliers."""
+        """Signed distance from the boundary, up to a factor: x . w - ``offset_``.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Negative for outliers.
+        """
         return self.score_samples(X) - self.offset_
 
     def score_samples(self, X: MatrixLike) -> NDArray[np.floating]:
-        """x . w, shape (n,)."""
+        """Scores without the offset: x . w.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The larger, the more like the training rows.
+        """
         return self._products(X).ravel()
 
     def predict(self, X: MatrixLike) -> NDArray[np.int32]:
-        """+1 for inliers, -1 for outliers, shape (n,)."""
+        """Predict which rows are inliers.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            +1 for inliers, -1 for outliers.
+        """
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int32)

@@ -183,16 +183,18 @@ class SGDRegressor(RegressorMixin, BaseSGD):
 
         Parameters
         ----------
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
 
         Returns
         -------
-        self
+        self : SGDRegressor
+            The fitted estimator.
 
         Raises
         ------
-        ValueError, DivergenceError
-            As in :meth:`SGDClassifier.fit`.
+        ValueError
+            Bad input; the message names the argument. The estimator is as it was before the call.
+        DivergenceError
+            The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
         task = self._begin(X, y, sample_weight)
@@ -212,17 +214,27 @@ class SGDRegressor(RegressorMixin, BaseSGD):
     def partial_fit(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """One epoch over these rows; see :meth:`SGDClassifier.partial_fit`.
+        """Train one epoch on these rows, on top of what was learned before.
+
+        k calls on the same rows give, bit for bit, what ``fit`` with ``max_iter=k`` and
+        ``tol=None`` gives, wherever the model was pickled in between. Rates found from the data
+        and the horizon of a schedule are those of the first call. Where ``coef_`` or ``intercept_``
+        was changed by hand, training starts from it, without momentum and averages.
 
         Parameters
         ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
-        self
+        self : SGDRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Bad input; the message names the argument. The estimator is as it was before the call.
+        DivergenceError
+            The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
         self._check_partial()
@@ -250,9 +262,17 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             return np.exp(scores)
 
     def predict(self, X: MatrixLike) -> NDArray[np.floating]:
-        """Predicted targets x . w + b, or exp of it with ``loss="poisson"``.
+        """Predict targets: x . w + b, or exp(x . w + b) with ``loss="poisson"``.
 
-        Shape (n,), or (n, n_outputs).
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions, in the unit of y.
         """
         means = self._means(self._scores(X))
         return means.ravel() if means.shape[1] == 1 else means
@@ -263,12 +283,16 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         Parameters
         ----------
         X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+            Rows to predict.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
         sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
 
         Returns
         -------
         float
+            1 - (sum of squared errors) / (sum of squares around the mean); at most 1.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # squares of targets of any size
             return super().score(X, y, sample_weight)
