@@ -19,6 +19,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "LOSSES",
+    "CompiledLoss",
+    "Loss",
+    "find",
+    "loss_functions",
+]
+
 Array = NDArray[np.floating]
 Target = Literal["real", "sign", "count"]
 
@@ -47,6 +55,13 @@ class Loss:
         What e is called as an estimator's parameter.
     coupled : bool
         Lanes share a row's loss: lane k is class k.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.losses import LOSSES
+    >>> LOSSES["hinge"].value(np.array([0.5, 2.0]), np.array([1.0, 1.0]))
+    array([0.5, 0. ])
     """
 
     name: str
@@ -279,6 +294,22 @@ def loss_functions(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
     """Losses by name, each with the default of its parameter where it has one.
 
     The estimators' ``loss_functions``, of scikit-learn's name and form.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Keys of ``LOSSES``.
+
+    Returns
+    -------
+    dict of str to tuple
+        (loss,) or (loss, default of its parameter).
+
+    Examples
+    --------
+    >>> from fastsgd.losses import loss_functions
+    >>> loss_functions(["huber"])["huber"][1]
+    0.1
     """
     found = {name: LOSSES[name] for name in names}
     return {
@@ -433,11 +464,41 @@ class CompiledLoss:
         return out
 
     def value(self, z: Array, y: Array, e: float = 0.0) -> NDArray[np.float64]:
-        """The loss, elementwise, in float64."""
+        """The loss, elementwise, in float64.
+
+        Parameters
+        ----------
+        z : ndarray
+            Scores.
+        y : ndarray
+            Targets, of a shape that broadcasts with that of ``z``.
+        e : float, default=0.0
+            Ignored: a compiled loss has no parameter.
+
+        Returns
+        -------
+        ndarray of float64
+            Values.
+        """
         return self._call(self.value_address, z, y)
 
     def slope(self, z: Array, y: Array, e: float = 0.0) -> NDArray[np.float64]:
-        """Its derivative in z, elementwise, in float64."""
+        """The derivative of the loss in z, elementwise, in float64.
+
+        Parameters
+        ----------
+        z : ndarray
+            Scores.
+        y : ndarray
+            Targets, of a shape that broadcasts with that of ``z``.
+        e : float, default=0.0
+            Ignored: a compiled loss has no parameter.
+
+        Returns
+        -------
+        ndarray of float64
+            Slopes.
+        """
         return self._call(self.slope_address, z, y)
 
     def __repr__(self) -> str:
@@ -450,10 +511,26 @@ class CompiledLoss:
 def find(loss: str | CompiledLoss) -> Loss | CompiledLoss:
     """The loss of a name; a compiled one is its own.
 
+    Parameters
+    ----------
+    loss : str or CompiledLoss
+        A key of ``LOSSES``, or a user's own loss.
+
+    Returns
+    -------
+    Loss or CompiledLoss
+        Its functions and facts.
+
     Raises
     ------
     ValueError
         If there is no such loss.
+
+    Examples
+    --------
+    >>> from fastsgd.losses import find
+    >>> find("log_loss").smoothness
+    0.25
     """
     if isinstance(loss, CompiledLoss):
         return loss

@@ -34,6 +34,20 @@ from numpy.typing import NDArray
 
 Sampling = Literal["reshuffle", "once", "replacement", "sequential", "block"]
 
+__all__ = [
+    "BLOCKS",
+    "BLOCK_ROWS",
+    "POOL_ROWS",
+    "SAMPLINGS",
+    "TRAINING",
+    "VALIDATION",
+    "block_order",
+    "bounded",
+    "order",
+    "shuffle",
+    "words",
+]
+
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 """Sampling modes, in the order of ``fsgd_sampling`` in csrc/fastsgd.h."""
 
@@ -45,13 +59,31 @@ BLOCK_ROWS, POOL_ROWS = 32, 1024
 
 
 def words(seed: int, epoch: int, purpose: int, count: int) -> NDArray[np.uint64]:
-    """The first ``count`` 64-bit words of the stream of one epoch.
+    """The first 64-bit words of the stream of one epoch.
 
     NumPy increments the counter before its first block, so block 1 is the first of the stream.
 
+    Parameters
+    ----------
+    seed : int
+        Key of the streams, in [0, 2**64).
+    epoch : int
+        Number of the epoch, from 0.
+    purpose : {0, 1, 2}
+        ``TRAINING``, ``VALIDATION`` or ``BLOCKS``; their streams share no word.
+    count : int
+        How many words.
+
     Returns
     -------
-    ndarray of uint64, shape (count,)
+    ndarray of shape (count,), uint64
+        The words.
+
+    Examples
+    --------
+    >>> from fastsgd.sampling import TRAINING, words
+    >>> (words(0, 3, TRAINING, 5)[:2] == words(0, 3, TRAINING, 2)).all()
+    np.True_
     """
     generator = np.random.Philox(
         key=np.array([seed, 0], dtype=np.uint64),
@@ -61,20 +93,76 @@ def words(seed: int, epoch: int, purpose: int, count: int) -> NDArray[np.uint64]
 
 
 def bounded(words: NDArray[np.uint64], bound: NDArray[np.uint64] | np.uint64) -> NDArray[np.int64]:
-    """floor(word * bound / 2^64), for bounds below 2^32, elementwise, without 128-bit integers."""
+    """Words as integers below bounds: floor(word * bound / 2^64), without 128-bit integers.
+
+    Parameters
+    ----------
+    words : ndarray of uint64
+        Random words.
+    bound : ndarray of uint64
+        Bounds below 2^32, one for each word or one for all.
+
+    Returns
+    -------
+    ndarray of int64
+        One integer in [0, bound) for each word.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.sampling import bounded
+    >>> bounded(np.array([0, 2**63, 2**64 - 1], dtype=np.uint64), np.uint64(10))
+    array([0, 5, 9])
+    """
     low = words & np.uint64(0xFFFFFFFF)
     high = words >> np.uint64(32)
     return ((high * bound + ((low * bound) >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
 
 
 def shuffle(positions: NDArray[np.int64], draws: NDArray[np.int64]) -> None:
-    """Fisher-Yates in place; draw t is below len(positions) - t."""
+    """Shuffle in place by Fisher and Yates.
+
+    Parameters
+    ----------
+    positions : ndarray of shape (n,), int64
+        What is shuffled.
+    draws : ndarray of shape (n - 1,) or more, int64
+        Draw t is in [0, n - t).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.sampling import shuffle
+    >>> positions = np.arange(3)
+    >>> shuffle(positions, np.array([0, 1]))
+    >>> positions
+    array([2, 1, 0])
+    """
     for last, drawn in zip(range(len(positions) - 1, 0, -1), draws.tolist(), strict=False):
         positions[last], positions[drawn] = positions[drawn], positions[last]
 
 
 def block_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of "block": pools of blocks from all over the rows, each shuffled."""
+    """The order of "block": pools of blocks from all over the rows, each shuffled.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    seed, epoch : int
+        As in :func:`order`.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Row numbers.
+
+    Examples
+    --------
+    >>> from fastsgd.sampling import block_order
+    >>> sorted(block_order(100, 0, 0)) == list(range(100))
+    True
+    """
     whole, short, count = n // BLOCK_ROWS, n % BLOCK_ROWS, POOL_ROWS // BLOCK_ROWS
     stream = words(seed, epoch, BLOCKS, whole + 1)
     segments = np.split(np.arange(whole), np.arange(1, count) * whole // count)
@@ -113,12 +201,19 @@ def order(mode: str, n: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
     Returns
     -------
-    ndarray of int64, shape (n,)
+    ndarray of shape (n,), int64
+        Row numbers.
 
     Raises
     ------
     ValueError
         If ``mode`` is none of them.
+
+    Examples
+    --------
+    >>> from fastsgd.sampling import order
+    >>> order("sequential", 4, 0, 0)
+    array([0, 1, 2, 3])
     """
     if mode not in SAMPLINGS:
         raise ValueError(f"sampling must be one of {SAMPLINGS}, got {mode!r}")

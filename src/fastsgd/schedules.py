@@ -34,6 +34,21 @@ from numpy.typing import NDArray
 
 from .scalars import python_number
 
+__all__ = [
+    "SCHEDULES",
+    "Schedule",
+    "constant",
+    "cosine",
+    "exponential",
+    "inverse",
+    "invscaling",
+    "linear",
+    "one_cycle",
+    "optimal_eta0",
+    "polynomial",
+    "step",
+]
+
 SCHEDULES: tuple[str, ...] = (
     "constant",
     "inverse",
@@ -76,6 +91,19 @@ class Schedule:
     function : callable or None
         ``function(step, epoch)`` of "callable": the rate at a lane's update number ``step`` (from
         1), ``epoch`` epochs (with fraction) into the run. Finite and >= 0.
+
+    Raises
+    ------
+    ValueError
+        If a constant is out of its range; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.schedules import Schedule
+    >>> halving = Schedule("step", decay=0.5, step_epochs=10)
+    >>> halving.rate(np.array([0.1]), np.zeros(1), np.array([1]), 25.0).tolist()
+    [0.025]
     """
 
     kind: str = "constant"
@@ -122,11 +150,23 @@ class Schedule:
 
     @property
     def horizon(self) -> float:
-        """total_epochs, or 100 while nobody set it."""
+        """Length in epochs: ``total_epochs``, or 100 while it is not set."""
         return 100.0 if self.total_epochs is None else self.total_epochs
 
     def at(self, t: int, e: float) -> float:
-        """The user's rate at update t and epoch e.
+        """The user's rate at one update.
+
+        Parameters
+        ----------
+        t : int
+            Number of the update, from 1.
+        e : float
+            Epochs done, with their fraction.
+
+        Returns
+        -------
+        float
+            The learning rate.
 
         Raises
         ------
@@ -152,7 +192,24 @@ class Schedule:
         t: NDArray[np.int64],
         e: float,
     ) -> NDArray[np.float64]:
-        """Learning rates of the lanes at their updates t; arrays of shape (K,)."""
+        """Learning rates of the lanes at their updates.
+
+        Parameters
+        ----------
+        eta0 : ndarray of shape (K,)
+            Base rates.
+        mu : ndarray of shape (K,)
+            Constants of "inverse", a curvature.
+        t : ndarray of shape (K,), int64
+            Numbers of the updates, from 1.
+        e : float
+            Epochs done, with their fraction.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+            The learning rates.
+        """
         t = np.asarray(t, dtype=np.float64)
         if self.kind == "constant":
             rate = eta0
@@ -186,34 +243,150 @@ class Schedule:
 
 
 def constant(*, warmup_steps: int = 0) -> Schedule:
-    """eta0"""
+    """A constant rate: eta0.
+
+    Parameters
+    ----------
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.constant().kind
+    'constant'
+    """
     return Schedule("constant", warmup_steps=warmup_steps)
 
 
 def inverse(power_t: float = 1.0, *, warmup_steps: int = 0) -> Schedule:
-    """eta0 / (1 + eta0 mu (t - 1))^power_t, mu found from the data (at least alpha)"""
+    """The rate eta0 / (1 + eta0 mu (t - 1))^power_t, with mu from the data, at least alpha.
+
+    Parameters
+    ----------
+    power_t : float, default=1.0
+        Exponent.
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.inverse(0.5).kind
+    'inverse'
+    """
     return Schedule("inverse", power_t, warmup_steps=warmup_steps)
 
 
 def invscaling(power_t: float = 0.25, *, warmup_steps: int = 0) -> Schedule:
-    """eta0 / t^power_t"""
+    """The rate eta0 / t^power_t.
+
+    Parameters
+    ----------
+    power_t : float, default=0.25
+        Exponent.
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.invscaling().kind
+    'invscaling'
+    """
     return Schedule("invscaling", power_t, warmup_steps=warmup_steps)
 
 
 def step(step_epochs: float = 10.0, decay: float = 0.1, *, warmup_steps: int = 0) -> Schedule:
-    """eta0 decay^floor(e / step_epochs)"""
+    """The rate eta0 decay^floor(e / step_epochs).
+
+    Parameters
+    ----------
+    step_epochs : float, default=10.0
+        Epochs between the drops, > 0.
+    decay : float, default=0.1
+        Factor, in (0, 1].
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.step(5.0).kind
+    'step'
+    """
     return Schedule("step", decay=decay, step_epochs=step_epochs, warmup_steps=warmup_steps)
 
 
 def exponential(decay: float = 0.1, *, warmup_steps: int = 0) -> Schedule:
-    """eta0 decay^e"""
+    """The rate eta0 decay^e.
+
+    Parameters
+    ----------
+    decay : float, default=0.1
+        Factor, in (0, 1].
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.exponential(0.9).kind
+    'exponential'
+    """
     return Schedule("exponential", decay=decay, warmup_steps=warmup_steps)
 
 
 def linear(
     total_epochs: float | None = None, *, final: float = 0.0, warmup_steps: int = 0
 ) -> Schedule:
-    """eta0 (final + (1 - final) (1 - x)), x = min(1, e / total_epochs)"""
+    """The rate eta0 (final + (1 - final) (1 - x)), with x = min(1, e / total_epochs).
+
+    Parameters
+    ----------
+    total_epochs : float or None, default=None
+        Length of the schedule in epochs; None is ``max_iter`` of the first fit.
+    final : float, default=0.0
+        Last rate as a part of eta0, in [0, 1].
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.linear(20).kind
+    'polynomial'
+    """
     return polynomial(1.0, total_epochs, final=final, warmup_steps=warmup_steps)
 
 
@@ -224,7 +397,30 @@ def polynomial(
     final: float = 0.0,
     warmup_steps: int = 0,
 ) -> Schedule:
-    """eta0 (final + (1 - final) (1 - x)^power), x = min(1, e / total_epochs)"""
+    """The rate eta0 (final + (1 - final) (1 - x)^power), with x = min(1, e / total_epochs).
+
+    Parameters
+    ----------
+    power : float, default=2.0
+        Exponent, > 0.
+    total_epochs : float or None, default=None
+        Length of the schedule in epochs; None is ``max_iter`` of the first fit.
+    final : float, default=0.0
+        Last rate as a part of eta0, in [0, 1].
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.polynomial(3.0, 20).kind
+    'polynomial'
+    """
     return Schedule(
         "polynomial",
         total_epochs=total_epochs,
@@ -237,21 +433,93 @@ def polynomial(
 def cosine(
     total_epochs: float | None = None, *, final: float = 0.0, warmup_steps: int = 0
 ) -> Schedule:
-    """eta0 (final + (1 - final) (1 + cos(pi x)) / 2), x = min(1, e / total_epochs)"""
+    """The rate eta0 (final + (1 - final) (1 + cos(pi x)) / 2), with x = min(1, e / total_epochs).
+
+    Parameters
+    ----------
+    total_epochs : float or None, default=None
+        Length of the schedule in epochs; None is ``max_iter`` of the first fit.
+    final : float, default=0.0
+        Last rate as a part of eta0, in [0, 1].
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    References
+    ----------
+    .. [1] Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.cosine(20).kind
+    'cosine'
+    """
     return Schedule("cosine", total_epochs=total_epochs, warmup_steps=warmup_steps, final=final)
 
 
 def one_cycle(
     total_epochs: float | None = None, *, rise: float = 0.3, warmup_steps: int = 0
 ) -> Schedule:
-    """eta0/25 up to eta0 at x = rise, then down to eta0/250,000, by half cosines"""
+    """From eta0/25 up to eta0 at x = rise, then down to eta0/250,000, by half cosines.
+
+    Parameters
+    ----------
+    total_epochs : float or None, default=None
+        Length of the schedule in epochs; None is ``max_iter`` of the first fit.
+    rise : float, default=0.3
+        Part of the schedule in which the rate rises, in (0, 1).
+    warmup_steps : int, default=0
+        Number of updates of linear warm-up.
+
+    Returns
+    -------
+    Schedule
+        To be passed as ``learning_rate``.
+
+    References
+    ----------
+    .. [1] Smith and Topin, "Super-convergence: very fast training of neural networks using large
+       learning rates", arXiv:1708.07120, 2018.
+
+    Examples
+    --------
+    >>> from fastsgd import schedules
+    >>> schedules.one_cycle(20).kind
+    'one_cycle'
+    """
     return Schedule("one_cycle", total_epochs=total_epochs, warmup_steps=warmup_steps, rise=rise)
 
 
 def optimal_eta0(alpha: float) -> float:
-    """First rate of scikit-learn's "optimal", alpha^(-1/4), the size of weights to be expected.
+    """First rate of scikit-learn's "optimal": alpha^(-1/4), the size of weights to be expected.
 
-    Bottou's heuristic divides that by the size of the slope at minus it, where that is above 1;
+    Bottou's heuristic divides that by the size of the slope at minus it, where that is above 1.
     scikit-learn takes the slope with its sign, which is never above 1, and so do we.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the penalty, > 0.
+
+    Returns
+    -------
+    float
+        The rate.
+
+    References
+    ----------
+    .. [1] Bottou, "Stochastic gradient descent tricks", in Neural Networks: Tricks of the Trade,
+       2012.
+
+    Examples
+    --------
+    >>> from fastsgd.schedules import optimal_eta0
+    >>> optimal_eta0(1e-4)
+    10.0
     """
     return alpha**-0.25
