@@ -201,7 +201,18 @@ class Data:
         return self.first_row + self.n
 
     def batches(self, batch_size: int) -> int:
-        """Number of batches of an epoch."""
+        """Number of batches of an epoch.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a batch, from 1.
+
+        Returns
+        -------
+        int
+            The number; the last batch may be short.
+        """
         return -(-self.epoch_rows // min(batch_size, self.epoch_rows))
 
     @property
@@ -220,7 +231,20 @@ class Data:
         return computed_in(self.X)
 
     def rows(self, rows: Any, dtype: DTypeLike = np.float64) -> Any:
-        """Features of rows, by number or as a slice: (m, d) of ``dtype``, or CSR."""
+        """Features of rows: (x - offset) * scale.
+
+        Parameters
+        ----------
+        rows : array-like of int, or slice
+            Numbers of the rows, of those that are here.
+        dtype : dtype, default=float64
+            Of the features, where they are not read as they are stored.
+
+        Returns
+        -------
+        ndarray or CSR matrix or array of shape (m, d)
+            The features.
+        """
         X = take(self.X, rows)
         if self.offset is None or self.scale is None:
             return X.astype(dtype, copy=False)
@@ -229,7 +253,13 @@ class Data:
             return np.multiply(features, self.scale, out=features)
 
     def largest(self) -> float:
-        """Largest absolute value of all features; not finite if one of them is not."""
+        """Largest absolute value of all features.
+
+        Returns
+        -------
+        float
+            Not finite if a feature is not.
+        """
         parts = (self.rows(rows, self.dtype) for rows in blocks(self.X))
         parts = (part.data if self.sparse else part for part in parts)
         return float(np.max([np.max(np.abs(part), initial=0.0) for part in parts]))

@@ -45,6 +45,20 @@ from .exceptions import DivergenceError
 from .problem import Data, Lanes, Settings, blocks
 from .targets import slopes_of, targets_of, weights_of
 
+__all__ = [
+    "State",
+    "accumulate",
+    "close_batch",
+    "gradient",
+    "is_measured",
+    "objective",
+    "rate",
+    "run_epoch",
+    "score",
+    "take_in",
+    "update",
+]
+
 Float = NDArray[np.float64]
 
 
@@ -100,13 +114,21 @@ class State:
         self.clear_batch()
 
     def clear_batch(self) -> None:
-        """Begin a batch."""
+        """Begin a batch: its sums are 0."""
         self.grad[:] = 0.0
         self.grad_intercept, self.batch_count = np.zeros((2, self.grad.shape[1]))
         self.batch_row = 0
 
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
-        """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
+        """Start afresh, without momentum, from given weights.
+
+        Parameters
+        ----------
+        coef : array-like of shape (K, d)
+            Weights.
+        intercept : array-like of shape (K,)
+            Intercepts.
+        """
         self.W[:] = self.A[:] = np.asarray(coef, dtype=np.float64).T
         self.b[:] = self.ab[:] = intercept
         self.Q[:] = self.u[:] = 0.0
@@ -115,7 +137,20 @@ class State:
                 slots["velocity"][:] = 0.0
 
     def weights(self, settings: Settings) -> tuple[Float, Float]:
-        """Weights (K, d) and intercepts (K,) of the model: the averages where there are any."""
+        """Weights of the model: the averages where there are any.
+
+        Parameters
+        ----------
+        settings : Settings
+            What all lanes share.
+
+        Returns
+        -------
+        coef : ndarray of shape (K, d)
+            Weights.
+        intercept : ndarray of shape (K,)
+            Intercepts.
+        """
         if not settings.average:
             return self.W.T.copy(), self.b.copy()
         averaged = self.t >= settings.average
@@ -123,18 +158,65 @@ class State:
 
 
 def score(data: Data, state: State, rows: NDArray[np.int64]) -> Float:
-    """z = X W + b of the rows, shape (m, K)."""
+    """Scores of rows: z = X W + b.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    state : State
+        The training state; it is left as it is.
+    rows : ndarray of shape (m,), int64
+        Numbers of the rows.
+
+    Returns
+    -------
+    ndarray of shape (m, K)
+        The scores.
+    """
     return data.rows(rows) @ state.W + state.b
 
 
 def is_measured(settings: Settings, n: int, row: int) -> bool:
-    """Whether the batch that starts at a row of the epoch counts in ``norm_sum``."""
+    """Whether the batch that starts at a row of the epoch counts in ``norm_sum``.
+
+    Parameters
+    ----------
+    settings : Settings
+        What all lanes share.
+    n : int
+        Rows of the epoch.
+    row : int
+        Row of the epoch, from 0.
+
+    Returns
+    -------
+    bool
+        True for one batch in 16, and one single row in 64.
+    """
     size = min(settings.batch_size, n)
     return (row // size) % max(16, 64 // size) == 0
 
 
 def accumulate(data: Data, c: Float, rows: NDArray[np.int64]) -> tuple[Float, Float]:
-    """sum_i c_i x_i (d, K) and sum_i c_i (K,): the gradient before division by m_k."""
+    """Gradient sums before division by m_k: sum_i c_i x_i and sum_i c_i.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    c : ndarray of shape (m, K)
+        Slopes.
+    rows : ndarray of shape (m,), int64
+        Numbers of the rows.
+
+    Returns
+    -------
+    gradient : ndarray of shape (d, K)
+        In the weights.
+    intercept_gradient : ndarray of shape (K,)
+        In the intercepts.
+    """
     return np.asarray(data.rows(rows).T @ c), c.sum(axis=0)
 
 
@@ -146,7 +228,23 @@ def update(
     eta: Float,
     updated: NDArray[np.bool_],
 ) -> None:
-    """One update of the lanes that tick, at rates ``eta`` (K,), by g (d, K) and g_b (K,)."""
+    """Make one update of the lanes whose batch has rows of positive weight.
+
+    Parameters
+    ----------
+    state : State
+        The training state; it is changed in place.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    gradient : tuple of ndarray of shape (d, K) and (K,)
+        Mean gradients in the weights and in the intercepts.
+    eta : ndarray of shape (K,)
+        Learning rates.
+    updated : ndarray of shape (K,), bool
+        Lanes to update; the others are left untouched.
+    """
     g, g_b = gradient
     optimizer = settings.optimizer
     W, slots = optimizer.step(state.W, state.slots, g, eta, lanes.alpha, lanes.l1)
@@ -173,7 +271,24 @@ def update(
 
 
 def rate(data: Data, lanes: Lanes, settings: Settings, state: State) -> Float:
-    """Learning rates (K,) of the batch at which the state stands."""
+    """Learning rates of the batch at which the state stands.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is left as it is.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        The rates.
+    """
     size = min(settings.batch_size, data.epoch_rows)
     e = state.epoch + (state.row // size) / data.batches(settings.batch_size)
     return settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e) * state.rate_factor
@@ -182,7 +297,26 @@ def rate(data: Data, lanes: Lanes, settings: Settings, state: State) -> Float:
 def take_in(
     data: Data, lanes: Lanes, settings: Settings, state: State, rows: NDArray[np.int64]
 ) -> None:
-    """Score rows of the open batch, and add their losses and gradients to its sums."""
+    """Score rows of the open batch, and add their losses and gradients to its sums.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is changed in place.
+    rows : ndarray of shape (m,), int64
+        Numbers of the rows.
+
+    Raises
+    ------
+    DivergenceError
+        If a score is not finite.
+    """
     X = data.rows(rows)
     y = targets_of(data, lanes, settings, rows)
     s = weights_of(data, lanes, settings, y, rows) * state.active
@@ -206,7 +340,19 @@ def take_in(
 
 
 def close_batch(data: Data, lanes: Lanes, settings: Settings, state: State) -> None:
-    """Make the step of the open batch, all of whose rows are taken in."""
+    """Make the step of the open batch, all of whose rows are taken in.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is changed in place.
+    """
     eta, count = rate(data, lanes, settings, state), state.batch_count
     g, g_b = (part / np.maximum(1, count) for part in (state.grad, state.grad_intercept))
     state.row_count += count
@@ -226,8 +372,20 @@ def close_batch(data: Data, lanes: Lanes, settings: Settings, state: State) -> N
 def run_epoch(
     data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
 ) -> None:
-    """Train to the end of the running epoch, or of the window that ``data`` is, or to the end of
-    ``batches`` batches at most.
+    """Train to the end of the running epoch, or of the window that ``data`` is.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is changed in place.
+    batches : int, optional
+        Largest number of batches; all that are left if not given.
 
     Raises
     ------
@@ -235,6 +393,18 @@ def run_epoch(
         If a score is not finite.
     ValueError
         If the row at which the state stands is not in the window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(fit_intercept=False)
+    >>> state = reference.State(data, lanes, settings)
+    >>> reference.run_epoch(data, lanes, settings, state)
+    >>> state.epoch
+    1
     """
     settings.check(data, lanes)
     position = state.row + state.batch_row
@@ -263,7 +433,36 @@ def run_epoch(
 
 
 def objective(data: Data, lanes: Lanes, settings: Settings, W: Any, b: Any) -> Float:
-    """L_k(w, b), shape (K,), at weights W (d, K) and intercepts b (K,)."""
+    """Objectives L_k(w, b) of the lanes.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    W : array-like of shape (d, K)
+        Weights.
+    b : array-like of shape (K,)
+        Intercepts.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        Mean loss plus penalty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes = Lanes(1, alpha=0.0, eta0=0.1)
+    >>> reference.objective(data, lanes, Settings(), np.zeros((1, 1)), np.zeros(1))
+    array([1.])
+    """
     rows = np.arange(data.n)
     y = targets_of(data, lanes, settings, rows)
     s = weights_of(data, lanes, settings, y, rows)
@@ -281,9 +480,29 @@ def gradient(
     state: State,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[Float, Float]:
-    """Gradient (d, K) and (K,) of the objective at the state, over ``rows`` (default: all).
+    """Gradients of the objectives at the state.
 
     Of the smooth part: the loss, the L2 penalty and ``intercept_gradient``, without the L1 term.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is left as it is.
+    rows : ndarray of shape (m,), int64, optional
+        Numbers of the rows; all if not given.
+
+    Returns
+    -------
+    gradient : ndarray of shape (d, K)
+        In the weights.
+    intercept_gradient : ndarray of shape (K,)
+        In the intercepts.
     """
     rows = np.arange(data.n) if rows is None else rows
     y = targets_of(data, lanes, settings, rows)

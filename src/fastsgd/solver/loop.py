@@ -74,13 +74,24 @@ class _Clock:
 def run_epoch(
     data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
 ) -> None:
-    """Train to the end of the running epoch, or of the window that ``data`` is, or for at most
-    ``batches`` batches.
+    """Train to the end of the running epoch, or of the window that ``data`` is.
 
     Of a window the last rows may be left: fewer than a block of 4 single rows, a chunk of a batch,
     or on CSR a batch. The next window has to hold them: see ``next_row`` and :func:`run_windows`.
-
     Single rows are taken in blocks of 4 (csrc/row.h): a stop at another row rounds differently.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is changed in place.
+    batches : int, optional
+        Largest number of batches; all that are left if not given.
 
     Raises
     ------
@@ -103,9 +114,29 @@ def gradient(
     state: State,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Gradient (d, K) and (K,) of the objective at the last weights, over ``rows`` (all).
+    """Gradients of the objectives at the last weights.
 
     Of the smooth part: the loss, the L2 penalty and ``intercept_gradient``, without the L1 term.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is left as it is.
+    rows : ndarray of shape (m,), int64, optional
+        Numbers of the rows; all if not given.
+
+    Returns
+    -------
+    gradient : ndarray of shape (d, K)
+        In the weights.
+    intercept_gradient : ndarray of shape (K,)
+        In the intercepts.
     """
     rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
     g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
@@ -183,18 +214,45 @@ def fit(
 
     Parameters
     ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is changed in place.
+    stopping : Stopping
+        When to stop.
     progress : Fit, optional
-        To be filled: the caller has it when an exception ends the fit. Its history goes on.
+        An object to be filled, which the caller has when an exception ends the fit. Its history
+        goes on.
+
+    Returns
+    -------
+    Fit
+        The progress, with the model.
 
     Raises
     ------
     DivergenceError
         If the run overflows. ``state`` is then of no use; the error has the last finite weights.
     ValueError
-        If the index arrays of CSR X were changed meanwhile, by user code or by another thread; if
-        ``data`` is a window of an epoch, which :func:`run_windows` is for.
+        If the index arrays of CSR X were changed meanwhile, by user code or by another thread.
     KeyboardInterrupt
         Within about 20 ms of Ctrl-C; ``progress.state`` holds the model as it stands.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    >>> state = solver.State(data, lanes, settings)
+    >>> progress = solver.fit(data, lanes, settings, state, solver.Stopping(max_epochs=3, tol=None))
+    >>> progress.epochs
+    array([3])
     """
     if data.is_window:
         raise ValueError(
@@ -232,17 +290,35 @@ def fit(
 
 
 def structure_of(X: Any) -> int | None:
-    """A fingerprint of the index arrays of CSR X, which are checked; None of dense X."""
+    """A fingerprint of the index arrays of CSR X, which are checked.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix or array of shape (n, d)
+        Features.
+
+    Returns
+    -------
+    int or None
+        The fingerprint; None for dense X.
+    """
     return check_structure(X) if hasattr(X, "indptr") else None
 
 
 def check_unchanged(X: Any, structure: int | None) -> None:
     """Refuse X whose index arrays somebody changed since their fingerprint was taken.
 
+    Parameters
+    ----------
+    X : ndarray or CSR matrix or array of shape (n, d)
+        Features.
+    structure : int or None
+        What :func:`structure_of` gave.
+
     Raises
     ------
     ValueError
-        If they did.
+        If they were changed.
     """
     if structure != structure_of(X):
         raise ValueError(CHANGED)

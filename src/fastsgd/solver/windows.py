@@ -19,6 +19,18 @@ def next_row(data: Data, state: State) -> int:
     """Row of the epoch that the next window has to begin at, or before.
 
     On CSR the update of a batch reads its rows once more: it needs all of them in one window.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    state : State
+        The training state; it is left as it is.
+
+    Returns
+    -------
+    int
+        Number of the row in the epoch, from 0.
     """
     return int(state.row if data.sparse else state.row + state.batch_row)
 
@@ -35,9 +47,11 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
     windows : iterable of Data
         Each begins where the one before ends, or before that, with the same ``epoch_rows``.
     lanes : Lanes
+        Numbers of each lane.
     settings : Settings
-        With sampling "sequential".
+        What all lanes share, with sampling "sequential".
     state : State
+        The training state; it is changed in place.
 
     Raises
     ------
