@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Builds the core with gcc's AddressSanitizer and UndefinedBehaviorSanitizer into the active virtual
+# environment, and runs the tests of the core, of bad input and of threads with it. Any report fails.
+#
+#     tests/sanitizers.sh [arguments of pytest, instead of the chosen tests]
+#
+# FASTSGD_ISAS names the instruction sets that are compiled; by default scalar and, on x86-64, avx2.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case $(uname -m) in
+x86_64 | amd64) isas=${FASTSGD_ISAS:-scalar,avx2} ;;
+*) isas=${FASTSGD_ISAS:-scalar} ;;
+esac
+if [ $# -eq 0 ]; then
+    set -- tests/test_core.py tests/test_corrupt_csr.py tests/test_door.py tests/test_bad_input.py \
+        tests/test_threads.py tests/test_changed_data.py tests/test_interrupt.py \
+        tests/test_losses.py tests/test_store.py
+fi
+
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+python -m pip install --quiet "scikit-build-core>=1.0" "cython>=3.1" "cython-cmake>=0.2" cmake ninja
+python -m pip install --quiet --no-build-isolation -C build-dir="$build" \
+    -C cmake.define.FASTSGD_SANITIZE=address,undefined -C cmake.define.FASTSGD_ISAS="$isas" '.[test]'
+
+# pytest's default capture hides what UBSan writes, and some tests close the error stream of a process
+# that they fork: halt_on_error ends the process at a report, so that its test fails. A mutated pickle
+# may ask for more memory than there is (allocator_may_return_null), and one test crashes a process on
+# purpose, which must end by its signal (handle_segv=0). Leaks are CPython's own: none are looked for.
+export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_segv=0
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1
+python -m pytest -q -p no:cacheprovider --capture=sys "$@"
