@@ -3,7 +3,7 @@
  * n samples, d features, K lanes. Lane k minimises
  *
  *     L_k(w, b) = (1 / n_k) * sum_i s_ik * loss(x_i . w + b, y_ik)
- *                 + alpha_k / 2 * |w|^2  +  l1_k * |w|_1  +  pull_k * b
+ *                 + alpha_k / 2 * |w|^2  +  l1_k * |w|_1  +  r_k * b
  *
  * One step draws a batch B of m rows and does, for every lane with m_k rows of weight s_ik > 0,
  *
@@ -12,7 +12,8 @@
  *     g   = (1 / m_k) * sum_i c_i x_i  + alpha_k w    accumulate
  *     v   = beta v + g;   w = w - eta v               update   (Nesterov: w - eta (g + beta v))
  *
- * and then truncates w by the L1 penalty. g of b has pull_k instead of alpha_k w.
+ * and then truncates w by the L1 penalty. g of b has r_k instead of alpha_k w:
+ * `intercept_gradient`, 0 but for the one-class SVM.
  *
  * Data, Lanes and Settings say what is trained, State is all that training changes, Report is what
  * a call did. The core takes arrays and returns a status: no Python, no printing, no globals that
@@ -136,15 +137,15 @@ typedef struct {
 /* Hyper-parameters per lane. Every array has `padded` elements; those from k on are never active.
  */
 typedef struct {
-    int64_t k;                     /* lanes */
-    int64_t padded;                /* fsgd_padded_lanes(k) */
-    const double *alpha;           /* L2 strength */
-    const double *l1;              /* L1 strength */
-    const double *pull;            /* slope of the objective in b itself */
-    const double *eta0;            /* base learning rate */
-    const double *mu;              /* curvature of the "inverse" schedule */
-    const double *label;           /* sign targets: y equal to it is +1, else -1 */
-    const double *weight_positive; /* class weights; 1 for real targets */
+    int64_t k;                        /* lanes */
+    int64_t padded;                   /* fsgd_padded_lanes(k) */
+    const double *alpha;              /* L2 strength */
+    const double *l1;                 /* L1 strength */
+    const double *intercept_gradient; /* r: gradient of the objective in b itself */
+    const double *eta0;               /* base learning rate */
+    const double *mu;                 /* curvature of the "inverse" schedule */
+    const double *label;              /* sign targets: y equal to it is +1, else -1 */
+    const double *weight_positive;    /* class weights; 1 for real targets */
     const double *weight_negative;
     const int64_t *target; /* column of y */
     const uint64_t *split; /* rows of which held_out has this bit are of weight zero */
@@ -188,17 +189,18 @@ typedef struct {
  * running mean does. A step is linear in them: u <- u + D u + p g, with D (width, width) and p
  * (width) a lane's coefficients of that step and g the gradient of the loss.
  *
- * With an L1 penalty one more vector, `paid`, follows: what the weight has received of the l1_total
- * that it may have received. After each update, for every feature and w > 0, w becomes
- * max(0, w - (l1_total + paid)), for w < 0 min(0, w + (l1_total - paid)), and paid grows by what w
- * grew (Tsuruoka, Tsujii & Ananiadou, ACL 2009). Doing that once for many steps in which w had no
- * other change gives the same w: on CSR with L1 alone it waits until the feature is seen again.
+ * With an L1 penalty one more vector, `applied`, follows: what has been applied to the weight of
+ * the cumulative penalty, l1_cumulative. After each update, for every feature and w > 0, w becomes
+ * max(0, w - (l1_cumulative + applied)), for w < 0 min(0, w + (l1_cumulative - applied)), and
+ * applied grows by what w grew (Tsuruoka, Tsujii & Ananiadou, ACL 2009). Doing that once for many
+ * steps in which w had no other change gives the same w: on CSR with L1 alone it waits until the
+ * feature is seen again.
  *
  * width 1, no L1:    w = scale * stored, so that L2 costs nothing a feature.
- * width > 1 on CSR:  a feature's vector u holds at its `stamp`, a number of pending steps. history
- * is a binary tree of the products of their D: node i of level l turns u at step i 2^l into u at
- * step (i + 1) 2^l. A feature that comes back catches up in O(log steps). After history_size steps
- * all catch up, O(d).
+ * width > 1 on CSR:  updates are lazy. A feature's vector u holds as of its `last_update`, a number
+ * of pending steps. step_products is a binary tree of the products of their D: node i of level l
+ * turns u at step i 2^l into u at step (i + 1) 2^l. A feature that comes back catches up in O(log
+ * steps). After max_pending steps all features catch up (a flush), O(d).
  */
 typedef struct {
     fsgd_dtype dtype;
@@ -206,30 +208,30 @@ typedef struct {
     int64_t vectors;        /* width, plus one with an L1 penalty */
     int64_t feature_stride; /* w[j * feature_stride + q * vector_stride + lane] */
     int64_t vector_stride;
-    void *w;              /* K = 1: (vectors, d padded); K > 1: (d, vectors, padded) */
-    void *intercept;      /* (width, padded) */
-    double *scale;        /* (padded) */
-    double *l1_total;     /* (padded) sum of eta l1 */
-    double *rate_factor;  /* (padded) multiplies the schedule */
-    double *active;       /* (padded) 1, or 0 for a frozen lane */
-    int64_t *t;           /* (padded) updates done */
-    int64_t epoch;        /* epochs done */
-    int64_t row;          /* rows of this epoch whose update is done */
-    int64_t batch_row;    /* rows of the open batch that are accumulated */
-    int64_t batch_nnz;    /* their values */
-    double *batch_count;  /* (padded) m_k of the open batch */
-    void *grad;           /* batch_size > 1: (2, d, padded), K = 1: (2, d padded): sum of c_i x_i,
-                           * and what rounding left out of it (Kahan, CACM 8, 1965) */
-    void *grad_intercept; /* (2, padded) */
-    double *loss_sum;     /* (padded) sum of s_i loss(z_i, y_i) over the epoch so far */
-    double *row_count;    /* (padded) rows with s_i > 0 in the epoch so far */
+    void *w;               /* K = 1: (vectors, d padded); K > 1: (d, vectors, padded) */
+    void *intercept;       /* (width, padded) */
+    double *scale;         /* (padded) */
+    double *l1_cumulative; /* (padded) sum of eta l1 */
+    double *rate_factor;   /* (padded) multiplies the schedule */
+    double *active;        /* (padded) 1, or 0 for a frozen lane */
+    int64_t *t;            /* (padded) updates done */
+    int64_t epoch;         /* epochs done */
+    int64_t row;           /* rows of this epoch whose update is done */
+    int64_t batch_row;     /* rows of the open batch that are accumulated */
+    int64_t batch_nnz;     /* their values */
+    double *batch_count;   /* (padded) m_k of the open batch */
+    void *grad;            /* batch_size > 1: (2, d, padded), K = 1: (2, d padded): sum of c_i x_i,
+                            * and what rounding left out of it (Kahan, CACM 8, 1965) */
+    void *grad_intercept;  /* (2, padded) */
+    double *loss_sum;      /* (padded) sum of s_i loss(z_i, y_i) over the epoch so far */
+    double *row_count;     /* (padded) rows with s_i > 0 in the epoch so far */
     double *norm_sum;     /* (padded) sum of |g|^2 over the epoch's measured batches: g of the loss,
                            * in w and b; one batch in 16 is, or in 64 rows */
     double *norm_count;   /* (padded) their number */
-    int64_t history_size; /* a power of two; 0 when there is no history */
-    int64_t pending;      /* steps in the history */
-    void *history;        /* (2 history_size, width, width, padded) D, as differences from I */
-    int32_t *stamp;       /* (d) */
+    int64_t max_pending;  /* a power of two; 0 where updates are not lazy */
+    int64_t pending;      /* steps that some features have not caught up with */
+    void *step_products;  /* (2 max_pending, width, width, padded) D, as differences from I */
+    int32_t *last_update; /* (d) */
 } fsgd_state;
 
 /* What a call did. */
@@ -274,8 +276,8 @@ typedef struct {
                               const void *c); /* into grad; needs batch_size > 1 */
     /* The model as it stands; leaves State as it was. out: (k, d), intercept: (k) reals. */
     fsgd_status (*weights)(const fsgd_problem *problem, int average, void *out, void *intercept);
-    /* Make stored weights plain: scale 1, nothing pending. */
-    fsgd_status (*settle)(const fsgd_problem *problem);
+    /* Bring the stored weights up to date: nothing pending, scale 1. */
+    fsgd_status (*flush)(const fsgd_problem *problem);
     /* out[i] = value or slope of a loss at z[i], y[i], for tests. */
     void (*loss)(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
                  void *out);

@@ -1,70 +1,37 @@
-/* kernels.c: compiled once per instruction set and element type; CMakeLists.txt has the list.
+/* kernels.c: compiled once per instruction set and element type; CMakeLists.txt has the list and
+ * gives
  *
- * Template parameters, from the build:
  *     ISA           the instruction set's name, as in FASTSGD_ISA
  *     VECTOR_BYTES  width of its vectors
  *     REAL_BYTES    4 for float, 8 for double
  *
  * Everything here is static but the table: the files share no function.
+ *
+ * kernel/ has a header a concept. Those at its top are shared; one_lane/ is one lane, SIMD along
+ * the features, lanes/ many lanes, SIMD along the lanes. A step goes through them as
+ *
+ *     rows.h, csr_rows.h, convert.h, prefetch.h     a row of X
+ *     one_lane/features.h, lanes/score.h            its scores
+ *     targets.h, loss.h, slopes.h, norms.h          targets, slopes, losses
+ *     rates.h, optimizer.h                          rates, and the coefficients of the update
+ *     one_lane/features.h, lanes/update.h           the update; penalty.h for L1, lanes/lazy.h
+ * where it waits
+ *
+ * and the loops over rows are one_lane/blocks.h (what a fit with default parameters takes) and
+ * one_lane/rows.h, lanes/blocks.h and lanes/rows.h, and batches.h with its threads.
  */
-#define _POSIX_C_SOURCE 200809L /* threads and their signals */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
+#include "kernel/template.h"
 
-#include "fastsgd.h"
-#include "schedule.h"
+#include "kernel/calls.h"
+#include "kernel/denormals.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-/* Denormal numbers are 75 to 95 times slower and mean nothing here (momentum of a feature that is
- * gone decays towards them): count them as zero while a call lasts. The mode is this thread's
- * and is put back. */
-#if defined(__x86_64__)
-static unsigned flush_denormals(void) {
-    unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040u); /* flush to zero, denormals are zero */
-    return mode;
-}
-static void restore_denormals(unsigned mode) { _mm_setcsr(mode); }
-#elif defined(__aarch64__)
-static unsigned flush_denormals(void) {
-    uint64_t mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)));
-    return (unsigned)mode;
-}
-static void restore_denormals(unsigned mode) {
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
-}
-#else
-static unsigned flush_denormals(void) { return 0; }
-static void restore_denormals(unsigned mode) { (void)mode; }
-#endif
-
-#include "threads.h"
-
-typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
-
-#define ALWAYS_INLINE      inline __attribute__((always_inline))
-#define PASTE3(a, b, c)    a##b##c
-#define CAT3(a, b, c)      PASTE3(a, b, c)
-#define TILE_NAME(x, tile) CAT3(NAME(x), _, tile)
-#define STRING(x)          #x
-#define NAME_OF(x)         STRING(x)
-
+#define STRING(x)  #x
+#define NAME_OF(x) STRING(x)
 #if REAL_BYTES == 4
-#define REAL    float
-#define NAME(x) x##_f32
-#define TABLE   CAT3(fsgd_kernels_, ISA, _f32)
+#define TABLE CAT3(fsgd_kernels_, ISA, _f32)
 #else
-#define REAL    double
-#define NAME(x) x##_f64
-#define TABLE   CAT3(fsgd_kernels_, ISA, _f64)
+#define TABLE CAT3(fsgd_kernels_, ISA, _f64)
 #endif
-#include "kernel.h"
 
 /* A call with denormals counted as zero. */
 #define FLUSHED(CALL)                                                                              \
@@ -73,38 +40,40 @@ typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
     restore_denormals(mode);                                                                       \
     return status
 
-static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
-    FLUSHED(NAME(run)(problem, budget, report));
+static fsgd_status flushed_run(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
+    FLUSHED(run(problem, budget, report));
 }
 
-static fsgd_status score(const fsgd_problem *problem, const int64_t *rows, int64_t m, void *z) {
-    FLUSHED(NAME(score)(problem, rows, m, z));
+static fsgd_status flushed_score(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                                 void *z) {
+    FLUSHED(score_rows(problem, rows, m, z));
 }
 
-static fsgd_status slope(const fsgd_problem *problem, const int64_t *rows, int64_t m, const void *z,
-                         void *c) {
-    FLUSHED(NAME(slope)(problem, rows, m, z, c));
+static fsgd_status flushed_slope(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                                 const void *z, void *c) {
+    FLUSHED(slope_rows(problem, rows, m, z, c));
 }
 
-static fsgd_status accumulate(const fsgd_problem *problem, const int64_t *rows, int64_t m,
-                              const void *c) {
-    FLUSHED(NAME(accumulate)(problem, rows, m, c));
+static fsgd_status flushed_accumulate(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                                      const void *c) {
+    FLUSHED(accumulate_given(problem, rows, m, c));
 }
 
-static fsgd_status weights(const fsgd_problem *problem, int average, void *out, void *intercept) {
-    FLUSHED(NAME(weights)(problem, average, out, intercept));
+static fsgd_status flushed_weights(const fsgd_problem *problem, int average, void *out,
+                                   void *intercept) {
+    FLUSHED(read_model(problem, average, out, intercept));
 }
 
-static fsgd_status settle(const fsgd_problem *problem) { FLUSHED(NAME(settle)(problem)); }
+static fsgd_status flushed_flush(const fsgd_problem *problem) { FLUSHED(flush_problem(problem)); }
 
 extern const fsgd_kernels TABLE;
 const fsgd_kernels TABLE = {
     .isa = NAME_OF(ISA),
-    .run = run,
-    .score = score,
-    .slope = slope,
-    .accumulate = accumulate,
-    .weights = weights,
-    .settle = settle,
-    .loss = NAME(loss_at),
+    .run = flushed_run,
+    .score = flushed_score,
+    .slope = flushed_slope,
+    .accumulate = flushed_accumulate,
+    .weights = flushed_weights,
+    .flush = flushed_flush,
+    .loss = loss_at,
 };

@@ -61,7 +61,7 @@ static void swap_down(int64_t *order, int64_t left, const uint64_t *drawn, int64
 }
 
 /* Draws t, ..., t + count - 1 of a shuffle of order[0], ..., order[n - 1]. What they change places
- * with depends on no earlier draw, so it is asked for ahead. */
+ * with depends on no earlier draw, so it is prefetched. */
 static void shuffle(const stream *from, int64_t n, int64_t t, int64_t count, int64_t *order) {
     uint64_t buffer[STRETCH + 4], *words = draw_words(from, t, count, buffer);
     for (int64_t i = 0; i < count; ++i) {

@@ -42,24 +42,26 @@ static inline double fsgd_one_cycle(double x, double rise) {
  * quotient together at most. */
 static inline double fsgd_drops(double e, double each) { return floor(e / each * (1.0 + 0x1p-50)); }
 
+/* The factor of the kinds that have one, without warm-up. A call, since most of it is rare. */
+static __attribute__((noinline)) double fsgd_kind_factor(const fsgd_schedule *s, double t,
+                                                         double e) {
+    switch (s->kind) {
+    case FSGD_INVSCALING: return fsgd_inverse_power(t, s->power_t);
+    case FSGD_STEP: return pow(s->decay, fsgd_drops(e, s->step_epochs));
+    case FSGD_EXPONENTIAL: return pow(s->decay, e);
+    case FSGD_COSINE:
+        return s->final + (1.0 - s->final) * fsgd_half_cosine(fmin(1.0, e / s->total_epochs));
+    case FSGD_POLYNOMIAL:
+        return s->final + (1.0 - s->final) * pow(1.0 - fmin(1.0, e / s->total_epochs), s->power);
+    case FSGD_ONE_CYCLE: return fsgd_one_cycle(fmin(1.0, e / s->total_epochs), s->rise);
+    default: return 1.0;
+    }
+}
+
 /* The part of a rate that all lanes at update t share: eta = eta0 * factor, but for "inverse". */
 static inline double fsgd_schedule_factor(const fsgd_schedule *s, double t, double e) {
-    double factor = 1.0;
-    switch (s->kind) {
-    case FSGD_CONSTANT:
-    case FSGD_CALLABLE:
-    case FSGD_INVERSE: break;
-    case FSGD_INVSCALING: factor = fsgd_inverse_power(t, s->power_t); break;
-    case FSGD_STEP: factor = pow(s->decay, fsgd_drops(e, s->step_epochs)); break;
-    case FSGD_EXPONENTIAL: factor = pow(s->decay, e); break;
-    case FSGD_COSINE:
-        factor = s->final + (1.0 - s->final) * fsgd_half_cosine(fmin(1.0, e / s->total_epochs));
-        break;
-    case FSGD_POLYNOMIAL:
-        factor = s->final + (1.0 - s->final) * pow(1.0 - fmin(1.0, e / s->total_epochs), s->power);
-        break;
-    case FSGD_ONE_CYCLE: factor = fsgd_one_cycle(fmin(1.0, e / s->total_epochs), s->rise); break;
-    }
+    const int none = s->kind <= FSGD_INVERSE || s->kind == FSGD_CALLABLE;
+    const double factor = none ? 1.0 : fsgd_kind_factor(s, t, e);
     return t < s->warmup_steps ? factor * (t / s->warmup_steps) : factor;
 }
 

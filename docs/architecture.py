@@ -78,12 +78,14 @@ def core_edges() -> Edges:
 
 def c_edges() -> Edges:
     """Includes between the files of csrc, and from fastsgd.h to the files that define its names."""
-    paths = sorted(path for path in CSRC.rglob("*") if path.suffix in (".c", ".h"))
-    texts = {path.name: path.read_text("utf-8") for path in paths}
-    edges = {
-        name: set(re.findall(r'^#include "(?:\w+/)*(\S+)"', text, re.MULTILINE)) - {HEADER}
-        for name, text in texts.items()
-    }
+    texts: dict[str, str] = {}
+    edges: Edges = {}
+    for path in sorted(path for path in CSRC.rglob("*") if path.suffix in (".c", ".h")):
+        text = path.read_text("utf-8")
+        texts[c_node(path)] = texts.get(c_node(path), "") + text
+        included = re.findall(r'^#include "(\S+)"', text, re.MULTILINE)
+        needed = {c_node((path.parent / name).resolve()) for name in included}
+        edges.setdefault(c_node(path), set()).update(needed - {HEADER})
     declared = set(re.findall(r"\b(fsgd_\w+)[(\[]", texts[HEADER]))
     definition = re.compile(r"^[\w *]*\b(fsgd_\w+)(?:\([^;{]*\) \{|\[\w*\] = )", re.MULTILINE)
     for name, text in texts.items():
@@ -96,6 +98,12 @@ def c_edges() -> Edges:
             needed |= kernels
             needed.remove("isas.h")
     return edges
+
+
+def c_node(path: Path) -> str:
+    """A file of csrc or csrc/kernel by its name; those of a folder below are one node."""
+    folder = path.parent
+    return f"{folder.name}/" if folder.parent == CSRC / "kernel" else path.name
 
 
 def all_edges() -> Edges:
@@ -114,6 +122,8 @@ def listed(edges: Edges) -> str:
 
 def modules_of(node: str) -> list[str]:
     """The modules of a sub-package, and the sub-packages within it."""
+    if node.endswith("/"):
+        return sorted(path.name for path in (CSRC / "kernel" / node).glob("*.h"))
     folder = SOURCES / node
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     return sorted(modules | {path.parent.name for path in folder.glob("*/__init__.py")})
@@ -175,7 +185,7 @@ class Layout:
 
     def _side(self, node: str, rank: dict[str, int]) -> int:
         """Beside the core and below it Python stands to the left of C."""
-        if node.endswith((".c", ".h")):
+        if node.endswith((".c", ".h", "/")):
             return 1
         return -1 if rank[node] >= rank[CORE] and node != CORE else 0
 
@@ -289,7 +299,7 @@ def kind(node: str) -> str:
     """What a node is coloured by."""
     if node in OUTSIDE:
         return "outside"
-    if node.endswith((".c", ".h")):
+    if node.endswith((".c", ".h", "/")):
         return "c"
     if node == CORE:
         return "core"

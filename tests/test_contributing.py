@@ -35,7 +35,7 @@ class Hop(NamedTuple):
         """Whether its body names the other, or what a table of kernels calls it."""
         name = other.name.split(".")[-1]
         text = (ROOT / other.path).read_text("utf-8")
-        names = {name, *re.findall(rf"\.(\w+) = NAME\({name}\)", text)}
+        names = {name, *re.findall(rf"\.(\w+) = {name}\b", text)}
         return any(re.search(rf"\b{one}\b\)?\(", self.source()) for one in names)
 
 

@@ -459,7 +459,7 @@ def test_strong_l2_warns():
 @pytest.mark.parametrize("k", LANE_COUNTS)
 def test_a_csr_step_touches_no_other_feature(k, width):
     """O(non-zeros) with momentum and averaging too: after 60 steps on the first ten of 1,000
-    features, whose momentum all moves on, the others' stored numbers and stamps are untouched."""
+    features, whose momentum all moves on, the others' stored numbers and last updates stay."""
     rng = np.random.default_rng(0)
     warm = sp.csr_array(rng.normal(size=(1, 1000)))
     few = sp.csr_array((rng.normal(size=600), np.tile(np.arange(10), 60), np.arange(0, 601, 10)))
@@ -470,16 +470,16 @@ def test_a_csr_step_touches_no_other_feature(k, width):
     def stored(state):
         arrays = state.__getstate__()["arrays"]
         features = arrays["w"][..., :1000].T if k == 1 else arrays["w"]
-        return features, arrays.get("stamp", np.zeros(1000))
+        return features, arrays.get("last_update", np.zeros(1000))
 
     state = solver.State(data, of, settings)
     solver.run_epoch(data, of, settings, state, batches=1)
-    (w, stamp), model = stored(state), state.weights(settings)[0]
+    (w, last_update), model = stored(state), state.weights(settings)[0]
     solver.run_epoch(data, of, settings, state, batches=60)
-    (later_w, later_stamp), later_model = stored(state), state.weights(settings)[0]
+    (later_w, later_update), later_model = stored(state), state.weights(settings)[0]
     assert state.pending == (61 if settings.width > 1 else 0)
     assert np.array_equal(later_w[10:], w[10:])
-    assert np.array_equal(later_stamp[10:], stamp[10:])
+    assert np.array_equal(later_update[10:], last_update[10:])
     assert (later_w[:10] != w[:10]).any()
     assert (later_model[:, 10:] != model[:, 10:]).all()  # they have moved all the same
 

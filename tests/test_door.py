@@ -46,7 +46,7 @@ def test_a_state_comes_back_bit_by_bit(kind):
     again.__setstate__(state.__getstate__())
     for other in (again, copy.deepcopy(state), pickle.loads(pickle.dumps(state)), state.copy()):
         assert bits(other, problem[2]) == bits(state, problem[2])
-    assert ("history" in state.__getstate__()["arrays"]) == ("history" in kind)
+    assert ("step_products" in state.__getstate__()["arrays"]) == ("history" in kind)
     if "history" in kind:
         assert state.pending > 0
     solver.run_epoch(*problem, state)
@@ -93,8 +93,8 @@ CRAFTED = {
         for value in (-1, 2**63, 2**70, 0.5, "1", None, True)
     },
     "pending beyond the history": put("pending", 65),
-    "stamp before the history": change("stamp", 3, -1),
-    "stamp of the future": change("stamp", 3, 64),
+    "last update before the first": change("last_update", 3, -1),
+    "last update of the future": change("last_update", 3, 64),
     **{f"dtype {dtype!r}": put("dtype", dtype) for dtype in ("<i4", "<f2", ">f8", "O", 8, None)},
     **{
         f"sizes {sizes!r}": put("sizes", sizes)
@@ -112,7 +112,10 @@ CRAFTED = {
     },
     **{
         f"without {name}": without(name)
-        for name in ("w", "intercept", "t", "grad_intercept", "numbers", "history", "stamp")
+        for name in (
+            *("w", "intercept", "t", "grad_intercept", "numbers"),
+            *("step_products", "last_update"),
+        )
     },
     "another array": lambda fields: {
         **fields,
@@ -140,7 +143,7 @@ CRAFTED = {
             ("rate_factor", 0, -1.0),
             ("rate_factor", 0, np.nan),
             ("batch_count", 0, -1.0),
-            ("l1_total", 0, np.nan),
+            ("l1_cumulative", 0, np.nan),
         )
     },
     "not a dictionary": lambda fields: [*fields.items()],

@@ -78,7 +78,7 @@ cdef extern from "fastsgd.h" nogil:
         int64_t padded
         const double *alpha
         const double *l1
-        const double *pull
+        const double *intercept_gradient
         const double *eta0
         const double *mu
         const double *label
@@ -125,7 +125,7 @@ cdef extern from "fastsgd.h" nogil:
         void *w
         void *intercept
         double *scale
-        double *l1_total
+        double *l1_cumulative
         double *rate_factor
         double *active
         int64_t *t
@@ -140,10 +140,10 @@ cdef extern from "fastsgd.h" nogil:
         double *row_count
         double *norm_sum
         double *norm_count
-        int64_t history_size
+        int64_t max_pending
         int64_t pending
-        void *history
-        int32_t *stamp
+        void *step_products
+        int32_t *last_update
 
     ctypedef struct fsgd_report:
         int epoch_done
@@ -174,7 +174,7 @@ cdef extern from "fastsgd.h" nogil:
         fsgd_status (*slope)(const fsgd_problem *, const int64_t *, int64_t, const void *, void *) noexcept nogil
         fsgd_status (*accumulate)(const fsgd_problem *, const int64_t *, int64_t, const void *) noexcept nogil
         fsgd_status (*weights)(const fsgd_problem *, int, void *, void *) noexcept nogil
-        fsgd_status (*settle)(const fsgd_problem *) noexcept nogil
+        fsgd_status (*flush)(const fsgd_problem *) noexcept nogil
         void (*loss)(const fsgd_loss_spec *, int, int64_t, const void *, const void *, void *) noexcept nogil
 
     const fsgd_kernels *fsgd_kernels_for(const char *isa, fsgd_dtype dtype)

@@ -29,7 +29,7 @@ cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is as
 cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
 cdef double SMALLEST = np.finfo(np.float64).tiny  # kernels take smaller divisors for 0
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
-    "scale": 1.0, "l1_total": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
+    "scale": 1.0, "l1_cumulative": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
     "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0,
 }
 
@@ -491,7 +491,7 @@ def row_square(X, int64_t row):
 
 
 SAVED = ("dtype", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "arrays")
-NOT_NEGATIVE = ("l1_total", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count")
+NOT_NEGATIVE = ("l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count")
 
 
 cdef dict _shapes(sizes):
@@ -506,7 +506,7 @@ cdef dict _shapes(sizes):
         "w": (vectors, rows) if k == 1 else (d, vectors, padded),
         "intercept": (width, padded), "t": (padded,), "grad_intercept": (2, padded),
         "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
-        "history": (2 * size, width, width, padded), "stamp": (d,),
+        "step_products": (2 * size, width, width, padded), "last_update": (d,),
     }
 
 
@@ -589,7 +589,7 @@ cdef class State:
         self.c.t = <int64_t *>pointer(self.arrays["t"])
         self.c.grad_intercept = pointer(self.arrays["grad_intercept"])
         self.c.scale = <double *>pointer(self.numbers["scale"])
-        self.c.l1_total = <double *>pointer(self.numbers["l1_total"])
+        self.c.l1_cumulative = <double *>pointer(self.numbers["l1_cumulative"])
         self.c.rate_factor = <double *>pointer(self.numbers["rate_factor"])
         self.c.norm_sum = <double *>pointer(self.numbers["norm_sum"])
         self.c.norm_count = <double *>pointer(self.numbers["norm_count"])
@@ -598,18 +598,18 @@ cdef class State:
         self.c.loss_sum = <double *>pointer(self.numbers["loss_sum"])
         self.c.row_count = <double *>pointer(self.numbers["row_count"])
         self.c.grad = pointer(self.arrays["grad"]) if "grad" in self.arrays else NULL
-        if "history" in self.arrays:
-            self.c.history = pointer(self.arrays["history"])
-            self.c.stamp = <int32_t *>pointer(self.arrays["stamp"])
+        if "step_products" in self.arrays:
+            self.c.step_products = pointer(self.arrays["step_products"])
+            self.c.last_update = <int32_t *>pointer(self.arrays["last_update"])
 
     def keep_history(self):
         """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
-        if "history" in self.arrays:
+        if "step_products" in self.arrays:
             return
         shapes = _shapes((self.c.d, self.c.k, self.c.width, self.c.vectors))
-        self.c.history_size = shapes["history"][0] // 2
-        self.arrays["history"] = aligned_zeros(shapes["history"], self.dtype)
-        self.arrays["stamp"] = aligned_zeros(shapes["stamp"], np.int32)
+        self.c.max_pending = shapes["step_products"][0] // 2
+        self.arrays["step_products"] = aligned_zeros(shapes["step_products"], self.dtype)
+        self.arrays["last_update"] = aligned_zeros(shapes["last_update"], np.int32)
         self._bind()
 
     # Copying and pickling: the arrays and the counters are all there is.
@@ -646,7 +646,7 @@ cdef class State:
             raise ValueError(f"a saved state must have {width} or {width + 1} vectors, got {vectors}")
         if not isinstance(arrays, dict):
             raise ValueError(f"a saved state must have a dictionary of arrays, got {type(arrays)}")
-        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "history" in arrays
+        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "step_products" in arrays
         if history and not vectors == width > 1:
             raise ValueError("a saved state of one vector or of L1 must not have a history")
         cdef State state = State.__new__(State)
@@ -660,15 +660,15 @@ cdef class State:
         state.c.row = _integer("row", fields["row"], 0)
         state.c.batch_row = _integer("batch_row", fields["batch_row"], 0)
         state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
-        waiting = state.c.history_size if history else vectors - width  # of L1: whether any is
+        waiting = state.c.max_pending if history else vectors - width  # of L1: whether any is
         state.c.pending = _integer("pending", fields["pending"], 0, waiting)
         _check_numbers(state.numbers, k)
         if (state.arrays["t"] < 0).any():
             raise ValueError("a saved state must have t >= 0")
         if history:
-            stamp = state.arrays["stamp"]
-            if not (0 <= stamp.min() and stamp.max() <= state.c.pending):
-                raise ValueError(f"a saved state must have stamps in [0, {state.c.pending}]")
+            last_update = state.arrays["last_update"]
+            if not (0 <= last_update.min() and last_update.max() <= state.c.pending):
+                raise ValueError(f"a saved state must have a last_update in [0, {state.c.pending}]")
         self.c, self.dtype, self.arrays = state.c, state.dtype, state.arrays
         self._bind()
 
@@ -680,12 +680,12 @@ cdef class State:
         shapes = _shapes(sizes)
         wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
         wanted |= {"grad"} & set(arrays)
-        wanted |= {"history", "stamp"} if {"history", "stamp"} & set(arrays) else set()
+        wanted |= {"step_products", "last_update"} if {"step_products", "last_update"} & set(arrays) else set()
         if set(arrays) != wanted:
             raise ValueError(
                 f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
             )
-        dtypes = {"t": np.int64, "numbers": np.float64, "stamp": np.int32}
+        dtypes = {"t": np.int64, "numbers": np.float64, "last_update": np.int32}
         for name, array in arrays.items():
             right = shapes[name], np.dtype(dtypes.get(name, dtype))
             if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != right:
@@ -705,7 +705,7 @@ cdef class State:
         state.c, state.dtype = self.c, self.dtype
         state.arrays = {}
         for name, array in self.arrays.items():
-            if name == "history" and self.c.pending == 0:
+            if name == "step_products" and self.c.pending == 0:
                 state.arrays[name] = aligned_zeros(array.shape, array.dtype)  # nothing is in it
             else:
                 state.arrays[name] = aligned_copy(array)
@@ -723,7 +723,7 @@ cdef class State:
     def put(self, State other not None, here, there):
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
         states of several lanes, without room for pending steps."""
-        if min(self.c.k, other.c.k) == 1 or "history" in self.arrays or "history" in other.arrays:
+        if min(self.c.k, other.c.k) == 1 or "step_products" in self.arrays or "step_products" in other.arrays:
             raise ValueError("put is for states of several lanes, without room for pending steps")
         mine, theirs = (
             (one.dtype, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
@@ -808,10 +808,10 @@ cdef class State:
         for name in ("w", "intercept"):
             self.arrays[name][...] = 0
         self.numbers["scale"][:] = 1.0
-        self.numbers["l1_total"][:] = 0.0
+        self.numbers["l1_cumulative"][:] = 0.0
         self.c.pending = 0
-        if "stamp" in self.arrays:
-            self.arrays["stamp"][:] = 0
+        if "last_update" in self.arrays:
+            self.arrays["last_update"][:] = 0
         if k == 1:
             self.arrays["w"][0, :d] = coef[0]
         else:
@@ -1020,7 +1020,7 @@ cdef class Run:
         self.lanes.k, self.lanes.padded = lanes.k, padded
         self.lanes.alpha = <double *>pointer(held["alpha"])
         self.lanes.l1 = <double *>pointer(held["l1"])
-        self.lanes.pull = <double *>pointer(held["intercept_gradient"])
+        self.lanes.intercept_gradient = <double *>pointer(held["intercept_gradient"])
         self.lanes.eta0 = <double *>pointer(held["eta0"])
         self.lanes.mu = <double *>pointer(held["mu"])
         self.lanes.label = <double *>pointer(held["label"])
@@ -1192,7 +1192,7 @@ cdef class Run:
     def settle(self):
         """Make the stored weights plain: nothing pending, scale 1. No weight changes its value."""
         self._require()
-        self._check(self.kernels.settle(&self.problem))
+        self._check(self.kernels.flush(&self.problem))
 
     def measure(self):
         """The model at an epoch's end, mean |w|, and per lane: mean loss, plus the penalty
@@ -1213,7 +1213,7 @@ cdef class Run:
         cdef double *squares_ = <double *>pointer(squares)
         cdef double *sizes_ = <double *>pointer(sizes)
         for k in range(c.k):
-            penalty = 0.5 * of.alpha[k] * squares_[k] + of.l1[k] * sizes_[k] + of.pull[k] * b_[k]
+            penalty = 0.5 * of.alpha[k] * squares_[k] + of.l1[k] * sizes_[k] + of.intercept_gradient[k] * b_[k]
             out[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
             penalties += penalty
             norms += sqrt(squares_[k])

@@ -2,9 +2,9 @@
 
 A loss is a pure function of one score ``z`` and one target ``y`` and its derivative in ``z``, each
 under its formula; ``e`` is the loss's parameter, where it has one. The softmax alone couples the
-lanes: its functions take whole rows. ``csrc/loss.h`` holds the same list in the same order for the
-compiled core; ``tests/test_losses.py`` compares the two. CONTRIBUTING.md says how to add one, and
-:class:`CompiledLoss` takes a user's own.
+lanes: its functions take whole rows. ``csrc/kernel/loss.h`` holds the same list in the same order
+for the compiled core; ``tests/test_losses.py`` compares the two. CONTRIBUTING.md says how to add
+one, and :class:`CompiledLoss` takes a user's own.
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ class Data:
 
     The arrays are views, which keep their shape and dtype whatever becomes of the user's objects,
     and none can be resized in place while this exists (``pinned``). Values may still change under a
-    run, and so may indices of CSR, which are therefore read with care: ``take``, csrc/rows.h.
+    run, and so may indices of CSR, which are therefore read with care: ``take``, and
+    csrc/kernel/csr_rows.h.
 
     Attributes
     ----------

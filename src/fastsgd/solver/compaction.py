@@ -18,7 +18,7 @@ from ..problem import LANE_NUMBERS, Data, Lanes, Settings
 __all__ = ["run_of"]
 
 TILE = 16
-"""Lanes that the core works on together: csrc/lanes.h."""
+"""Lanes that the core works on together: csrc/kernel/lanes."""
 
 MIN_SAVED_WORK = 1 << 15
 """Rows times lanes of an epoch that pay for another state and run: 0.05 ms."""

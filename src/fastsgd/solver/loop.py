@@ -78,7 +78,8 @@ def run_epoch(
 
     Of a window the last rows may be left: fewer than a block of 4 single rows, a chunk of a batch,
     or on CSR a batch. The next window has to hold them: see ``next_row`` and :func:`run_windows`.
-    Single rows are taken in blocks of 4 (csrc/row.h): a stop at another row rounds differently.
+    Single rows are taken in blocks of 4 (csrc/kernel/one_lane/blocks.h): a stop at another row
+    rounds differently.
 
     Parameters
     ----------

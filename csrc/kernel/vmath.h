@@ -1,12 +1,14 @@
-/* vmath.h: exp and log1p for loops that vectorise: no branches, no tables, no calls.
- *
- * Template parameters: REAL (float or double), REAL_BYTES (4 or 8), NAME(x) (x with the type's
- * suffix). Polynomials interpolate at Chebyshev nodes, in extended precision.
+/* vmath.h: exp and log1p for loops that vectorise: no branches, no tables, no calls. Polynomials
+ * interpolate at Chebyshev nodes, in extended precision.
  */
+#ifndef FASTSGD_KERNEL_VMATH_H
+#define FASTSGD_KERNEL_VMATH_H
+
+#include "template.h"
 
 #if REAL_BYTES == 4
-typedef int32_t NAME(bits);
-typedef uint32_t NAME(ubits);
+typedef int32_t int_bits;
+typedef uint32_t uint_bits;
 #define MANTISSA_BITS 23
 #define ROUNDER  12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, left in the low bits */
 #define EXP_MIN  -87.0f
@@ -15,8 +17,8 @@ typedef uint32_t NAME(ubits);
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW  -2.12194440e-4f
 #else
-typedef int64_t NAME(bits);
-typedef uint64_t NAME(ubits);
+typedef int64_t int_bits;
+typedef uint64_t uint_bits;
 #define MANTISSA_BITS 52
 #define ROUNDER       6755399441055744.0
 #define EXP_MIN       -708.0
@@ -27,47 +29,47 @@ typedef uint64_t NAME(ubits);
 #endif
 
 /* exp(x), x clamped to the normal range: n = round(x / ln 2), r = x - n ln 2, 2^n (1 + r q(r)) */
-static inline REAL NAME(exp)(REAL x) {
-    NAME(bits) bits, power;
+static inline real real_exp(real x) {
+    int_bits bits, power;
     x = x < EXP_MIN ? EXP_MIN : x;
     x = x > EXP_MAX ? EXP_MAX : x;
-    REAL rounded = x * LOG2E + ROUNDER;
-    REAL n = rounded - ROUNDER;
-    REAL r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    REAL r2 = r * r;
+    real rounded = x * LOG2E + ROUNDER;
+    real n = rounded - ROUNDER;
+    real r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    real r2 = r * r;
 #if REAL_BYTES == 4
-    REAL q = ((REAL)1.0 + r * (REAL)0.5000000013468551) +
-             r2 * (((REAL)0.16666505173830784 + r * (REAL)0.04166646489789657) +
-                   r2 * ((REAL)0.008369158101538814 + r * (REAL)0.0013933653036327228));
+    real q = ((real)1.0 + r * (real)0.5000000013468551) +
+             r2 * (((real)0.16666505173830784 + r * (real)0.04166646489789657) +
+                   r2 * ((real)0.008369158101538814 + r * (real)0.0013933653036327228));
 #else
-    REAL r4 = r2 * r2;
-    REAL q = ((1.0 + r * 0.5000000000000006) +
+    real r4 = r2 * r2;
+    real q = ((1.0 + r * 0.5000000000000006) +
               r2 * (0.1666666666666667 + r * 0.041666666666572996)) +
              r4 * (((0.008333333333326141 + r * 0.00138888889325358) +
                     r2 * (0.0001984126987499228 + r * 2.480150429107703e-05)) +
                    r4 * ((2.7557255167647636e-06 + r * 2.7626379384240657e-07) +
                          r2 * 2.51053004242974e-08));
 #endif
-    REAL y = 1 + r * q;
+    real y = 1 + r * q;
     memcpy(&power, &rounded, sizeof power);
     memcpy(&bits, &y, sizeof bits);
-    bits = (NAME(bits))((NAME(ubits))bits + ((NAME(ubits))power << MANTISSA_BITS));
+    bits = (int_bits)((uint_bits)bits + ((uint_bits)power << MANTISSA_BITS));
     memcpy(&y, &bits, sizeof y);
     return y;
 }
 
 /* log(1 + u) for u in [0, 1]: 2 atanh(s), s = u / (2 + u) */
-static inline REAL NAME(log1p)(REAL u) {
-    REAL s = u / (2 + u), v = s * s;
+static inline real real_log1p(real u) {
+    real s = u / (2 + u), v = s * s;
 #if REAL_BYTES == 4
-    REAL q = (REAL)0.9999999999045031 +
-             v * ((REAL)0.33333339513216986 +
-                  v * ((REAL)0.19999355623431164 +
-                       v * ((REAL)0.14310103704219215 +
-                            v * ((REAL)0.10699280253328289 + v * (REAL)0.12196954042064088))));
+    real q = (real)0.9999999999045031 +
+             v * ((real)0.33333339513216986 +
+                  v * ((real)0.19999355623431164 +
+                       v * ((real)0.14310103704219215 +
+                            v * ((real)0.10699280253328289 + v * (real)0.12196954042064088))));
 #else
-    REAL v2 = v * v, v4 = v2 * v2;
-    REAL q = ((1.0 + v * 0.3333333333333335) +
+    real v2 = v * v, v4 = v2 * v2;
+    real q = ((1.0 + v * 0.3333333333333335) +
               v2 * (0.19999999999993542 + v * 0.14285714286771492)) +
              v4 * (((0.11111111023178642 + v * 0.09090913379544845) +
                     v2 * (0.07692175266165055 + v * 0.06669359840354999)) +
@@ -85,3 +87,5 @@ static inline REAL NAME(log1p)(REAL u) {
 #undef LOG2E
 #undef LN2_HIGH
 #undef LN2_LOW
+
+#endif

@@ -1,16 +1,21 @@
-/* convert.h: rows of dense data as they are stored, to features in REAL. Template parameters as in
- * kernel.h.
+/* convert.h: rows of dense data as they are stored, to features in real.
  *
  *     feature j = (stored_j - offset_j) * scale_j
  *
- * in REAL, rounded after each operation: the difference of numbers that are near one another is
+ * in real, rounded after each operation: the difference of numbers that are near one another is
  * exact, which x scale_j and offset_j scale_j, rounded both, would lose.
  */
+#ifndef FASTSGD_KERNEL_CONVERT_H
+#define FASTSGD_KERNEL_CONVERT_H
+
+#include "template.h"
+
+#include "../fastsgd.h"
 
 /* The number of a float16, exactly, infinities and NaN included: its bits moved to those of a
  * float32. A subnormal one gets the exponent of 2^-14 and has that taken off again, since no
  * operand may be a denormal float32 (they are flushed while a kernel runs). */
-static ALWAYS_INLINE REAL NAME(from_float16)(uint16_t half) {
+static ALWAYS_INLINE real from_float16(uint16_t half) {
     const int32_t size = half & 0x7fff; /* signed: SSE2 compares nothing else */
     const int32_t small = -(size < 0x0400), large = -(size > 0x7bff);
     const int32_t bits = (size << 13) + (112 << 23) + (small & (1 << 23)) + (large & (112 << 23));
@@ -23,63 +28,57 @@ static ALWAYS_INLINE REAL NAME(from_float16)(uint16_t half) {
     memcpy(&magnitude, &number, sizeof magnitude);
     magnitude |= (uint32_t)(half & 0x8000) << 16;
     memcpy(&number, &magnitude, sizeof number);
-    return (REAL)number;
+    return (real)number;
 }
 
-enum { NAME(convert_size) = 16 }; /* features converted together */
+enum { convert_size = 16 }; /* features converted together */
 
 /* Blocks by the processor's own instructions where there are any (docs/decisions.md has the gain):
  * gcc 12 makes 16-byte vectors of a loop over bytes, and none of one over float16. None of them
  * heeds the flushing of denormals. */
-static ALWAYS_INLINE void NAME(block_of_float16)(const uint16_t *from, REAL *to) {
+static ALWAYS_INLINE void block_of_float16(const uint16_t *from, real *to) {
 #if REAL_BYTES == 4 && defined(__AVX512F__)
     _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from)));
 #elif REAL_BYTES == 4 && defined(__F16C__)
-    for (int i = 0; i < NAME(convert_size); i += 8)
+    for (int i = 0; i < convert_size; i += 8)
         _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + i))));
 #else
-    _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i)
-        to[i] = NAME(from_float16)(from[i]);
+    _Pragma("omp simd") for (int i = 0; i < convert_size; ++i) to[i] = from_float16(from[i]);
 #endif
 }
 
-static ALWAYS_INLINE void NAME(block_of_uint8)(const uint8_t *from, REAL *to) {
+static ALWAYS_INLINE void block_of_uint8(const uint8_t *from, real *to) {
 #if REAL_BYTES == 4 && defined(__AVX512F__)
     const __m512i numbers = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)from));
     _mm512_storeu_ps(to, _mm512_cvtepi32_ps(numbers));
 #elif REAL_BYTES == 4 && defined(__AVX2__)
-    for (int i = 0; i < NAME(convert_size); i += 8) {
+    for (int i = 0; i < convert_size; i += 8) {
         const __m256i numbers = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(from + i)));
         _mm256_storeu_ps(to + i, _mm256_cvtepi32_ps(numbers));
     }
 #else
-    _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i) to[i] = (REAL)from[i];
+    _Pragma("omp simd") for (int i = 0; i < convert_size; ++i) to[i] = (real)from[i];
 #endif
 }
 
 /* Feature j of a row, from its stored elements. */
-static ALWAYS_INLINE REAL NAME(feature)(const fsgd_data *data, const void *row, int64_t j,
-                                        const fsgd_stored stored, const int scaled) {
-    const REAL x = stored == FSGD_UINT8     ? (REAL)((const uint8_t *)row)[j]
-                   : stored == FSGD_FLOAT16 ? NAME(from_float16)(((const uint16_t *)row)[j])
-                                            : ((const REAL *)row)[j];
-    return scaled ? (x - ((const REAL *)data->offset)[j]) * ((const REAL *)data->scale)[j] : x;
+static ALWAYS_INLINE real stored_feature(const fsgd_data *data, const void *row, int64_t j,
+                                         const fsgd_stored stored, const int scaled) {
+    const real x = stored == FSGD_UINT8     ? (real)((const uint8_t *)row)[j]
+                   : stored == FSGD_FLOAT16 ? from_float16(((const uint16_t *)row)[j])
+                                            : ((const real *)row)[j];
+    return scaled ? (x - ((const real *)data->offset)[j]) * ((const real *)data->scale)[j] : x;
 }
 
 /* Bytes of a stored element. */
-static ALWAYS_INLINE int64_t NAME(stored_bytes)(const fsgd_data *data) {
+static ALWAYS_INLINE int64_t stored_bytes(const fsgd_data *data) {
     return data->stored == FSGD_UINT8     ? 1
            : data->stored == FSGD_FLOAT16 ? 2
-                                          : (int64_t)sizeof(REAL);
-}
-
-/* Where dense row i starts. */
-static ALWAYS_INLINE const void *NAME(stored_row)(const fsgd_data *data, int64_t i) {
-    return (const char *)data->x + i * data->d * NAME(stored_bytes)(data);
+                                          : (int64_t)sizeof(real);
 }
 
 /* Whether dense rows can be used as they lie; if not, BY_STORED has a case for them. */
-static ALWAYS_INLINE int NAME(is_plain)(const fsgd_data *data) {
+static ALWAYS_INLINE int is_unconverted(const fsgd_data *data) {
     return data->stored == FSGD_REAL && !data->scale;
 }
 
@@ -101,44 +100,43 @@ static ALWAYS_INLINE int NAME(is_plain)(const fsgd_data *data) {
 #endif
 
 /* Features j to j + 16 of a row. */
-static ALWAYS_INLINE void NAME(convert_block)(const fsgd_data *data, const void *row, int64_t j,
-                                              REAL *restrict to, const fsgd_stored stored,
-                                              const int scaled) {
-    REAL *x = to + j;
+static ALWAYS_INLINE void convert_block(const fsgd_data *data, const void *row, int64_t j,
+                                        real *restrict to, const fsgd_stored stored,
+                                        const int scaled) {
+    real *x = to + j;
     if (stored == FSGD_REAL) { /* in one loop: gcc does less well with a copy that is scaled then */
-        _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i)
-            x[i] = NAME(feature)(data, row, j + i, FSGD_REAL, scaled);
+        _Pragma("omp simd") for (int i = 0; i < convert_size; ++i)
+            x[i] = stored_feature(data, row, j + i, FSGD_REAL, scaled);
         return;
     }
     if (stored == FSGD_UINT8)
-        NAME(block_of_uint8)((const uint8_t *)row + j, x);
+        block_of_uint8((const uint8_t *)row + j, x);
     else
-        NAME(block_of_float16)((const uint16_t *)row + j, x);
+        block_of_float16((const uint16_t *)row + j, x);
     if (!scaled) return;
-    const REAL *offset = (const REAL *)data->offset + j, *scale = (const REAL *)data->scale + j;
-    _Pragma("omp simd") for (int i = 0; i < NAME(convert_size); ++i)
-        x[i] = (x[i] - offset[i]) * scale[i];
+    const real *offset = (const real *)data->offset + j, *scale = (const real *)data->scale + j;
+    _Pragma("omp simd") for (int i = 0; i < convert_size; ++i) x[i] = (x[i] - offset[i]) * scale[i];
 }
 
-static ALWAYS_INLINE void NAME(convert)(const fsgd_data *data, const void *row, REAL *restrict to,
-                                        const fsgd_stored stored, const int scaled) {
-    enum { BLOCK = NAME(convert_size) };
+static ALWAYS_INLINE void convert_as(const fsgd_data *data, const void *row, real *restrict to,
+                                     const fsgd_stored stored, const int scaled) {
+    enum { BLOCK = convert_size };
     const int64_t d = data->d;
     int64_t j = 0;
-    for (; j + BLOCK <= d; j += BLOCK) NAME(convert_block)(data, row, j, to, stored, scaled);
+    for (; j + BLOCK <= d; j += BLOCK) convert_block(data, row, j, to, stored, scaled);
     if (j == d) return;
     if (d >= BLOCK) /* the last ones, over some that are there already */
-        NAME(convert_block)(data, row, d - BLOCK, to, stored, scaled);
+        convert_block(data, row, d - BLOCK, to, stored, scaled);
     else
-        for (; j < d; ++j) to[j] = NAME(feature)(data, row, j, stored, scaled);
+        for (; j < d; ++j) to[j] = stored_feature(data, row, j, stored, scaled);
 }
 
-/* The features of dense row i, which is not plain, into `to` (d). A call, so that nothing of it
- * burdens the loops over plain rows. */
-static __attribute__((noinline)) void NAME(convert_row)(const fsgd_data *data, int64_t i,
-                                                        REAL *restrict to) {
-    const void *row = NAME(stored_row)(data, i);
-#define CALL(STORED, SCALED) NAME(convert)(data, row, to, STORED, SCALED)
+/* The features of a dense row that is not used as it lies, into `to` (d). A call, so that nothing
+ * of it burdens the loops over rows that are. */
+static NO_INLINE void convert_row(const fsgd_data *data, const void *row, real *restrict to) {
+#define CALL(STORED, SCALED) convert_as(data, row, to, STORED, SCALED)
     BY_STORED(CALL)
 #undef CALL
 }
+
+#endif

@@ -1,17 +1,22 @@
-/* threads.h: a team of threads that lives within one call of the core.
+/* thread_team.h: a team of threads that lives within one call of the core.
  *
  * It is made when a call begins and joined before the call returns: between calls there are no
  * threads, so that a process may fork whenever it likes. Work comes in phases of items. A thread
  * takes the items of its own stretch first, so that what they touch stays in its cache from phase
  * to phase, and then those that nobody has taken. The caller works too, and waits for items that
  * are taken, never for threads that are not running: more threads than processors do not get stuck.
- *
- * Needs flush_denormals (kernels.c).
  */
+#ifndef FASTSGD_KERNEL_THREAD_TEAM_H
+#define FASTSGD_KERNEL_THREAD_TEAM_H
+
+#include "template.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+
+#include "denormals.h"
 
 enum {
     MAX_ITEMS = 64,        /* of a phase, and threads */
@@ -28,11 +33,11 @@ typedef struct {
     _Alignas(64) _Atomic uint64_t phase; /* its number << 32 | its items */
     _Alignas(64) _Atomic int64_t done;   /* items of the phase that are done */
     _Alignas(64) atomic_int over;
-    _Alignas(64) _Atomic uint32_t taken[MAX_ITEMS]; /* the last phase in which it was */
-} team;
+    _Alignas(64) _Atomic uint32_t taken[MAX_ITEMS]; /* the last phase in which each was */
+} thread_team;
 
 typedef struct member {
-    team *of;
+    thread_team *of;
     int number;
     pthread_t thread;
 } member;
@@ -51,7 +56,7 @@ static inline void wait_a_little(int *spins) {
 
 /* Whether this thread is the one that takes an item of the phase: of a phase that is over all items
  * are taken already, in it or later. */
-static int team_take(team *t, uint32_t phase, int64_t item) {
+static int team_take(thread_team *t, uint32_t phase, int64_t item) {
     uint32_t last = atomic_load_explicit(&t->taken[item], memory_order_relaxed);
     return last < phase &&
            atomic_compare_exchange_strong_explicit(&t->taken[item], &last, phase,
@@ -60,7 +65,7 @@ static int team_take(team *t, uint32_t phase, int64_t item) {
 
 /* Do the items of the phase that nobody takes first; whether there was one. What a phase works on
  * may be read once an item is taken: the caller waits for it before it changes anything. */
-static int team_help(team *t, int thread) {
+static int team_help(thread_team *t, int thread) {
     const uint64_t phase = atomic_load_explicit(&t->phase, memory_order_acquire);
     const int64_t items = (int64_t)(phase & 0xffffffff), first = items * thread / t->count;
     int helped = 0;
@@ -76,7 +81,7 @@ static int team_help(team *t, int thread) {
 
 /* One phase: work(on, item, thread) for every item below `items`, MAX_ITEMS at most, side by side.
  */
-static void team_do(team *t, void (*work)(void *, int64_t, int), void *on, int64_t items) {
+static void team_do(thread_team *t, void (*work)(void *, int64_t, int), void *on, int64_t items) {
     if (items == 1 || t->started == 1) {
         for (int64_t item = 0; item < items; ++item) work(on, item, 0);
         return;
@@ -103,8 +108,8 @@ static void *team_member(void *self) {
 }
 
 /* A team of up to `threads`: fewer where the system has no more. Signals are the caller's. */
-static void team_start(team *t, int64_t threads) {
-    *t = (team){.count = threads < MAX_ITEMS ? threads : MAX_ITEMS, .started = 1};
+static void team_start(thread_team *t, int64_t threads) {
+    *t = (thread_team){.count = threads < MAX_ITEMS ? threads : MAX_ITEMS, .started = 1};
     pthread_attr_t attributes;
     if (t->count < 2 || pthread_attr_init(&attributes) != 0) return;
     t->members = calloc((size_t)(t->count - 1), sizeof *t->members);
@@ -122,8 +127,10 @@ static void team_start(team *t, int64_t threads) {
     pthread_attr_destroy(&attributes);
 }
 
-static void team_end(team *t) {
+static void team_end(thread_team *t) {
     atomic_store_explicit(&t->over, 1, memory_order_release);
     for (int64_t i = 0; i < t->started - 1; ++i) pthread_join(t->members[i].thread, NULL);
     free(t->members);
 }
+
+#endif

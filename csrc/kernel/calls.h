@@ -1,0 +1,165 @@
+/* calls.h: what a kernel table offers (csrc/fastsgd.h), each a call with a context of its own: a
+ * run, the verbs of a step by themselves, the model as it stands.
+ */
+
+#ifndef FASTSGD_KERNEL_CALLS_H
+#define FASTSGD_KERNEL_CALLS_H
+
+#include "batches.h"
+#include "one_lane/batches.h"
+
+#define TILE 1
+#include "lanes/verbs.h"
+#define TILE 4
+#include "lanes/verbs.h"
+#define TILE 8
+#include "lanes/verbs.h"
+#define TILE 16
+#include "lanes/verbs.h"
+
+typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
+
+/* The verbs for the number of lanes and the layout. */
+
+static const verb_table *verbs_for(const context *ctx) {
+    switch (ctx->lanes->padded) {
+    case 1: return ctx->data->layout == FSGD_DENSE ? &one_lane_verbs : &CAT3(lanes_verbs, _, 1);
+    case 4: return &CAT3(lanes_verbs, _, 4);
+    case 8: return &CAT3(lanes_verbs, _, 8);
+    default: return &CAT3(lanes_verbs, _, 16);
+    }
+}
+
+/* Flush the lazy updates that an earlier run left pending: before a kernel that knows of none. */
+static void flush_pending(context *ctx, const verb_table *verbs) {
+    if (ctx->state->pending > 0 && ctx->kind.l1) {
+        flush_truncations(ctx);
+    } else if (ctx->state->pending > 0) {
+        verbs = ctx->lanes->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs;
+        verbs->catch_up_all(ctx);
+    }
+}
+
+/* Train until about `budget` values were read, or the run is done. */
+static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
+    context ctx;
+    fsgd_state *state = problem->state;
+    *report = (fsgd_report){.eta = NAN};
+    fsgd_status status = open_context(&ctx, problem, report);
+    if (status != FSGD_OK) return status;
+    const verb_table *verbs = verbs_for(&ctx);
+    if (problem->data->layout == FSGD_DENSE || (ctx.kind.l1 && !ctx.kind.lazy_l1))
+        flush_pending(&ctx, verbs);
+    if (state->row == 0 && state->batch_row == 0)
+        for (int64_t k = 0; k < state->padded; ++k) {
+            state->loss_sum[k] = state->row_count[k] = 0;
+            state->norm_sum[k] = state->norm_count[k] = 0;
+        }
+    status = problem->settings->batch_size == 1 ? verbs->run_single(&ctx, budget)
+                                                : run_batches(&ctx, verbs, budget);
+    if (report->changed) status = FSGD_BAD_CSR;
+    if (problem->settings->batch_size == 1)
+        report->window_done = state->row >= whole_blocks(problem);
+    if (status == FSGD_OK && state->row == problem->data->epoch_rows) {
+        state->epoch += 1;
+        state->row = 0;
+        report->epoch_done = 1;
+    }
+    close_context(&ctx);
+    return status;
+}
+
+/* One verb of a step for m rows, in chunks. */
+static fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const int64_t *rows,
+                           int64_t m, real *z, real *c) {
+    context ctx;
+    fsgd_report report = {0};
+    fsgd_status status = open_context(&ctx, problem, &report);
+    if (status != FSGD_OK) return status;
+    const int64_t padded = problem->lanes->padded;
+    const verb_table *verbs = verbs_for(&ctx);
+    ctx.order = NULL; /* which may not be drawn yet */
+    if (problem->data->layout == FSGD_DENSE || (ctx.kind.l1 && !ctx.kind.lazy_l1))
+        flush_pending(&ctx, verbs);
+    for (int64_t r = 0; r < m && status == FSGD_OK; r += ctx.chunk.size) {
+        int64_t count = m - r < ctx.chunk.size ? m - r : ctx.chunk.size;
+        size_t bytes = (size_t)(count * padded) * sizeof(real);
+        if (verb == SCORE) {
+            verbs->score(&ctx, rows + r, count);
+            memcpy(z + r * padded, ctx.chunk.z, bytes);
+        } else if (verb == SLOPE) {
+            memcpy(ctx.chunk.z, z + r * padded, bytes);
+            status = find_and_count_slopes(&ctx, rows + r, count);
+            memcpy(c + r * padded, ctx.chunk.c, bytes);
+        } else {
+            if (ctx.data->layout == FSGD_DENSE)
+                for (int64_t i = 0; i < count; ++i)
+                    load_row(&ctx, rows[r + i], ctx.chunk.x + i * ctx.rows.stride);
+            memcpy(ctx.chunk.c, c + r * padded, bytes);
+            accumulate_rows(&ctx, verbs, rows + r, count);
+        }
+    }
+    close_context(&ctx);
+    return report.changed ? FSGD_BAD_CSR : status;
+}
+
+static fsgd_status score_rows(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                              void *z) {
+    return do_verb(SCORE, problem, rows, m, z, NULL);
+}
+
+static fsgd_status slope_rows(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                              const void *z, void *c) {
+    return do_verb(SLOPE, problem, rows, m, (void *)(uintptr_t)z, c);
+}
+
+static fsgd_status accumulate_given(const fsgd_problem *problem, const int64_t *rows, int64_t m,
+                                    const void *c) {
+    return do_verb(ACCUMULATE, problem, rows, m, NULL, (void *)(uintptr_t)c);
+}
+
+/* Nothing pending, scales 1: the stored weights are the weights. */
+static fsgd_status flush_problem(const fsgd_problem *problem) {
+    context ctx;
+    fsgd_report report = {0};
+    if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
+    flush_pending(&ctx, verbs_for(&ctx));
+    if (ctx.state->width == 1 && !ctx.kind.l1) apply_scales(&ctx);
+    close_context(&ctx);
+    return FSGD_OK;
+}
+
+/* The model, or its average: out (k, d), intercept (k). */
+static fsgd_status read_model(const fsgd_problem *problem, int average, void *out,
+                              void *intercept) {
+    context ctx;
+    fsgd_report report = {0};
+    const fsgd_state *state = problem->state;
+    const int64_t last = (state->width - 1) * state->padded;
+    if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
+    const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs_for(&ctx);
+    verbs->weights(&ctx, average, out);
+    for (int64_t k = 0; k < state->k; ++k) {
+        const real *u = (const real *)state->intercept + k;
+        ((real *)intercept)[k] = model_weight(&ctx, average, k, u[0], u[last]);
+    }
+    close_context(&ctx);
+    return FSGD_OK;
+}
+
+/* Values or slopes of an uncoupled loss over arrays (n). */
+static void loss_at(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
+                    void *out) {
+    real weights[64];
+    for (int i = 0; i < 64; ++i) weights[i] = 1;
+    for (int64_t i = 0; i < n; i += 64) {
+        int64_t m = n - i < 64 ? n - i : 64;
+        const real *zi = (const real *)z + i, *yi = (const real *)y + i;
+        if (slope)
+            loss_slopes(loss, m, zi, yi, weights, (real *)out + i);
+        else
+            loss_values(loss, m, zi, yi, weights, (real *)out + i);
+    }
+}
+
+#endif

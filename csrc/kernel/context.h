@@ -1,0 +1,216 @@
+/* context.h: what one call of the core works with: the problem, what is known of it, and scratch
+ * that is freed before the call returns.
+ */
+#ifndef FASTSGD_KERNEL_CONTEXT_H
+#define FASTSGD_KERNEL_CONTEXT_H
+
+#include "template.h"
+
+#include "../fastsgd.h"
+#include "convert.h"
+
+enum {
+    ring_rows = 4, /* copies of dense rows in a run row by row: the current one and 3 to come */
+    max_block = 4, /* rows of a block of plain steps */
+    max_in_flight = 2 * max_block,
+    max_chunk = 32,        /* dense rows of a batch that are scored together */
+    csr_chunk = 256,       /* the same of CSR rows, */
+    csr_scores = 1 << 12,  /* of so many scores */
+    chunk_bytes = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
+};
+
+struct batch_team;
+
+typedef struct {
+    const fsgd_problem *problem;
+    const fsgd_data *data;
+    const fsgd_lanes *lanes;
+    const fsgd_settings *settings;
+    fsgd_state *state;
+    const int64_t *order; /* the rows in the order of the epoch, or NULL */
+    fsgd_report *report;
+    int64_t stop; /* the position in the epoch at which the run ends */
+    struct {
+        int coupled;     /* lanes share a row's loss */
+        int l1;          /* there is an L1 penalty */
+        int lazy_l1;     /* its truncation waits until a feature is seen again */
+        int unclipped;   /* a step is a rate times the slope */
+        int slope_alone; /* a row's step depends on its scores by the slope of the loss alone */
+    } kind;
+    struct {                 /* how rows are read */
+        int unconverted;     /* dense rows can be used as they lie */
+        int backwards;       /* the row at work is read from its end: lanes/rows.h */
+        int64_t bytes;       /* of a dense row as it lies */
+        int64_t value_bytes; /* of one of its values */
+        int64_t stride;      /* features of a copy, padded */
+        int64_t last_column; /* CSR: d - 1, or what an index can name at most */
+        void *columns;       /* CSR: the problem's, for the row at work */
+    } rows;
+    struct {                                     /* constants of each lane, (padded) */
+        real *label;                             /* sign targets: y equal to it is +1 */
+        real *weight_positive, *weight_negative; /* 0 in a frozen lane */
+    } lane;
+    struct {          /* rows of a batch that are worked on together, or a single one */
+        int64_t size; /* most rows; a function of d, type, layout, K and batch size alone */
+        real *x;      /* (max(ring_rows, size), stride) dense rows, padded with zeros */
+        real *z, *c, *y, *s, *v; /* (size, padded) scores, slopes, targets, weights, losses */
+        int64_t *iota;           /* (size) row numbers when there is no order */
+    } chunk;
+    struct {                 /* one update, or the steps of a block; optimizer.h */
+        double *eta, *count; /* (padded) rates; rows of positive weight */
+        double *done;        /* (padded) updates before this one */
+        real *D, *D0;        /* (width, width, padded): features, intercept */
+        real *p, *p0;        /* (width, padded), or of the steps of a block (max_block, padded) */
+        real *l1_cumulative; /* (padded) State's, as reals */
+    } step;
+    struct {                  /* plain steps of many lanes in blocks; lanes/blocks.h */
+        real *scale;          /* (max_block, padded) of its steps */
+        double *scale_before; /* (padded) */
+        real *in_flight;      /* (max_in_flight, padded) in the units of stored weights */
+    } block;
+    struct {
+        real *sum;    /* where `accumulate` adds up c_i x_i: State's grad, */
+        int64_t lost; /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
+        real *spread; /* (d, padded) a CSR row's gradient over all features, or NULL */
+    } gradient;
+    struct batch_team *team; /* threads that share a batch, or NULL */
+    void *scratch;
+} context;
+
+/* The verbs of a step, for m rows. Each works on ctx->chunk and the state. */
+typedef struct {
+    void (*score)(context *, const int64_t *rows, int64_t m);
+    void (*accumulate)(context *, const int64_t *rows, int64_t m);
+    void (*norms)(context *, const int64_t *rows, int64_t m, double *squares);
+    void (*update)(context *, const int64_t *rows, int64_t m);
+    void (*update_features)(context *, int64_t first, int64_t last);   /* of many lanes */
+    void (*update_by_rows)(context *, const int64_t *rows, int64_t m); /* CSR alone */
+    fsgd_status (*run_single)(context *, int64_t budget);
+    void (*catch_up_all)(context *);
+    void (*weights)(context *, int average, real *out);
+} verb_table;
+
+static void *take_scratch(char **free_memory, int64_t count, size_t size) {
+    char *taken = *free_memory;
+    *free_memory += ((size_t)count * size + 63) / 64 * 64;
+    return taken;
+}
+
+/* Lay the scratch arrays out from `base` on; returns the bytes needed. */
+static size_t lay_out_scratch(context *ctx, char *base) {
+    char *at = base;
+    int64_t padded = ctx->lanes->padded, chunk = ctx->chunk.size, width = ctx->state->width;
+    int64_t rows = chunk > 2 * max_block ? chunk : 2 * max_block;
+    int64_t scores = (chunk > max_block ? chunk : max_block) * padded;
+    int64_t plans = (width > max_block ? width : max_block) * padded;
+    if (ctx->data->layout != FSGD_DENSE) rows = 0;
+    ctx->chunk.x = take_scratch(&at, rows * ctx->rows.stride, sizeof(real));
+    ctx->chunk.z = take_scratch(&at, scores, sizeof(real));
+    ctx->chunk.c = take_scratch(&at, scores, sizeof(real));
+    ctx->chunk.y = take_scratch(&at, scores, sizeof(real));
+    ctx->chunk.s = take_scratch(&at, scores, sizeof(real));
+    ctx->chunk.v = take_scratch(&at, scores, sizeof(real));
+    ctx->step.l1_cumulative = take_scratch(&at, padded, sizeof(real));
+    ctx->lane.label = take_scratch(&at, padded, sizeof(real));
+    ctx->lane.weight_positive = take_scratch(&at, padded, sizeof(real));
+    ctx->lane.weight_negative = take_scratch(&at, padded, sizeof(real));
+    ctx->step.eta = take_scratch(&at, padded, sizeof(double));
+    ctx->step.count = take_scratch(&at, padded, sizeof(double));
+    ctx->step.D = take_scratch(&at, width * width * padded, sizeof(real));
+    ctx->step.D0 = take_scratch(&at, width * width * padded, sizeof(real));
+    ctx->step.p = take_scratch(&at, plans, sizeof(real));
+    ctx->step.p0 = take_scratch(&at, plans, sizeof(real));
+    ctx->block.scale = take_scratch(&at, plans, sizeof(real));
+    ctx->block.scale_before = take_scratch(&at, padded, sizeof(double));
+    ctx->step.done = take_scratch(&at, padded, sizeof(double));
+    ctx->block.in_flight = take_scratch(&at, max_in_flight * padded, sizeof(real));
+    ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
+    int spreads = ctx->kind.l1 && !ctx->kind.lazy_l1 && ctx->data->layout != FSGD_DENSE &&
+                  ctx->settings->batch_size == 1;
+    ctx->gradient.spread = spreads ? take_scratch(&at, ctx->data->d * padded, sizeof(real)) : NULL;
+    return (size_t)(at - base);
+}
+
+/* Rows of a chunk: dense ones that fit the cache, CSR ones of so many scores. */
+static int64_t rows_of_chunk(const context *ctx) {
+    const fsgd_data *data = ctx->data;
+    int64_t most = max_chunk;
+    int64_t fit = chunk_bytes / (ctx->rows.stride * (int64_t)sizeof(real));
+    if (data->layout != FSGD_DENSE) {
+        most = csr_chunk;
+        fit = csr_scores / ctx->lanes->padded;
+    }
+    if (most > ctx->settings->batch_size) /* scratch is cleared at every call */
+        most = ctx->settings->batch_size > max_chunk ? ctx->settings->batch_size : max_chunk;
+    return fit < 1 ? 1 : fit > most ? most : fit;
+}
+
+/* Elements of a batch's gradient. */
+static inline int64_t grad_size(const fsgd_state *state) {
+    return state->padded == 1 ? fsgd_padded_features(state->d) : state->d * state->padded;
+}
+
+/* The position in the epoch to which the rows of X can be trained on. Steps of single rows are
+ * taken in blocks that end at multiples of max_block: of a window that ends elsewhere the last rows
+ * wait for the next window, so that no bit depends on where windows end. */
+static int64_t whole_blocks(const fsgd_problem *problem) {
+    const fsgd_data *data = problem->data;
+    const int64_t end = data->first_row + data->n;
+    if (problem->settings->batch_size > 1 || end == data->epoch_rows) return end;
+    return end - end % max_block;
+}
+
+static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_report *report) {
+    const fsgd_lanes *lanes = problem->lanes;
+    const fsgd_data *data = problem->data;
+    const fsgd_settings *settings = problem->settings;
+    *ctx = (context){
+        .problem = problem,
+        .data = data,
+        .lanes = lanes,
+        .settings = settings,
+        .state = problem->state,
+        .order = problem->order,
+        .report = report,
+        .stop = whole_blocks(problem),
+        .kind = {.coupled = settings->loss.kind == FSGD_SOFTMAX,
+                 .l1 = problem->state->vectors > problem->state->width,
+                 .unclipped = settings->step == FSGD_GRADIENT && !(settings->clip_norm < INFINITY)},
+        .rows = {.unconverted = is_unconverted(data),
+                 .bytes = data->d * stored_bytes(data),
+                 .value_bytes = stored_bytes(data),
+                 .stride = fsgd_padded_features(data->d),
+                 .last_column = data->d - 1,
+                 .columns = problem->columns}};
+    if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
+    if (data->layout == FSGD_CSR32 && ctx->rows.last_column > INT32_MAX)
+        ctx->rows.last_column = INT32_MAX;
+    ctx->kind.slope_alone = ctx->kind.unclipped && !ctx->kind.coupled &&
+                            settings->loss.kind != FSGD_COMPILED;
+    ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1;
+    for (int64_t k = 0; ctx->kind.lazy_l1 && k < lanes->k; ++k)
+        ctx->kind.lazy_l1 &= !(lanes->alpha[k] > 0);
+    ctx->chunk.size = rows_of_chunk(ctx);
+    size_t bytes = lay_out_scratch(ctx, NULL);
+    ctx->scratch = aligned_alloc(64, bytes);
+    if (!ctx->scratch) return FSGD_NO_MEMORY;
+    memset(ctx->scratch, 0, bytes);
+    lay_out_scratch(ctx, ctx->scratch);
+    ctx->gradient.sum = ctx->state->grad;
+    ctx->gradient.lost = grad_size(ctx->state);
+    for (int64_t k = 0; k < lanes->padded; ++k) {
+        const int signs = settings->sign_targets;
+        const double active = ctx->state->active[k];
+        ctx->lane.label[k] = (real)lanes->label[k];
+        ctx->lane.weight_positive[k] = (real)(signs ? active * lanes->weight_positive[k] : active);
+        ctx->lane.weight_negative[k] = (real)(signs && !ctx->kind.coupled
+                                                  ? active * lanes->weight_negative[k]
+                                                  : active);
+        ctx->step.l1_cumulative[k] = (real)ctx->state->l1_cumulative[k];
+    }
+    return FSGD_OK;
+}
+
+static void close_context(context *ctx) { free(ctx->scratch); }
+
+#endif

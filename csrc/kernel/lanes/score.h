@@ -1,0 +1,56 @@
+/* score.h: scores of rows, whose features are brought up to date first. */
+
+#ifndef FASTSGD_KERNEL_LANES_SCORE_H
+#define FASTSGD_KERNEL_LANES_SCORE_H
+
+#include "lazy.h"
+
+/* z (padded) = x . W of one row; a dense one from its end if ctx->rows.backwards. */
+static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *row, real *z,
+                                         const fsgd_layout layout) {
+    const fsgd_state *state = ctx->state;
+    const int64_t stride = TILED(stride)(state);
+    const int64_t by = layout == FSGD_DENSE && ctx->rows.backwards ? -1 : 1;
+    for (int64_t tile = 0; tile < state->padded; tile += TILE) {
+        const real *w = (const real *)state->w + tile;
+        VEC sum[UNROLL][NV];
+        for (int u = 0; u < UNROLL; ++u)
+            for (int i = 0; i < NV; ++i) sum[u][i] = (VEC){0};
+        int64_t done = 0, p = by < 0 ? row->count - 1 : 0;
+        for (; done + UNROLL <= row->count; done += UNROLL)
+            for (int u = 0; u < UNROLL; ++u, p += by) {
+                const real *wj = w + feature_of(row, p, layout) * stride;
+                for (int i = 0; i < NV; ++i) sum[u][i] += row->x[p] * *TILED(at)(wj, i);
+            }
+        for (; done < row->count; ++done, p += by) {
+            const real *wj = w + feature_of(row, p, layout) * stride;
+            for (int i = 0; i < NV; ++i) sum[0][i] += row->x[p] * *TILED(at)(wj, i);
+        }
+        for (int i = 0; i < NV; ++i) {
+            for (int u = 1; u < UNROLL; ++u) sum[0][i] += sum[u][i];
+            *TILED(at)(z + tile, i) = sum[0][i];
+        }
+    }
+}
+
+/* z (padded) = x . W of one row, its features brought up to date first. */
+static NO_INLINE void TILED(dot_up_to_date)(context *ctx, const row_values *row, real *z) {
+#define CALL(LAYOUT)                                                                               \
+    if (LAYOUT != FSGD_DENSE) TILED(catch_up_row)(ctx, row, LAYOUT);                               \
+    TILED(dot_row)(ctx, row, z, LAYOUT)
+    BY_LAYOUT(CALL)
+#undef CALL
+}
+
+/* From x . W to the score: scale and intercept. */
+static void TILED(finish_score)(context *ctx, int64_t values, real *z) {
+    const fsgd_state *state = ctx->state;
+    const real *b = state->intercept;
+    if (state->width == 1)
+        for (int64_t k = 0; k < state->padded; ++k) z[k] = (real)state->scale[k] * z[k] + b[k];
+    else
+        for (int64_t k = 0; k < state->padded; ++k) z[k] += b[k];
+    ctx->report->work += (values * state->width + 16) * ((state->padded + 15) / 16);
+}
+
+#endif

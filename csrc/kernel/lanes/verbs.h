@@ -1,0 +1,56 @@
+/* verbs.h: everything of this folder for one TILE, which the includer defines, and the table of its
+ * verbs. It is included once for each tile (calls.h), so it undefines what the others define.
+ */
+#ifndef TILE
+#define TILE 4
+#endif
+
+#include "batches.h"
+#include "rows.h"
+#include "weights.h"
+#if TILE > 1
+#include "blocks.h"
+#endif
+
+/* Single samples. */
+static fsgd_status TILED(run_single)(context *ctx, int64_t budget) {
+    const int plain = ctx->state->width == 1 && !ctx->kind.l1;
+#if TILE == 1
+    if (plain) return run_csr_rows(ctx, budget);
+#else
+    if (plain && ctx->data->layout == FSGD_DENSE) return TILED(run_blocks)(ctx, budget);
+#endif
+    return TILED(run_rows)(ctx, ctx->stop, budget);
+}
+
+static const verb_table TILED(lanes_verbs) = {
+    .score = TILED(score),
+    .accumulate = TILED(accumulate),
+    .norms = TILED(norms),
+    .update = TILED(update),
+    .update_features = TILED(update_features),
+    .update_by_rows = TILED(update_by_rows),
+    .run_single = TILED(run_single),
+    .catch_up_all = TILED(catch_up_all),
+    .weights = TILED(read_weights),
+};
+
+#undef BY_LAYOUT
+#undef TILED
+#undef LANE_BYTES
+#undef VEC
+#undef NV
+#undef PER
+#undef UNROLL
+#undef BLOCK
+#undef STEPS
+#undef TILE
+#undef FASTSGD_KERNEL_LANES_TILE_H
+#undef FASTSGD_KERNEL_LANES_LAZY_H
+#undef FASTSGD_KERNEL_LANES_SCORE_H
+#undef FASTSGD_KERNEL_LANES_UPDATE_H
+#undef FASTSGD_KERNEL_LANES_UPDATE_L1_H
+#undef FASTSGD_KERNEL_LANES_ROWS_H
+#undef FASTSGD_KERNEL_LANES_BLOCKS_H
+#undef FASTSGD_KERNEL_LANES_BATCHES_H
+#undef FASTSGD_KERNEL_LANES_WEIGHTS_H

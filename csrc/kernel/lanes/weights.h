@@ -1,0 +1,46 @@
+/* weights.h: the model as it stands. */
+
+#ifndef FASTSGD_KERNEL_LANES_WEIGHTS_H
+#define FASTSGD_KERNEL_LANES_WEIGHTS_H
+
+#include "lazy.h"
+
+/* The model (k, d) with all lazy updates, while the state stays as it is. */
+static void TILED(read_weights)(context *ctx, int average, real *out) {
+    const fsgd_state *state = ctx->state;
+    const int width = (int)state->width;
+    const int64_t padded = state->padded, d = state->d;
+    real *u = ctx->step.D; /* (width, padded), free here */
+    const int64_t N = average && ctx->settings->average > 0
+                          ? state->t[0] - ctx->settings->average + 1
+                          : 0;
+    if (padded == 1 && state->pending == 0 && (N <= 0 || width > 1)) { /* planes, as they stand */
+        const real *w = (const real *)state->w, *q = w + (width - 1) * state->vector_stride;
+        const double by = N > 0 ? (double)N : 1;
+        if (N > 0)
+            for (int64_t j = 0; j < d; ++j) out[j] = (real)((double)w[j] + (double)q[j] / by);
+        else if (width == 1)
+            for (int64_t j = 0; j < d; ++j) out[j] = (real)(state->scale[0] * (double)w[j]);
+        else
+            memcpy(out, w, (size_t)d * sizeof(real));
+        return;
+    }
+    for (int64_t j = 0; j < d; ++j) {
+        const real *w = (const real *)state->w + j * state->feature_stride;
+        for (int a = 0; a < width; ++a)
+            memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(real));
+        if (ctx->kind.l1)
+            for (int64_t k = 0; k < padded; ++k) {
+                real received = w[width * state->vector_stride + k];
+                truncate_weight(u + k, &received, ctx->step.l1_cumulative[k]);
+            }
+        else if (width == 1)
+            for (int64_t k = 0; k < padded; ++k) u[k] = (real)(state->scale[k] * (double)u[k]);
+        else if (state->pending > 0)
+            TILED(catch_up_vectors)(state, u, padded, state->last_update[j], state->pending);
+        for (int64_t k = 0; k < state->k; ++k)
+            out[k * d + j] = model_weight(ctx, average, k, u[k], u[(width - 1) * padded + k]);
+    }
+}
+
+#endif

@@ -1,0 +1,169 @@
+/* optimizer.h: what a weight carries, the coefficients of an update, and how it is applied.
+ *
+ * The optimizers here are linear: a weight carries a vector u of `width` numbers, its slots,
+ *
+ *     u = (w, [v], [q])       the weight; with momentum, v; with averaging, q = N (a - w)
+ *     u <- u + D u + p g      one update, g being the gradient of the loss in w
+ *
+ * with D (width, width) and p (width) the coefficients of the lane and the update, which plan_step
+ * finds. Because a step is linear, a feature that is absent catches up by products of D
+ * (lanes/lazy.h). A plain step (width 1, no L1) has no D: L2 multiplies a scale, w = scale *
+ * stored.
+ *
+ * It is applied to intercepts below, along the features of one lane in one_lane/features.h
+ * (update_dense, add_csr, and in blocks pass_over_weights), and along the lanes in lanes/update.h
+ * (update_tile, and with an L1 penalty l1_step).
+ */
+
+#ifndef FASTSGD_KERNEL_OPTIMIZER_H
+#define FASTSGD_KERNEL_OPTIMIZER_H
+
+#include "rates.h"
+
+enum { max_width = 3 };
+
+/* Multiply the stored weights, and steps on their way to them, by the scales, which become 1. */
+static void apply_scales(context *ctx) {
+    fsgd_state *state = ctx->state;
+    for (int64_t j = 0; j < state->d; ++j) {
+        real *w = (real *)state->w + j * state->feature_stride;
+        for (int64_t k = 0; k < state->padded; ++k) w[k] = (real)((double)w[k] * state->scale[k]);
+    }
+    for (int64_t r = 0; r < max_in_flight; ++r) {
+        real *a = ctx->block.in_flight + r * state->padded;
+        for (int64_t k = 0; k < state->padded; ++k) a[k] = (real)((double)a[k] * state->scale[k]);
+    }
+    for (int64_t k = 0; k < state->padded; ++k) state->scale[k] = 1;
+    ctx->report->work += state->d;
+}
+
+/* One plain step of a lane, in the units of stored weights. */
+typedef struct {
+    double scale; /* after it */
+    real p, p0;   /* stored += p g, intercept += p0 g; g is the sum over `count` rows */
+} plain_step;
+
+static ALWAYS_INLINE plain_step plan_plain(double eta, double decay, double scale, double count) {
+    const double after = scale * decay, rate = -eta / count;
+    return (plain_step){after, (real)(rate / after), (real)rate};
+}
+
+/* The plain steps of all lanes: decay by L2 goes into the scales, which are multiplied into the
+ * weights before they underflow. */
+static ALWAYS_INLINE void plan_scaled(context *ctx, const int64_t padded,
+                                      const double *restrict count) {
+    const double *restrict eta = ctx->step.eta, *restrict alpha = ctx->lanes->alpha;
+    double *restrict scale = ctx->state->scale;
+    real *restrict p = ctx->step.p, *restrict p0 = ctx->step.p0;
+    int underflows = 0, clipped = 0;
+    _Pragma("omp simd reduction(| : underflows, clipped)") for (int64_t k = 0; k < padded; ++k) {
+        const double decay = 1 - eta[k] * alpha[k];
+        const plain_step step = plan_plain(eta[k], decay > 0 ? decay : 0, scale[k],
+                                           count[k] > 0 ? count[k] : 1);
+        scale[k] = step.scale, p[k] = step.p, p0[k] = step.p0;
+        clipped |= decay <= 0;
+        underflows |= step.scale < 1e-9;
+    }
+    ctx->report->clipped |= clipped;
+    if (__builtin_expect(underflows, 0)) {
+        apply_scales(ctx);
+        for (int64_t k = 0; k < padded; ++k) p[k] = p0[k];
+    }
+}
+
+/* The steps of all lanes with momentum, averaging or L1: u += D u + p g with u = (w, [v], [q]); D0
+ * is D without the penalty, for intercepts. */
+static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const int width,
+                                      const double *count) {
+    const fsgd_settings *settings = ctx->settings;
+    const double beta = settings->momentum;
+    const int has_v = beta > 0, has_q = settings->average > 0, q = width - 1;
+    for (int64_t k = 0; k < padded; ++k) {
+        double D[3][3] = {{0}}, D0[3][3] = {{0}}, p[3] = {0};
+        const double eta = ctx->step.eta[k], alpha = ctx->lanes->alpha[k];
+        const double updated = count[k] > 0, m = updated > 0 ? count[k] : 1; /* 0 or 1; rows */
+        if (has_v) {
+            const double direct = settings->nesterov ? eta * (1 + beta) : eta;
+            D0[0][1] = D[0][1] = -eta * beta * (settings->nesterov ? beta : 1);
+            D0[1][1] = D[1][1] = updated * (beta - 1);
+            D[0][0] = -direct * alpha;
+            D[1][0] = updated * alpha;
+            p[0] = -direct / m;
+            p[1] = updated / m;
+        } else {
+            D[0][0] = eta * alpha < 1 ? -eta * alpha : -1;
+            ctx->report->clipped |= eta * alpha >= 1;
+            p[0] = -eta / m;
+        }
+        if (has_q) { /* q = N (a - w): what w gains, q loses N times */
+            double N = (double)(ctx->state->t[k] - settings->average);
+            N = N > 0 ? N : 0;
+            for (int b = 0; b < q; ++b) D[q][b] = -N * D[0][b], D0[q][b] = -N * D0[0][b];
+            p[q] = -N * p[0];
+        }
+        for (int a = 0; a < width; ++a) {
+            ctx->step.p[a * padded + k] = ctx->step.p0[a * padded + k] = (real)p[a];
+            for (int b = 0; b < width; ++b) {
+                ctx->step.D[(a * width + b) * padded + k] = (real)D[a][b];
+                ctx->step.D0[(a * width + b) * padded + k] = (real)D0[a][b];
+            }
+        }
+    }
+}
+
+/* The plan of an update of all lanes that have rows in it (count > 0): their rates, and from these
+ * the coefficients D and p. Called with constants where a step is short; plan_lanes is the one for
+ * many lanes. */
+static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const int width,
+                                    const double *count) {
+    find_rates(ctx, padded, count);
+    if (width == 1 && !ctx->kind.l1)
+        plan_scaled(ctx, padded, count);
+    else
+        plan_linear(ctx, padded, width, count);
+    for (int64_t k = 0; ctx->kind.l1 && k < padded; ++k) {
+        ctx->state->l1_cumulative[k] += ctx->step.eta[k] * ctx->lanes->l1[k];
+        ctx->step.l1_cumulative[k] = (real)ctx->state->l1_cumulative[k];
+    }
+}
+
+static void plan_lanes(context *ctx, const double *count) {
+    plan_step(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
+}
+
+/* Intercepts: u += D0 u + p0 g, where g (padded) is the sum of slopes plus intercept_gradient for
+ * each of the `count` rows. */
+static ALWAYS_INLINE void update_intercept(context *ctx, const int64_t padded, const int width,
+                                           const real *g, const double *count) {
+    real *u = ctx->state->intercept;
+    if (!ctx->settings->fit_intercept) return;
+    if (width == 1 && padded > 1) {
+        const real *restrict p0 = ctx->step.p0;
+        const double *restrict intercept_gradient = ctx->lanes->intercept_gradient;
+        _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
+            u[k] += p0[k] * (g[k] + (real)(count[k] * intercept_gradient[k]));
+        return;
+    }
+    for (int64_t k = 0; k < padded; ++k) {
+        real change[max_width];
+        const real sum = g[k] + (real)(count[k] * ctx->lanes->intercept_gradient[k]);
+        for (int a = 0; a < width; ++a) {
+            change[a] = ctx->step.p0[a * padded + k] * sum;
+            for (int b = 0; width > 1 && b < width; ++b)
+                change[a] += ctx->step.D0[(a * width + b) * padded + k] * u[b * padded + k];
+        }
+        for (int a = 0; a < width; ++a) u[a * padded + k] += change[a];
+    }
+}
+
+static void update_intercepts(context *ctx, const real *g, const double *count) {
+    update_intercept(ctx, ctx->lanes->padded, (int)ctx->state->width, g, count);
+}
+
+/* a = w + q / N where a lane has averaged N > 0 weights and `average` is asked for, else w */
+static real model_weight(const context *ctx, int average, int64_t k, real w, real q) {
+    int64_t start = ctx->settings->average, N = ctx->state->t[k] - start + 1;
+    return average && start > 0 && N > 0 ? (real)((double)w + (double)q / (double)N) : w;
+}
+
+#endif
