@@ -173,7 +173,7 @@ class Data:
     def _checked(self, name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
         """The array of a field, contiguous and finite; of the shape, -1 standing for any number."""
         with np.errstate(over="ignore"):  # infinity is refused below
-            array = np.ascontiguousarray(value, dtype=self.dtype).view()
+            array = np.require(value, self.dtype, ["C", "A"]).view()
         if len(shape) == 2 and array.ndim == 1:
             array = array[:, None]
         if array.ndim != len(shape) or array.shape[0] != shape[0] or array.size == 0:
