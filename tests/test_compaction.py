@@ -73,8 +73,8 @@ def test_no_number_shows_which_lanes_are_left_out(layout, penalty, step, eager):
             assert run.rate == whole.rate
             for a, b in zip(whole.measure(), run.measure(), strict=True):
                 np.testing.assert_array_equal(a, b)
-            whole.settle()
-            run.settle()
+            whole.flush()
+            run.flush()
         tiles.append(len(getattr(run, "which", range(K))) // compaction.TILE)
     waits = layout != "dense" and (penalty in ("l1", "elasticnet") or step not in STEPS[::4])
     assert set(tiles) == ({2} if waits else {1})

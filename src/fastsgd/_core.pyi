@@ -190,8 +190,8 @@ class Run:
     @property
     def draws_order(self) -> bool:
         """Whether the next call draws a part of the epoch's order instead of training."""
-    def settle(self) -> None:
-        """Make the stored weights plain: nothing pending, scale 1. No weight changes its value."""
+    def flush(self) -> None:
+        """Apply all lazy updates: none is pending afterwards, and scales are 1."""
     @property
     def rate(self) -> float:
         """The last learning rate, of the first lane that made an update."""

@@ -1189,8 +1189,8 @@ cdef class Run:
     def rate(self):
         return self.last_rate
 
-    def settle(self):
-        """Make the stored weights plain: nothing pending, scale 1. No weight changes its value."""
+    def flush(self):
+        """Apply all lazy updates: none is pending afterwards, and scales are 1."""
         self._require()
         self._check(self.kernels.flush(&self.problem))
 

@@ -93,8 +93,8 @@ class _CompactingRun:
     def rate(self) -> float:
         return self.run.rate
 
-    def settle(self) -> None:
-        self.whole.settle()
+    def flush(self) -> None:
+        self.whole.flush()
 
     def measure(self) -> Any:
         return self.whole.measure()

@@ -391,7 +391,7 @@ class _Training:
         """The model and its losses at the end of the epoch."""
         state, progress = self.state, self.progress
         if state.pending > 0:
-            self.run.settle()  # once, instead of at every reading
+            self.run.flush()  # once, instead of at every reading
         self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
         self.coef, self.intercept = self.last_coef, self.last_intercept
         if not self.publishes_last_weights:
@@ -499,7 +499,7 @@ class _Training:
             return True
         if stops.any():
             self.some_stopped = True
-            self.run.settle()  # a frozen lane keeps its bits, however the others go on
+            self.run.flush()  # a frozen lane keeps its bits, however the others go on
             self.state.active[progress.stopped] = 0.0
         return False
 
