@@ -43,7 +43,7 @@ OF_CONSTRUCTORS = {"PR01", "PR02", "PR03"}
 
 TO_DO = {
     "fastsgd.reference.State": {"PR01"},
-    "fastsgd.solver.State": {"GL08"},
+    "fastsgd.solver.State": {"PR02"},
     "fastsgd.optimizers.Optimizer.step": {"PR03", "RT03"},
     "fastsgd.optimizers.SGD.step": {"PR01", "RT01"},
 }

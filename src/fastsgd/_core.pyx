@@ -537,6 +537,23 @@ cdef _check_numbers(numbers, int64_t k):
 
 
 cdef class State:
+    """All that training changes; copies and pickles bit by bit.
+
+    Parameters
+    ----------
+    data : fastsgd.problem.Data
+        What is trained on.
+    lanes : fastsgd.problem.Lanes
+        Numbers of each lane.
+    settings : fastsgd.problem.Settings
+        What all lanes share.
+
+    Raises
+    ------
+    ValueError
+        If the three do not fit together.
+    """
+
     cdef fsgd_state c
     cdef dict arrays
     cdef dict numbers  # views of its rows
