@@ -70,7 +70,7 @@ def test_but_not_where_the_distance_would_be_left(alpha):
 
 @pytest.mark.parametrize("layout", ("dense", "csr"))
 @pytest.mark.parametrize("scale", (1e-30, 1.0, 1e30))
-def test_evenness(scale, layout):
+def test_effective_rank(scale, layout):
     """(sum of eigenvalues)^2 / (sum of squares) / d: 1 where all are equal, 1/d where one is all;
     of any scale."""
     of = np.random.default_rng(5)
