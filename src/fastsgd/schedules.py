@@ -19,8 +19,9 @@ multiplied by min(1, t / warmup_steps), a linear warm-up, when warmup_steps > 0.
 
 scikit-learn's "optimal" (Bottou, "Stochastic Gradient Descent Tricks", 2012), which falls as 1/t,
 is "inverse" with power_t = 1, mu = alpha and the eta0 of :func:`optimal_eta0`; "auto" is "inverse"
-with power_t = 1/2 and the constants of ``statistics.curvature.auto_rate``; "polynomial" with power 2 where the end
-of the run is known; "constant" where an epoch has few updates and a tolerance watches its loss.
+with power_t = 1/2 and the constants of ``statistics.curvature.auto_rate``; "polynomial" with power
+2 where the end of the run is known; "constant" where an epoch has few updates and a tolerance
+watches its loss.
 """
 
 from __future__ import annotations
