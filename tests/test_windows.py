@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from problems import (
     DTYPES,
+    ISAS,
     LAYOUTS,
     OPTIMIZERS,
     bits,
@@ -70,7 +71,8 @@ def draw(seed: int) -> tuple[Data, Lanes, Settings, list[int]]:
 
 
 @pytest.mark.parametrize("seed", range(DRAWS))
-def test_no_bit_depends_on_where_windows_end(seed):
+def test_no_bit_depends_on_where_windows_end(seed, monkeypatch):
+    monkeypatch.setenv("FASTSGD_ISA", ISAS[seed % len(ISAS)])
     data, of, settings, ends = draw(seed)
     whole = train_core(data, of, settings, epochs=2)
     state = solver.State(data, of, settings)
@@ -113,6 +115,23 @@ def test_state_stands_between_windows_and_is_saved_there():
     solver.run_epoch(part(data, row, N), of, settings, state)
     whole = train_core(data, of, settings, epochs=1)
     assert bits(state, settings) == bits(whole, settings)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_rates_of_a_users_schedule_do_not_tell_windows_apart(isa, monkeypatch):
+    """Some windows have no row of weight 0, and could be asked for many rates at once."""
+    monkeypatch.setenv("FASTSGD_ISA", isa)
+    data = table(N, D).data(np.float64, "dense", sign=True, weighted=True)
+    assert data.sample_weight is not None
+    assert data.sample_weight[10:].all()
+    assert not data.sample_weight.all()
+    of = lanes(6, "log_loss")
+    settings = Settings(
+        "log_loss", sign_targets=True, sampling="sequential", schedule=schedule_of("callable")
+    )
+    state = solver.State(data, of, settings)
+    solver.run_windows(windows(data, [40, 200]), of, settings, state)
+    assert bits(state, settings) == bits(train_core(data, of, settings, epochs=1), settings)
 
 
 def test_windows_may_overlap():
