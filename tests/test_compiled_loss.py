@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from problems import (
     DTYPES,
     LAYOUTS,
@@ -135,6 +136,7 @@ def test_it_clones_pickles_and_searches(importable):
     assert clone(model).loss is importable
     X = np.random.default_rng(0).normal(size=(60, 3))
     y = X @ [1.0, -2.0, 0.5]
+    get_reusable_executor().shutdown(wait=True)  # processes that do not know the module's path
     search = GridSearchCV(model, {"alpha": [1e-4, 1.0]}, cv=2, n_jobs=2).fit(X, y)
     assert search.best_params_ == {"alpha": 1e-4}
     again = pickle.loads(pickle.dumps(search.best_estimator_))

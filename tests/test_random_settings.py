@@ -15,7 +15,7 @@ from drawn import ESTIMATORS, data_of, search_of, settings_of
 from sklearn.exceptions import FitFailedWarning
 
 from fastsgd import DivergenceError, SGDClassifier, SGDRegressor
-from fastsgd.solver import loop as solver
+from fastsgd.solver import training
 
 MORE = 10 if os.environ.get("FASTSGD_EXHAUSTIVE") else 1
 """How many times as many settings are drawn."""
@@ -143,7 +143,8 @@ def test_cut_pickled_and_continued_runs_have_the_same_bits(monkeypatch):
         X, y, weight = data_of(rng, estimator, extreme=False)
         whole = outcome(lambda: fit(estimator(**settings), X, y, weight))  # noqa: B023
         with monkeypatch.context() as patched:
-            patched.setattr(solver, "_Clock", Cut)
+            for module in (calls, training):
+                patched.setattr(module, "Clock", Cut)
             cut = outcome(lambda: fit(estimator(**settings), X, y, weight))  # noqa: B023
             given = estimator, settings, X, y, weight, epochs, rng
             pieces = outcome(lambda: in_pieces(*given))  # noqa: B023

@@ -1,8 +1,11 @@
 """Training, lane by lane: epochs of the compiled core, and when the lanes of a run stop."""
 
 from .._core import State
-from .loop import BLOWN_UP, Fit, check_unchanged, fit, gradient, run_epoch, structure_of
+from .epochs import check_unchanged, gradient, run_epoch, structure_of
+from .loop import fit
+from .progress import Fit
 from .stopping import Stopping
+from .training import BLOWN_UP
 from .windows import next_row, run_windows
 
 __all__ = [

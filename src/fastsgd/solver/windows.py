@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from .._core import State
 from ..problem import Data, Lanes, Settings, take
-from .loop import run_epoch
+from .epochs import run_epoch
 
 __all__ = ["next_row", "run_windows"]
 

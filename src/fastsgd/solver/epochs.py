@@ -1,0 +1,149 @@
+"""An epoch, or a part of one, in bounded calls of the core: between them Ctrl-C is seen."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import CHANGED, Run, State, check_structure
+from ..problem import Data, Lanes, Settings
+
+__all__ = ["Clock", "check_unchanged", "gradient", "run_epoch", "structure_of"]
+
+CALL_SECONDS = 0.01
+"""Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
+
+_FIRST_BUDGET = 1 << 18
+
+
+class Clock:
+    """Chooses the budget of the next call by the time of the last one; no bit depends on it."""
+
+    def __init__(self) -> None:
+        self.budget = _FIRST_BUDGET
+
+    def advance(self, run: Run, stop: int | None = None) -> bool:
+        if run.draws_order:
+            return run.advance(self.budget)
+        start = time.perf_counter()
+        done = run.advance(self.budget, stop)
+        seconds = time.perf_counter() - start
+        if seconds > 2 * CALL_SECONDS:
+            self.budget = max(1 << 12, self.budget // 2)
+        elif seconds < CALL_SECONDS / 2 and not done:
+            self.budget = min(1 << 30, self.budget * 2)
+        return done
+
+
+def run_epoch(
+    data: Data, lanes: Lanes, settings: Settings, state: State, batches: int | None = None
+) -> None:
+    """Train to the end of the running epoch, or of the window that ``data`` is.
+
+    Of a window the last rows may be left: fewer than a block of 4 single rows, a chunk of a batch,
+    or on CSR a batch. The next window has to hold them: see ``next_row`` and :func:`run_windows`.
+    Single rows are taken in blocks of 4 (csrc/kernel/one_lane/blocks.h): a stop at another row
+    rounds differently.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is changed in place.
+    batches : int, optional
+        Largest number of batches; all that are left if not given.
+
+    Raises
+    ------
+    DivergenceError
+        If a score is not finite.
+    """
+    run, clock = Run(data, lanes, settings, state), Clock()
+    epoch, stop = state.epoch, data.end
+    if batches is not None:
+        stop = min(stop, state.row + batches * min(settings.batch_size, data.epoch_rows))
+    done = False
+    while state.epoch == epoch and state.row < stop and not done:
+        done = clock.advance(run, stop)
+
+
+def gradient(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    state: State,
+    rows: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Gradients of the objectives at the last weights.
+
+    Of the smooth part: the loss, the L2 penalty and ``intercept_gradient``, without the L1 term.
+
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state; it is left as it is.
+    rows : ndarray of shape (m,), int64, optional
+        Numbers of the rows; all if not given.
+
+    Returns
+    -------
+    gradient : ndarray of shape (d, K)
+        In the weights.
+    intercept_gradient : ndarray of shape (K,)
+        In the intercepts.
+    """
+    rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
+    g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
+    count = np.maximum(1, count)
+    return g / count + lanes.alpha * state.last_weights()[
+        0
+    ].T, g_b / count + lanes.intercept_gradient
+
+
+def structure_of(X: Any) -> int | None:
+    """A fingerprint of the index arrays of CSR X, which are checked.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix or array of shape (n, d)
+        Features.
+
+    Returns
+    -------
+    int or None
+        The fingerprint; None for dense X.
+    """
+    return check_structure(X) if hasattr(X, "indptr") else None
+
+
+def check_unchanged(X: Any, structure: int | None) -> None:
+    """Refuse X whose index arrays somebody changed since their fingerprint was taken.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix or array of shape (n, d)
+        Features.
+    structure : int or None
+        What :func:`structure_of` gave.
+
+    Raises
+    ------
+    ValueError
+        If they were changed.
+    """
+    if structure != structure_of(X):
+        raise ValueError(CHANGED)

@@ -1,0 +1,71 @@
+"""How far a fit has come: what it publishes, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import State
+from .history import History
+
+__all__ = ["Fit"]
+
+
+@dataclass
+class Fit:
+    """The progress of a fit, and its result.
+
+    Attributes
+    ----------
+    history : History
+        Grows by one entry an epoch.
+    diagnose : callable or None
+        ``diagnose(epoch, coef, intercept)`` at an epoch's end: its squared gradient norm and trace
+        of the noise go into the history.
+    before_epoch, on_epoch : callable or None
+        Called before every epoch, and with this object after it; True from ``on_epoch`` ends the
+        fit.
+    state : State
+        The state that is trained; another object than the one given after a backoff.
+    coef, intercept : ndarray of shape (K, d) and (K,)
+        The model: averages if there are any; at the end, with validation, with momentum under a
+        tolerance and of an annealed run, the best.
+    epochs : ndarray of shape (K,), int64
+        Epochs each lane was trained.
+    clipped : bool
+        eta * alpha reached 1 and set weights to zero.
+    stopped : ndarray of shape (K,), bool
+        Lanes that stopped by the tolerance.
+    ended : bool
+        ``on_epoch`` ended the fit.
+    backoffs : int
+        How often the rate was halved after a divergence.
+    at_fault : ndarray of shape (K,), bool
+        Lanes that diverged, when a divergence ended the fit.
+    doubts : dict of str to ndarray of shape (K,), bool
+        Lanes that stopped with more left to gain than the tolerance; see ``Annealing.doubts``.
+    """
+
+    history: History = field(default_factory=History)
+    before_epoch: Callable[[], None] | None = None
+    on_epoch: Callable[[Fit], bool | None] | None = None
+    diagnose: Callable[[int, Any, Any], Any] | None = None
+    state: State | None = None
+    coef: Any = None
+    intercept: Any = None
+    epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    clipped: bool = False
+    stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    ended: bool = False
+    backoffs: int = 0
+    at_fault: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    doubts: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> list[NDArray[np.float64]]:
+        """Per epoch, of lanes (K,): mean loss of the rows, each before its step, plus penalty."""
+        return self.history.columns["losses"]

@@ -1,0 +1,398 @@
+"""One fit under way: epochs, their measures, when lanes stop, what to do about a divergence."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import State
+from ..exceptions import DivergenceError
+from ..problem import Data, Lanes, Settings
+from ..statistics.curvature import safe_rate
+from ..statistics.objective import Objective
+from ..statistics.sample import loss_at, overflows
+from ..statistics.weights import mean_weight
+from .annealing import Annealing
+from .compaction import run_of
+from .epochs import Clock
+from .history import mean
+from .progress import Fit
+from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
+
+__all__ = ["BLOWN_UP", "Training"]
+
+BLOWN_UP = 1e6
+"""Growth of a loss over that of its first epoch at which a lane has diverged."""
+
+BACKOFFS = 60
+"""Halvings of the rate after which a run that still diverges is given up."""
+
+
+class Training:
+    """One call of :func:`fit`: the verbs of its loop, and what they share."""
+
+    def __init__(
+        self, problem: tuple[Data, Lanes, Settings], state: State, stopping: Stopping, progress: Fit
+    ) -> None:
+        self.data, self.lanes, self.settings = problem
+        self.stopping, self.progress, self.clock = stopping, progress, Clock()
+        k = self.lanes.k
+        progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
+        self._bind(state)
+        progress.coef, progress.intercept = state.weights(self.settings)
+        self.good = state.copy() if stopping.backoff else None
+        unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
+        self.watch = Watch(k, stopping, unit)
+        tol = None if stopping.validate is not None else stopping.tol  # of the training loss
+        updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
+        updates = self.data.batches(self.settings.batch_size)
+        self.annealing: Annealing | None = None
+        if tol is not None and stopping.plateau_factor != 1.0 and updates <= FEW_UPDATES:
+            model = progress.coef, progress.intercept
+            self.annealing = Annealing(problem, model, tol, stopping.patience)
+            progress.doubts = self.annealing.doubts
+        # Momentum overshoots, and a run may stop on an upswing of its loss.
+        self.swings = tol is not None and self.annealing is None and self.settings.momentum > 0.0
+        self.swings &= self.settings.average == 0
+        self.before = (
+            progress.coef,
+            progress.intercept,
+        )  # the weights that the last epoch began with
+        self.best: tuple[Any, Any] | None = None
+        self.is_best = np.ones(k, dtype=bool)
+        self.first_loss: NDArray[np.float64] | None = None
+        self.ceiling = math.inf  # no lane has run away while their losses sum to less
+        self.ran_away = np.zeros(k, dtype=bool)  # at the end of this epoch
+        if len(progress.history):
+            self._measure_by(progress.losses[0])
+        elif stopping.backoff:  # the first epoch too is measured by something
+            self.first_loss = np.abs(loss_at(*problem, progress.coef, progress.intercept))
+        self.loss = np.zeros(k)
+        self.score: Any = math.nan
+        self.publishes_last_weights, self.coupled = (
+            self.settings.average == 0,
+            self.settings.terms.coupled,
+        )
+        self.some_stopped = self.warned_of_scores = False
+        self.lowered = np.ones(k)  # what a lane's rate was multiplied by
+        self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
+
+    def _bind(self, state: State) -> None:
+        self.state = self.progress.state = state
+        self.run = run_of(self.data, self.lanes, self.settings, state)
+
+    def epoch(self) -> float:
+        """Train to the end of the epoch; the seconds that took."""
+        start, done = time.perf_counter(), False
+        while not done:
+            done = self.clock.advance(self.run)
+            if self.run.clipped:
+                self.progress.clipped = True
+        return time.perf_counter() - start
+
+    def measure(self) -> None:
+        """The model and its losses at the end of the epoch."""
+        state, progress = self.state, self.progress
+        if state.pending > 0:
+            self.run.flush()  # once, instead of at every reading
+        self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
+        self.coef, self.intercept = self.last_coef, self.last_intercept
+        if not self.publishes_last_weights:
+            self.coef, self.intercept = state.weights(self.settings)
+        self.loss = np.where(progress.stopped, self.loss, loss) if self.some_stopped else loss
+
+    def check(self) -> None:
+        """Whether loss and weights are finite, and have not blown up.
+
+        At the end of every epoch: where a run is cut into calls makes no difference.
+        """
+        loss = mean(self.loss)
+        total = loss + self.norm + mean(self.intercept)
+        if not (
+            math.isfinite(total) and (self.publishes_last_weights or np.isfinite(self.coef).all())
+        ):
+            raise self._diverged()
+        if self.first_loss is None and loss > BLOWN_UP**2:
+            self._check_first_epoch()
+        if loss * len(self.loss) > self.ceiling:
+            self.ran_away = self._blown_up(self.loss)
+            if self.ran_away.any():
+                raise self._diverged(overflow=False)
+        if not self.stopping.backoff:
+            return
+        # Weights to go back to must not be such that no rate could mend them.
+        at_end = loss_at(self.data, self.lanes, self.settings, self.last_coef, self.last_intercept)
+        if (self._blown_up(self.loss) | self._blown_up(at_end, of=10.0)).any():
+            raise self._diverged(overflow=False)
+        self.good = self.state.copy()
+
+    def _check_first_epoch(self) -> None:
+        """Refuse weights that are worse than none by so much that they say nothing: a first epoch
+        may rise high and come down later, as under "optimal", but not as high as that."""
+        problem, k = (self.data, self.lanes, self.settings), self.lanes.k
+        at_zero = np.abs(loss_at(*problem, np.zeros((k, self.data.d)), np.zeros(k)))
+        with np.errstate(over="ignore"):
+            limit = BLOWN_UP**2 * at_zero
+        at_end = loss_at(*problem, self.last_coef, self.last_intercept)
+        self.ran_away = (at_zero > 0.0) & ~(at_end <= limit)
+        if self.ran_away.any():
+            raise self._diverged(overflow=False)
+
+    def record(self, seconds: float) -> None:
+        """Publish the epoch's model and add the epoch to the history."""
+        progress, state = self.progress, self.state
+        self.before = progress.coef, progress.intercept
+        progress.coef, progress.intercept = self.coef, self.intercept
+        if not len(progress.history):
+            self._measure_by(self.loss)
+        if self.stopping.validate is not None:
+            self.score = self.stopping.validate(self.coef, self.intercept)
+        progress.epochs += ~progress.stopped if self.some_stopped else 1
+        noise = (math.nan, math.nan, math.nan)
+        if progress.diagnose is not None:
+            found = progress.diagnose(state.epoch, self.coef, self.intercept)
+            noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
+        progress.history.add(
+            state.epoch,
+            mean(self.loss),
+            self.loss,
+            self.score if isinstance(self.score, float) else mean(self.score),
+            self.run.rate,
+            state.gradient_norm,
+            self.norm,
+            *noise,
+            seconds,
+            self.data.n / max(seconds, 1e-9),
+        )
+
+    def decide(self, *, last: bool = False) -> bool:
+        """Stop the lanes that no longer gain; whether all have stopped. ``last``: whether the epoch
+        is the last one in any case."""
+        stopping, progress = self.stopping, self.progress
+        if stopping.tol is None and stopping.validate is None:
+            return False
+        if self.annealing is not None:
+            return self._anneal(self.annealing, last)
+        value = self.loss
+        if stopping.validate is not None:
+            value = self._losses_of_scores()
+        stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
+        if stopping.validate is not None:
+            self._keep_best(better & ~progress.stopped, (self.coef, self.intercept))
+        elif self.swings:  # the loss of an epoch is nearest to that of the weights it began with
+            self._keep_best(better & ~progress.stopped, self.before)
+        if stopping.plateau_factor != 1.0 and stopping.validate is None:
+            self._reduce_on_plateau(~progress.stopped & ~stops)
+        if not np.count_nonzero(stops):  # any() takes three times as long
+            return False
+        stops &= ~progress.stopped
+        if stopping.adaptive:
+            rate = self.lanes.eta0 * self.state.rate_factor
+            slower = stops & (rate > ADAPTIVE_FLOOR)
+            self.state.rate_factor[slower] /= 5.0
+            self.watch.without_gain[slower] = 0
+            stops &= ~slower
+        return self._stop(stops)
+
+    def _stop(self, stops: NDArray[np.bool_]) -> bool:
+        """Freeze lanes; whether all have stopped."""
+        progress = self.progress
+        progress.stopped |= stops
+        if progress.stopped.all():
+            return True
+        if stops.any():
+            self.some_stopped = True
+            self.run.flush()  # a frozen lane keeps its bits, however the others go on
+            self.state.active[progress.stopped] = 0.0
+        return False
+
+    def _anneal(self, annealing: Annealing, last: bool) -> bool:
+        """Lower the rates of lanes that no longer gain, or stop them; whether all have stopped."""
+        model = self.coef, self.intercept
+        if not annealing.is_due(model) and not last:
+            return False
+        rate = self.lanes.eta0 * self.state.rate_factor
+        if self.settings.schedule.kind != "constant":  # of one lane, as a part of its eta0
+            rate = rate * (self.run.rate / rate[0])
+        lower, stops = annealing.look(model, rate, ~self.progress.stopped, last=last)
+        if lower.any():
+            self._lower(lower, 2.0)
+        return self._stop(stops) if stops.any() else False
+
+    def _lower(self, which: NDArray[np.bool_], divisor: float) -> None:
+        """Divide the rates of some lanes, by a power of two, which is exact."""
+        self.lowered[which] /= divisor
+        self.state.rate_factor[which] /= divisor
+
+    def _reduce_on_plateau(self, training: NDArray[np.bool_]) -> None:
+        """Lower the rates of lanes that have waited long enough for a gain."""
+        waited = self.watch.without_gain
+        due = training & (waited > 0) & (waited % self.epochs_per_reduction == 0)
+        self._lower(due, self.stopping.plateau_factor)
+
+    def restore_rates(self) -> None:
+        """Rates that were lowered are what they were: another call may have something to learn."""
+        self.state.rate_factor[:] /= self.lowered
+        self.lowered[:] = 1.0
+
+    def _losses_of_scores(self) -> NDArray[np.float64]:
+        """Minus the validation scores, (K,): NaN for what is no finite number."""
+        value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.loss.shape)
+        wrong = ~np.isfinite(value)
+        if not wrong.any():
+            return value
+        if not self.warned_of_scores:
+            self.warned_of_scores = True
+            warnings.warn(
+                f"The validation score after epoch {self.state.epoch} is not a finite number: "
+                f"{self.score}. Such an epoch is never the best, and training does not stop before "
+                "the first score that is a number.",
+                UserWarning,
+                stacklevel=7,
+            )
+        return np.where(wrong, np.nan, value)
+
+    def _keep_best(self, better: NDArray[np.bool_], model: tuple[Any, Any]) -> None:
+        if not better.any():
+            pass
+        elif self.best is None or better.all():
+            self.best = model
+        else:
+            self.best = (
+                np.where(better[:, None], model[0], self.best[0]),
+                np.where(better, model[1], self.best[1]),
+            )
+        self.is_best = np.where(self.progress.stopped, self.is_best, better)
+
+    def restore_best(self) -> None:
+        """Make the best weights those of the model and of the state: with validation, of an
+        annealed run, and where momentum made the objective worse by more than the tolerance."""
+        if self.progress.ended and self.stopping.validate is None:  # the user stopped it here
+            return
+        if self.swings:
+            self._undo_upswing()
+            return
+        model = self.best
+        if self.annealing is not None and self.publishes_last_weights:
+            model = self.annealing.coef, self.annealing.intercept
+            if all(map(np.array_equal, model, (self.progress.coef, self.progress.intercept))):
+                return
+        elif self.is_best.all():
+            return
+        if model is None:
+            return
+        self.progress.coef, self.progress.intercept = model
+        self.state.set_weights(*model)
+
+    def _undo_upswing(self) -> None:
+        """Put lanes whose last weights are clearly worse back to those of their best epoch."""
+        best, progress, state = self.best, self.progress, self.state
+        if best is None or not progress.stopped.any():
+            return
+        objective = Objective(self.data, self.lanes, self.settings)
+        at_best, size = objective(*best)
+        at_last, _ = objective(progress.coef, progress.intercept)
+        worse = progress.stopped & (at_last > at_best + self.stopping.tol * np.minimum(1.0, size))
+        if not worse.any():
+            return
+        progress.coef = np.where(worse[:, None], best[0], progress.coef)
+        progress.intercept = np.where(worse, best[1], progress.intercept)
+        if state.pending == 0 and self.lanes.k > 1 and not self.data.sparse:
+            fresh = state.copy()  # the other lanes keep their momentum
+            fresh.set_weights(progress.coef, progress.intercept)
+            state.put(fresh, np.flatnonzero(worse), np.flatnonzero(worse))
+        else:
+            state.set_weights(progress.coef, progress.intercept)
+
+    # Divergence.
+
+    def _measure_by(self, loss: NDArray[np.float64]) -> None:
+        """Losses of the run's first epoch: later ones are measured by them."""
+        self.first_loss = np.abs(loss)
+        self.ceiling = BLOWN_UP * float(self.first_loss.min(where=loss != 0.0, initial=np.inf))
+
+    def _blown_up(self, loss: NDArray[np.float64], of: float = 1.0) -> NDArray[np.bool_]:
+        """Lanes whose loss, ``of`` times, is above ``BLOWN_UP`` times that of the first epoch.
+
+        And above as much of that of weights of zero on these data: the first loss may be almost 0
+        by chance, or of other rows.
+        """
+        if self.first_loss is None:
+            return np.zeros(self.lanes.k, dtype=bool)
+        with np.errstate(over="ignore"):
+            blown = (of * loss > BLOWN_UP * self.first_loss) & (self.first_loss > 0.0)
+            if blown.any():
+                k, d = self.lanes.k, self.data.d
+                zero = np.zeros((k, d)), np.zeros(k)
+                at_zero = np.abs(loss_at(self.data, self.lanes, self.settings, *zero))
+                blown &= of * loss > BLOWN_UP * at_zero
+        return blown
+
+    def _diverged(self, *, overflow: bool = True) -> DivergenceError:
+        step, epoch = int(self.state.t.max()), self.state.epoch
+        largest = self.data.largest()
+        return DivergenceError(step, self.run.rate, largest, epoch=epoch, overflow=overflow)
+
+    def _with_weights(self, error: DivergenceError) -> DivergenceError:
+        """The error with a safe rate and the last finite weights.
+
+        Raises
+        ------
+        ValueError
+            If |x|^2 or the losses at weights of zero overflow: features or targets are at fault,
+            not a rate.
+        """
+        k, d = self.lanes.k, self.data.d
+        problem, dtype = (self.data, self.lanes, self.settings), self.data.dtype
+        if error.overflow and math.sqrt(np.finfo(dtype).max) < error.feature_scale < math.inf:
+            raise ValueError(
+                f"X has values whose squares are beyond the range of {dtype}, which X is computed "
+                f"in: the largest size is {error.feature_scale:.3g}. Scaling input data with "
+                "StandardScaler or MinMaxScaler might help."
+            )
+        zero = np.zeros((k, d)), np.zeros(k)
+        if error.overflow and not self.settings.sign_targets and overflows(*problem, *zero):
+            raise ValueError(
+                f"y has values whose losses at weights of zero are beyond the range of {dtype}, "
+                "which X is computed in: the largest size in y is "
+                f"{np.abs(self.data.y).max():.3g}. Scale y, or sample_weight."
+            )
+        safe = safe_rate(self.data, self.lanes, self.settings)
+        numbers = error.step, error.learning_rate, error.feature_scale
+        how = error.epoch, error.overflow
+        return DivergenceError(*numbers, safe, self.progress.coef, self.progress.intercept, *how)
+
+    def recover(self, error: DivergenceError) -> None:
+        """Go back to the last good state at half the rate, or raise."""
+        hopeless = self.progress.backoffs >= BACKOFFS or not math.isfinite(self.data.largest())
+        if self.good is None or hopeless:
+            self.progress.at_fault = self._at_fault()
+            raise self._with_weights(error) from None
+        self.progress.backoffs += 1
+        self.good.rate_factor[self._at_fault()] *= 0.5
+        self._bind(self.good.copy())
+        if self.annealing is not None:
+            self.annealing.forget_window()
+
+    def _at_fault(self) -> NDArray[np.bool_]:
+        """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""
+        coef, intercept = self.state.last_weights()
+        fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
+        fault |= ~np.isfinite(coef).all(axis=1) | self.ran_away
+        fault |= self._blown_up(
+            loss_at(self.data, self.lanes, self.settings, coef, intercept), of=10.0
+        )
+        row = self.run.bad_row
+        if row is not None and 0 <= row < self.data.n:
+            with np.errstate(all="ignore"):
+                scores = np.asarray(self.data.rows([row]) @ coef.T)[0] + intercept
+            fault |= ~np.isfinite(scores)
+        fault &= ~self.progress.stopped
+        if self.coupled or not fault.any():
+            return ~self.progress.stopped
+        return fault
