@@ -15,6 +15,7 @@ from drawn import ESTIMATORS, data_of, search_of, settings_of
 from sklearn.exceptions import FitFailedWarning
 
 from fastsgd import DivergenceError, SGDClassifier, SGDRegressor
+from fastsgd.solver import epochs as calls
 from fastsgd.solver import training
 
 MORE = 10 if os.environ.get("FASTSGD_EXHAUSTIVE") else 1
