@@ -14,7 +14,7 @@ x86_64 | amd64) isas=${FASTSGD_ISAS:-scalar,avx2} ;;
 esac
 if [ $# -eq 0 ]; then
     set -- tests/test_core.py tests/test_corrupt_csr.py tests/test_door.py tests/test_bad_input.py \
-        tests/test_threads.py tests/test_changed_data.py tests/test_interrupt.py \
+        tests/test_threads.py tests/test_changed_data.py tests/test_windows.py \
         tests/test_losses.py tests/test_store.py
 fi
 
