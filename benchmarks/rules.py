@@ -2,6 +2,8 @@
 
     python benchmarks/rules.py           prints the tables, writes docs/rates.md and docs/rates.png
     python benchmarks/rules.py --quick   one seed, writes nothing
+    python benchmarks/rules.py --only AdaGrad square falling     these rules alone, into the page's
+                                         part on AdaGrad
 
 Single-sample SGD on the tables of ``test_rates.py``, L2 with alpha 1e-4, a free intercept, rows
 reshuffled every epoch, weights in float64; medians of three seeds of (L - L*) / L*. Each rule is
@@ -12,6 +14,9 @@ y the point where the gradient is taken, a step on row i is
     z = z - eta (loss'(y . x_i) x_i + alpha y)      eta by the rule
     x = (1 - c) x + c z                             c = (k + 1) / (t + k), k = 0 the plain mean
 
+AdaGrad's rows are runs of the core at the rate that learning_rate="auto" finds, constant, or
+falling to 0 as 1 - x; its penalty is part of the step (fastsgd.optimizers).
+
 z and x are M (v, u) with M 2 x 2, so that a step of any rule, penalty and average included, costs
 O(non-zeros); a dense row is one with all indices. Of docs/rates.md only what follows the heading
 "What was measured" is written here; the words above it are a person's.
@@ -19,6 +24,7 @@ O(non-zeros); a dense row is one with all indices. Of docs/rates.md only what fo
 
 from __future__ import annotations
 
+import argparse
 import re
 import time
 from dataclasses import replace
@@ -36,8 +42,12 @@ from test_rates import ALPHA, CASES
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from fastsgd.problem import Data, Settings
-from fastsgd.schedules import optimal_eta0
+from fastsgd.learning_rate.choose import Request, rates_of
+from fastsgd.optimizers import AdaGrad
+from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.schedules import Schedule, optimal_eta0
+from fastsgd.solver import State
+from fastsgd.solver import run_epoch as run_core
 from fastsgd.statistics import curvature as rates
 
 Array = NDArray[np.float64]
@@ -57,6 +67,8 @@ FAR = 1e3
 """Last ratio that is shown."""
 
 PAGE, HEADING = Path(__file__).parents[1] / "docs" / "rates.md", "## What was measured"
+PART = "## AdaGrad beside SGD"
+"""Heading of the page's part on rules that were asked for by name, before ``HEADING``."""
 
 
 # One step.
@@ -107,6 +119,22 @@ class Rows(NamedTuple):
     logistic: bool
     alpha: float
 
+
+class Adaptive(NamedTuple):
+    """AdaGrad of the core, at the rate of "auto".
+
+    Attributes
+    ----------
+    eta0 : float
+    power : float
+        Of (1 - x), x the part of the horizon that is done; 0 is a constant rate.
+    """
+
+    eta0: float
+    power: float = 0.0
+
+
+AnyRule = Rule | Adaptive | list[Rule]
 
 STATE = np.dtype([(name, np.float64) for name in ("t", "b", "mean_b", "ww", "gg", "far", "least")])
 """Steps, intercepts of z and x, |w|^2, sum |g|^2, largest |w - w0| and least Polyak step so far."""
@@ -282,8 +310,33 @@ def model(rule: Rule, where: tuple[Array, Array, Any]) -> tuple[Array, Array]:
     return (M[mean] @ V)[None], np.array([state["mean_b" if mean else "b"]])
 
 
-def ends(problem: Problem, rows: Rows, rule: Rule | list[Rule], seed: int) -> list[float]:
+def example(problem: Problem, dtype: Any) -> tuple[Data, Settings]:
+    """The problem as the core takes it, with AdaGrad."""
+    logistic = problem.loss == "log_loss"
+    y = problem.signs[:, 0] > 0 if logistic else problem.table.y
+    data = Data(problem.table.X.astype(dtype), y.astype(dtype))
+    return data, Settings(problem.loss, sign_targets=logistic, optimizer=AdaGrad())
+
+
+def adaptive_ends(problem: Problem, rule: Adaptive, seed: int) -> list[float]:
+    """Excess after each of EPOCHS, by the core in float64."""
+    data, settings = example(problem, np.float64)
+    lanes, found = Lanes(1, alpha=ALPHA, eta0=rule.eta0), []
+    for T in EPOCHS:
+        schedule = Schedule("polynomial", power=rule.power, total_epochs=float(T))
+        fixed = replace(settings, seed=seed, schedule=schedule if rule.power else Schedule())
+        state = State(data, lanes, fixed)
+        while state.epoch < T:
+            run_core(data, lanes, fixed, state)
+        excess = problem.excess(state.last_weights())
+        found.append(float(np.clip(np.nan_to_num(excess, nan=DIVERGED), ERROR, DIVERGED)))
+    return found
+
+
+def ends(problem: Problem, rows: Rows, rule: AnyRule, seed: int) -> list[float]:
     """Excess after each of EPOCHS; of a rule that knows its horizon, by runs of that length."""
+    if isinstance(rule, Adaptive):
+        return adaptive_ends(problem, rule, seed)
     rules = [rule] * len(EPOCHS) if isinstance(rule, Rule) else rule
     runs = [((T,), of) for T, of in zip(EPOCHS, rules, strict=True)]
     if rules[0].kind != ANNEALED and rules[0].skip == 0.0:
@@ -319,7 +372,7 @@ def bottou(problem: Problem, rows: Rows) -> float:
     return eta
 
 
-def make_rules(problem: Problem, rows: Rows) -> dict[str, Rule | list[Rule]]:
+def make_rules(problem: Problem, rows: Rows) -> dict[str, AnyRule]:
     """All rules by name, some one for each of EPOCHS; eta0 and mu are those of ``auto_rate``."""
     data = Data(problem.table.X, problem.table.y.astype(np.float32))
     eta0, mu = rates.auto_rate(data, Settings(problem.loss, sign_targets=rows.logistic))
@@ -380,7 +433,16 @@ def make_rules(problem: Problem, rows: Rows) -> dict[str, Rule | list[Rule]]:
         "eased 100,000, power 1, k = 8": eased(100_000, 1.0, **k8),
         "eased 50,000, implicit": eased(50_000, **implicit),
         "eased 50,000, aware, to 4 e": eased(50_000, most=4.0, update=AWARE),
+        "AdaGrad": Adaptive(eta0_of_adagrad(problem)),
+        "AdaGrad, linear": Adaptive(eta0_of_adagrad(problem), power=1.0),
     }
+
+
+def eta0_of_adagrad(problem: Problem) -> float:
+    """The rate that learning_rate="auto" finds."""
+    data, settings = example(problem, problem.table.X.dtype)
+    request = Request("auto", None, ALPHA, 1, linear_scaling=False)
+    return float(rates_of(request, data, Lanes(1, alpha=ALPHA, eta0=1.0), settings).eta0[0])
 
 
 # Output.
@@ -394,8 +456,9 @@ Results = dict[tuple[str, str], dict[str, Array]]
 """Excess after each of EPOCHS by (loss, table) and rule."""
 
 
-def measure(seeds: int) -> Results:
-    """Medians over the seeds; tables that cannot be had are left out, with a line that says so."""
+def measure(seeds: int, only: list[str] | None = None) -> Results:
+    """Medians over the seeds, of the rules whose names begin with one of ``only``; tables that
+    cannot be had are left out, with a line that says so."""
     results: Results = {}
     label = ""
     for case in CASES:
@@ -408,6 +471,8 @@ def measure(seeds: int) -> Results:
             continue
         rows = make_rows(problem)
         rules = make_rules(problem, rows)
+        if only is not None:
+            rules = {name: rule for name, rule in rules.items() if name.startswith(tuple(only))}
         results[case.loss, label] = {
             name: np.median([ends(problem, rows, rule, seed) for seed in range(seeds)], axis=0)
             for name, rule in tqdm(rules.items(), label, disable=None, leave=False)
@@ -501,19 +566,33 @@ def draw(results: Results, path: Path) -> None:
     plt.close(fig)
 
 
+def write_part(text: str) -> None:
+    """Put the results of a few rules under ``PART``, before ``HEADING``."""
+    words, heading, rest = PAGE.read_text().partition(HEADING)
+    words = words.partition(PART)[0]
+    PAGE.write_text(f"{words}{PART}\n\n{text}\n\n{heading}{rest}")
+
+
 def main(arguments: list[str] | None = None) -> Results:
     """Run, print, write."""
-    asked = effort(__doc__.splitlines()[0], "rates", (3, 1), (1, 1), arguments)
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--only", nargs="+", metavar="NAME")
+    only, others = own.parse_known_args(arguments)
+    asked = effort(__doc__.splitlines()[0], "rates", (3, 1), (1, 1), others)
     start = time.perf_counter()
     with threadpool_limits(1):
-        results = measure(asked.seeds)
+        results = measure(asked.seeds, only.only)
     tables = [format_loss(results, loss, (2, 5)) for loss in ("log_loss", "squared_error")]
     page = "\n\n".join([format_summary(results), *tables])
     print(page)
     for loss in ("log_loss", "squared_error"):
         print(f"\n{format_loss(results, loss, (1, 3))}")
     print(f"\nTook {time.perf_counter() - start:.0f} s.")
-    if asked.figure is not None:
+    if only.only is not None:
+        method = METHOD.format(seeds=asked.seeds, error=ERROR, most=DIVERGED)
+        by = f"benchmarks/rules.py --only {' '.join(only.only)}"
+        write_part(f"{method.replace('benchmarks/rules.py', by)}\n\n{page}")
+    elif asked.figure is not None:
         draw(results, asked.figure)
         words = PAGE.read_text().partition(HEADING)[0] if PAGE.exists() else ""
         method = METHOD.format(seeds=asked.seeds, error=ERROR, most=DIVERGED)

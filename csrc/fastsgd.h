@@ -75,6 +75,9 @@ typedef struct {
     fsgd_loss_function value, slope; /* FSGD_COMPILED */
 } fsgd_loss_spec;
 
+/* How a step moves a weight (optimizers.OPTIMIZERS): kernel/optimizer.h, kernel/adaptive.h. */
+typedef enum { FSGD_SGD, FSGD_ADAGRAD } fsgd_optimizer;
+
 /* What a row's slope c becomes before it multiplies x: itself, or a passive-aggressive step
  * (Crammer et al., JMLR 2006): sign(c) min(1, loss / (eta |x|^2)), sign(c) loss / (eta |x|^2 +
  * 1/2).
@@ -196,6 +199,10 @@ typedef struct {
  * steps in which w had no other change gives the same w: on CSR with L1 alone it waits until the
  * feature is seen again.
  *
+ * AdaGrad's step is not linear. Its width is 1 + (averaging), and the vector after these holds the
+ * sum of squared gradients, of the intercept too. Its lazy updates keep the sums of the rates at
+ * the pending steps, which were taken with the penalties `alpha` and `l1` (kernel/adaptive.h).
+ *
  * width 1, no L1:    w = scale * stored, so that L2 costs nothing a feature.
  * width > 1 on CSR:  updates are lazy. A feature's vector u holds as of its `last_update`, a number
  * of pending steps. step_products is a binary tree of the products of their D: node i of level l
@@ -204,14 +211,16 @@ typedef struct {
  */
 typedef struct {
     fsgd_dtype dtype;
+    fsgd_optimizer optimizer;
     int64_t d, k, padded, width;
-    int64_t vectors;        /* width, plus one with an L1 penalty */
+    int64_t vectors;        /* width, plus one with an L1 penalty, or of AdaGrad */
     int64_t feature_stride; /* w[j * feature_stride + q * vector_stride + lane] */
     int64_t vector_stride;
     void *w;               /* K = 1: (vectors, d padded); K > 1: (d, vectors, padded) */
-    void *intercept;       /* (width, padded) */
+    void *intercept;       /* (width, padded); of AdaGrad (vectors, padded) */
     double *scale;         /* (padded) */
     double *l1_cumulative; /* (padded) sum of eta l1 */
+    double *alpha, *l1;    /* (padded) AdaGrad: penalties of the pending steps */
     double *rate_factor;   /* (padded) multiplies the schedule */
     double *active;        /* (padded) 1, or 0 for a frozen lane */
     int64_t *t;            /* (padded) updates done */
@@ -231,6 +240,7 @@ typedef struct {
     int64_t max_pending;  /* a power of two; 0 where updates are not lazy */
     int64_t pending;      /* steps that some features have not caught up with */
     void *step_products;  /* (2 max_pending, width, width, padded) D, as differences from I */
+    double *rate_sums;    /* AdaGrad, instead: (max_pending + 1, padded) sums of the rates */
     int32_t *last_update; /* (d) */
 } fsgd_state;
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from fastsgd import _core, reference, solver
 from fastsgd.losses import LOSSES
-from fastsgd.optimizers import SGD
+from fastsgd.optimizers import SGD, AdaGrad
 from fastsgd.problem import STORED, Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 
@@ -19,7 +19,7 @@ ISAS = _core.isas()
 DTYPES = (np.float32, np.float64)
 STORED_DTYPES = tuple(dtype.type for dtype in STORED)
 LAYOUTS = ("dense", "csr32", "csr64")
-OPTIMIZERS = (SGD(), SGD(0.9), SGD(0.8, nesterov=True))
+OPTIMIZERS = (SGD(), SGD(0.9), SGD(0.8, nesterov=True), AdaGrad(), AdaGrad(0.5))
 PENALTIES = ("l2", "l1", "elasticnet", None)
 ELEMENTWISE = tuple(name for name, loss in LOSSES.items() if not loss.coupled)
 LANE_COUNTS = (1, 3, 6, 16, 19)  # one; padded to 4, 8, 16; more than a tile

@@ -268,6 +268,7 @@ BAD_PARAMETERS = {
     "batch_size": (0, -1, 1.5, "1", None),
     "momentum": (-1e-9, 1.0, np.nan, "1", None),
     "nesterov": ("yes", None, 2),
+    "optimizer": ("adam", None, 0.9),
     "sampling": ("nonsense", None, 1),
     "decay": (0.0, 1.1, np.nan, "1", None),
     "step_epochs": (0.0, -1.0, np.nan, np.inf, "1", None),

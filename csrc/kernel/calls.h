@@ -32,7 +32,9 @@ static const verb_table *verbs_for(const context *ctx) {
 
 /* Flush the lazy updates that an earlier run left pending: before a kernel that knows of none. */
 static void flush_pending(context *ctx, const verb_table *verbs) {
-    if (ctx->state->pending > 0 && ctx->kind.l1) {
+    if (ctx->state->pending > 0 && ctx->adaptive.on) {
+        adaptive_flush(ctx);
+    } else if (ctx->state->pending > 0 && ctx->kind.l1) {
         flush_truncations(ctx);
     } else if (ctx->state->pending > 0) {
         verbs = ctx->lanes->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs;
@@ -50,6 +52,7 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
     const verb_table *verbs = verbs_for(&ctx);
     if (problem->data->layout == FSGD_DENSE || (ctx.kind.l1 && !ctx.kind.lazy_l1))
         flush_pending(&ctx, verbs);
+    if (ctx.adaptive.on) adaptive_adopt(&ctx);
     if (state->row == 0 && state->batch_row == 0)
         for (int64_t k = 0; k < state->padded; ++k) {
             state->loss_sum[k] = state->row_count[k] = 0;
@@ -124,7 +127,7 @@ static fsgd_status flush_problem(const fsgd_problem *problem) {
     fsgd_report report = {0};
     if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     flush_pending(&ctx, verbs_for(&ctx));
-    if (ctx.state->width == 1 && !ctx.kind.l1) apply_scales(&ctx);
+    if (ctx.state->width == 1 && !ctx.kind.l1 && !ctx.adaptive.on) apply_scales(&ctx);
     close_context(&ctx);
     return FSGD_OK;
 }

@@ -63,6 +63,12 @@ typedef struct {
         real *p, *p0;        /* (width, padded), or of the steps of a block (max_block, padded) */
         real *l1_cumulative; /* (padded) State's, as reals */
     } step;
+    struct {
+        int on;    /* steps are those of adaptive.h; */
+        int lazy;  /* features that are not seen are not visited: CSR; */
+        int waits; /* they have penalties to catch up with when they are seen again */
+        real *alpha, *l1, *averaged; /* (padded) penalties; weights in the average so far */
+    } adaptive;
     struct {                  /* plain steps of many lanes in blocks; lanes/blocks.h */
         real *scale;          /* (max_block, padded) of its steps */
         double *scale_before; /* (padded) */
@@ -111,6 +117,9 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->chunk.s = take_scratch(&at, scores, sizeof(real));
     ctx->chunk.v = take_scratch(&at, scores, sizeof(real));
     ctx->step.l1_cumulative = take_scratch(&at, padded, sizeof(real));
+    ctx->adaptive.alpha = take_scratch(&at, padded, sizeof(real));
+    ctx->adaptive.l1 = take_scratch(&at, padded, sizeof(real));
+    ctx->adaptive.averaged = take_scratch(&at, padded, sizeof(real));
     ctx->lane.label = take_scratch(&at, padded, sizeof(real));
     ctx->lane.weight_positive = take_scratch(&at, padded, sizeof(real));
     ctx->lane.weight_negative = take_scratch(&at, padded, sizeof(real));
@@ -125,8 +134,8 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->step.done = take_scratch(&at, padded, sizeof(double));
     ctx->block.in_flight = take_scratch(&at, max_in_flight * padded, sizeof(real));
     ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
-    int spreads = ctx->kind.l1 && !ctx->kind.lazy_l1 && ctx->data->layout != FSGD_DENSE &&
-                  ctx->settings->batch_size == 1;
+    int everywhere = ctx->adaptive.on ? !ctx->adaptive.lazy : ctx->kind.l1 && !ctx->kind.lazy_l1;
+    int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
     ctx->gradient.spread = spreads ? take_scratch(&at, ctx->data->d * padded, sizeof(real)) : NULL;
     return (size_t)(at - base);
 }
@@ -174,8 +183,10 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
         .report = report,
         .stop = whole_blocks(problem),
         .kind = {.coupled = settings->loss.kind == FSGD_SOFTMAX,
-                 .l1 = problem->state->vectors > problem->state->width,
+                 .l1 = problem->state->optimizer == FSGD_SGD &&
+                       problem->state->vectors > problem->state->width,
                  .unclipped = settings->step == FSGD_GRADIENT && !(settings->clip_norm < INFINITY)},
+        .adaptive = {.on = problem->state->optimizer != FSGD_SGD},
         .rows = {.unconverted = is_unconverted(data),
                  .bytes = data->d * stored_bytes(data),
                  .value_bytes = stored_bytes(data),
@@ -190,6 +201,12 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
     ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1;
     for (int64_t k = 0; ctx->kind.lazy_l1 && k < lanes->k; ++k)
         ctx->kind.lazy_l1 &= !(lanes->alpha[k] > 0);
+    int penalised = 0;
+    for (int64_t k = 0; ctx->adaptive.on && k < lanes->k; ++k)
+        penalised |= (lanes->alpha[k] > 0) | (lanes->l1[k] > 0);
+    ctx->adaptive.lazy = ctx->adaptive.on && data->layout != FSGD_DENSE &&
+                         !(penalised && problem->state->width > 1);
+    ctx->adaptive.waits = ctx->adaptive.lazy && penalised;
     ctx->chunk.size = rows_of_chunk(ctx);
     size_t bytes = lay_out_scratch(ctx, NULL);
     ctx->scratch = aligned_alloc(64, bytes);
@@ -207,6 +224,8 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                                                   ? active * lanes->weight_negative[k]
                                                   : active);
         ctx->step.l1_cumulative[k] = (real)ctx->state->l1_cumulative[k];
+        ctx->adaptive.alpha[k] = (real)ctx->state->alpha[k];
+        ctx->adaptive.l1[k] = (real)ctx->state->l1[k];
     }
     return FSGD_OK;
 }

@@ -1,6 +1,7 @@
 /* optimizer.h: what a weight carries, the coefficients of an update, and how it is applied.
  *
- * The optimizers here are linear: a weight carries a vector u of `width` numbers, its slots,
+ * Optimizers whose step is not linear are adaptive.h's. Those here are linear: a weight carries a
+ * vector u of `width` numbers, its slots,
  *
  *     u = (w, [v], [q])       the weight; with momentum, v; with averaging, q = N (a - w)
  *     u <- u + D u + p g      one update, g being the gradient of the loss in w
@@ -18,6 +19,7 @@
 #ifndef FASTSGD_KERNEL_OPTIMIZER_H
 #define FASTSGD_KERNEL_OPTIMIZER_H
 
+#include "adaptive.h"
 #include "rates.h"
 
 enum { max_width = 3 };
@@ -117,7 +119,9 @@ static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const 
 static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const int width,
                                     const double *count) {
     find_rates(ctx, padded, count);
-    if (width == 1 && !ctx->kind.l1)
+    if (ctx->adaptive.on)
+        plan_adaptive(ctx, padded, count);
+    else if (width == 1 && !ctx->kind.l1)
         plan_scaled(ctx, padded, count);
     else
         plan_linear(ctx, padded, width, count);
@@ -137,6 +141,10 @@ static ALWAYS_INLINE void update_intercept(context *ctx, const int64_t padded, c
                                            const real *g, const double *count) {
     real *u = ctx->state->intercept;
     if (!ctx->settings->fit_intercept) return;
+    if (ctx->adaptive.on) {
+        adaptive_intercepts(ctx, padded, g, count);
+        return;
+    }
     if (width == 1 && padded > 1) {
         const real *restrict p0 = ctx->step.p0;
         const double *restrict intercept_gradient = ctx->lanes->intercept_gradient;

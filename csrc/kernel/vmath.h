@@ -1,5 +1,5 @@
-/* vmath.h: exp and log1p for loops that vectorise: no branches, no tables, no calls. Polynomials
- * interpolate at Chebyshev nodes, in extended precision.
+/* vmath.h: exp, expm1 and log1p for loops that vectorise: no branches, no tables, no calls.
+ * Polynomials interpolate at Chebyshev nodes, in extended precision.
  */
 #ifndef FASTSGD_KERNEL_VMATH_H
 #define FASTSGD_KERNEL_VMATH_H
@@ -28,14 +28,8 @@ typedef uint64_t uint_bits;
 #define LN2_LOW       1.90821492927058770002e-10
 #endif
 
-/* exp(x), x clamped to the normal range: n = round(x / ln 2), r = x - n ln 2, 2^n (1 + r q(r)) */
-static inline real real_exp(real x) {
-    int_bits bits, power;
-    x = x < EXP_MIN ? EXP_MIN : x;
-    x = x > EXP_MAX ? EXP_MAX : x;
-    real rounded = x * LOG2E + ROUNDER;
-    real n = rounded - ROUNDER;
-    real r = (x - n * LN2_HIGH) - n * LN2_LOW;
+/* q of e^r = 1 + r q(r), |r| <= ln 2 / 2 */
+static inline real exp_quotient(real r) {
     real r2 = r * r;
 #if REAL_BYTES == 4
     real q = ((real)1.0 + r * (real)0.5000000013468551) +
@@ -50,12 +44,39 @@ static inline real real_exp(real x) {
                    r4 * ((2.7557255167647636e-06 + r * 2.7626379384240657e-07) +
                          r2 * 2.51053004242974e-08));
 #endif
-    real y = 1 + r * q;
+    return q;
+}
+
+/* exp(x), x clamped to the normal range: n = round(x / ln 2), r = x - n ln 2, 2^n (1 + r q(r)) */
+static inline real real_exp(real x) {
+    int_bits bits, power;
+    x = x < EXP_MIN ? EXP_MIN : x;
+    x = x > EXP_MAX ? EXP_MAX : x;
+    real rounded = x * LOG2E + ROUNDER;
+    real n = rounded - ROUNDER;
+    real r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    real y = 1 + r * exp_quotient(r);
     memcpy(&power, &rounded, sizeof power);
     memcpy(&bits, &y, sizeof bits);
     bits = (int_bits)((uint_bits)bits + ((uint_bits)power << MANTISSA_BITS));
     memcpy(&y, &bits, sizeof y);
     return y;
+}
+
+/* 1 - exp(-x), x >= 0, without cancellation: (1 - 2^n) - 2^n r q(r) */
+static inline real one_minus_exp(real x) {
+    const real one = 1;
+    int_bits bits, power;
+    x = x > -EXP_MIN ? EXP_MIN : -x;
+    real rounded = x * LOG2E + ROUNDER;
+    real n = rounded - ROUNDER;
+    real r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    real scale;
+    memcpy(&power, &rounded, sizeof power);
+    memcpy(&bits, &one, sizeof bits);
+    bits = (int_bits)((uint_bits)bits + ((uint_bits)power << MANTISSA_BITS));
+    memcpy(&scale, &bits, sizeof scale);
+    return (1 - scale) - scale * (r * exp_quotient(r));
 }
 
 /* log(1 + u) for u in [0, 1]: 2 atanh(s), s = u / (2 + u) */

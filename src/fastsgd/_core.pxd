@@ -35,6 +35,10 @@ cdef extern from "fastsgd.h" nogil:
         fsgd_loss_function value
         fsgd_loss_function slope
 
+    ctypedef enum fsgd_optimizer:
+        FSGD_SGD
+        FSGD_ADAGRAD
+
     ctypedef enum fsgd_step:
         pass
 
@@ -115,6 +119,7 @@ cdef extern from "fastsgd.h" nogil:
 
     ctypedef struct fsgd_state:
         fsgd_dtype dtype
+        fsgd_optimizer optimizer
         int64_t d
         int64_t k
         int64_t padded
@@ -126,6 +131,8 @@ cdef extern from "fastsgd.h" nogil:
         void *intercept
         double *scale
         double *l1_cumulative
+        double *alpha
+        double *l1
         double *rate_factor
         double *active
         int64_t *t
@@ -143,6 +150,7 @@ cdef extern from "fastsgd.h" nogil:
         int64_t max_pending
         int64_t pending
         void *step_products
+        double *rate_sums
         int32_t *last_update
 
     ctypedef struct fsgd_report:

@@ -17,6 +17,7 @@ from libc.math cimport fabs, isnan, sqrt
 from libc.string cimport memcpy, memset
 
 from .exceptions import DivergenceError
+from .optimizers import OPTIMIZERS
 from .losses import LOSSES, CompiledLoss
 from .sampling import BLOCK_ROWS, SAMPLINGS
 from .schedules import SCHEDULES
@@ -30,7 +31,7 @@ cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; 
 cdef double SMALLEST = np.finfo(np.float64).tiny  # kernels take smaller divisors for 0
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
     "scale": 1.0, "l1_cumulative": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
-    "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0,
+    "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0, "alpha": 0.0, "l1": 0.0,
 }
 
 cdef extern from *:
@@ -490,12 +491,22 @@ def row_square(X, int64_t row):
 # ---------------------------------------------------------------- state
 
 
-SAVED = ("dtype", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "arrays")
-NOT_NEGATIVE = ("l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count")
+SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "arrays")
+NOT_NEGATIVE = (
+    "l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count", "alpha", "l1"
+)
 
 
-cdef dict _shapes(sizes):
-    """Shapes of the arrays of a state of (d, K, width, vectors)."""
+cdef fsgd_optimizer optimizer_code(name):
+    return <fsgd_optimizer><int>list(OPTIMIZERS).index(name)
+
+
+cdef bint _is_linear(fsgd_optimizer optimizer):
+    return (<type>list(OPTIMIZERS.values())[<int>optimizer]).linear
+
+
+cdef dict _shapes(fsgd_optimizer optimizer, sizes):
+    """Shapes of the arrays of a state of an optimizer and of (d, K, width, vectors)."""
     cdef int64_t d, k, width, vectors, size = 64
     d, k, width, vectors = sizes
     padded = fsgd_padded_lanes(k)
@@ -504,9 +515,9 @@ cdef dict _shapes(sizes):
         size *= 2
     return {
         "w": (vectors, rows) if k == 1 else (d, vectors, padded),
-        "intercept": (width, padded), "t": (padded,), "grad_intercept": (2, padded),
+        "intercept": (width if _is_linear(optimizer) else vectors, padded), "t": (padded,), "grad_intercept": (2, padded),
         "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
-        "step_products": (2 * size, width, width, padded), "last_update": (d,),
+        "step_products": (2 * size, width, width, padded), "rate_sums": (size + 1, padded), "last_update": (d,),
     }
 
 
@@ -534,6 +545,13 @@ cdef _check_numbers(numbers, int64_t k):
         raise ValueError(f"a saved state must have scale > 0 and finite, got {scale.min()}")
     if not np.isin(active, (0.0, 1.0)).all() or active[k:].any():
         raise ValueError("a saved state must have active 0 or 1, and 0 beyond its lanes")
+
+
+cdef bint _keeps_history(data, lanes, settings):
+    """Whether features that are not seen have steps to catch up with, of which a history is kept."""
+    if not settings.optimizer.linear:
+        return data.sparse and settings.width == 1 and bool(lanes.alpha.any() or lanes.l1.any())
+    return data.sparse and settings.vectors(lanes) == settings.width > 1
 
 
 cdef class State:
@@ -564,22 +582,26 @@ cdef class State:
             raise ValueError("a state is initialised once")
         settings.check(data, lanes)
         vectors = settings.vectors(lanes)
-        self._allocate(
-            data.dtype, (data.d, lanes.k, settings.width, vectors), settings.batch_size > 1
-        )
+        optimizer = settings.optimizer
+        sizes = data.d, lanes.k, settings.width, vectors
+        self._allocate(data.dtype, optimizer_code(optimizer.name), sizes, settings.batch_size > 1)
+        if not optimizer.linear:
+            for vector, initial in zip(range(settings.width, vectors), optimizer.slots.values()):
+                self.arrays["w"][(vector,) if lanes.k == 1 else (slice(None), vector)] = initial
+                self.arrays["intercept"][vector] = initial
         if not data.sparse or len(data.X.data) >= data.d:  # the first epoch writes into all of it
             for array in self.arrays.values():
                 touch(array)
-        if data.sparse and vectors == settings.width > 1:
+        if _keeps_history(data, lanes, settings):
             self.keep_history()
 
-    cdef _allocate(self, dtype, sizes, batched):
+    cdef _allocate(self, dtype, fsgd_optimizer optimizer, sizes, batched):
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
         cdef int64_t padded = fsgd_padded_lanes(k)
         cdef int64_t rows = fsgd_padded_features(d) if k == 1 else d
-        cdef dict shapes = _shapes(sizes)
-        self.dtype = np.dtype(dtype)
+        cdef dict shapes = _shapes(optimizer, sizes)
+        self.dtype, self.c.optimizer = np.dtype(dtype), optimizer
         self.c.dtype = dtype_code(dtype)
         self.c.d, self.c.k, self.c.padded, self.c.width = d, k, padded, width
         self.c.vectors = vectors
@@ -607,6 +629,8 @@ cdef class State:
         self.c.grad_intercept = pointer(self.arrays["grad_intercept"])
         self.c.scale = <double *>pointer(self.numbers["scale"])
         self.c.l1_cumulative = <double *>pointer(self.numbers["l1_cumulative"])
+        self.c.alpha = <double *>pointer(self.numbers["alpha"])
+        self.c.l1 = <double *>pointer(self.numbers["l1"])
         self.c.rate_factor = <double *>pointer(self.numbers["rate_factor"])
         self.c.norm_sum = <double *>pointer(self.numbers["norm_sum"])
         self.c.norm_count = <double *>pointer(self.numbers["norm_count"])
@@ -617,15 +641,22 @@ cdef class State:
         self.c.grad = pointer(self.arrays["grad"]) if "grad" in self.arrays else NULL
         if "step_products" in self.arrays:
             self.c.step_products = pointer(self.arrays["step_products"])
+        if "rate_sums" in self.arrays:
+            self.c.rate_sums = <double *>pointer(self.arrays["rate_sums"])
+        if "last_update" in self.arrays:
             self.c.last_update = <int32_t *>pointer(self.arrays["last_update"])
 
     def keep_history(self):
         """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
-        if "step_products" in self.arrays:
+        if "last_update" in self.arrays:
             return
-        shapes = _shapes((self.c.d, self.c.k, self.c.width, self.c.vectors))
-        self.c.max_pending = shapes["step_products"][0] // 2
-        self.arrays["step_products"] = aligned_zeros(shapes["step_products"], self.dtype)
+        sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
+        shapes = _shapes(self.c.optimizer, sizes)
+        self.c.max_pending = shapes["rate_sums"][0] - 1
+        if _is_linear(self.c.optimizer):
+            self.arrays["step_products"] = aligned_zeros(shapes["step_products"], self.dtype)
+        else:
+            self.arrays["rate_sums"] = aligned_zeros(shapes["rate_sums"], np.float64)
         self.arrays["last_update"] = aligned_zeros(shapes["last_update"], np.int32)
         self._bind()
 
@@ -634,7 +665,8 @@ cdef class State:
     def __getstate__(self):
         self._require()
         return {
-            "dtype": self.dtype.str, "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
+            "dtype": self.dtype.str, "optimizer": list(OPTIMIZERS)[<int>self.c.optimizer],
+            "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
             "epoch": self.c.epoch, "row": self.c.row, "batch_row": self.c.batch_row,
             "batch_nnz": self.c.batch_nnz, "pending": self.c.pending,
             "arrays": {name: np.array(array) for name, array in self.arrays.items()},
@@ -652,6 +684,10 @@ cdef class State:
         arrays = fields["arrays"]
         if fields["dtype"] not in ("<f4", "<f8"):
             raise ValueError(f"a saved state must be of dtype <f4 or <f8, got {fields['dtype']!r}")
+        if fields["optimizer"] not in list(OPTIMIZERS):
+            raise ValueError(
+                f"a saved state must be of an optimizer in {list(OPTIMIZERS)}, got {fields['optimizer']!r}"
+            )
         if not isinstance(fields["sizes"], (tuple, list)) or len(fields["sizes"]) != 4:
             raise ValueError(f"a saved state must have four sizes, got {fields['sizes']!r}")
         names = "d", "K", "width", "vectors"
@@ -663,12 +699,19 @@ cdef class State:
             raise ValueError(f"a saved state must have {width} or {width + 1} vectors, got {vectors}")
         if not isinstance(arrays, dict):
             raise ValueError(f"a saved state must have a dictionary of arrays, got {type(arrays)}")
-        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "step_products" in arrays
-        if history and not vectors == width > 1:
+        cdef fsgd_optimizer optimizer = optimizer_code(fields["optimizer"])
+        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
+        linear = _is_linear(optimizer)
+        if linear and history and not vectors == width > 1:
             raise ValueError("a saved state of one vector or of L1 must not have a history")
+        if not linear and (vectors == width or width > 2 or history and width > 1):
+            raise ValueError(
+                f"a saved state of AdaGrad must have 1 + (average) of 2 + (average) vectors and a history "
+                f"without averages alone, got {width} and {vectors}"
+            )
         cdef State state = State.__new__(State)
-        state._check_arrays(arrays, dtype, (d, k, width, vectors))
-        state._allocate(dtype, (d, k, width, vectors), batched)
+        state._check_arrays(arrays, dtype, optimizer, (d, k, width, vectors))
+        state._allocate(dtype, optimizer, (d, k, width, vectors), batched)
         if history:
             state.keep_history()
         for name, array in arrays.items():
@@ -677,7 +720,7 @@ cdef class State:
         state.c.row = _integer("row", fields["row"], 0)
         state.c.batch_row = _integer("batch_row", fields["batch_row"], 0)
         state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
-        waiting = state.c.max_pending if history else vectors - width  # of L1: whether any is
+        waiting = state.c.max_pending if history else linear and vectors - width  # of L1: whether any is
         state.c.pending = _integer("pending", fields["pending"], 0, waiting)
         _check_numbers(state.numbers, k)
         if (state.arrays["t"] < 0).any():
@@ -689,20 +732,20 @@ cdef class State:
         self.c, self.dtype, self.arrays = state.c, state.dtype, state.arrays
         self._bind()
 
-    cdef _check_arrays(self, dict arrays, dtype, sizes):
+    cdef _check_arrays(self, dict arrays, dtype, fsgd_optimizer optimizer, sizes):
         """Refuse arrays of other names, shapes or dtypes than a state of these sizes has, before
         anything is allocated for them."""
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
-        shapes = _shapes(sizes)
+        shapes, history = _shapes(optimizer, sizes), "step_products" if _is_linear(optimizer) else "rate_sums"
         wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
         wanted |= {"grad"} & set(arrays)
-        wanted |= {"step_products", "last_update"} if {"step_products", "last_update"} & set(arrays) else set()
+        wanted |= {history, "last_update"} if {history, "last_update"} & set(arrays) else set()
         if set(arrays) != wanted:
             raise ValueError(
                 f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
             )
-        dtypes = {"t": np.int64, "numbers": np.float64, "last_update": np.int32}
+        dtypes = {"t": np.int64, "numbers": np.float64, "last_update": np.int32, "rate_sums": np.float64}
         for name, array in arrays.items():
             right = shapes[name], np.dtype(dtypes.get(name, dtype))
             if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != right:
@@ -740,10 +783,10 @@ cdef class State:
     def put(self, State other not None, here, there):
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
         states of several lanes, without room for pending steps."""
-        if min(self.c.k, other.c.k) == 1 or "step_products" in self.arrays or "step_products" in other.arrays:
+        if min(self.c.k, other.c.k) == 1 or "last_update" in self.arrays or "last_update" in other.arrays:
             raise ValueError("put is for states of several lanes, without room for pending steps")
         mine, theirs = (
-            (one.dtype, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
+            (one.dtype, one.c.optimizer, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
         )
         if mine != theirs or set(self.arrays) != set(other.arrays):
             raise ValueError(f"put is for states of one kind, got {theirs} for {mine}")
@@ -822,8 +865,9 @@ cdef class State:
     def set_weights(self, coef, intercept):
         k, d = self.c.k, self.c.d
         coef = np.broadcast_to(np.asarray(coef, dtype=self.dtype), (k, d))
-        for name in ("w", "intercept"):
-            self.arrays[name][...] = 0
+        kept = self.c.width if not _is_linear(self.c.optimizer) else self.c.vectors
+        self.arrays["w"][(slice(kept),) if k == 1 else (slice(None), slice(kept))] = 0
+        self.arrays["intercept"][:kept] = 0
         self.numbers["scale"][:] = 1.0
         self.numbers["l1_cumulative"][:] = 0.0
         self.c.pending = 0
@@ -858,7 +902,7 @@ cdef class State:
         intercept = np.empty(self.c.k, dtype=self.dtype)
         data.d, data.dtype, data.layout = self.c.d, self.c.dtype, FSGD_CSR32
         lanes.k, lanes.padded = self.c.k, self.c.padded
-        lanes.alpha = lanes.label = lanes.weight_positive = lanes.weight_negative = <double *>pointer(nothing)
+        lanes.alpha = lanes.l1 = lanes.label = lanes.weight_positive = lanes.weight_negative = <double *>pointer(nothing)
         settings.average, settings.sign_targets = average, 0
         problem.data, problem.lanes, problem.settings = &data, &lanes, &settings
         problem.state, problem.order = &self.c, NULL
@@ -947,14 +991,15 @@ cdef class Run:
         self._bind_lanes(lanes, data.y.shape[1])
         self._bind_settings(settings)
         vectors = settings.vectors(lanes)
-        if (state.dtype, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
-            data.dtype, data.d, lanes.k, settings.width, vectors
+        optimizer = optimizer_code(settings.optimizer.name)
+        if (state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
+            data.dtype, optimizer, data.d, lanes.k, settings.width, vectors
         ):
             raise ValueError("state does not fit data, lanes and settings")
         if self.settings.batch_size > 1 and state.c.grad == NULL:
             raise ValueError("state was made for batch_size=1")
         self._check_position()
-        if self.data.layout != FSGD_DENSE and vectors == settings.width > 1:
+        if _keeps_history(data, lanes, settings):
             state.keep_history()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
         self.problem.settings, self.problem.state = &self.settings, &state.c
@@ -1054,8 +1099,8 @@ cdef class Run:
         self.held.append(settings.loss)  # a user's code
         c.sign_targets = settings.sign_targets
         c.fit_intercept = settings.fit_intercept
-        c.nesterov = settings.optimizer.nesterov
-        c.momentum = settings.optimizer.momentum
+        c.nesterov = getattr(settings.optimizer, "nesterov", False)
+        c.momentum = settings.momentum
         c.average = settings.average
         c.batch_size = min(settings.batch_size, self.data.epoch_rows)
         c.threads = settings.n_jobs

@@ -8,6 +8,9 @@
       momentum   v = beta v + g + alpha w,  w = w - eta v         (Polyak 1964)
       nesterov   the same v,  w = w - eta (g + alpha w + beta v)
 
+    AdaGrad      squares = squares + g^2,  time = eta / sqrt(squares),  w = w - time g,
+                 then |w| = max(0, (|w| + l1 / alpha) exp(-alpha time) - l1 / alpha)
+
 Averages (``Settings.average``) are of the weights that any optimizer leaves behind.
 
 Examples
@@ -30,7 +33,7 @@ from numpy.typing import NDArray
 
 from .scalars import python_number
 
-__all__ = ["OPTIMIZERS", "SGD", "Optimizer"]
+__all__ = ["OPTIMIZERS", "SGD", "AdaGrad", "Optimizer"]
 
 Float = NDArray[np.float64]
 Slots = dict[str, Float]
@@ -139,5 +142,80 @@ class SGD(Optimizer):
         return w - eta * (g + self.momentum * v if self.nesterov else v), {"velocity": v}
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD,)}
+@dataclass(frozen=True)
+class AdaGrad(Optimizer):
+    """A step size for each weight, eta / sqrt(sum of its squared gradients), with both penalties.
+
+    Duchi, Hazan & Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization", JMLR 12 (2011). Features that are rare, or small, get larger steps. With
+    time = eta / sqrt(squares) the size of a step,
+
+        squares = squares + g^2
+        w       = w - time g
+        |w|     = max(0, (|w| + l1 / alpha) exp(-alpha time) - l1 / alpha)
+
+    The last line is where d|w| / dtime = -(alpha |w| + l1) leads in that time: the penalties in the
+    metric of the step, L1 with real zeros (for alpha = 0 it is max(0, |w| - l1 time)). Two of them
+    one after the other are one of the sum of their times. A feature that is not in a row keeps its
+    squares, so that all the steps it misses are one of the sum of their rates: on sparse X a step
+    costs O(non-zeros), exactly. A weight that never had a gradient has no step size, and stays.
+
+    Parameters
+    ----------
+    initial_accumulator : float, default=0.0
+        What the sums of squares start from, >= 0; larger values make the first steps shorter. At 0
+        the first step of a weight is of length eta, whatever the size of its gradient.
+
+    Raises
+    ------
+    ValueError
+        If initial_accumulator is negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.optimizers import AdaGrad
+    >>> optimizer = AdaGrad()
+    >>> w, slots = np.zeros((2, 1)), {"squares": np.zeros((2, 1))}
+    >>> g = np.array([[100.0], [-0.01]])
+    >>> w, slots = optimizer.step(w, slots, g, eta=np.array([0.1]), alpha=0.0, l1=0.0)
+    >>> w.ravel()
+    array([-0.1,  0.1])
+    """
+
+    name: ClassVar[str] = "adagrad"
+    linear: ClassVar[bool] = False
+
+    initial_accumulator: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.initial_accumulator < np.inf:
+            raise ValueError(
+                f"initial_accumulator must be >= 0 and finite, got {self.initial_accumulator!r}"
+            )
+
+    @property
+    def slots(self) -> Mapping[str, float]:
+        """The sum of squared gradients."""
+        return {"squares": self.initial_accumulator}
+
+    def step(
+        self, w: Float, slots: Slots, g: Float, eta: Float, alpha: Any, l1: Any
+    ) -> tuple[Float, Slots]:
+        """See :meth:`Optimizer.step`."""
+        squares = slots["squares"] + g**2
+        time = eta / np.sqrt(np.where(squares > 0.0, squares, np.inf))
+        return shrunk(w - time * g, time, alpha, l1), {"squares": squares}
+
+
+def shrunk(w: Float, time: Float, alpha: Any, l1: Any) -> Float:
+    """Weights that both penalties have held for a time: see :class:`AdaGrad`."""
+    alpha, l1 = np.broadcast_to(alpha, w.shape), np.broadcast_to(l1, w.shape)
+    part = -np.expm1(-alpha * time)
+    of_l1 = np.divide(part, alpha, out=np.array(time), where=alpha > 0.0)
+    return np.asarray(np.sign(w) * np.maximum(0.0, np.abs(w) - part * np.abs(w) - l1 * of_l1))
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, AdaGrad)}
 """Optimizers by name, in the order of ``fsgd_optimizer`` in csrc/fastsgd.h."""

@@ -446,8 +446,8 @@ class Settings:
             self.batch_size > 1 or self.optimizer != SGD() or self.schedule.kind != "constant"
         ):
             raise ValueError(
-                f"{self.step!r} steps are of single samples at a constant rate without momentum, "
-                f"got batch_size={self.batch_size}, {self.optimizer}, "
+                f"{self.step!r} steps are of single samples at a constant rate by SGD without "
+                f"momentum, got batch_size={self.batch_size}, optimizer={self.optimizer}, "
                 f"schedule {self.schedule.kind!r}"
             )
         if self.step != "gradient" and loss.coupled:

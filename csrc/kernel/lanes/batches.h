@@ -136,7 +136,7 @@ static void TILED(accumulate)(context *ctx, const int64_t *rows, int64_t m) {
 /* Whether a batch's update goes over all features, not over those of its rows. */
 static int TILED(takes_all)(const context *ctx) {
     return ctx->data->layout == FSGD_DENSE || ctx->state->batch_nnz >= ctx->state->d ||
-           (ctx->kind.l1 && !ctx->kind.lazy_l1);
+           (ctx->kind.l1 && !ctx->kind.lazy_l1) || (ctx->adaptive.on && !ctx->adaptive.lazy);
 }
 
 /* squares += |grad|^2. A feature that is counted is marked by an infinite `lost`, which the update
@@ -205,6 +205,7 @@ static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
         }
         ctx->report->work += state->batch_nnz * state->width * ((state->padded + 15) / 16);
     }
+    if (ctx->adaptive.waits) adaptive_push(ctx);
     update_intercepts(ctx, state->grad_intercept, state->batch_count);
 }
 

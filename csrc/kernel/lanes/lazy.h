@@ -12,6 +12,7 @@
 #ifndef FASTSGD_KERNEL_LANES_LAZY_H
 #define FASTSGD_KERNEL_LANES_LAZY_H
 
+#include "../adaptive.h"
 #include "../penalty.h"
 #include "tile.h"
 
@@ -104,7 +105,8 @@ static void TILED(record_step)(context *ctx) {
 
 /* Whether features wait and catch up: CSR, with momentum or averaging, without L1. */
 static inline int TILED(is_lazy)(const context *ctx) {
-    return ctx->data->layout != FSGD_DENSE && ctx->state->width > 1 && !ctx->kind.l1;
+    return ctx->data->layout != FSGD_DENSE && ctx->state->width > 1 && !ctx->kind.l1 &&
+           !ctx->adaptive.on;
 }
 
 /* Bring the features of a CSR row up to date: pending steps, or a truncation that is put off. */
@@ -114,6 +116,8 @@ static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *ro
     if (TILED(is_lazy)(ctx)) {
         for (int64_t p = 0; p < row->count; ++p)
             TILED(catch_up_feature)(state, feature_of(row, p, layout));
+    } else if (ctx->adaptive.waits) {
+        adaptive_touch_row(ctx, row);
     } else if (ctx->kind.lazy_l1) {
         for (int64_t p = 0; p < row->count; ++p) {
             real *w = (real *)state->w + feature_of(row, p, layout) * state->feature_stride;

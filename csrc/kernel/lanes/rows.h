@@ -57,8 +57,8 @@ static fsgd_status TILED(run_rows)(context *ctx, int64_t stop, int64_t budget) {
         if (!updated) continue;
         plan_lanes(ctx, ctx->step.count);
         if (lazy) TILED(record_step)(ctx);
-        if (dense && !ctx->kind.l1 && state->width > 1 && state->row + 1 < stop &&
-            ctx->report->work < budget) {
+        if (dense && !ctx->kind.l1 && !ctx->adaptive.on && state->width > 1 &&
+            state->row + 1 < stop && ctx->report->work < budget) {
             next = TILED(read_row)(ctx, state->row + 1);
             ctx->rows.backwards = (state->row + 1) & 1;
             TILED(update_and_dot)(ctx, row.x, next.x);

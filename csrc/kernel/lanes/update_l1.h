@@ -82,7 +82,9 @@ static void TILED(update_row_l1)(context *ctx, const row_values *row, const real
 }
 
 static void TILED(update_row)(context *ctx, const row_values *row, const real *c) {
-    if (ctx->kind.l1)
+    if (ctx->adaptive.on)
+        adaptive_row(ctx, row, c);
+    else if (ctx->kind.l1)
         TILED(update_row_l1)(ctx, row, c);
     else
         TILED(add_row_by_layout)(ctx, row, c);
@@ -108,6 +110,10 @@ static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
 /* An update of features first to last, whose coefficients are found. */
 static void TILED(update_features)(context *ctx, int64_t first, int64_t last) {
     const int lazy = TILED(is_lazy)(ctx);
+    if (ctx->adaptive.on) {
+        adaptive_features(ctx, first, last);
+        return;
+    }
     if (ctx->kind.l1) {
         TILED(add_gradient_l1)(ctx, first, last);
         return;

@@ -14,7 +14,7 @@
 
 /* Single samples. */
 static fsgd_status TILED(run_single)(context *ctx, int64_t budget) {
-    const int plain = ctx->state->width == 1 && !ctx->kind.l1;
+    const int plain = ctx->state->width == 1 && !ctx->kind.l1 && !ctx->adaptive.on;
 #if TILE == 1
     if (plain) return run_csr_rows(ctx, budget);
 #else

@@ -29,7 +29,9 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
         const real *w = (const real *)state->w + j * state->feature_stride;
         for (int a = 0; a < width; ++a)
             memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(real));
-        if (ctx->kind.l1)
+        if (ctx->adaptive.on && state->pending > 0)
+            adaptive_catch_up(ctx, j, padded, u);
+        else if (ctx->kind.l1)
             for (int64_t k = 0; k < padded; ++k) {
                 real received = w[width * state->vector_stride + k];
                 truncate_weight(u + k, &received, ctx->step.l1_cumulative[k]);

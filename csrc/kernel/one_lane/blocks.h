@@ -293,7 +293,8 @@ static int reads_in_place(const context *ctx) {
 
 /* Single samples, dense: in blocks where steps are plain. */
 static fsgd_status run_single(context *ctx, int64_t budget) {
-    const int plain = ctx->state->width == 1 && !ctx->kind.l1 && ctx->kind.unclipped;
+    const int plain = ctx->state->width == 1 && !ctx->kind.l1 && ctx->kind.unclipped &&
+                      !ctx->adaptive.on;
     if (!plain) return run_dense_rows(ctx, ctx->stop, budget);
     if (ctx->rows.stride <= short_row) return run_blocks(ctx, budget, 4, 0);
     return reads_in_place(ctx) ? run_blocks(ctx, budget, 2, 1) : run_blocks(ctx, budget, 2, 0);

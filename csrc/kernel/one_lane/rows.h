@@ -62,6 +62,10 @@ static ALWAYS_INLINE real score_row(const context *ctx, const row_pair *rows,
 /* The planned step with g = c x. */
 static ALWAYS_INLINE void update_row(context *ctx, const row_values *row, real c,
                                      const fsgd_layout layout, const int width) {
+    if (layout == FSGD_DENSE && ctx->adaptive.on) {
+        adaptive_dense(ctx, row->x, c);
+        return;
+    }
     if (width == 1 && !ctx->kind.l1 && c == 0) return;
     if (layout == FSGD_DENSE)
         update_dense(ctx, width, row->x, c);

@@ -59,16 +59,23 @@ def warn_of_scales(estimator: Any, data: Data) -> None:
 
 def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> None:
     """Warn when an update on CSR goes over many more features than its rows have values."""
-    is_lazy = settings.width == 1 and not lanes.alpha.any()  # L1 alone waits for its feature
-    if not data.sparse or not lanes.l1.any() or is_lazy:
+    l2, l1 = lanes.alpha.any(), lanes.l1.any()
+    if settings.optimizer.linear:
+        everywhere = l1 and (l2 or settings.width > 1)  # L1 alone waits for its feature
+        what = "An L1 penalty together with L2, momentum or averaging"
+        without = "penalty='l1' alone"
+    else:
+        everywhere = (l1 or l2) and settings.average > 0
+        what = f"A penalty together with averaging and optimizer={settings.optimizer.name!r}"
+        without = "average=False"
+    if not (data.sparse and everywhere):
         return
     ratio = data.d * data.n / max(1, data.X.nnz) / settings.batch_size
     if ratio > MAX_FEATURES_PER_VALUE:
         warnings.warn(
-            "An L1 penalty together with L2, momentum or averaging goes over all "
-            f"{data.d} features of sparse X at every update, {ratio:.0f} times as many as the "
-            "update's rows have values. A larger batch_size spreads that cost; "
-            "penalty='l1' alone does not have it.",
+            f"{what} goes over all {data.d} features of sparse X at every update, {ratio:.0f} "
+            "times as many as the update's rows have values. A larger batch_size spreads that "
+            f"cost; {without} does not have it.",
             EfficiencyWarning,
             stacklevel=6,
         )

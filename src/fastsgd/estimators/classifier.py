@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import (
 
 from ..inputs.conversions import MatrixLike
 from ..losses import LOSSES, ClassificationLoss, CompiledLoss, loss_functions
+from ..optimizers import Optimizer
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
@@ -31,6 +32,7 @@ from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
     LearningRate,
+    OptimizerName,
     Penalty,
     check_parameters,
 )
@@ -203,6 +205,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         batch_size: int = 1,
         momentum: float = 0.0,
         nesterov: bool = False,
+        optimizer: OptimizerName | Optimizer = "sgd",
         sampling: Sampling = "reshuffle",
         decay: float = 0.1,
         step_epochs: float = 10.0,

@@ -64,7 +64,7 @@ def recipe_of(estimator: Any) -> tuple[Any, ...]:
     """The parameters that decide about the rates found from the data."""
     rate = estimator.learning_rate
     rate = getattr(rate, "kind", rate if isinstance(rate, str) else "callable")
-    numbers = estimator._strength, estimator.batch_size, estimator.momentum
+    numbers = estimator._strength, estimator.batch_size, estimator.momentum, estimator.optimizer
     loss = getattr(estimator.loss, "name", estimator.loss)
     return (rate, loss, estimator.eta0, estimator.linear_scaling, estimator.penalty, *numbers)
 

@@ -91,6 +91,11 @@ PARAMETERS = {
         beta in [0, 1): v = beta v + g, w = w - eta v. On CSR an update costs O(non-zeros) too.""",
     "nesterov": """bool
         Nesterov's form of momentum: w = w - eta (g + beta v).""",
+    "optimizer": """{"sgd", "adagrad"} or Optimizer
+        How a step moves a weight: "sgd", with ``momentum`` and ``nesterov``; "adagrad", a step size
+        for each weight, which suits features that are rare or of different scales (Duchi, Hazan &
+        Singer, JMLR 2011), exact and O(non-zeros) on CSR too; or an object of
+        :mod:`fastsgd.optimizers`.""",
     "sampling": """{"reshuffle", "once", "replacement", "sequential", "block"}
         A new permutation every epoch; one permutation; independent draws; storage order; or pools
         of blocks of neighbouring rows from all over the data, each shuffled. Memory serves blocks

@@ -354,7 +354,7 @@ class Fitting(InputValidation):
             epochs=self.n_iter_,
             stopped=_end_of(progress),
             reduces_on_plateau=stopping.plateau_factor != 1.0 and stopping.tol is not None,
-            momentum=settings.momentum,
+            optimizer=settings.optimizer,
         )
 
     def _check_partial(self) -> None:

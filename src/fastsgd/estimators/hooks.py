@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from ..inputs.conversions import MatrixLike
 from ..losses import CompiledLoss
+from ..optimizers import Optimizer
 from ..schedules import Schedule
 from .task import Task
 
@@ -61,6 +62,7 @@ class Hooks(BaseEstimator):
     batch_size: int
     momentum: float
     nesterov: bool
+    optimizer: str | Optimizer
     sampling: str
     decay: float
     step_epochs: float

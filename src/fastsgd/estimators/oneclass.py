@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs.conversions import MatrixLike
 from ..inputs.times import as_floats
 from ..losses import loss_functions
+from ..optimizers import Optimizer
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
@@ -27,6 +28,7 @@ from .parameters import (
     LEARNING_RATES,
     PASSIVE_AGGRESSIVE,
     OneClassRate,
+    OptimizerName,
     check_parameters,
 )
 from .task import Task
@@ -117,6 +119,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         batch_size: int = 1,
         momentum: float = 0.0,
         nesterov: bool = False,
+        optimizer: OptimizerName | Optimizer = "sgd",
         sampling: Sampling = "reshuffle",
         decay: float = 0.1,
         step_epochs: float = 10.0,

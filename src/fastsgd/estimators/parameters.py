@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from ..inputs.ranges import check_class_weights, check_clip, check_lanes
 from ..learning_rate.choose import Rates, Request, rates_of
 from ..losses import find
-from ..optimizers import SGD
+from ..optimizers import OPTIMIZERS, SGD, Optimizer
 from ..problem import Data, Lanes, Settings
 from ..sampling import SAMPLINGS
 from ..schedules import Schedule
@@ -41,6 +41,7 @@ OneClassRate = Literal[
 ]
 LearningRate = OneClassRate | Literal["pa1", "pa2"]
 Penalty = Literal["l2", "l1", "elasticnet"]
+OptimizerName = Literal["sgd", "adagrad"]
 """What parameters take by name, for type checkers."""
 
 LEARNING_RATES = {
@@ -97,6 +98,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_jobs": [_count, Interval(Integral, None, -1, closed="right"), None],
     "momentum": [Interval(Real, 0, 1, closed="left")],
     "nesterov": ["boolean"],
+    "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
     "sampling": [StrOptions(set(SAMPLINGS))],
     "decay": [Interval(Real, 0, 1, closed="right")],
     "step_epochs": [_positive],
@@ -151,10 +153,16 @@ def penalties(estimator: Any) -> tuple[float, float]:
 
 
 def schedule_of(
-    estimator: Any, horizon: float, *, ends: bool = False, stays: bool = False
+    estimator: Any,
+    horizon: float,
+    *,
+    ends: bool = False,
+    stays: bool = False,
+    adaptive: bool = False,
 ) -> Schedule:
     """The schedule that ``learning_rate`` asks for; "auto" falls to 0 where a run ``ends`` with its
-    horizon, and ``stays`` where its steps are few and watched."""
+    horizon, and ``stays`` where its steps are few and watched, or become shorter by themselves as
+    those of an ``adaptive`` optimizer."""
     rate = estimator.learning_rate
     if isinstance(rate, Schedule):
         total = rate.total_epochs
@@ -163,9 +171,9 @@ def schedule_of(
     if callable(rate):
         return Schedule("callable", function=rate, **common)
     if rate == "auto" and ends:
-        return Schedule("polynomial", power=2.0, **common)
+        return Schedule("polynomial", power=1.0 if adaptive else 2.0, **common)
     return Schedule(
-        "constant" if rate == "auto" and stays else LEARNING_RATES[rate],
+        "constant" if rate == "auto" and (stays or adaptive) else LEARNING_RATES[rate],
         power_t={"auto": 0.5, "optimal": 1.0}.get(rate, estimator.power_t),
         decay=estimator.decay,
         step_epochs=estimator.step_epochs,
@@ -237,23 +245,44 @@ def settings_of(
         average = previous.average[1]
     else:
         average = average_start(estimator, data, horizon)
-    rate = estimator.learning_rate
+    rate, optimizer = estimator.learning_rate, optimizer_of(estimator)
+    course = {"ends": ends, "stays": stays, "adaptive": not optimizer.linear}
     parameter = estimator.quantile if task.loss == "quantile" else estimator.epsilon
     return Settings(
         loss=task.loss,
         loss_parameter=parameter,
         sign_targets=task.sign_targets,
         batch_size=min(estimator.batch_size, 2**62),
-        optimizer=SGD(estimator.momentum, estimator.nesterov),
+        optimizer=optimizer,
         average=average,
         fit_intercept=estimator.fit_intercept,
         sampling=estimator.sampling if estimator.shuffle else "sequential",
         seed=seed,
-        schedule=schedule_of(estimator, horizon, ends=ends, stays=stays),
+        schedule=schedule_of(estimator, horizon, **course),
         step=rate if isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE else "gradient",
         clip_norm=np.inf if estimator.clip_norm is None else estimator.clip_norm,
         n_jobs=threads_of(estimator.n_jobs, data, estimator.batch_size, len(task.labels)),
     )
+
+
+def optimizer_of(estimator: Any) -> Optimizer:
+    """The optimizer; ``momentum`` and ``nesterov`` belong to "sgd" by name.
+
+    Raises
+    ------
+    ValueError
+        If they are given with another one.
+    """
+    optimizer = estimator.optimizer
+    if optimizer == SGD.name:
+        return SGD(estimator.momentum, estimator.nesterov)
+    if estimator.momentum or estimator.nesterov:
+        raise ValueError(
+            "momentum and nesterov are for optimizer='sgd', got "
+            f"momentum={estimator.momentum!r}, nesterov={estimator.nesterov!r} and "
+            f"optimizer={optimizer!r}"
+        )
+    return OPTIMIZERS[optimizer]() if isinstance(optimizer, str) else optimizer
 
 
 def unrated_lanes(estimator: Any, task: Task) -> Lanes:

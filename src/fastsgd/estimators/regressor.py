@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs.conversions import MatrixLike
 from ..inputs.ranges import cast
 from ..losses import LOSSES, CompiledLoss, RegressionLoss, loss_functions
+from ..optimizers import Optimizer
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
@@ -26,6 +27,7 @@ from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
     LearningRate,
+    OptimizerName,
     Penalty,
     check_parameters,
 )
@@ -118,6 +120,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         batch_size: int = 1,
         momentum: float = 0.0,
         nesterov: bool = False,
+        optimizer: OptimizerName | Optimizer = "sgd",
         sampling: Sampling = "reshuffle",
         decay: float = 0.1,
         step_epochs: float = 10.0,

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from ..problem import Data, Lanes, Settings
 from ..schedules import optimal_eta0
-from ..statistics.curvature import Curvature, bounded, curvature_of, initial_fraction, stable_rate
+from ..statistics.curvature import (
+    Curvature,
+    adaptive_rate,
+    bounded,
+    curvature_of,
+    initial_fraction,
+    stable_rate,
+)
 from ..statistics.weights import typical_weight
 from .search import LearningRateSearch, is_worthwhile, search_rates
 
@@ -101,7 +108,8 @@ def rates_of(
         if settings.schedule.kind != "inverse":
             return given(eta0)
     enough = known is not None and known.rows >= ENOUGH_ROWS
-    if known is not None and enough and (eta0 is not None or bounded(settings)):
+    cannot_diverge = bounded(settings) or not settings.optimizer.linear
+    if known is not None and enough and (eta0 is not None or cannot_diverge):
         return known
     found = _found_rates(data, lanes, settings, eta0)
     if known is None:
@@ -126,6 +134,8 @@ def rates_of(
 def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:
     weight = typical_weight(data, lanes, settings)
     curvature = curvature_of(data, settings)
+    if not settings.optimizer.linear:
+        return _adaptive_rates(data, lanes, settings, eta0, curvature, weight)
     found, mu = stable_rate(curvature, settings)
     tried = None
     with np.errstate(over="ignore", divide="ignore"):
@@ -151,12 +161,36 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
             )
     with np.errstate(over="ignore"):
         mu = np.minimum(mu * weight / factor, LARGEST)
-    rows = data.n if data.sample_weight is None else int(np.count_nonzero(data.sample_weight))
     return Rates(
         np.broadcast_to(own, (lanes.k,)).astype(np.float64),
         np.maximum(mu, lanes.alpha),
         curvature if eta0 is None else None,
         part if eta0 is None else None,
         tried,
-        rows,
+        _weighted_rows(data),
     )
+
+
+def _adaptive_rates(
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    eta0: float | None,
+    curvature: Curvature,
+    weight: Any,
+) -> Rates:
+    """Rates of an optimizer whose step sizes are its own; its schedules fall by ``alpha`` alone."""
+    found, tried = adaptive_rate(curvature, weight, lanes.alpha), None
+    if eta0 is None and is_worthwhile(settings):
+        tried = search_rates(data, lanes, settings, found)
+    own = np.full(lanes.k, eta0) if eta0 is not None else found
+    if tried is not None:
+        own = np.minimum(own * tried.chosen, LARGEST)
+    rate = np.broadcast_to(own, (lanes.k,)).astype(np.float64)
+    rows = _weighted_rows(data)
+    return Rates(rate, lanes.alpha.copy(), curvature if eta0 is None else None, None, tried, rows)
+
+
+def _weighted_rows(data: Data) -> int:
+    weight = data.sample_weight
+    return data.n if weight is None else int(np.count_nonzero(weight))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..solver.stopping import FEW_UPDATES, PLATEAU_FACTOR
-from ..statistics.curvature import Curvature
+from ..statistics.curvature import ADAPTIVE, Curvature
 
 __all__ = ["Result"]
 
@@ -44,7 +46,8 @@ class Result:
         What ended it.
     reduces_on_plateau : bool
         Whether an epoch without gain lowers the rate.
-    momentum : float
+    optimizer : Optimizer
+        How a step moves a weight.
     """
 
     eta0: NDArray[np.float64]
@@ -59,7 +62,7 @@ class Result:
     epochs: int
     stopped: str
     reduces_on_plateau: bool
-    momentum: float
+    optimizer: Optimizer
 
     def __str__(self) -> str:
         parts = {
@@ -74,6 +77,10 @@ class Result:
         found = self.curvature
         if found is None:
             return "as given, or what the name of the schedule means without it"
+        if not self.optimizer.linear:
+            said = f"{ADAPTIVE:g} / (smoothness {found.smoothness:.3g} * root mean square of |x|, "
+            said += f"{math.sqrt(found.mean_square):.4g}), as far as alpha lets weights grow, for "
+            return f"{said}{self.optimizer}{self._search()}"
         size = found.batch_curvature / found.smoothness
         said = f"1 / (smoothness {found.smoothness:.3g} * curvature {size:.4g})"
         if found.batch == 1:
@@ -83,12 +90,16 @@ class Result:
         else:
             said += f", that of batches of {found.batch:.4g} rows with largest eigenvalue "
             said += f"{found.largest:.4g} and R^2 = {found.noise:.4g} of a row"
-        if self.momentum:
-            said += f", times 1 - momentum = {1.0 - self.momentum:.3g}"
-        if self.factor is not None:
-            tried = len(self.search_losses or ())
-            said += f", times {_range(self.factor)}: the best of {tried} rates on a sample"
-        return said
+        momentum = getattr(self.optimizer, "momentum", 0.0)
+        if momentum:
+            said += f", times 1 - momentum = {1.0 - momentum:.3g}"
+        return said + self._search()
+
+    def _search(self) -> str:
+        if self.factor is None:
+            return ""
+        tried = len(self.search_losses or ())
+        return f", times {_range(self.factor)}: the best of {tried} rates on a sample"
 
     def _course(self) -> str:
         schedule, kind = self.schedule, self.schedule.kind

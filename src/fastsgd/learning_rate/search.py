@@ -61,7 +61,7 @@ class LearningRateSearch:
 def is_worthwhile(settings: Settings) -> bool:
     """Whether short runs can tell more about the rate than the curvature does."""
     return (
-        bounded(settings)
+        (bounded(settings) or not settings.optimizer.linear)
         and settings.terms.infimum > -np.inf
         and not settings.sign_targets
         and settings.step == "gradient"

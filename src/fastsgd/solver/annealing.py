@@ -243,6 +243,8 @@ class Annealing:
         told = np.isfinite(left)
         slow = np.where(told, left > LEFT * self.tol * self.size, slow)
         self.doubts["slow"] |= stops & slow
+        if not self.settings.optimizer.linear:  # L2 acts at a rate of its own in each weight
+            return
         alpha = self.lanes.alpha
         penalty = 0.5 * alpha * np.square(self.coef, dtype=np.float64).sum(axis=1)
         if self.settings.terms.coupled:

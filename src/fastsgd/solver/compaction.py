@@ -27,7 +27,9 @@ MIN_SAVED_WORK = 1 << 15
 def run_of(data: Data, lanes: Lanes, settings: Settings, state: State) -> Any:
     """A Run, or what does the same in less time once lanes have stopped."""
     by_chunks = data.sparse and settings.batch_size > 1  # of a size that depends on the lanes
-    waits = data.sparse and (settings.width > 1 or lanes.l1.any())  # steps pending for all lanes
+    # Steps are pending for all lanes together.
+    waits = settings.width > 1 or lanes.l1.any() or not settings.optimizer.linear
+    waits = data.sparse and waits
     if lanes.k <= TILE or settings.terms.coupled or by_chunks or waits:
         return Run(data, lanes, settings, state)
     return _CompactingRun(data, lanes, settings, state)

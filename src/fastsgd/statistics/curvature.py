@@ -18,6 +18,7 @@ from .weights import power_of_two, typical_weight
 
 __all__ = [
     "Curvature",
+    "adaptive_rate",
     "auto_rate",
     "bounded",
     "curvature_of",
@@ -34,6 +35,12 @@ GRAM_ROWS = 64
 
 MAX_RANK = 100
 """Effective ranks from here on count as full rank."""
+
+ADAPTIVE = 0.5
+"""eta0 of AdaGrad, times smoothness and root mean square of |x|, where alpha is small; measured by
+benchmarks/rules.py (docs/rates.md)."""
+
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 LONG_RUN_UPDATES = 50_000
 """A rate that falls to 0 at a known end starts lower in runs of more updates, by the root of the
@@ -154,6 +161,21 @@ def stable_rate(curvature: Curvature, settings: Settings) -> tuple[float, float]
     return (1.0 - settings.momentum) / curvature.batch_curvature, (
         0.2 * curvature.average * curvature.effective_rank
     )
+
+
+def adaptive_rate(curvature: Curvature, weight: Any, alpha: Any) -> Any:
+    """eta0 of AdaGrad, for each lane of a typical ``weight`` of rows and an L2 penalty ``alpha``.
+
+    Its steps do not depend on how steep the loss is: eta0 is a length, that of a typical weight at
+    the minimum (Duchi, Hazan & Singer 2011, corollary 1: of the largest). Scores of 1 / smoothness
+    are made by weights of 1 / (smoothness * root mean square of |x|), and where an average
+    direction has less curvature h than alpha, weights are h / (h + alpha) of that.
+    """
+    curved = curvature.average * np.asarray(weight)
+    length = ADAPTIVE / (curvature.smoothness * math.sqrt(curvature.mean_square))
+    with np.errstate(over="ignore", invalid="ignore"):
+        part = np.where(alpha > 0.0, curved / (curved + alpha), 1.0)
+    return np.maximum(length * np.nan_to_num(part, nan=1.0), SMALLEST)
 
 
 def initial_fraction(
