@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import time
 from dataclasses import replace
 from functools import partial
@@ -323,8 +324,10 @@ def adaptive_ends(problem: Problem, rule: Adaptive, seed: int) -> list[float]:
     data, settings = example(problem, np.float64)
     lanes, found = Lanes(1, alpha=ALPHA, eta0=rule.eta0), []
     for T in EPOCHS:
-        schedule = Schedule("polynomial", power=rule.power, total_epochs=float(T))
-        fixed = replace(settings, seed=seed, schedule=schedule if rule.power else Schedule())
+        schedule = Schedule()
+        if rule.power:
+            schedule = Schedule("polynomial", power=rule.power, total_epochs=float(T))
+        fixed = replace(settings, seed=seed, schedule=schedule)
         state = State(data, lanes, fixed)
         while state.epoch < T:
             run_core(data, lanes, fixed, state)
@@ -456,12 +459,14 @@ Results = dict[tuple[str, str], dict[str, Array]]
 """Excess after each of EPOCHS by (loss, table) and rule."""
 
 
-def measure(seeds: int, only: list[str] | None = None) -> Results:
-    """Medians over the seeds, of the rules whose names begin with one of ``only``; tables that
-    cannot be had are left out, with a line that says so."""
+def measure(seeds: int, only: list[str] | None = None, tables: list[str] | None = None) -> Results:
+    """Medians over the seeds, of the rules and tables whose names begin with one of those asked
+    for; tables that cannot be had are left out, with a line that says so."""
     results: Results = {}
     label = ""
     for case in CASES:
+        if tables is not None and not case.name.startswith(tuple(tables)):
+            continue
         if not case.name.startswith("the same"):
             label = re.split(r" \d|,", case.name)[0]
         try:
@@ -577,11 +582,12 @@ def main(arguments: list[str] | None = None) -> Results:
     """Run, print, write."""
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--only", nargs="+", metavar="NAME")
+    own.add_argument("--tables", nargs="+", metavar="NAME")
     only, others = own.parse_known_args(arguments)
     asked = effort(__doc__.splitlines()[0], "rates", (3, 1), (1, 1), others)
     start = time.perf_counter()
     with threadpool_limits(1):
-        results = measure(asked.seeds, only.only)
+        results = measure(asked.seeds, only.only, only.tables)
     tables = [format_loss(results, loss, (2, 5)) for loss in ("log_loss", "squared_error")]
     page = "\n\n".join([format_summary(results), *tables])
     print(page)
@@ -590,7 +596,9 @@ def main(arguments: list[str] | None = None) -> Results:
     print(f"\nTook {time.perf_counter() - start:.0f} s.")
     if only.only is not None:
         method = METHOD.format(seeds=asked.seeds, error=ERROR, most=DIVERGED)
-        by = f"benchmarks/rules.py --only {' '.join(only.only)}"
+        by = f"benchmarks/rules.py --only {' '.join(map(shlex.quote, only.only))}"
+        if only.tables is not None:
+            by += f" --tables {' '.join(map(shlex.quote, only.tables))}"
         write_part(f"{method.replace('benchmarks/rules.py', by)}\n\n{page}")
     elif asked.figure is not None:
         draw(results, asked.figure)
