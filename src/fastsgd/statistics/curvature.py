@@ -37,8 +37,8 @@ MAX_RANK = 100
 """Effective ranks from here on count as full rank."""
 
 ADAPTIVE = 0.5
-"""eta0 of AdaGrad, times smoothness and root mean square of |x|, where alpha is small: near the best
-of sixteen rates on nine tables of benchmarks/test_rates.py, with a rate that falls to 0."""
+"""eta0 of AdaGrad, times smoothness and root mean square of |x|, where alpha is small: near the
+best of sixteen rates on nine tables of benchmarks/test_rates.py, with a rate that falls to 0."""
 
 SMALLEST = float(np.finfo(np.float64).tiny)
 
