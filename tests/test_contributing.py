@@ -25,7 +25,7 @@ class Hop(NamedTuple):
         if self.path.endswith(".py"):
             return python_source(text, self.name)
         last = self.name.split(".")[-1]
-        if self.path.endswith(".pyx"):
+        if self.path.endswith(".pxi"):
             found = re.search(rf"^    def {last}\(.*?(?=^    (?:def|cdef|@)|\Z)", text, re.M | re.S)
         else:
             found = re.search(rf"^static [^;{{}}]*\b{last}\)?\([^;{{]*{{.*?^}}", text, re.M | re.S)

@@ -1,0 +1,421 @@
+# Run: one problem bound to the kernels; calls that train, measure, and do the verbs of a step.
+
+
+cdef empty_order(int64_t n):
+    """Room for the order of an epoch, and behind it for that of the blocks of "block"."""
+    return np.empty(n + n // BLOCK_ROWS + 1, dtype=np.int64)
+
+
+cdef class Run:
+    """One problem bound once, so that a call costs a fraction of a microsecond."""
+
+    cdef fsgd_data data
+    cdef fsgd_lanes lanes
+    cdef fsgd_settings settings
+    cdef fsgd_problem problem
+    cdef fsgd_report report
+    cdef const fsgd_kernels *kernels
+    cdef State state
+    cdef object examples     # Data
+    cdef list held           # the arrays behind the pointers
+    cdef object order
+    cdef int64_t order_epoch
+    cdef int64_t order_done  # draws of order_epoch that are made
+    cdef double last_rate    # of the first lane that made an update
+    cdef object schedule     # a user's, or None
+    cdef object rates        # (RATE_BATCHES, padded) its rates
+    cdef int64_t rates_epoch # of the epoch they are for
+    cdef bint in_step        # every batch updates all lanes, whichever rows it has
+
+    def __init__(self, data, lanes, settings, State state not None, isa=None):
+        settings.check(data, lanes)
+        self.kernels = kernels_for(isa, dtype_code(data.dtype))
+        self.held = []
+        self.state = state
+        self._bind_data(data)
+        self._bind_lanes(lanes, data.y.shape[1])
+        self._bind_settings(settings)
+        vectors = settings.vectors(lanes)
+        optimizer = optimizer_code(settings.optimizer.name)
+        if (state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
+            data.dtype, optimizer, data.d, lanes.k, settings.width, vectors
+        ):
+            raise ValueError("state does not fit data, lanes and settings")
+        if self.settings.batch_size > 1 and state.c.grad == NULL:
+            raise ValueError("state was made for batch_size=1")
+        self._check_position()
+        if _keeps_history(data, lanes, settings):
+            state.keep_history()
+        self.problem.data, self.problem.lanes = &self.data, &self.lanes
+        self.problem.settings, self.problem.state = &self.settings, &state.c
+        self.problem.order, self.problem.rates = NULL, NULL
+        self.problem.rates_row, self.problem.stop_row = 0, self.data.epoch_rows
+        self.problem.columns, self.problem.sums = NULL, NULL
+        if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
+            columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
+            touch(columns)
+            self.held.extend([columns, sums])
+            self.problem.columns, self.problem.sums = pointer(columns), <double *>pointer(sums)
+        self._bind_schedule(data, lanes, settings)
+        self.order, self.order_epoch, self.order_done = None, -1, 0
+        if settings.sampling != "sequential":
+            self.order = empty_order(self.data.n)
+            self.problem.order = <int64_t *>pointer(self.order)
+
+    cdef const void *_hold(self, array, dtype) except? NULL:
+        array = np.ascontiguousarray(array, dtype=dtype)
+        self.held.append(array)
+        return pointer(array)
+
+    cdef _bind_data(self, data):
+        X, dtype = data.X, data.dtype
+        self.examples = data
+        self.data.n, self.data.d = data.n, data.d
+        self.data.first_row, self.data.epoch_rows = data.first_row, data.epoch_rows
+        self.data.dtype = dtype_code(dtype)
+        self.data.indices = self.data.indptr = self.data.sample_weight = NULL
+        self.data.offset = self.data.scale = NULL
+        self.data.held_out = NULL
+        self.data.stored = stored_code(X.dtype)
+        if hasattr(X, "indptr"):
+            self._bind_csr(X, data.checked)
+        else:
+            if not (isinstance(X, np.ndarray) and X.flags.c_contiguous and X.flags.aligned):
+                raise ValueError("X must be a C-ordered ndarray or a CSR matrix")
+            self.data.layout = FSGD_DENSE
+            self.data.x = self._hold(X, X.dtype)
+        if data.scale is not None:
+            self.data.offset = self._hold(data.offset, dtype)
+            self.data.scale = self._hold(data.scale, dtype)
+        self.data.n_targets = data.y.shape[1]
+        self.data.y = self._hold(data.y, dtype)
+        if data.sample_weight is not None:
+            self.data.sample_weight = self._hold(data.sample_weight, dtype)
+        if data.held_out is not None:
+            self.data.held_out = <uint64_t *>self._hold(data.held_out, np.uint64)
+
+    cdef _bind_csr(self, X, bint checked):
+        if getattr(X, "format", None) != "csr":
+            raise ValueError(f"sparse X must be in CSR format, got {getattr(X, 'format', None)}")
+        if not checked:
+            check_structure(X)
+        if X.data.dtype not in (np.float32, np.float64):
+            raise ValueError(f"X.data must be float32 or float64, got {X.data.dtype}")
+        if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
+            raise ValueError(
+                "X.indices and X.indptr must both be int32 or both int64, got "
+                f"{X.indices.dtype} and {X.indptr.dtype}"
+            )
+        self.data.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
+        self.data.x = self._hold(X.data, X.data.dtype)
+        self.data.indices = self._hold(X.indices, X.indices.dtype)
+        self.data.indptr = self._hold(X.indptr, X.indptr.dtype)
+        self.data.nnz = len(X.data)
+        if len(X.indptr) != self.data.n + 1 or len(X.indices) != self.data.nnz:
+            raise ValueError("X.indices must be as long as X.data, and X.indptr one longer than X")
+        check_rows(&self.data, "csr")  # also finds the longest
+
+    cdef _bind_lanes(self, lanes, n_targets):
+        cdef int64_t padded = fsgd_padded_lanes(lanes.k)
+        numbers = np.zeros((len(lanes.NUMBERS), padded))
+        for row, name in zip(numbers, lanes.NUMBERS):
+            row[:lanes.k] = getattr(lanes, name)
+        target, split = np.zeros(padded, dtype=np.int64), np.zeros(padded, dtype=np.uint64)
+        target[:lanes.k], split[:lanes.k] = lanes.target, lanes.split
+        self.held.extend([numbers, target, split])
+        cdef dict held = dict(zip(lanes.NUMBERS, numbers))
+        self.lanes.k, self.lanes.padded = lanes.k, padded
+        self.lanes.alpha = <double *>pointer(held["alpha"])
+        self.lanes.l1 = <double *>pointer(held["l1"])
+        self.lanes.intercept_gradient = <double *>pointer(held["intercept_gradient"])
+        self.lanes.eta0 = <double *>pointer(held["eta0"])
+        self.lanes.mu = <double *>pointer(held["mu"])
+        self.lanes.label = <double *>pointer(held["label"])
+        self.lanes.weight_positive = <double *>pointer(held["weight_positive"])
+        self.lanes.weight_negative = <double *>pointer(held["weight_negative"])
+        self.lanes.target = <int64_t *>pointer(target)
+        self.lanes.split = <uint64_t *>pointer(split)
+
+    cdef _bind_settings(self, settings):
+        cdef fsgd_settings *c = &self.settings
+        c.loss = loss_spec(settings.loss, settings.loss_parameter)
+        c.step = <fsgd_step><int>settings.STEPS.index(settings.step)
+        c.clip_norm = settings.clip_norm
+        self.held.append(settings.loss)  # a user's code
+        c.sign_targets = settings.sign_targets
+        c.fit_intercept = settings.fit_intercept
+        c.nesterov = getattr(settings.optimizer, "nesterov", False)
+        c.momentum = settings.momentum
+        c.average = settings.average
+        c.batch_size = min(settings.batch_size, self.data.epoch_rows)
+        c.threads = settings.n_jobs
+        c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
+        c.seed = settings.seed
+        c.schedule.kind = <fsgd_schedule_kind><int>SCHEDULES.index(settings.schedule.kind)
+        c.schedule.power_t = settings.schedule.power_t
+        c.schedule.decay = settings.schedule.decay
+        c.schedule.step_epochs = max(SMALLEST, settings.schedule.step_epochs)
+        c.schedule.total_epochs = max(SMALLEST, settings.schedule.horizon)
+        c.schedule.warmup_steps = settings.schedule.warmup_steps
+        c.schedule.power = settings.schedule.power
+        c.schedule.final = settings.schedule.final
+        c.schedule.rise = settings.schedule.rise
+
+    cdef _bind_schedule(self, data, lanes, settings):
+        self.rates_epoch = -1
+        self.schedule = settings.schedule if settings.schedule.kind == "callable" else None
+        if self.schedule is None:
+            return
+        self.rates = np.zeros((RATE_BATCHES, self.lanes.padded))
+        self.problem.rates = <double *>pointer(self.rates)
+        # A stop within a block of rows rounds differently, so this must not depend on the rows that a
+        # window of the epoch happens to have: on which weights are 0, or which classes are there.
+        self.in_step = (
+            data.held_out is None and data.sample_weight is None
+            and self.settings.loss.kind != FSGD_SOFTMAX
+            and lanes.weight_positive.all() and lanes.weight_negative.all()
+        )
+
+    cdef _extend_rates(self):
+        """Ask the user's schedule for the rates of the batches to come: of the next one alone where
+        lanes may skip batches, since their update numbers are not known ahead."""
+        cdef fsgd_state *c = &self.state.c
+        cdef int64_t size = self.settings.batch_size, row = c.row, start = c.row, lane
+        batches = -(-self.data.epoch_rows // size)
+        t = self.state.t
+        active = np.flatnonzero(self.state.active > 0)
+        together = self.in_step and len(active) > 0 and (t[active] == t[active[0]]).all()
+        for i in range(RATE_BATCHES if together else 1):
+            e = c.epoch + (row // size) / batches
+            if together:
+                self.rates[i] = self.schedule.at(t[active[0]] + 1 + i, e)
+            else:
+                for lane in active:
+                    self.rates[i, lane] = self.schedule.at(t[lane] + 1, e)
+            row = min(row + size, self.data.epoch_rows)
+            if row == self.data.epoch_rows:
+                break
+        self.rates_epoch = c.epoch
+        self.problem.rates_row, self.problem.stop_row = start, row
+
+    cdef _check_position(self):
+        """Whether the state, which other runs may have trained, stands within this one's epoch."""
+        cdef const fsgd_state *c = &self.state.c
+        cdef int64_t first = self.data.first_row, rows = self.data.epoch_rows
+        cdef int64_t at = c.row if self.data.layout != FSGD_DENSE else c.row + c.batch_row
+        if c.row > rows:
+            raise ValueError(f"state is at row {c.row} of data with {rows} rows")
+        if c.batch_row >= max(1, min(self.settings.batch_size, rows - c.row)):
+            raise ValueError(
+                f"state is at row {c.batch_row} of an open batch; batch_size={self.settings.batch_size} "
+                f"and {rows} rows have no such batch"
+            )
+        if not first <= at <= first + self.data.n:
+            raise ValueError(
+                f"state is at row {at} of the epoch, and data has rows {first} to {first + self.data.n}"
+            )
+
+    cdef _require(self):
+        if self.kernels == NULL or self.state is None:
+            raise ValueError("run was never initialised")
+
+    def advance(self, int64_t budget, stop=None):
+        """Do about ``budget`` values' worth of work, to row ``stop`` of the epoch at most; whether that
+        ended the epoch, or the window as far as its rows make whole blocks, chunks or batches."""
+        cdef fsgd_status status
+        cdef const fsgd_kernels *kernels = self.kernels
+        self._require()
+        self._check_position()
+        if self._lacks_order():
+            self._extend_order()
+            if self.data.n > ORDER_ROWS:
+                return False
+        if self.schedule is not None and not (
+            self.rates_epoch == self.state.c.epoch
+            and self.problem.rates_row <= self.state.c.row < self.problem.stop_row
+        ):
+            self._extend_rates()
+        cdef int64_t planned = self.problem.stop_row
+        if stop is not None:
+            self.problem.stop_row = min(planned, <int64_t>stop)
+        with nogil:
+            status = kernels.run(&self.problem, budget, &self.report)
+        self.problem.stop_row = planned
+        if not isnan(self.report.eta):
+            self.last_rate = self.report.eta
+        if status == FSGD_NONFINITE:
+            scale = self._row_scale(self.report.row)
+            epoch = self.state.c.epoch + 1
+            raise DivergenceError(self.report.step, self.last_rate, scale, epoch=epoch)
+        if status == FSGD_BAD_CSR:
+            raise ValueError(CHANGED)
+        if status != FSGD_OK:
+            raise MemoryError("no memory for the buffers of a training step")
+        return bool(self.report.epoch_done or self.report.window_done)
+
+    @property
+    def draws_order(self):
+        """Whether the next call draws a part of the epoch's order instead of training."""
+        return self.data.n > ORDER_ROWS and self._lacks_order()
+
+    cdef bint _lacks_order(self):
+        epoch = 0 if self.settings.sampling == <fsgd_sampling>1 else self.state.c.epoch  # "once"
+        if self.order is None:
+            return False
+        if self.order_epoch != epoch:
+            self.order_epoch, self.order_done = epoch, 0
+        return self.order_done < self.data.n
+
+    cdef _extend_order(self):
+        cdef int64_t count = min(ORDER_ROWS, self.data.n - self.order_done)
+        cdef int64_t *order = <int64_t *>pointer(self.order)
+        with nogil:
+            fsgd_order(&self.settings, self.data.n, self.order_epoch, self.order_done, count, order)
+        self.order_done += count
+
+    cdef _row_scale(self, int64_t row):
+        """Largest absolute value among the features of a row."""
+        features = self.examples.rows([row])
+        values = features.data if self.data.layout != FSGD_DENSE else features
+        return float(np.max(np.abs(values), initial=0.0))
+
+    @property
+    def isa(self):
+        self._require()
+        return self.kernels.isa.decode()
+
+    @property
+    def clipped(self):
+        return bool(self.report.clipped)
+
+    @property
+    def bad_row(self):
+        """The row at which a DivergenceError was met."""
+        return self.report.row
+
+    @property
+    def rate(self):
+        return self.last_rate
+
+    def flush(self):
+        """Apply all lazy updates: none is pending afterwards, and scales are 1."""
+        self._require()
+        self._check(self.kernels.flush(&self.problem))
+
+    def measure(self):
+        """The model at an epoch's end, mean |w|, and per lane: mean loss, plus the penalty
+
+            alpha / 2 |w|^2  +  l1 |w|_1  +  h b        summed over the lanes if they are coupled
+        """
+        self._require()
+        cdef const fsgd_state *c = &self.state.c
+        cdef const fsgd_lanes *of = &self.lanes
+        cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
+        cdef double penalty, penalties = 0.0, norms = 0.0
+        cdef int64_t k
+        coef, intercept = self.state._read(0, self.kernels)
+        loss, b, squares = np.empty(c.k), intercept.astype(np.float64), row_norms(coef, True)
+        sizes = row_norms(coef, False) if c.vectors > c.width else np.zeros(c.k)  # without L1
+        cdef double *out = <double *>pointer(loss)
+        cdef double *b_ = <double *>pointer(b)
+        cdef double *squares_ = <double *>pointer(squares)
+        cdef double *sizes_ = <double *>pointer(sizes)
+        for k in range(c.k):
+            penalty = 0.5 * of.alpha[k] * squares_[k] + of.l1[k] * sizes_[k] + of.intercept_gradient[k] * b_[k]
+            out[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
+            penalties += penalty
+            norms += sqrt(squares_[k])
+        if coupled:
+            loss += penalties
+        return coef, intercept, loss, norms / c.k
+
+    # The verbs of a step, for diagnostics and tests.
+
+    cdef _rows(self, rows):
+        self._require()
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        if rows.ndim != 1 or (rows.size and not (0 <= rows.min() and rows.max() < self.data.n)):
+            raise ValueError(f"rows must be row numbers in [0, {self.data.n})")
+        return rows
+
+    cdef _check(self, fsgd_status status):
+        if status == FSGD_NONFINITE:
+            raise DivergenceError(int(max(self.state.t)), self.last_rate, float("nan"))
+        if status == FSGD_BAD_CSR:
+            raise ValueError(CHANGED)
+        if status != FSGD_OK:
+            raise MemoryError("no memory for the buffers of a training step")
+
+    cdef list _pieces(self, rows):
+        """Slices of so many rows that a verb takes milliseconds for them, whatever the lanes."""
+        cost = self.data.d if self.data.layout == FSGD_DENSE else self.data.nnz // self.data.n
+        size = max(1, CHECKED // ((cost + 16) * self.lanes.padded))
+        return [rows[first:first + size] for first in range(0, len(rows), size)]
+
+    def score(self, rows):
+        rows = self._rows(rows)
+        cdef State state = self.state.copy()  # scoring brings features to the present
+        cdef fsgd_problem problem = self.problem
+        cdef const int64_t *where
+        cdef int64_t m, done = 0
+        cdef void *z
+        cdef fsgd_status status
+        problem.state = &state.c
+        scores = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
+        for part in self._pieces(rows):
+            where, m, z = <int64_t *>pointer(part), len(part), pointer(scores[done:])
+            with nogil:
+                status = self.kernels.score(&problem, where, m, z)
+            self._check(status)
+            PyErr_CheckSignals()
+            done += m
+        return scores[:, :self.lanes.k]
+
+    def gradient_sums(self, rows):
+        rows = self._rows(rows)
+        cdef State state = self.state.copy()
+        cdef fsgd_problem problem = self.problem
+        cdef const int64_t *where
+        cdef int64_t m
+        cdef void *z
+        cdef fsgd_status status
+        problem.state = &state.c
+        pieces = self._pieces(rows)
+        scores = np.empty((max(map(len, pieces), default=0), self.lanes.padded), dtype=state.dtype)
+        state.clear_batch()
+        z = pointer(scores)
+        for part in pieces:
+            where, m = <int64_t *>pointer(part), len(part)
+            with nogil:
+                status = self.kernels.score(&problem, where, m, z)
+                if status == FSGD_OK:
+                    status = self.kernels.slope(&problem, where, m, z, z)
+                if status == FSGD_OK:
+                    status = self.kernels.accumulate(&problem, where, m, z)
+            self._check(status)
+            PyErr_CheckSignals()
+        k, d = state.c.k, state.c.d
+        return (
+            state.arrays["grad"][0, :d, :k],
+            state.arrays["grad_intercept"][0, :k],
+            state.numbers["batch_count"][:k],
+        )
+
+
+def order(settings, int64_t n, int64_t epoch, chunks=()):
+    """The order of an epoch as the core draws it, in calls that end at ``chunks``."""
+    cdef fsgd_settings c
+    stops = [*chunks, n]
+    if n < 0 or epoch < 0 or min(stops) < 0 or sorted(stops) != stops:
+        raise ValueError(
+            f"an order must be of n >= 0 rows, of an epoch >= 0, in chunks that rise from 0 to n, got "
+            f"n={n}, epoch={epoch}, chunks={chunks}"
+        )
+    c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
+    c.seed = settings.seed
+    out = empty_order(n)
+    start = 0
+    for stop in stops:
+        fsgd_order(&c, n, epoch, start, stop - start, <int64_t *>pointer(out))
+        start = stop
+    return out[:n]

@@ -1,0 +1,463 @@
+# State: what training changes, and how it is saved, copied and read.
+
+
+SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "arrays")
+NOT_NEGATIVE = (
+    "l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count", "alpha", "l1"
+)
+
+
+cdef fsgd_optimizer optimizer_code(name):
+    return <fsgd_optimizer><int>list(OPTIMIZERS).index(name)
+
+
+cdef bint _is_linear(fsgd_optimizer optimizer):
+    return (<type>list(OPTIMIZERS.values())[<int>optimizer]).linear
+
+
+cdef dict _shapes(fsgd_optimizer optimizer, sizes):
+    """Shapes of the arrays of a state of an optimizer and of (d, K, width, vectors)."""
+    cdef int64_t d, k, width, vectors, size = 64
+    d, k, width, vectors = sizes
+    padded = fsgd_padded_lanes(k)
+    rows = fsgd_padded_features(d) if k == 1 else d
+    while size < d // 8:
+        size *= 2
+    return {
+        "w": (vectors, rows) if k == 1 else (d, vectors, padded),
+        "intercept": (width if _is_linear(optimizer) else vectors, padded), "t": (padded,), "grad_intercept": (2, padded),
+        "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
+        "step_products": (2 * size, width, width, padded), "rate_sums": (size + 1, padded), "last_update": (d,),
+    }
+
+
+# 2**62, as a literal because Cython computes powers of literals in a C long, which overflows.
+cdef _integer(name, value, lowest, highest=0x4000000000000000):
+    """An integer of a saved state, in its range."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = lowest - 1
+    if isinstance(value, bool) or not lowest <= number <= highest:
+        raise ValueError(
+            f"a saved state must have {name} as an integer in [{lowest}, {highest}], got {value!r}"
+        )
+    return number
+
+
+cdef _check_numbers(numbers, int64_t k):
+    """Refuse numbers of lanes, by the names of PER_LANE, that no training leaves behind."""
+    for name in NOT_NEGATIVE:
+        if not (numbers[name] >= 0).all():  # infinite where a run diverged
+            raise ValueError(f"a saved state must have {name} >= 0, got {numbers[name].min()}")
+    scale, active = numbers["scale"], numbers["active"]
+    if not ((scale > 0) & np.isfinite(scale)).all():
+        raise ValueError(f"a saved state must have scale > 0 and finite, got {scale.min()}")
+    if not np.isin(active, (0.0, 1.0)).all() or active[k:].any():
+        raise ValueError("a saved state must have active 0 or 1, and 0 beyond its lanes")
+
+
+cdef bint _keeps_history(data, lanes, settings):
+    """Whether features that are not seen have steps to catch up with, of which a history is kept."""
+    if not settings.optimizer.linear:
+        return data.sparse and settings.width == 1 and bool(lanes.alpha.any() or lanes.l1.any())
+    return data.sparse and settings.vectors(lanes) == settings.width > 1
+
+
+cdef class State:
+    """All that training changes; copies and pickles bit by bit.
+
+    Parameters
+    ----------
+    data : fastsgd.problem.Data
+        What is trained on.
+    lanes : fastsgd.problem.Lanes
+        Numbers of each lane.
+    settings : fastsgd.problem.Settings
+        What all lanes share.
+
+    Raises
+    ------
+    ValueError
+        If the three do not fit together.
+    """
+
+    cdef fsgd_state c
+    cdef dict arrays
+    cdef dict numbers  # views of its rows
+    cdef readonly object dtype
+
+    def __init__(self, data, lanes, settings):
+        if self.arrays is not None:  # a Run may have pointers to them
+            raise ValueError("a state is initialised once")
+        settings.check(data, lanes)
+        vectors = settings.vectors(lanes)
+        optimizer = settings.optimizer
+        sizes = data.d, lanes.k, settings.width, vectors
+        self._allocate(data.dtype, optimizer_code(optimizer.name), sizes, settings.batch_size > 1)
+        if not optimizer.linear:
+            for vector, initial in zip(range(settings.width, vectors), optimizer.slots.values()):
+                self.arrays["w"][(vector,) if lanes.k == 1 else (slice(None), vector)] = initial
+                self.arrays["intercept"][vector] = initial
+        if not data.sparse or len(data.X.data) >= data.d:  # the first epoch writes into all of it
+            for array in self.arrays.values():
+                touch(array)
+        if _keeps_history(data, lanes, settings):
+            self.keep_history()
+
+    cdef _allocate(self, dtype, fsgd_optimizer optimizer, sizes, batched):
+        cdef int64_t d, k, width, vectors
+        d, k, width, vectors = sizes
+        cdef int64_t padded = fsgd_padded_lanes(k)
+        cdef int64_t rows = fsgd_padded_features(d) if k == 1 else d
+        cdef dict shapes = _shapes(optimizer, sizes)
+        self.dtype, self.c.optimizer = np.dtype(dtype), optimizer
+        self.c.dtype = dtype_code(dtype)
+        self.c.d, self.c.k, self.c.padded, self.c.width = d, k, padded, width
+        self.c.vectors = vectors
+        self.c.feature_stride = 1 if k == 1 else vectors * padded
+        self.c.vector_stride = rows if k == 1 else padded
+        self.arrays = {
+            "w": aligned_zeros(shapes["w"], dtype),
+            "intercept": aligned_zeros(shapes["intercept"], dtype),
+            "t": aligned_zeros(shapes["t"], np.int64),
+            "grad_intercept": aligned_zeros(shapes["grad_intercept"], dtype),
+            "numbers": aligned_zeros(shapes["numbers"], np.float64),
+        }
+        if batched:
+            self.arrays["grad"] = aligned_zeros(shapes["grad"], dtype)
+        self._bind()
+        self.arrays["numbers"][:] = np.array([*PER_LANE.values()])[:, None]
+        self.numbers["active"][k:] = 0.0
+
+    cdef _bind(self):
+        """Point the core at the arrays; ``numbers`` has a row for each name of PER_LANE."""
+        self.numbers = dict(zip(PER_LANE, self.arrays["numbers"]))
+        self.c.w = pointer(self.arrays["w"])
+        self.c.intercept = pointer(self.arrays["intercept"])
+        self.c.t = <int64_t *>pointer(self.arrays["t"])
+        self.c.grad_intercept = pointer(self.arrays["grad_intercept"])
+        self.c.scale = <double *>pointer(self.numbers["scale"])
+        self.c.l1_cumulative = <double *>pointer(self.numbers["l1_cumulative"])
+        self.c.alpha = <double *>pointer(self.numbers["alpha"])
+        self.c.l1 = <double *>pointer(self.numbers["l1"])
+        self.c.rate_factor = <double *>pointer(self.numbers["rate_factor"])
+        self.c.norm_sum = <double *>pointer(self.numbers["norm_sum"])
+        self.c.norm_count = <double *>pointer(self.numbers["norm_count"])
+        self.c.active = <double *>pointer(self.numbers["active"])
+        self.c.batch_count = <double *>pointer(self.numbers["batch_count"])
+        self.c.loss_sum = <double *>pointer(self.numbers["loss_sum"])
+        self.c.row_count = <double *>pointer(self.numbers["row_count"])
+        self.c.grad = pointer(self.arrays["grad"]) if "grad" in self.arrays else NULL
+        if "step_products" in self.arrays:
+            self.c.step_products = pointer(self.arrays["step_products"])
+        if "rate_sums" in self.arrays:
+            self.c.rate_sums = <double *>pointer(self.arrays["rate_sums"])
+        if "last_update" in self.arrays:
+            self.c.last_update = <int32_t *>pointer(self.arrays["last_update"])
+
+    def keep_history(self):
+        """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
+        if "last_update" in self.arrays:
+            return
+        sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
+        shapes = _shapes(self.c.optimizer, sizes)
+        self.c.max_pending = shapes["rate_sums"][0] - 1
+        if _is_linear(self.c.optimizer):
+            self.arrays["step_products"] = aligned_zeros(shapes["step_products"], self.dtype)
+        else:
+            self.arrays["rate_sums"] = aligned_zeros(shapes["rate_sums"], np.float64)
+        self.arrays["last_update"] = aligned_zeros(shapes["last_update"], np.int32)
+        self._bind()
+
+    # Copying and pickling: the arrays and the counters are all there is.
+
+    def __getstate__(self):
+        self._require()
+        return {
+            "dtype": self.dtype.str, "optimizer": list(OPTIMIZERS)[<int>self.c.optimizer],
+            "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
+            "epoch": self.c.epoch, "row": self.c.row, "batch_row": self.c.batch_row,
+            "batch_nnz": self.c.batch_nnz, "pending": self.c.pending,
+            "arrays": {name: np.array(array) for name, array in self.arrays.items()},
+        }
+
+    def __reduce__(self):
+        return copyreg.__newobj__, (State,), self.__getstate__()
+
+    def __setstate__(self, fields):
+        """Take in what ``__getstate__`` gave. It comes from a file: every value is checked."""
+        if self.arrays is not None:
+            raise ValueError("a saved state goes into a new object only")
+        if not isinstance(fields, dict) or set(fields) != set(SAVED):
+            raise ValueError(f"a saved state must be a dictionary of {SAVED}")
+        arrays = fields["arrays"]
+        if fields["dtype"] not in ("<f4", "<f8"):
+            raise ValueError(f"a saved state must be of dtype <f4 or <f8, got {fields['dtype']!r}")
+        if fields["optimizer"] not in list(OPTIMIZERS):
+            raise ValueError(
+                f"a saved state must be of an optimizer in {list(OPTIMIZERS)}, got {fields['optimizer']!r}"
+            )
+        if not isinstance(fields["sizes"], (tuple, list)) or len(fields["sizes"]) != 4:
+            raise ValueError(f"a saved state must have four sizes, got {fields['sizes']!r}")
+        names = "d", "K", "width", "vectors"
+        d, k, width, vectors = (
+            _integer(name, size, 1, 3 if name == "width" else 4 if name == "vectors" else 2**48)
+            for name, size in zip(names, fields["sizes"])
+        )
+        if not width <= vectors <= width + 1:
+            raise ValueError(f"a saved state must have {width} or {width + 1} vectors, got {vectors}")
+        if not isinstance(arrays, dict):
+            raise ValueError(f"a saved state must have a dictionary of arrays, got {type(arrays)}")
+        cdef fsgd_optimizer optimizer = optimizer_code(fields["optimizer"])
+        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
+        linear = _is_linear(optimizer)
+        if linear and history and not vectors == width > 1:
+            raise ValueError("a saved state of one vector or of L1 must not have a history")
+        if not linear and (vectors == width or width > 2 or history and width > 1):
+            raise ValueError(
+                f"a saved state of AdaGrad must have 1 + (average) of 2 + (average) vectors and a history "
+                f"without averages alone, got {width} and {vectors}"
+            )
+        cdef State state = State.__new__(State)
+        state._check_arrays(arrays, dtype, optimizer, (d, k, width, vectors))
+        state._allocate(dtype, optimizer, (d, k, width, vectors), batched)
+        if history:
+            state.keep_history()
+        for name, array in arrays.items():
+            state.arrays[name][...] = array
+        state.c.epoch = _integer("epoch", fields["epoch"], 0)
+        state.c.row = _integer("row", fields["row"], 0)
+        state.c.batch_row = _integer("batch_row", fields["batch_row"], 0)
+        state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
+        waiting = state.c.max_pending if history else linear and vectors - width  # of L1: whether any is
+        state.c.pending = _integer("pending", fields["pending"], 0, waiting)
+        _check_numbers(state.numbers, k)
+        if (state.arrays["t"] < 0).any():
+            raise ValueError("a saved state must have t >= 0")
+        if history:
+            last_update = state.arrays["last_update"]
+            if not (0 <= last_update.min() and last_update.max() <= state.c.pending):
+                raise ValueError(f"a saved state must have a last_update in [0, {state.c.pending}]")
+        self.c, self.dtype, self.arrays = state.c, state.dtype, state.arrays
+        self._bind()
+
+    cdef _check_arrays(self, dict arrays, dtype, fsgd_optimizer optimizer, sizes):
+        """Refuse arrays of other names, shapes or dtypes than a state of these sizes has, before
+        anything is allocated for them."""
+        cdef int64_t d, k, width, vectors
+        d, k, width, vectors = sizes
+        shapes, history = _shapes(optimizer, sizes), "step_products" if _is_linear(optimizer) else "rate_sums"
+        wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
+        wanted |= {"grad"} & set(arrays)
+        wanted |= {history, "last_update"} if {history, "last_update"} & set(arrays) else set()
+        if set(arrays) != wanted:
+            raise ValueError(
+                f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
+            )
+        dtypes = {"t": np.int64, "numbers": np.float64, "last_update": np.int32, "rate_sums": np.float64}
+        for name, array in arrays.items():
+            right = shapes[name], np.dtype(dtypes.get(name, dtype))
+            if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != right:
+                got = getattr(array, "shape", type(array)), getattr(array, "dtype", None)
+                raise ValueError(
+                    f"a saved state must have {name} of shape {right[0]} and dtype {right[1]}, got "
+                    f"{got[0]} and {got[1]}"
+                )
+
+    cdef _require(self):
+        if self.arrays is None:
+            raise ValueError("state was never initialised")
+
+    def copy(self):
+        self._require()
+        cdef State state = State.__new__(State)
+        state.c, state.dtype = self.c, self.dtype
+        state.arrays = {}
+        for name, array in self.arrays.items():
+            if name == "step_products" and self.c.pending == 0:
+                state.arrays[name] = aligned_zeros(array.shape, array.dtype)  # nothing is in it
+            else:
+                state.arrays[name] = aligned_copy(array)
+        state._bind()
+        return state
+
+    def at_epoch(self, int64_t epoch):
+        """A copy at the start of an epoch, without what was done of another."""
+        cdef State state = self.copy()
+        state.c.epoch, state.c.row = epoch, 0
+        if state.c.batch_row > 0:
+            state.clear_batch()
+        return state
+
+    def put(self, State other not None, here, there):
+        """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
+        states of several lanes, without room for pending steps."""
+        if min(self.c.k, other.c.k) == 1 or "last_update" in self.arrays or "last_update" in other.arrays:
+            raise ValueError("put is for states of several lanes, without room for pending steps")
+        mine, theirs = (
+            (one.dtype, one.c.optimizer, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
+        )
+        if mine != theirs or set(self.arrays) != set(other.arrays):
+            raise ValueError(f"put is for states of one kind, got {theirs} for {mine}")
+        for name, array in other.arrays.items():
+            self.arrays[name][..., here] = array[..., there]
+        self.c.epoch, self.c.row = other.c.epoch, other.c.row
+        self.c.batch_row, self.c.batch_nnz = other.c.batch_row, other.c.batch_nnz
+        self.c.pending = other.c.pending
+
+    # What the outside reads and sets.
+
+    @property
+    def t(self):
+        return self.arrays["t"][:self.c.k]
+
+    @property
+    def active(self):
+        return self.numbers["active"][:self.c.k]
+
+    @property
+    def loss_sum(self):
+        return self.numbers["loss_sum"][:self.c.k]
+
+    @property
+    def row_count(self):
+        return self.numbers["row_count"][:self.c.k]
+
+    @property
+    def rate_factor(self):
+        return self.numbers["rate_factor"][:self.c.k]
+
+    @property
+    def norm_sum(self):
+        return self.numbers["norm_sum"][:self.c.k]
+
+    @property
+    def norm_count(self):
+        return self.numbers["norm_count"][:self.c.k]
+
+    @property
+    def gradient_norm(self):
+        cdef int64_t k, lanes = 0
+        cdef double total = 0.0
+        for k in range(self.c.k):
+            if self.c.norm_count[k] > 0.0:
+                total += sqrt(self.c.norm_sum[k] / self.c.norm_count[k])
+                lanes += 1
+        return total / lanes if lanes else 0.0
+
+    @property
+    def epoch(self):
+        return self.c.epoch
+
+    @property
+    def row(self):
+        return self.c.row
+
+    @property
+    def batch_row(self):
+        return self.c.batch_row
+
+    @property
+    def pending(self):
+        return self.c.pending
+
+    def clear_batch(self):
+        """Forget the open batch; make room for one where there is none."""
+        if "grad" not in self.arrays:
+            rows = fsgd_padded_features(self.c.d) if self.c.k == 1 else self.c.d
+            self.arrays["grad"] = aligned_zeros([2, rows, self.c.padded], self.dtype)
+            self._bind()
+        for array in (self.arrays["grad"], self.arrays["grad_intercept"], self.numbers["batch_count"]):
+            array[...] = 0
+        self.c.batch_row = self.c.batch_nnz = 0
+
+    def set_weights(self, coef, intercept):
+        k, d = self.c.k, self.c.d
+        coef = np.broadcast_to(np.asarray(coef, dtype=self.dtype), (k, d))
+        kept = self.c.width if not _is_linear(self.c.optimizer) else self.c.vectors
+        self.arrays["w"][(slice(kept),) if k == 1 else (slice(None), slice(kept))] = 0
+        self.arrays["intercept"][:kept] = 0
+        self.numbers["scale"][:] = 1.0
+        self.numbers["l1_cumulative"][:] = 0.0
+        self.c.pending = 0
+        if "last_update" in self.arrays:
+            self.arrays["last_update"][:] = 0
+        if k == 1:
+            self.arrays["w"][0, :d] = coef[0]
+        else:
+            self.arrays["w"][:, 0, :k] = coef.T
+        self.arrays["intercept"][0, :k] = intercept
+
+    def weights(self, settings):
+        return self._read(settings.average, kernels_for(None, self.c.dtype))
+
+    def last_weights(self):
+        return self._read(0, kernels_for(None, self.c.dtype))
+
+    cdef _read(self, int64_t average, const fsgd_kernels *kernels):
+        if self.c.k < 1:
+            raise ValueError("state was never initialised")
+        cdef fsgd_data data
+        cdef fsgd_lanes lanes
+        cdef fsgd_settings settings
+        cdef fsgd_problem problem
+        memset(&data, 0, sizeof(data))
+        memset(&lanes, 0, sizeof(lanes))
+        memset(&settings, 0, sizeof(settings))
+        memset(&problem, 0, sizeof(problem))
+        nothing = np.zeros(self.c.padded)
+        coef = np.empty((self.c.k, self.c.d), dtype=self.dtype)
+        touch(coef)
+        intercept = np.empty(self.c.k, dtype=self.dtype)
+        data.d, data.dtype, data.layout = self.c.d, self.c.dtype, FSGD_CSR32
+        lanes.k, lanes.padded = self.c.k, self.c.padded
+        lanes.alpha = lanes.l1 = lanes.label = lanes.weight_positive = lanes.weight_negative = <double *>pointer(nothing)
+        settings.average, settings.sign_targets = average, 0
+        problem.data, problem.lanes, problem.settings = &data, &lanes, &settings
+        problem.state, problem.order = &self.c, NULL
+        cdef void *out = pointer(coef)
+        cdef void *out_intercept = pointer(intercept)
+        cdef fsgd_status status
+        with nogil:
+            status = kernels.weights(&problem, average > 0, out, out_intercept)
+        if status != FSGD_OK:
+            raise MemoryError("no memory to read the weights")
+        return coef, intercept
+
+
+cdef double sum_of(const floating *values, int64_t n, bint squared) noexcept nogil:
+    """Sum of |value|, or of value^2, in double; eight sums at once, which vectorise."""
+    cdef double sums[8]
+    cdef double value, total = 0.0
+    cdef int64_t i, lane
+    memset(sums, 0, sizeof(sums))
+    for i in range(0, n - n % 8, 8):
+        for lane in range(8):
+            value = values[i + lane]
+            sums[lane] += value * value if squared else fabs(value)
+    for i in range(n - n % 8, n):
+        value = values[i]
+        sums[i % 8] += value * value if squared else fabs(value)
+    for lane in range(8):
+        total += sums[lane]
+    return total
+
+
+def row_norms(coef, bint squared):
+    """Sums of |w| or of w^2 along the rows of an array (K, d) of real numbers; (K,), float64."""
+    cdef int64_t k, d, row
+    if not isinstance(coef, np.ndarray) or coef.ndim != 2 or coef.dtype.kind not in "biuf":
+        raise ValueError(f"coef must be an array (K, d) of real numbers, got {coef!r}")
+    coef = np.ascontiguousarray(coef, dtype=np.float32 if coef.dtype == np.float32 else np.float64)
+    k, d = coef.shape
+    sums = np.empty(k)
+    cdef double *out = <double *>pointer(sums)
+    cdef void *values = pointer(coef)
+    cdef bint single = coef.dtype == np.float32
+    for row in range(k):
+        if single:
+            out[row] = sum_of(<const float *>values + row * d, d, squared)
+        else:
+            out[row] = sum_of(<const double *>values + row * d, d, squared)
+    return sums
