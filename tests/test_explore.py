@@ -19,10 +19,11 @@ from fastsgd.__main__ import main
 from fastsgd.estimators.parameters import seed_of
 from fastsgd.insight import explore, gradient_noise
 from fastsgd.insight.explorer.choices import SCHEDULES
-from fastsgd.insight.explorer.models import NO_CLIP, PROBLEMS
+from fastsgd.insight.explorer.models import LOSSES_OF_RESIDUALS, NO_CLIP, PROBLEMS
 from fastsgd.insight.explorer.plane import FIXED_WEIGHT, Plane
 from fastsgd.insight.explorer.sine import sine_loss
 from fastsgd.insight.problem import problem_of
+from fastsgd.losses import LOSSES
 from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import order
@@ -917,3 +918,15 @@ def test_within_a_notebooks_frame(chromium, tmp_path):
         assert chromium.execute_script("return window.fastsgdExplorer.state.step") == 1
     finally:
         chromium.switch_to.default_content()
+
+
+def test_losses_of_residuals_are_those_that_depend_on_nothing_else():
+    """f(z, y) = f(z - y, 0), where real targets are taken; "linear" too, which has no minimum."""
+    z, y = np.random.default_rng(0).normal(size=(2, 50), scale=2.0)
+    found = {
+        name
+        for name, loss in LOSSES.items()
+        if "real" in loss.targets
+        and np.allclose(loss.value(z, y, 0.3), loss.value(z - y, np.zeros(50), 0.3))
+    }
+    assert found - {"linear"} == LOSSES_OF_RESIDUALS

@@ -26,7 +26,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,3 +219,6 @@ def shrunk(w: Float, time: Float, alpha: Any, l1: Any) -> Float:
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, AdaGrad)}
 """Optimizers by name, in the order of ``fsgd_optimizer`` in csrc/fastsgd.h."""
+
+OptimizerName = Literal["sgd", "adagrad"]
+"""Their names, for type checkers."""

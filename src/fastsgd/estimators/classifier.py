@@ -19,7 +19,7 @@ from sklearn.utils.multiclass import (
 
 from ..inputs.conversions import MatrixLike
 from ..losses import LOSSES, ClassificationLoss, CompiledLoss, loss_functions
-from ..optimizers import Optimizer
+from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
@@ -32,7 +32,6 @@ from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
     LearningRate,
-    OptimizerName,
     Penalty,
     check_parameters,
 )

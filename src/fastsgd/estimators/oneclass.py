@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs.conversions import MatrixLike
 from ..inputs.times import as_floats
 from ..losses import loss_functions
-from ..optimizers import Optimizer
+from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
@@ -28,7 +28,6 @@ from .parameters import (
     LEARNING_RATES,
     PASSIVE_AGGRESSIVE,
     OneClassRate,
-    OptimizerName,
     check_parameters,
 )
 from .task import Task

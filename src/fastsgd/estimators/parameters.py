@@ -41,7 +41,6 @@ OneClassRate = Literal[
 ]
 LearningRate = OneClassRate | Literal["pa1", "pa2"]
 Penalty = Literal["l2", "l1", "elasticnet"]
-OptimizerName = Literal["sgd", "adagrad"]
 """What parameters take by name, for type checkers."""
 
 LEARNING_RATES = {

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs.conversions import MatrixLike
 from ..inputs.ranges import cast
 from ..losses import LOSSES, CompiledLoss, RegressionLoss, loss_functions
-from ..optimizers import Optimizer
+from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
@@ -27,7 +27,6 @@ from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
     LearningRate,
-    OptimizerName,
     Penalty,
     check_parameters,
 )
