@@ -44,8 +44,6 @@ OF_CONSTRUCTORS = {"PR01", "PR02", "PR03"}
 TO_DO = {
     "fastsgd.reference.State": {"PR01"},
     "fastsgd.solver.State": {"PR02"},
-    "fastsgd.optimizers.Optimizer.step": {"PR03", "RT03"},
-    "fastsgd.optimizers.SGD.step": {"PR01", "RT01"},
 }
 """Codes that docstrings still violate, by name. Entries may only go."""
 

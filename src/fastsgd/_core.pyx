@@ -17,7 +17,7 @@ from libc.math cimport fabs, isnan, sqrt
 from libc.string cimport memcpy, memset
 
 from .exceptions import DivergenceError
-from .optimizers import OPTIMIZERS
+from .optimizers import OPTIMIZERS as _OPTIMIZERS
 from .losses import LOSSES, CompiledLoss
 from .sampling import BLOCK_ROWS, SAMPLINGS
 from .schedules import SCHEDULES

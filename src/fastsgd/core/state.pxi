@@ -8,11 +8,11 @@ NOT_NEGATIVE = (
 
 
 cdef fsgd_optimizer optimizer_code(name):
-    return <fsgd_optimizer><int>list(OPTIMIZERS).index(name)
+    return <fsgd_optimizer><int>list(_OPTIMIZERS).index(name)
 
 
 cdef bint _is_linear(fsgd_optimizer optimizer):
-    return (<type>list(OPTIMIZERS.values())[<int>optimizer]).linear
+    return (<type>list(_OPTIMIZERS.values())[<int>optimizer]).linear
 
 
 cdef dict _shapes(fsgd_optimizer optimizer, sizes):
@@ -175,7 +175,7 @@ cdef class State:
     def __getstate__(self):
         self._require()
         return {
-            "dtype": self.dtype.str, "optimizer": list(OPTIMIZERS)[<int>self.c.optimizer],
+            "dtype": self.dtype.str, "optimizer": list(_OPTIMIZERS)[<int>self.c.optimizer],
             "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
             "epoch": self.c.epoch, "row": self.c.row, "batch_row": self.c.batch_row,
             "batch_nnz": self.c.batch_nnz, "pending": self.c.pending,
@@ -194,9 +194,9 @@ cdef class State:
         arrays = fields["arrays"]
         if fields["dtype"] not in ("<f4", "<f8"):
             raise ValueError(f"a saved state must be of dtype <f4 or <f8, got {fields['dtype']!r}")
-        if fields["optimizer"] not in list(OPTIMIZERS):
+        if fields["optimizer"] not in list(_OPTIMIZERS):
             raise ValueError(
-                f"a saved state must be of an optimizer in {list(OPTIMIZERS)}, got {fields['optimizer']!r}"
+                f"a saved state must be of an optimizer in {list(_OPTIMIZERS)}, got {fields['optimizer']!r}"
             )
         if not isinstance(fields["sizes"], (tuple, list)) or len(fields["sizes"]) != 4:
             raise ValueError(f"a saved state must have four sizes, got {fields['sizes']!r}")
