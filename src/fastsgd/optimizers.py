@@ -139,35 +139,13 @@ class SGD(Optimizer):
     def step(
         self, w: Float, slots: Slots, g: Float, eta: Float, alpha: Any, l1: Any
     ) -> tuple[Float, Slots]:
-        """Weights and slots after a step.
-
-        Parameters
-        ----------
-        w : ndarray of shape (d, K) or (K,)
-            Weights or intercepts.
-        slots : dict of str to ndarray
-            What they carry, of the same shape.
-        g : ndarray of shape (d, K) or (K,)
-            Their gradients.
-        eta : ndarray of shape (K,)
-            Learning rates of the lanes.
-        alpha : ndarray of shape (K,) or float
-            Strengths of the L2 penalty; 0 for intercepts.
-        l1 : ndarray of shape (K,) or float
-            Strengths of the L1 penalty. A linear step leaves it to the truncation after it.
-
-        Returns
-        -------
-        w : ndarray
-            New weights; what was given is left as it is.
-        slots : dict of str to ndarray
-            What they carry now.
-        """
         if not slots:
             return w * np.maximum(0.0, 1.0 - eta * alpha) - eta * g, {}
         g = g + alpha * w
         v = self.momentum * slots["velocity"] + g
         return w - eta * (g + self.momentum * v if self.nesterov else v), {"velocity": v}
+
+    step.__doc__ = Optimizer.step.__doc__
 
 
 @dataclass(frozen=True)
@@ -231,33 +209,11 @@ class AdaGrad(Optimizer):
     def step(
         self, w: Float, slots: Slots, g: Float, eta: Float, alpha: Any, l1: Any
     ) -> tuple[Float, Slots]:
-        """Weights and slots after a step.
-
-        Parameters
-        ----------
-        w : ndarray of shape (d, K) or (K,)
-            Weights or intercepts.
-        slots : dict of str to ndarray
-            What they carry, of the same shape.
-        g : ndarray of shape (d, K) or (K,)
-            Their gradients.
-        eta : ndarray of shape (K,)
-            Learning rates of the lanes.
-        alpha : ndarray of shape (K,) or float
-            Strengths of the L2 penalty; 0 for intercepts.
-        l1 : ndarray of shape (K,) or float
-            Strengths of the L1 penalty. A linear step leaves it to the truncation after it.
-
-        Returns
-        -------
-        w : ndarray
-            New weights; what was given is left as it is.
-        slots : dict of str to ndarray
-            What they carry now.
-        """
         squares = slots["squares"] + g**2
         time = eta / np.sqrt(np.where(squares > 0.0, squares, np.inf))
         return shrunk(w - time * g, time, alpha, l1), {"squares": squares}
+
+    step.__doc__ = Optimizer.step.__doc__
 
 
 def shrunk(w: Float, time: Float, alpha: Any, l1: Any) -> Float:
