@@ -118,6 +118,18 @@ def test_state_stands_between_windows_and_is_saved_there():
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("k", (1, 6))
+def test_blocks_of_plain_steps_do_not_end_with_a_window(k, isa, monkeypatch):
+    """Four rows at a time, whose rounding is not that of one and three."""
+    monkeypatch.setenv("FASTSGD_ISA", isa)
+    data = table(N, D).data(np.float32, "dense", sign=False)
+    of, settings = lanes(k, "squared_error"), Settings(sampling="sequential")
+    state = solver.State(data, of, settings)
+    solver.run_windows(windows(data, list(range(1, N, 29))), of, settings, state)
+    assert bits(state, settings) == bits(train_core(data, of, settings, epochs=1), settings)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_rates_of_a_users_schedule_do_not_tell_windows_apart(isa, monkeypatch):
     """Some windows have no row of weight 0, and could be asked for many rates at once."""
     monkeypatch.setenv("FASTSGD_ISA", isa)
