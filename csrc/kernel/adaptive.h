@@ -113,7 +113,6 @@ static ALWAYS_INLINE void adaptive_touch(const context *ctx, int64_t j, const in
     switch (ctx->state->padded) {                                                                  \
     case 1: CALL(1); break;                                                                        \
     case 4: CALL(4); break;                                                                        \
-    case 8: CALL(8); break;                                                                        \
     default: CALL(ctx->state->padded);                                                             \
     }
 
@@ -197,21 +196,25 @@ static ALWAYS_INLINE void adaptive_each(const context *ctx, int64_t first, int64
     }
 }
 
+/* The same as a call: its copies by the number of lanes are long. */
+static NO_INLINE void adaptive_range(const context *ctx, int64_t first, int64_t last, const real *x,
+                                     const real *g, int shrinks) {
+#define CALL(PADDED)                                                                               \
+    if (shrinks)                                                                                   \
+        adaptive_each(ctx, first, last, x, g, PADDED, 1);                                          \
+    else                                                                                           \
+        adaptive_each(ctx, first, last, x, g, PADDED, 0)
+    BY_PADDED(CALL)
+#undef CALL
+}
+
 /* Features first to last by the gradient of a batch, which is cleared. */
 static void adaptive_features(context *ctx, int64_t first, int64_t last) {
     const fsgd_state *state = ctx->state;
     const int64_t padded = state->padded, rest = grad_size(state);
     const size_t bytes = (size_t)((last - first + 1) * padded) * sizeof(real);
     real *grad = state->grad;
-    if (ctx->adaptive.lazy) {
-#define CALL(PADDED) adaptive_each(ctx, first, last, NULL, grad, PADDED, 0)
-        BY_PADDED(CALL)
-#undef CALL
-    } else {
-#define CALL(PADDED) adaptive_each(ctx, first, last, NULL, grad, PADDED, 1)
-        BY_PADDED(CALL)
-#undef CALL
-    }
+    adaptive_range(ctx, first, last, NULL, grad, !ctx->adaptive.lazy);
     memset(grad + first * padded, 0, bytes);
     memset(grad + rest + first * padded, 0, bytes);
 }
@@ -238,9 +241,7 @@ static void adaptive_row(context *ctx, const row_values *row, const real *c) {
     const fsgd_state *state = ctx->state;
     const int64_t padded = state->padded, d = state->d;
     if (ctx->data->layout == FSGD_DENSE) {
-#define CALL(PADDED) adaptive_each(ctx, 0, d - 1, row->x, c, PADDED, 1)
-        BY_PADDED(CALL)
-#undef CALL
+        adaptive_range(ctx, 0, d - 1, row->x, c, 1);
     } else if (ctx->adaptive.lazy) {
 #define CALL(PADDED)                                                                               \
     if (state->width > 1)                                                                          \
@@ -256,9 +257,7 @@ static void adaptive_row(context *ctx, const row_values *row, const real *c) {
             const int64_t j = index_at(row->indices, p, ctx->data->layout);
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
-#define CALL(PADDED) adaptive_each(ctx, 0, d - 1, NULL, g, PADDED, 1)
-        BY_PADDED(CALL)
-#undef CALL
+        adaptive_range(ctx, 0, d - 1, NULL, g, 1);
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + index_at(row->indices, p, ctx->data->layout) * padded, 0,
                    (size_t)padded * sizeof(real));
