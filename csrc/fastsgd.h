@@ -203,11 +203,11 @@ typedef struct {
  * sum of squared gradients, of the intercept too. Its lazy updates keep the sums of the rates at
  * the pending steps, which were taken with the penalties `alpha` and `l1` (kernel/adaptive.h).
  *
- * width 1, no L1:    w = scale * stored, so that L2 costs nothing a feature.
- * width > 1 on CSR:  updates are lazy. A feature's vector u holds as of its `last_update`, a number
- * of pending steps. step_products is a binary tree of the products of their D: node i of level l
- * turns u at step i 2^l into u at step (i + 1) 2^l. A feature that comes back catches up in O(log
- * steps). After max_pending steps all features catch up (a flush), O(d).
+ * no momentum, no L1: w = scale * stored and q = stored + average_shift * stored w, so that L2 and
+ * averaging cost nothing for a feature that is not there.
+ * momentum on CSR, no L1: updates are lazy. A feature's vector u holds as of its `last_update`, a
+ * number of pending steps, and catches up by products of their D (kernel/lanes/lazy.h). After
+ * max_pending steps all features catch up (a flush), O(d).
  */
 typedef struct {
     fsgd_dtype dtype;
@@ -219,6 +219,7 @@ typedef struct {
     void *w;               /* K = 1: (vectors, d padded); K > 1: (d, vectors, padded) */
     void *intercept;       /* (width, padded); of AdaGrad (vectors, padded) */
     double *scale;         /* (padded) */
+    double *average_shift; /* (padded) */
     double *l1_cumulative; /* (padded) sum of eta l1 */
     double *alpha, *l1;    /* (padded) AdaGrad: penalties of the pending steps */
     double *rate_factor;   /* (padded) multiplies the schedule */
@@ -234,12 +235,14 @@ typedef struct {
     void *grad_intercept;  /* (2, padded) */
     double *loss_sum;      /* (padded) sum of s_i loss(z_i, y_i) over the epoch so far */
     double *row_count;     /* (padded) rows with s_i > 0 in the epoch so far */
-    double *norm_sum;     /* (padded) sum of |g|^2 over the epoch's measured batches: g of the loss,
-                           * in w and b; one batch in 16 is, or in 64 rows */
-    double *norm_count;   /* (padded) their number */
-    int64_t max_pending;  /* a power of two; 0 where updates are not lazy */
+    double *norm_sum;    /* (padded) sum of |g|^2 over the epoch's measured batches: g of the loss,
+                          * in w and b; one batch in 16 is, or in 64 rows */
+    double *norm_count;  /* (padded) their number */
+    int64_t max_pending; /* 0 where updates are not lazy; with momentum lazy_block^2 */
+    int64_t lazy_block;
     int64_t pending;      /* steps that some features have not caught up with */
-    void *step_products;  /* (2 max_pending, width, width, padded) D, as differences from I */
+    void *step_products;  /* (width, 2, 2 lazy_block, padded) and (max_pending, width, 2, padded):
+                           * kernel/lanes/lazy.h */
     double *rate_sums;    /* AdaGrad, instead: (max_pending + 1, padded) sums of the rates */
     int32_t *last_update; /* (d) */
 } fsgd_state;

@@ -52,7 +52,7 @@ EXAMPLES = 2000 if os.environ.get("FASTSGD_EXHAUSTIVE") else 100
 
 def has_history(settings) -> bool:
     """Whether features that are not seen have steps to catch up with, on CSR with L2."""
-    return settings.width > 1 or not settings.optimizer.linear
+    return settings.momentum > 0.0 or not settings.optimizer.linear
 
 
 def in_layout(X, dtype, layout):

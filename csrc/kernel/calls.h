@@ -127,7 +127,7 @@ static fsgd_status flush_problem(const fsgd_problem *problem) {
     fsgd_report report = {0};
     if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     flush_pending(&ctx, verbs_for(&ctx));
-    if (ctx.state->width == 1 && !ctx.kind.l1 && !ctx.adaptive.on) apply_scales(&ctx);
+    if (ctx.kind.scaled) apply_scales(&ctx, INFINITY);
     close_context(&ctx);
     return FSGD_OK;
 }
@@ -144,7 +144,7 @@ static fsgd_status read_model(const fsgd_problem *problem, int average, void *ou
     verbs->weights(&ctx, average, out);
     for (int64_t k = 0; k < state->k; ++k) {
         const real *u = (const real *)state->intercept + k;
-        ((real *)intercept)[k] = model_weight(&ctx, average, k, u[0], u[last]);
+        ((real *)intercept)[k] = model_weight(&ctx, average, k, (double)u[0], (double)u[last]);
     }
     close_context(&ctx);
     return FSGD_OK;

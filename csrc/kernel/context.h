@@ -33,6 +33,7 @@ typedef struct {
     struct {
         int coupled;     /* lanes share a row's loss */
         int l1;          /* there is an L1 penalty */
+        int scaled;      /* w = scale * stored: no momentum, no L1 penalty */
         int lazy_l1;     /* its truncation waits until a feature is seen again */
         int unclipped;   /* a step is a rate times the slope */
         int slope_alone; /* a row's step depends on its scores by the slope of the loss alone */
@@ -56,12 +57,13 @@ typedef struct {
         real *z, *c, *y, *s, *v; /* (size, padded) scores, slopes, targets, weights, losses */
         int64_t *iota;           /* (size) row numbers when there is no order */
     } chunk;
-    struct {                 /* one update, or the steps of a block; optimizer.h */
-        double *eta, *count; /* (padded) rates; rows of positive weight */
-        double *done;        /* (padded) updates before this one */
-        real *D, *D0;        /* (width, width, padded): features, intercept */
-        real *p, *p0;        /* (width, padded), or of the steps of a block (max_block, padded) */
-        real *l1_cumulative; /* (padded) State's, as reals */
+    struct {                   /* one update, or the steps of a block; optimizer.h */
+        double *eta, *count;   /* (padded) rates; rows of positive weight */
+        double *done;          /* (padded) updates before this one */
+        double *scale, *shift; /* (padded) those that are being multiplied into the weights */
+        real *D, *D0;          /* (width, width, padded): features, intercept */
+        real *p, *p0;          /* (width, padded), or of the steps of a block (max_block, padded) */
+        real *l1_cumulative;   /* (padded) State's, as reals */
     } step;
     struct {
         int on;    /* steps are those of adaptive.h; */
@@ -131,6 +133,8 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->step.p0 = take_scratch(&at, plans, sizeof(real));
     ctx->block.scale = take_scratch(&at, plans, sizeof(real));
     ctx->block.scale_before = take_scratch(&at, padded, sizeof(double));
+    ctx->step.scale = take_scratch(&at, padded, sizeof(double));
+    ctx->step.shift = take_scratch(&at, padded, sizeof(double));
     ctx->step.done = take_scratch(&at, padded, sizeof(double));
     ctx->block.in_flight = take_scratch(&at, max_in_flight * padded, sizeof(real));
     ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
@@ -193,6 +197,7 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                  .stride = fsgd_padded_features(data->d),
                  .last_column = data->d - 1,
                  .columns = problem->columns}};
+    ctx->kind.scaled = !ctx->adaptive.on && !ctx->kind.l1 && !(settings->momentum > 0);
     if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
     if (data->layout == FSGD_CSR32 && ctx->rows.last_column > INT32_MAX)
         ctx->rows.last_column = INT32_MAX;

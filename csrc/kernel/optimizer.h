@@ -8,8 +8,13 @@
  *
  * with D (width, width) and p (width) the coefficients of the lane and the update, which plan_step
  * finds. Because a step is linear, a feature that is absent catches up by products of D
- * (lanes/lazy.h). A plain step (width 1, no L1) has no D: L2 multiplies a scale, w = scale *
- * stored.
+ * (lanes/lazy.h). Without momentum and L1 a step needs no D: scalars of the lane change instead,
+ *
+ *     w = scale * stored,   q = stored_q + shift * stored        scale *= 1 - eta alpha,
+ *                                                                shift += N (scale before - after)
+ *
+ * so that features without a gradient stay as they are stored, averages or not (the averaged SGD of
+ * Xu, 2011, section 4, for any schedule and any start).
  *
  * It is applied to intercepts below, along the features of one lane in one_lane/features.h
  * (update_dense, add_csr, and in blocks pass_over_weights), and along the lanes in lanes/update.h
@@ -24,19 +29,32 @@
 
 enum { max_width = 3 };
 
-/* Multiply the stored weights, and steps on their way to them, by the scales, which become 1. */
-static void apply_scales(context *ctx) {
+/* A scale below this is multiplied into the stored weights: before it underflows, and with averages
+ * before shift * stored is more than about twice as large as q, when rounding would show. */
+static ALWAYS_INLINE double least_scale(const int width) { return width > 1 ? 0.25 : 1e-9; }
+
+/* Multiply the stored weights of lanes whose scale is below `limit`, and steps on their way to
+ * them, by the scales, which become 1; the shifts of averages become 0. */
+static void apply_scales(context *ctx, double limit) {
     fsgd_state *state = ctx->state;
+    const int64_t q = (state->width - 1) * state->vector_stride, padded = state->padded;
+    double *scale = ctx->step.scale, *shift = ctx->step.shift;
+    for (int64_t k = 0; k < padded; ++k) {
+        const int applies = state->scale[k] < limit;
+        scale[k] = applies ? state->scale[k] : 1, shift[k] = applies ? state->average_shift[k] : 0;
+        if (applies) state->scale[k] = 1, state->average_shift[k] = 0;
+    }
     for (int64_t j = 0; j < state->d; ++j) {
         real *w = (real *)state->w + j * state->feature_stride;
-        for (int64_t k = 0; k < state->padded; ++k) w[k] = (real)((double)w[k] * state->scale[k]);
+        for (int64_t k = 0; q > 0 && k < padded; ++k)
+            w[q + k] = (real)((double)w[q + k] + (double)w[k] * shift[k]);
+        for (int64_t k = 0; k < padded; ++k) w[k] = (real)((double)w[k] * scale[k]);
     }
     for (int64_t r = 0; r < max_in_flight; ++r) {
-        real *a = ctx->block.in_flight + r * state->padded;
-        for (int64_t k = 0; k < state->padded; ++k) a[k] = (real)((double)a[k] * state->scale[k]);
+        real *a = ctx->block.in_flight + r * padded;
+        for (int64_t k = 0; k < padded; ++k) a[k] = (real)((double)a[k] * scale[k]);
     }
-    for (int64_t k = 0; k < state->padded; ++k) state->scale[k] = 1;
-    ctx->report->work += state->d;
+    ctx->report->work += state->d * state->width;
 }
 
 /* One plain step of a lane, in the units of stored weights. */
@@ -50,30 +68,53 @@ static ALWAYS_INLINE plain_step plan_plain(double eta, double decay, double scal
     return (plain_step){after, (real)(rate / after), (real)rate};
 }
 
-/* The plain steps of all lanes: decay by L2 goes into the scales, which are multiplied into the
- * weights before they underflow. */
-static ALWAYS_INLINE void plan_scaled(context *ctx, const int64_t padded,
+/* Weights in the average of a lane before its update. */
+static ALWAYS_INLINE double averaged_before(const context *ctx, int64_t k) {
+    const int64_t start = ctx->settings->average, t = ctx->state->t[k];
+    return t > start ? (double)(t - start) : 0;
+}
+
+/* How the averages of all lanes follow the steps of plan_scaled: q of the intercept takes -N p0 g,
+ * and the stored q of features -(N scale + shift) p g. */
+static ALWAYS_INLINE void plan_averages(context *ctx, const int64_t padded) {
+    const real *restrict p = ctx->step.p, *restrict p0 = ctx->step.p0;
+    real *restrict q = ctx->step.p + padded, *restrict q0 = ctx->step.p0 + padded;
+    for (int64_t k = 0; k < padded; ++k) {
+        const double N = averaged_before(ctx, k);
+        q[k] = (real)(-(N * ctx->state->scale[k] + ctx->state->average_shift[k]) * (double)p[k]);
+        q0[k] = (real)(-N * (double)p0[k]);
+    }
+}
+
+/* The steps of all lanes without momentum and L1: decay by L2 goes into the scales, which are
+ * multiplied into the weights before they underflow. */
+static ALWAYS_INLINE void plan_scaled(context *ctx, const int64_t padded, const int width,
                                       const double *restrict count) {
     const double *restrict eta = ctx->step.eta, *restrict alpha = ctx->lanes->alpha;
     double *restrict scale = ctx->state->scale;
     real *restrict p = ctx->step.p, *restrict p0 = ctx->step.p0;
     int underflows = 0, clipped = 0;
+    for (int64_t k = 0; width > 1 && k < padded; ++k) {
+        const double decay = 1 - eta[k] * alpha[k], lost = scale[k] * (1 - (decay > 0 ? decay : 0));
+        ctx->state->average_shift[k] += averaged_before(ctx, k) * lost;
+    }
     _Pragma("omp simd reduction(| : underflows, clipped)") for (int64_t k = 0; k < padded; ++k) {
         const double decay = 1 - eta[k] * alpha[k];
         const plain_step step = plan_plain(eta[k], decay > 0 ? decay : 0, scale[k],
                                            count[k] > 0 ? count[k] : 1);
         scale[k] = step.scale, p[k] = step.p, p0[k] = step.p0;
         clipped |= decay <= 0;
-        underflows |= step.scale < 1e-9;
+        underflows |= step.scale < least_scale(width);
     }
     ctx->report->clipped |= clipped;
     if (__builtin_expect(underflows, 0)) {
-        apply_scales(ctx);
-        for (int64_t k = 0; k < padded; ++k) p[k] = p0[k];
+        apply_scales(ctx, least_scale(width));
+        for (int64_t k = 0; k < padded; ++k) p[k] = scale[k] < 1 ? p[k] : p0[k];
     }
+    if (width > 1) plan_averages(ctx, padded);
 }
 
-/* The steps of all lanes with momentum, averaging or L1: u += D u + p g with u = (w, [v], [q]); D0
+/* The steps of all lanes with momentum or L1: u += D u + p g with u = (w, [v], [q]); D0
  * is D without the penalty, for intercepts. */
 static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const int width,
                                       const double *count) {
@@ -121,8 +162,8 @@ static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const in
     find_rates(ctx, padded, count);
     if (ctx->adaptive.on)
         plan_adaptive(ctx, padded, count);
-    else if (width == 1 && !ctx->kind.l1)
-        plan_scaled(ctx, padded, count);
+    else if (ctx->kind.scaled)
+        plan_scaled(ctx, padded, width, count);
     else
         plan_linear(ctx, padded, width, count);
     for (int64_t k = 0; ctx->kind.l1 && k < padded; ++k) {
@@ -157,7 +198,7 @@ static ALWAYS_INLINE void update_intercept(context *ctx, const int64_t padded, c
         const real sum = g[k] + (real)(count[k] * ctx->lanes->intercept_gradient[k]);
         for (int a = 0; a < width; ++a) {
             change[a] = ctx->step.p0[a * padded + k] * sum;
-            for (int b = 0; width > 1 && b < width; ++b)
+            for (int b = 0; width > 1 && !ctx->kind.scaled && b < width; ++b)
                 change[a] += ctx->step.D0[(a * width + b) * padded + k] * u[b * padded + k];
         }
         for (int a = 0; a < width; ++a) u[a * padded + k] += change[a];
@@ -169,9 +210,9 @@ static void update_intercepts(context *ctx, const real *g, const double *count) 
 }
 
 /* a = w + q / N where a lane has averaged N > 0 weights and `average` is asked for, else w */
-static real model_weight(const context *ctx, int average, int64_t k, real w, real q) {
+static real model_weight(const context *ctx, int average, int64_t k, double w, double q) {
     int64_t start = ctx->settings->average, N = ctx->state->t[k] - start + 1;
-    return average && start > 0 && N > 0 ? (real)((double)w + (double)q / (double)N) : w;
+    return (real)(average && start > 0 && N > 0 ? w + q / (double)N : w);
 }
 
 #endif

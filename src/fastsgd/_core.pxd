@@ -130,6 +130,7 @@ cdef extern from "fastsgd.h" nogil:
         void *w
         void *intercept
         double *scale
+        double *average_shift
         double *l1_cumulative
         double *alpha
         double *l1
@@ -148,6 +149,7 @@ cdef extern from "fastsgd.h" nogil:
         double *norm_sum
         double *norm_count
         int64_t max_pending
+        int64_t lazy_block
         int64_t pending
         void *step_products
         double *rate_sums

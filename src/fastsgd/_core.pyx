@@ -30,7 +30,7 @@ cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is as
 cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
 cdef double SMALLEST = np.finfo(np.float64).tiny  # kernels take smaller divisors for 0
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
-    "scale": 1.0, "l1_cumulative": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
+    "scale": 1.0, "average_shift": 0.0, "l1_cumulative": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
     "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0, "alpha": 0.0, "l1": 0.0,
 }
 

@@ -46,7 +46,7 @@ static NO_INLINE void TILED(dot_up_to_date)(context *ctx, const row_values *row,
 static void TILED(finish_score)(context *ctx, int64_t values, real *z) {
     const fsgd_state *state = ctx->state;
     const real *b = state->intercept;
-    if (state->width == 1)
+    if (ctx->kind.scaled)
         for (int64_t k = 0; k < state->padded; ++k) z[k] = (real)state->scale[k] * z[k] + b[k];
     else
         for (int64_t k = 0; k < state->padded; ++k) z[k] += b[k];

@@ -119,12 +119,13 @@ static void TILED(update_features)(context *ctx, int64_t first, int64_t last) {
         return;
     }
     for (int64_t j = first; lazy && j <= last; ++j) TILED(catch_up_feature)(ctx->state, j);
-    switch (ctx->state->width + (lazy ? 2 : 0)) {
+    const int direct = !lazy && !ctx->kind.scaled;
+    switch (ctx->state->width + (direct ? 2 : 0)) {
     case 1: TILED(add_gradient)(ctx, first, last, 1, 0); break;
-    case 2: TILED(add_gradient)(ctx, first, last, 2, 1); break;
-    case 3: TILED(add_gradient)(ctx, first, last, 3, 1); break;
-    case 4: TILED(add_gradient)(ctx, first, last, 2, 0); break;
-    default: TILED(add_gradient)(ctx, first, last, 3, 0);
+    case 2: TILED(add_gradient)(ctx, first, last, 2, 0); break;
+    case 3: TILED(add_gradient)(ctx, first, last, 3, 0); break;
+    case 4: TILED(add_gradient)(ctx, first, last, 2, 1); break;
+    default: TILED(add_gradient)(ctx, first, last, 3, 1);
     }
 }
 

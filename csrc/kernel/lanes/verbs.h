@@ -14,11 +14,11 @@
 
 /* Single samples. */
 static fsgd_status TILED(run_single)(context *ctx, int64_t budget) {
-    const int plain = ctx->state->width == 1 && !ctx->kind.l1 && !ctx->adaptive.on;
 #if TILE == 1
-    if (plain) return run_csr_rows(ctx, budget);
+    if (ctx->kind.scaled) return run_csr_rows(ctx, budget);
 #else
-    if (plain && ctx->data->layout == FSGD_DENSE) return TILED(run_blocks)(ctx, budget);
+    if (ctx->kind.scaled && ctx->state->width == 1 && ctx->data->layout == FSGD_DENSE)
+        return TILED(run_blocks)(ctx, budget);
 #endif
     return TILED(run_rows)(ctx, ctx->stop, budget);
 }

@@ -16,13 +16,13 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
                           : 0;
     if (padded == 1 && state->pending == 0 && (N <= 0 || width > 1)) { /* planes, as they stand */
         const real *w = (const real *)state->w, *q = w + (width - 1) * state->vector_stride;
-        const double by = N > 0 ? (double)N : 1;
+        const double by = N > 0 ? (double)N : 1, scale = state->scale[0];
+        const double of_w = scale + state->average_shift[0] / by;
         if (N > 0)
-            for (int64_t j = 0; j < d; ++j) out[j] = (real)((double)w[j] + (double)q[j] / by);
-        else if (width == 1)
-            for (int64_t j = 0; j < d; ++j) out[j] = (real)(state->scale[0] * (double)w[j]);
+            for (int64_t j = 0; j < d; ++j)
+                out[j] = (real)(of_w * (double)w[j] + (double)q[j] / by);
         else
-            memcpy(out, w, (size_t)d * sizeof(real));
+            for (int64_t j = 0; j < d; ++j) out[j] = (real)(scale * (double)w[j]);
         return;
     }
     for (int64_t j = 0; j < d; ++j) {
@@ -36,12 +36,14 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
                 real received = w[width * state->vector_stride + k];
                 truncate_weight(u + k, &received, ctx->step.l1_cumulative[k]);
             }
-        else if (width == 1)
-            for (int64_t k = 0; k < padded; ++k) u[k] = (real)(state->scale[k] * (double)u[k]);
-        else if (state->pending > 0)
-            TILED(catch_up_vectors)(state, u, padded, state->last_update[j], state->pending);
-        for (int64_t k = 0; k < state->k; ++k)
-            out[k * d + j] = model_weight(ctx, average, k, u[k], u[(width - 1) * padded + k]);
+        else if (state->pending > 0 && state->last_update[j] < state->pending)
+            TILED(catch_up_vectors)(state, u, padded, state->last_update[j]);
+        for (int64_t k = 0; k < state->k; ++k) {
+            const double now = state->scale[k] * (double)u[k];
+            const double q = (double)u[(width - 1) * padded + k] +
+                             state->average_shift[k] * (double)u[k];
+            out[k * d + j] = model_weight(ctx, average, k, now, q);
+        }
     }
 }
 

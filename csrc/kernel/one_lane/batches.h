@@ -9,7 +9,7 @@
 /* Scores of a chunk's rows, which are copied. */
 static void score_chunk(context *ctx, const int64_t *rows, int64_t m) {
     const fsgd_state *state = ctx->state;
-    const real scale = state->width == 1 ? (real)state->scale[0] : 1, b = *(real *)state->intercept;
+    const real scale = (real)state->scale[0], b = *(real *)state->intercept;
     const int64_t here = chunk_position(ctx, rows), distance = prefetch_distance(ctx, 1);
     for (int64_t r = 0; r < m; ++r) {
         real *x = ctx->chunk.x + r * ctx->rows.stride;

@@ -274,7 +274,7 @@ static ALWAYS_INLINE fsgd_status run_blocks(context *ctx, int64_t budget, const 
             status = take_rows(ctx, block, old, B, in_place, &losses);
         if (state->scale[0] < 1e-9) {
             finish_block(ctx, block, B, in_place);
-            apply_scales(ctx);
+            apply_scales(ctx, INFINITY);
         }
         row_block *next = old;
         old = block, block = next;

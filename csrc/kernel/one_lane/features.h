@@ -67,6 +67,17 @@ static ALWAYS_INLINE void add_csr(real *w, const row_values *row, real a,
     for (int64_t p = 0; p < r.count; ++p) w[feature_of(&r, p, layout)] += a * r.x[p];
 }
 
+/* w += a x and q += b x, q lying `apart` elements behind w */
+static ALWAYS_INLINE void add_csr_averaged(real *w, int64_t apart, const row_values *row, real a,
+                                           real b, const fsgd_layout layout) {
+    const row_values r = *row;
+    for (int64_t p = 0; p < r.count; ++p) {
+        real *u = w + feature_of(&r, p, layout);
+        u[0] += a * r.x[p];
+        u[apart] += b * r.x[p];
+    }
+}
+
 /* Truncate all weights, q following them. */
 static ALWAYS_INLINE void truncate_weights(context *ctx, const int width) {
     const fsgd_state *state = ctx->state;

@@ -1,6 +1,6 @@
-/* rows.h: one lane, row by row: dense rows, and plain steps on CSR rows. Dense plain steps go this
- * way where they cannot be taken in blocks (blocks.h); CSR with momentum, averaging or L1 is
- * lanes/rows.h.
+/* rows.h: one lane, row by row: dense rows, and steps without momentum and L1 on CSR rows. Dense
+ * plain steps go this way where they cannot be taken in blocks (blocks.h); CSR with momentum or L1
+ * is lanes/rows.h.
  */
 #ifndef FASTSGD_KERNEL_ONE_LANE_ROWS_H
 #define FASTSGD_KERNEL_ONE_LANE_ROWS_H
@@ -51,12 +51,12 @@ static ALWAYS_INLINE row_pair read_next(const context *ctx, int64_t r, int64_t s
 
 /* z = x . w + b */
 static ALWAYS_INLINE real score_row(const context *ctx, const row_pair *rows,
-                                    const fsgd_layout layout, const int width) {
+                                    const fsgd_layout layout) {
     const fsgd_state *state = ctx->state;
     const real dot = layout == FSGD_DENSE
                          ? dot_dense(rows->row.x, state->w, ctx->rows.stride, NULL, 0)
                          : dot_csr(state->w, &rows->row, &rows->upcoming, layout);
-    return (width == 1 ? (real)state->scale[0] * dot : dot) + *(const real *)state->intercept;
+    return (ctx->kind.scaled ? (real)state->scale[0] * dot : dot) + *(const real *)state->intercept;
 }
 
 /* The planned step with g = c x. */
@@ -66,11 +66,14 @@ static ALWAYS_INLINE void update_row(context *ctx, const row_values *row, real c
         adaptive_dense(ctx, row->x, c);
         return;
     }
-    if (width == 1 && !ctx->kind.l1 && c == 0) return;
+    if (ctx->kind.scaled && c == 0) return;
     if (layout == FSGD_DENSE)
         update_dense(ctx, width, row->x, c);
-    else
+    else if (width == 1)
         add_csr(ctx->state->w, row, ctx->step.p[0] * c, layout);
+    else
+        add_csr_averaged(ctx->state->w, ctx->state->vector_stride, row, ctx->step.p[0] * c,
+                         ctx->step.p[1] * c, layout);
 }
 
 /* Rows one by one, up to position `stop` of the epoch. */
@@ -87,7 +90,7 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         load_targets(ctx, sample.row, 1, &sample.y, &sample.s);
         ctx->report->work += rows.row.count * width + 16;
 
-        sample.z = score_row(ctx, &rows, layout, width);
+        sample.z = score_row(ctx, &rows, layout);
         if (!(sample.s > 0)) continue;
         status = sample_slope(ctx, &losses, &sample);
         if (status != FSGD_OK) break;
@@ -108,10 +111,13 @@ static NO_INLINE fsgd_status run_dense_rows(context *ctx, int64_t stop, int64_t 
     }
 }
 
-/* Plain steps on CSR rows. */
+/* Steps without momentum and L1 on CSR rows. */
 static fsgd_status run_csr_rows(context *ctx, int64_t budget) {
-    return ctx->data->layout == FSGD_CSR32 ? run_rows(ctx, ctx->stop, budget, FSGD_CSR32, 1)
-                                           : run_rows(ctx, ctx->stop, budget, FSGD_CSR64, 1);
+#define CALL(LAYOUT)                                                                               \
+    ctx->state->width == 1 ? run_rows(ctx, ctx->stop, budget, LAYOUT, 1)                           \
+                           : run_rows(ctx, ctx->stop, budget, LAYOUT, 2)
+    return ctx->data->layout == FSGD_CSR32 ? (CALL(FSGD_CSR32)) : (CALL(FSGD_CSR64));
+#undef CALL
 }
 
 #endif

@@ -3,7 +3,7 @@
 
 SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "arrays")
 NOT_NEGATIVE = (
-    "l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count", "alpha", "l1"
+    "average_shift", "l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count", "alpha", "l1"
 )
 
 
@@ -15,19 +15,31 @@ cdef bint _is_linear(fsgd_optimizer optimizer):
     return (<type>list(_OPTIMIZERS.values())[<int>optimizer]).linear
 
 
+cdef int64_t lazy_block(int64_t d):
+    """Steps of a block of pending steps, of which there are as many blocks: a flush, O(d), is rare."""
+    cdef int64_t block = 8
+    while block * block < d // 32:
+        block *= 2
+    return block
+
+
 cdef dict _shapes(fsgd_optimizer optimizer, sizes):
     """Shapes of the arrays of a state of an optimizer and of (d, K, width, vectors)."""
-    cdef int64_t d, k, width, vectors, size = 64
+    cdef int64_t d, k, width, vectors, pending = 64
     d, k, width, vectors = sizes
     padded = fsgd_padded_lanes(k)
     rows = fsgd_padded_features(d) if k == 1 else d
-    while size < d // 8:
-        size *= 2
+    block = lazy_block(d)
+    if _is_linear(optimizer):
+        pending = block * block
+    while pending < d // 8 and not _is_linear(optimizer):
+        pending *= 2
     return {
         "w": (vectors, rows) if k == 1 else (d, vectors, padded),
         "intercept": (width if _is_linear(optimizer) else vectors, padded), "t": (padded,), "grad_intercept": (2, padded),
         "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
-        "step_products": (2 * size, width, width, padded), "rate_sums": (size + 1, padded), "last_update": (d,),
+        "step_products": (pending + 2 * block, width, 2, padded), "rate_sums": (pending + 1, padded),
+        "last_update": (d,),
     }
 
 
@@ -61,7 +73,7 @@ cdef bint _keeps_history(data, lanes, settings):
     """Whether features that are not seen have steps to catch up with, of which a history is kept."""
     if not settings.optimizer.linear:
         return data.sparse and settings.width == 1 and bool(lanes.alpha.any() or lanes.l1.any())
-    return data.sparse and settings.vectors(lanes) == settings.width > 1
+    return data.sparse and settings.momentum > 0.0 and settings.vectors(lanes) == settings.width
 
 
 cdef class State:
@@ -138,6 +150,7 @@ cdef class State:
         self.c.t = <int64_t *>pointer(self.arrays["t"])
         self.c.grad_intercept = pointer(self.arrays["grad_intercept"])
         self.c.scale = <double *>pointer(self.numbers["scale"])
+        self.c.average_shift = <double *>pointer(self.numbers["average_shift"])
         self.c.l1_cumulative = <double *>pointer(self.numbers["l1_cumulative"])
         self.c.alpha = <double *>pointer(self.numbers["alpha"])
         self.c.l1 = <double *>pointer(self.numbers["l1"])
@@ -163,6 +176,7 @@ cdef class State:
         sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
         shapes = _shapes(self.c.optimizer, sizes)
         self.c.max_pending = shapes["rate_sums"][0] - 1
+        self.c.lazy_block = lazy_block(self.c.d)
         if _is_linear(self.c.optimizer):
             self.arrays["step_products"] = aligned_zeros(shapes["step_products"], self.dtype)
         else:
@@ -379,7 +393,7 @@ cdef class State:
         self.arrays["w"][(slice(kept),) if k == 1 else (slice(None), slice(kept))] = 0
         self.arrays["intercept"][:kept] = 0
         self.numbers["scale"][:] = 1.0
-        self.numbers["l1_cumulative"][:] = 0.0
+        self.numbers["average_shift"][:] = self.numbers["l1_cumulative"][:] = 0.0
         self.c.pending = 0
         if "last_update" in self.arrays:
             self.arrays["last_update"][:] = 0
