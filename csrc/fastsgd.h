@@ -199,6 +199,9 @@ typedef struct {
  * steps in which w had no other change gives the same w: on CSR with L1 alone it waits until the
  * feature is seen again.
  *
+ * On CSR, with L2 or averages too and without momentum, updates under L1 are lazy as well
+ * (kernel/lanes/lazy_l1.h).
+ *
  * AdaGrad's step is not linear. Its width is 1 + (averaging), and the vector after these holds the
  * sum of squared gradients, of the intercept too. Its lazy updates keep the sums of the rates at
  * the pending steps, which were taken with the penalties `alpha` and `l1` (kernel/adaptive.h).
@@ -240,10 +243,11 @@ typedef struct {
     double *norm_count;  /* (padded) their number */
     int64_t max_pending; /* 0 where updates are not lazy; with momentum lazy_block^2 */
     int64_t lazy_block;
-    int64_t pending;      /* steps that some features have not caught up with */
-    void *step_products;  /* (width, 2, 2 lazy_block, padded) and (max_pending, width, 2, padded):
-                           * kernel/lanes/lazy.h */
-    double *rate_sums;    /* AdaGrad, instead: (max_pending + 1, padded) sums of the rates */
+    int64_t pending;     /* steps that some features have not caught up with */
+    void *step_products; /* (width, 2, 2 lazy_block, padded) and (max_pending, width, 2, padded):
+                          * kernel/lanes/lazy.h */
+    double *step_sums; /* (max_pending + 1, columns, padded): with L1 and L2 or averages the sums of
+                        * kernel/lanes/lazy_l1.h, of AdaGrad one column, the sum of the rates */
     int32_t *last_update; /* (d) */
 } fsgd_state;
 

@@ -172,12 +172,13 @@ def test_scales_within_a_factor_of_10000_are_fine():
 @pytest.mark.parametrize(
     ("parameters", "warns"),
     [
-        ({"penalty": "elasticnet"}, True),
+        ({"penalty": "elasticnet"}, False),
         ({"penalty": "l1", "momentum": 0.9}, True),
-        ({"penalty": "l1", "average": True}, True),
+        ({"penalty": "elasticnet", "momentum": 0.9}, True),
+        ({"penalty": "l1", "average": True}, False),
         ({"penalty": "l1"}, False),
         ({"penalty": "l2", "momentum": 0.9}, False),
-        ({"penalty": "elasticnet", "batch_size": 100}, False),
+        ({"penalty": "l1", "momentum": 0.9, "batch_size": 100}, False),
     ],
 )
 def test_a_penalty_that_is_dear_on_csr_is_warned_about(parameters, warns):

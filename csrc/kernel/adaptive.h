@@ -64,7 +64,7 @@ static ALWAYS_INLINE void plan_adaptive(context *ctx, const int64_t padded,
         const int64_t N = ctx->state->t[k] - start;
         ctx->step.p[k] = count[k] > 0 ? (real)(1 / count[k]) : 0;
         ctx->step.p0[k] = (real)ctx->step.eta[k];
-        ctx->adaptive.averaged[k] = start > 0 && N > 0 ? (real)N : 0;
+        ctx->step.averaged[k] = start > 0 && N > 0 ? (real)N : 0;
     }
 }
 
@@ -78,7 +78,7 @@ static ALWAYS_INLINE void adaptive_intercepts(context *ctx, const int64_t padded
                           (g[k] + (real)(count[k] * ctx->lanes->intercept_gradient[k]));
         if (width > 1)
             adagrad_step(b + k, squares + k, q + k, mean, ctx->step.p0[k], 0, 0,
-                         ctx->adaptive.averaged[k], 0, 1);
+                         ctx->step.averaged[k], 0, 1);
         else
             adagrad_step(b + k, squares + k, q + k, mean, ctx->step.p0[k], 0, 0, 0, 0, 0);
     }
@@ -90,8 +90,8 @@ static ALWAYS_INLINE void adaptive_intercepts(context *ctx, const int64_t padded
 static ALWAYS_INLINE void adaptive_catch_up(const context *ctx, int64_t j, const int64_t padded,
                                             real *w) {
     const fsgd_state *state = ctx->state;
-    const double *now = state->rate_sums + state->pending * padded;
-    const double *then = state->rate_sums + state->last_update[j] * padded;
+    const double *now = state->step_sums + state->pending * padded;
+    const double *then = state->step_sums + state->last_update[j] * padded;
     const real *squares = (const real *)state->w + j * state->feature_stride +
                           state->width * state->vector_stride;
     const real *alpha = ctx->adaptive.alpha, *l1 = ctx->adaptive.l1;
@@ -141,7 +141,7 @@ static void adaptive_push(context *ctx) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     if (state->pending == state->max_pending) adaptive_flush(ctx);
-    double *sums = state->rate_sums + state->pending * padded;
+    double *sums = state->step_sums + state->pending * padded;
     for (int64_t k = 0; k < padded; ++k) {
         if (state->pending == 0) sums[k] = 0;
         sums[padded + k] = sums[k] + ctx->step.eta[k];
@@ -175,7 +175,7 @@ static ALWAYS_INLINE void adaptive_feature(const context *ctx, int64_t j, real x
     real *squares = w + (1 + averaged) * stride, *q = w + averaged * stride;
     const real *p = ctx->step.p, *eta = ctx->step.p0, *alpha = ctx->adaptive.alpha,
                *l1 = ctx->adaptive.l1;
-    const real *N = ctx->adaptive.averaged;
+    const real *N = ctx->step.averaged;
     _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
         adagrad_step(w + k, squares + k, q + k, p[k] * (x * g[k]), eta[k], alpha[k], l1[k], N[k],
                      shrinks, averaged);
@@ -272,7 +272,7 @@ static ALWAYS_INLINE void adaptive_plane(context *ctx, const real *restrict x, r
     real *restrict w = ctx->state->w, *restrict squares = w + (1 + averaged) * n;
     real *restrict q = w + averaged * n;
     const real eta = ctx->step.p0[0], alpha = ctx->adaptive.alpha[0], l1 = ctx->adaptive.l1[0];
-    const real N = ctx->adaptive.averaged[0], by = ctx->step.p[0] * factor;
+    const real N = ctx->step.averaged[0], by = ctx->step.p[0] * factor;
     _Pragma("omp simd") for (int64_t j = 0; j < n; ++j)
         adagrad_step(w + j, squares + j, q + j, by * x[j], eta, alpha, l1, N, 1, averaged);
 }

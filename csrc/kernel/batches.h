@@ -51,9 +51,8 @@ static void close_batch(context *ctx, const verb_table *verbs, int64_t m) {
 /* Whether a batch's slopes go straight into the weights, row by row: on CSR that touches less
  * memory than a gradient does. Batches of one chunk, whose norm nobody asks for. */
 static int updates_by_rows(const context *ctx) {
-    return ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size <= ctx->chunk.size &&
-           !(ctx->settings->clip_norm < INFINITY) && (!ctx->kind.l1 || ctx->kind.lazy_l1) &&
-           !ctx->adaptive.on;
+    return ctx->settings->batch_size <= ctx->chunk.size && !(ctx->settings->clip_norm < INFINITY) &&
+           !steps_everywhere(ctx) && !ctx->adaptive.on;
 }
 
 /* The rows of the next part of the open batch, `most` at most: scores, slopes, and their part of

@@ -34,7 +34,7 @@ static const verb_table *verbs_for(const context *ctx) {
 static void flush_pending(context *ctx, const verb_table *verbs) {
     if (ctx->state->pending > 0 && ctx->adaptive.on) {
         adaptive_flush(ctx);
-    } else if (ctx->state->pending > 0 && ctx->kind.l1) {
+    } else if (ctx->state->pending > 0 && ctx->kind.l1 && !ctx->state->last_update) {
         flush_truncations(ctx);
     } else if (ctx->state->pending > 0) {
         verbs = ctx->lanes->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs;
@@ -50,8 +50,7 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
     fsgd_status status = open_context(&ctx, problem, report);
     if (status != FSGD_OK) return status;
     const verb_table *verbs = verbs_for(&ctx);
-    if (problem->data->layout == FSGD_DENSE || (ctx.kind.l1 && !ctx.kind.lazy_l1))
-        flush_pending(&ctx, verbs);
+    if (steps_everywhere(&ctx)) flush_pending(&ctx, verbs);
     if (ctx.adaptive.on) adaptive_adopt(&ctx);
     if (state->row == 0 && state->batch_row == 0)
         for (int64_t k = 0; k < state->padded; ++k) {
@@ -82,8 +81,7 @@ static fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const in
     const int64_t padded = problem->lanes->padded;
     const verb_table *verbs = verbs_for(&ctx);
     ctx.order = NULL; /* which may not be drawn yet */
-    if (problem->data->layout == FSGD_DENSE || (ctx.kind.l1 && !ctx.kind.lazy_l1))
-        flush_pending(&ctx, verbs);
+    if (steps_everywhere(&ctx)) flush_pending(&ctx, verbs);
     for (int64_t r = 0; r < m && status == FSGD_OK; r += ctx.chunk.size) {
         int64_t count = m - r < ctx.chunk.size ? m - r : ctx.chunk.size;
         size_t bytes = (size_t)(count * padded) * sizeof(real);

@@ -34,7 +34,8 @@ typedef struct {
         int coupled;     /* lanes share a row's loss */
         int l1;          /* there is an L1 penalty */
         int scaled;      /* w = scale * stored: no momentum, no L1 penalty */
-        int lazy_l1;     /* its truncation waits until a feature is seen again */
+        int lazy_l1;     /* its truncation waits until a feature is seen again, */
+        int shrinks;     /* or with L2 or averages all of the step does: lanes/lazy_l1.h */
         int unclipped;   /* a step is a rate times the slope */
         int slope_alone; /* a row's step depends on its scores by the slope of the loss alone */
     } kind;
@@ -64,12 +65,14 @@ typedef struct {
         real *D, *D0;          /* (width, width, padded): features, intercept */
         real *p, *p0;          /* (width, padded), or of the steps of a block (max_block, padded) */
         real *l1_cumulative;   /* (padded) State's, as reals */
+        real *averaged;        /* (padded) weights in the average before the update */
+        real *u;               /* (vectors, padded) of a feature that is read */
     } step;
     struct {
-        int on;    /* steps are those of adaptive.h; */
-        int lazy;  /* features that are not seen are not visited: CSR; */
-        int waits; /* they have penalties to catch up with when they are seen again */
-        real *alpha, *l1, *averaged; /* (padded) penalties; weights in the average so far */
+        int on;           /* steps are those of adaptive.h; */
+        int lazy;         /* features that are not seen are not visited: CSR; */
+        int waits;        /* they have penalties to catch up with when they are seen again */
+        real *alpha, *l1; /* (padded) penalties */
     } adaptive;
     struct {                  /* plain steps of many lanes in blocks; lanes/blocks.h */
         real *scale;          /* (max_block, padded) of its steps */
@@ -98,6 +101,13 @@ typedef struct {
     void (*weights)(context *, int average, real *out);
 } verb_table;
 
+/* Whether an update goes over all features, whatever rows it has. */
+static inline int steps_everywhere(const context *ctx) {
+    if (ctx->data->layout == FSGD_DENSE) return 1;
+    if (ctx->adaptive.on) return !ctx->adaptive.lazy;
+    return ctx->kind.l1 && !ctx->kind.lazy_l1 && !ctx->kind.shrinks;
+}
+
 static void *take_scratch(char **free_memory, int64_t count, size_t size) {
     char *taken = *free_memory;
     *free_memory += ((size_t)count * size + 63) / 64 * 64;
@@ -119,9 +129,10 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->chunk.s = take_scratch(&at, scores, sizeof(real));
     ctx->chunk.v = take_scratch(&at, scores, sizeof(real));
     ctx->step.l1_cumulative = take_scratch(&at, padded, sizeof(real));
+    ctx->step.averaged = take_scratch(&at, padded, sizeof(real));
+    ctx->step.u = take_scratch(&at, ctx->state->vectors * padded, sizeof(real));
     ctx->adaptive.alpha = take_scratch(&at, padded, sizeof(real));
     ctx->adaptive.l1 = take_scratch(&at, padded, sizeof(real));
-    ctx->adaptive.averaged = take_scratch(&at, padded, sizeof(real));
     ctx->lane.label = take_scratch(&at, padded, sizeof(real));
     ctx->lane.weight_positive = take_scratch(&at, padded, sizeof(real));
     ctx->lane.weight_negative = take_scratch(&at, padded, sizeof(real));
@@ -138,7 +149,7 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->step.done = take_scratch(&at, padded, sizeof(double));
     ctx->block.in_flight = take_scratch(&at, max_in_flight * padded, sizeof(real));
     ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
-    int everywhere = ctx->adaptive.on ? !ctx->adaptive.lazy : ctx->kind.l1 && !ctx->kind.lazy_l1;
+    int everywhere = steps_everywhere(ctx);
     int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
     ctx->gradient.spread = spreads ? take_scratch(&at, ctx->data->d * padded, sizeof(real)) : NULL;
     return (size_t)(at - base);
@@ -203,7 +214,10 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
         ctx->rows.last_column = INT32_MAX;
     ctx->kind.slope_alone = ctx->kind.unclipped && !ctx->kind.coupled &&
                             settings->loss.kind != FSGD_COMPILED;
-    ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1;
+    ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
+                        !(settings->momentum > 0);
+    ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1 &&
+                        !ctx->kind.shrinks;
     for (int64_t k = 0; ctx->kind.lazy_l1 && k < lanes->k; ++k)
         ctx->kind.lazy_l1 &= !(lanes->alpha[k] > 0);
     int penalised = 0;

@@ -141,6 +141,7 @@ static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const 
         if (has_q) { /* q = N (a - w): what w gains, q loses N times */
             double N = (double)(ctx->state->t[k] - settings->average);
             N = N > 0 ? N : 0;
+            ctx->step.averaged[k] = (real)N;
             for (int b = 0; b < q; ++b) D[q][b] = -N * D[0][b], D0[q][b] = -N * D0[0][b];
             p[q] = -N * p[0];
         }

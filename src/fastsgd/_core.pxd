@@ -152,7 +152,7 @@ cdef extern from "fastsgd.h" nogil:
         int64_t lazy_block
         int64_t pending
         void *step_products
-        double *rate_sums
+        double *step_sums
         int32_t *last_update
 
     ctypedef struct fsgd_report:

@@ -142,6 +142,9 @@ class State:
     def pending(self) -> int:
         """Steps that features not seen since have still to catch up with (CSR, momentum); with L1,
         whether truncations wait."""
+    @property
+    def keeps_history(self) -> bool:
+        """Whether there is room for pending steps."""
     def keep_history(self) -> None:
         """Make room for pending steps."""
     def __getstate__(self) -> dict[str, Any]: ...

@@ -135,8 +135,7 @@ static void TILED(accumulate)(context *ctx, const int64_t *rows, int64_t m) {
 
 /* Whether a batch's update goes over all features, not over those of its rows. */
 static int TILED(takes_all)(const context *ctx) {
-    return ctx->data->layout == FSGD_DENSE || ctx->state->batch_nnz >= ctx->state->d ||
-           (ctx->kind.l1 && !ctx->kind.lazy_l1) || (ctx->adaptive.on && !ctx->adaptive.lazy);
+    return steps_everywhere(ctx) || ctx->state->batch_nnz >= ctx->state->d;
 }
 
 /* squares += |grad|^2. A feature that is counted is marked by an infinite `lost`, which the update
@@ -168,17 +167,17 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     plan_lanes(ctx, state->batch_count);
-    if (TILED(is_lazy)(ctx)) TILED(record_step)(ctx);
+    TILED(postpone)(ctx, state->batch_count);
     for (int64_t r = 0; r < m; ++r) {
         const row_values row = read_csr_row(ctx, rows[r], ctx->data->layout);
-        TILED(add_row_by_layout)(ctx, &row, ctx->chunk.c + r * padded);
+        if (ctx->kind.l1)
+            TILED(add_row_l1)(ctx, &row, ctx->chunk.c + r * padded);
+        else
+            TILED(add_row_by_layout)(ctx, &row, ctx->chunk.c + r * padded);
     }
-    for (int64_t r = 0; ctx->kind.lazy_l1 && r < m; ++r) {
+    for (int64_t r = 0; ctx->kind.l1 && r < m; ++r) {
         const row_values row = read_csr_row(ctx, rows[r], ctx->data->layout);
-#define CALL(LAYOUT) TILED(catch_up_row)(ctx, &row, LAYOUT)
-        BY_LAYOUT(CALL)
-#undef CALL
-        state->pending = 1;
+        TILED(truncate_row_l1)(ctx, &row);
     }
     for (int64_t r = 1; r < m; ++r)
         for (int64_t k = 0; k < padded; ++k) ctx->chunk.c[k] += ctx->chunk.c[r * padded + k];
@@ -190,7 +189,7 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
 static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     plan_lanes(ctx, state->batch_count);
-    if (TILED(is_lazy)(ctx)) TILED(record_step)(ctx);
+    TILED(postpone)(ctx, state->batch_count);
     if (TILED(takes_all)(ctx)) {
         TILED(update_features)(ctx, 0, state->d - 1);
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);

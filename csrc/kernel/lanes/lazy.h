@@ -23,6 +23,7 @@
 
 #include "../adaptive.h"
 #include "../penalty.h"
+#include "lazy_l1.h"
 #include "tile.h"
 
 /* Entry (a, b) of product i of the first two tables: those of all steps lie side by side, (width,
@@ -33,8 +34,7 @@ static ALWAYS_INLINE real *TILED(recent_product)(const fsgd_state *state, int a,
 }
 
 /* The suffix of step i: (max_pending, width, 2, padded), behind the other tables. */
-static ALWAYS_INLINE real *TILED(suffix_product)(const fsgd_state *state, const int width,
-                                                 int64_t i) {
+static ALWAYS_INLINE real *TILED(suffix_product)(const fsgd_state *state, int width, int64_t i) {
     const int64_t padded = TILE < 16 ? TILE : state->padded, one = width * 2 * padded;
     return (real *)state->step_products + (2 * state->lazy_block + i) * one;
 }
@@ -71,54 +71,105 @@ static ALWAYS_INLINE void TILED(advance_products)(const context *ctx, const int 
     }
 }
 
-/* u <- u + M u of all lanes: M has entry (a, b) at `entry` elements each, (width, 2). */
+/* Where pending steps are found, in one place: the loops over features keep it in registers. */
+typedef struct {
+    const real *recent, *suffix;
+    int64_t entry, one; /* between entries of a recent product; between suffixes */
+    int64_t running;    /* blocks that are complete */
+    int shift;          /* log2 of the steps of a block */
+    int32_t now;
+} TILED(pending_steps);
+
+static ALWAYS_INLINE TILED(pending_steps)
+    TILED(pending_of)(const fsgd_state *state, const int width) {
+    const int64_t padded = TILE < 16 ? TILE : state->padded, B = state->lazy_block;
+    const int shift = __builtin_ctzll((unsigned long long)B);
+    return (TILED(pending_steps)){
+        .recent = TILED(recent_product)(state, 0, 0, 0),
+        .suffix = TILED(suffix_product)(state, width, 0),
+        .entry = 2 * B * padded,
+        .one = width * 2 * padded,
+        .running = state->pending >> shift,
+        .shift = shift,
+        .now = (int32_t)state->pending,
+    };
+}
+
+/* u <- u + M u of a vector of lanes: entries of M (width, 2) lie `entry` apart. */
 static ALWAYS_INLINE void TILED(apply_product)(const real *M, int64_t entry, const int width,
-                                               real *u, int64_t vector_stride, int64_t padded) {
+                                               VEC *u) {
+    const VEC w = u[0], v = u[1];
+    for (int a = 0; a < width; ++a)
+        u[a] += *TILED(at)(M + (a * 2) * entry, 0) * w + *TILED(at)(M + (a * 2 + 1) * entry, 0) * v;
+}
+
+/* A feature of all lanes from step `from` to the present: u (width, padded). */
+static ALWAYS_INLINE void TILED(apply_products)(const TILED(pending_steps) *steps, const int width,
+                                                int64_t padded, real *u, int64_t vector_stride,
+                                                int64_t from) {
+    const int64_t block = from >> steps->shift, B = (int64_t)1 << steps->shift;
+    const int past = block < steps->running;
+    const real *recent = steps->recent + (past ? block : B + (from & (B - 1))) * padded;
+    const real *suffix = steps->suffix + from * steps->one;
     for (int64_t k = 0; k < padded; k += PER) {
-        const VEC w = *TILED(at)(u + k, 0), v = *TILED(at)(u + vector_stride + k, 0);
-        for (int a = 0; a < width; ++a)
-            *TILED(at)(u + a * vector_stride + k, 0) += *TILED(at)(M + (a * 2) * entry + k, 0) * w +
-                                                        *TILED(at)(M + (a * 2 + 1) * entry + k, 0) *
-                                                            v;
+        VEC local[max_width];
+        for (int a = 0; a < width; ++a) local[a] = *TILED(at)(u + a * vector_stride + k, 0);
+        if (past) TILED(apply_product)(suffix + k, padded, width, local);
+        TILED(apply_product)(recent + k, steps->entry, width, local);
+        for (int a = 0; a < width; ++a) *TILED(at)(u + a * vector_stride + k, 0) = local[a];
     }
 }
 
-/* u (width, padded from a feature's w on) from step `from` to the present. */
-static ALWAYS_INLINE void TILED(apply_products)(const fsgd_state *state, const int width, real *u,
-                                                int64_t vector_stride, int64_t from) {
-    const int64_t padded = TILE < 16 ? TILE : state->padded, B = state->lazy_block;
-    const int64_t block = from / B, running = state->pending / B;
-    const real *recent = TILED(recent_product)(state, 0, 0, block < running ? block : B + from % B);
-    if (block < running)
-        TILED(apply_product)(TILED(suffix_product)(state, width, from), padded, width, u,
-                             vector_stride, padded);
-    TILED(apply_product)(recent, 2 * B * padded, width, u, vector_stride, padded);
-}
-
-static ALWAYS_INLINE void TILED(catch_up_vectors)(const fsgd_state *state, real *u,
-                                                  int64_t vector_stride, int64_t from) {
+/* The same of a copy of a feature's numbers. */
+static void TILED(catch_up_copy)(const fsgd_state *state, real *u, int64_t from) {
+    const TILED(pending_steps) steps = TILED(pending_of)(state, (int)state->width);
     if (state->width == 2)
-        TILED(apply_products)(state, 2, u, vector_stride, from);
+        TILED(apply_products)(&steps, 2, state->padded, u, state->padded, from);
     else
-        TILED(apply_products)(state, 3, u, vector_stride, from);
+        TILED(apply_products)(&steps, 3, state->padded, u, state->padded, from);
 }
 
 /* Bring feature j up to date. */
-static ALWAYS_INLINE void TILED(catch_up_feature)(const fsgd_state *state, int64_t j) {
-    const int32_t now = (int32_t)state->pending;
-    if (state->last_update[j] == now) return;
-    TILED(catch_up_vectors)(state, (real *)state->w + j * state->feature_stride,
-                            state->vector_stride, state->last_update[j]);
-    state->last_update[j] = now;
+static ALWAYS_INLINE void TILED(catch_up)(const fsgd_state *state,
+                                          const TILED(pending_steps) *steps, const int width,
+                                          int64_t j) {
+    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    int32_t *last_update = state->last_update + j;
+    if (*last_update == steps->now) return;
+    TILED(apply_products)(steps, width, padded, (real *)state->w + j * TILED(stride)(state),
+                          state->vector_stride, *last_update);
+    *last_update = steps->now;
+}
+
+static ALWAYS_INLINE void TILED(catch_up_products)(const fsgd_state *state, const row_values *row,
+                                                   const fsgd_layout layout) {
+    const row_values r = *row;
+    const TILED(pending_steps) steps = TILED(pending_of)(state, (int)state->width);
+    if (state->width == 2)
+        for (int64_t p = 0; p < r.count; ++p)
+            TILED(catch_up)(state, &steps, 2, feature_of(&r, p, layout));
+    else
+        for (int64_t p = 0; p < r.count; ++p)
+            TILED(catch_up)(state, &steps, 3, feature_of(&r, p, layout));
+}
+
+static void TILED(catch_up_range)(const fsgd_state *state, int64_t first, int64_t last) {
+    const TILED(pending_steps) steps = TILED(pending_of)(state, (int)state->width);
+    if (state->width == 2)
+        for (int64_t j = first; j <= last; ++j) TILED(catch_up)(state, &steps, 2, j);
+    else
+        for (int64_t j = first; j <= last; ++j) TILED(catch_up)(state, &steps, 3, j);
 }
 
 /* Flush: bring all features up to date, after which no step is pending. */
 static void TILED(catch_up_all)(context *ctx) {
     fsgd_state *state = ctx->state;
-    for (int64_t j = 0; j < state->d; ++j) {
-        TILED(catch_up_feature)(state, j);
-        state->last_update[j] = 0;
+    if (ctx->kind.l1) {
+        TILED(shrink_all)(ctx);
+        return;
     }
+    TILED(catch_up_range)(state, 0, state->d - 1);
+    memset(state->last_update, 0, (size_t)state->d * sizeof *state->last_update);
     state->pending = 0;
     ctx->report->work += state->d * state->width;
 }
@@ -159,13 +210,23 @@ static inline int TILED(is_lazy)(const context *ctx) {
     return ctx->data->layout != FSGD_DENSE && ctx->settings->momentum > 0 && !ctx->kind.l1;
 }
 
-/* Bring the features of a CSR row up to date: pending steps, or a truncation that is put off. */
+/* Let the features that are in no row of a planned update wait, where they may. */
+static ALWAYS_INLINE void TILED(postpone)(context *ctx, const double *count) {
+    if (ctx->kind.shrinks)
+        TILED(add_to_l1_sums)(ctx, count);
+    else if (TILED(is_lazy)(ctx))
+        TILED(record_step)(ctx);
+}
+
+/* Bring the features of a CSR row up to date: pending steps, a truncation that is put off, or
+ * AdaGrad's penalties. */
 static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *row,
                                               const fsgd_layout layout) {
     fsgd_state *state = ctx->state;
-    if (TILED(is_lazy)(ctx)) {
-        for (int64_t p = 0; p < row->count; ++p)
-            TILED(catch_up_feature)(state, feature_of(row, p, layout));
+    if (ctx->kind.shrinks) {
+        TILED(shrink_row)(state, row, layout);
+    } else if (TILED(is_lazy)(ctx)) {
+        TILED(catch_up_products)(state, row, layout);
     } else if (ctx->adaptive.waits) {
         adaptive_touch_row(ctx, row);
     } else if (ctx->kind.lazy_l1) {
@@ -173,6 +234,38 @@ static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *ro
             real *w = (real *)state->w + feature_of(row, p, layout) * state->feature_stride;
             truncate_feature(ctx->step.l1_cumulative, TILE < 16 ? TILE : state->padded, w,
                              w + state->vector_stride);
+        }
+    }
+}
+
+/* The step that was recorded last, of a row's features, with g = c x: u += D u + p g. A feature
+ * that is there twice has D once. */
+static ALWAYS_INLINE void TILED(step_row)(const context *ctx, const row_values *row, const real *c,
+                                          const fsgd_layout layout, const int width) {
+    const fsgd_state *state = ctx->state;
+    const row_values r = *row;
+    const int64_t stride = TILED(stride)(state), apart = state->vector_stride;
+    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int32_t now = (int32_t)state->pending;
+    const real *D = ctx->step.D, *p = ctx->step.p;
+    int32_t *last_update = state->last_update;
+    real *w = state->w;
+    for (int64_t i = 0; i < r.count; ++i) {
+        const int64_t j = feature_of(&r, i, layout);
+        const int first = last_update[j] != now;
+        const real x = r.x[i];
+        last_update[j] = now;
+        for (int64_t k = 0; k < padded; k += PER) {
+            real *u = w + j * stride + k;
+            const VEC g = x * *TILED(at)(c + k, 0);
+            const VEC of_w = *TILED(at)(u, 0), of_v = *TILED(at)(u + apart, 0);
+            for (int a = 0; a < width; ++a) {
+                VEC change = *TILED(at)(p + a * padded + k, 0) * g;
+                if (first)
+                    change += *TILED(at)(D + (a * width) * padded + k, 0) * of_w +
+                              *TILED(at)(D + (a * width + 1) * padded + k, 0) * of_v;
+                *TILED(at)(u + a * apart, 0) += change;
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ static ALWAYS_INLINE void TILED(prefetch_ahead)(const context *ctx, int64_t r, i
 /* Rows one by one, up to position `stop` of the epoch. */
 static fsgd_status TILED(run_rows)(context *ctx, int64_t stop, int64_t budget) {
     fsgd_state *state = ctx->state;
-    const int lazy = TILED(is_lazy)(ctx), dense = ctx->data->layout == FSGD_DENSE;
+    const int dense = ctx->data->layout == FSGD_DENSE;
     const int64_t distance = dense ? prefetch_distance(ctx, 1) : csr_values_ahead;
     int scored = 0; /* the last row's pass over W has left x . W of this row, `next`, in z */
     row_values next = {0};
@@ -56,7 +56,7 @@ static fsgd_status TILED(run_rows)(context *ctx, int64_t stop, int64_t budget) {
         if (find_row_slopes(ctx, i, &updated) != FSGD_OK) return FSGD_NONFINITE;
         if (!updated) continue;
         plan_lanes(ctx, ctx->step.count);
-        if (lazy) TILED(record_step)(ctx);
+        if (!dense) TILED(postpone)(ctx, ctx->step.count);
         if (dense && !ctx->kind.l1 && !ctx->adaptive.on && state->width > 1 &&
             state->row + 1 < stop && ctx->report->work < budget) {
             next = TILED(read_row)(ctx, state->row + 1);

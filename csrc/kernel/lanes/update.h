@@ -46,7 +46,6 @@ static ALWAYS_INLINE void TILED(add_row)(context *ctx, const row_values *row, co
     const int64_t stride = TILED(stride)(state), vector_stride = state->vector_stride;
     const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int direct = layout == FSGD_DENSE && width > 1;
-    if (layout != FSGD_DENSE && width > 1) TILED(catch_up_row)(ctx, &r, layout);
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         VEC D[max_width * max_width][NV], p[max_width][NV];
         real *w = (real *)state->w + tile;
@@ -103,8 +102,25 @@ static void TILED(update_and_dot)(context *ctx, const real *x, const real *next)
         TILED(add_and_dot)(ctx, x, ctx->chunk.c, next, ctx->chunk.z, 3);
 }
 
+/* step_row for CSR of either index type. */
+static NO_INLINE void TILED(step_row_by_layout)(context *ctx, const row_values *row,
+                                                const real *c) {
+#define CALL(LAYOUT)                                                                               \
+    if (LAYOUT == FSGD_DENSE) return;                                                              \
+    if (ctx->state->width == 2)                                                                    \
+        TILED(step_row)(ctx, row, c, LAYOUT, 2);                                                   \
+    else                                                                                           \
+        TILED(step_row)(ctx, row, c, LAYOUT, 3)
+    BY_LAYOUT(CALL)
+#undef CALL
+}
+
 /* Add a row times c to the weights, or, where updates are lazy or have a D, take the step. */
 static NO_INLINE void TILED(add_row_by_layout)(context *ctx, const row_values *row, const real *c) {
+    if (TILED(is_lazy)(ctx)) {
+        TILED(step_row_by_layout)(ctx, row, c);
+        return;
+    }
 #define CALL(LAYOUT)                                                                               \
     switch (ctx->state->width) {                                                                   \
     case 1: TILED(add_row)(ctx, row, c, LAYOUT, 1); break;                                         \

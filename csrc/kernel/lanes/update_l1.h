@@ -54,19 +54,39 @@ static void TILED(l1_features)(context *ctx, int64_t first, int64_t last, const 
     }
 }
 
+/* What a step with an L1 penalty does to the features of a CSR row where the others may wait: decay
+ * and gradient, */
+static NO_INLINE void TILED(add_row_l1)(context *ctx, const row_values *row, const real *c) {
+#define CALL(LAYOUT)                                                                               \
+    if (ctx->kind.shrinks)                                                                         \
+        TILED(decay_and_add_row)(ctx, row, c, LAYOUT);                                             \
+    else                                                                                           \
+        TILED(add_row)(ctx, row, c, LAYOUT, 1)
+    BY_LAYOUT(CALL)
+#undef CALL
+}
+
+/* and, when all rows of the step have had theirs, truncation. */
+static NO_INLINE void TILED(truncate_row_l1)(context *ctx, const row_values *row) {
+#define CALL(LAYOUT)                                                                               \
+    if (ctx->kind.shrinks)                                                                         \
+        TILED(truncate_row)(ctx, row, LAYOUT);                                                     \
+    else                                                                                           \
+        TILED(catch_up_row)(ctx, row, LAYOUT)
+    BY_LAYOUT(CALL)
+#undef CALL
+    if (ctx->kind.lazy_l1) ctx->state->pending = 1;
+}
+
 /* A step with an L1 penalty of one row: over all features, or, where the others may wait, over the
  * row's. */
 static void TILED(update_row_l1)(context *ctx, const row_values *row, const real *c) {
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
     if (ctx->data->layout == FSGD_DENSE) {
         TILED(l1_features)(ctx, 0, d - 1, row->x, c);
-    } else if (ctx->kind.lazy_l1) {
-#define CALL(LAYOUT)                                                                               \
-    TILED(add_row)(ctx, row, c, LAYOUT, 1);                                                        \
-    TILED(catch_up_row)(ctx, row, LAYOUT)
-        BY_LAYOUT(CALL)
-#undef CALL
-        ctx->state->pending = 1;
+    } else if (ctx->kind.lazy_l1 || ctx->kind.shrinks) {
+        TILED(add_row_l1)(ctx, row, c);
+        TILED(truncate_row_l1)(ctx, row);
     } else {
         real *g = ctx->gradient.spread;
         for (int64_t p = 0; p < row->count; ++p) {
@@ -95,7 +115,10 @@ static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
     fsgd_state *state = ctx->state;
     const int64_t padded = TILE < 16 ? TILE : state->padded, lost = grad_size(state);
     real *grad = (real *)state->grad + first * padded;
-    if (!ctx->kind.lazy_l1) TILED(l1_features)(ctx, first, last, NULL, state->grad);
+    if (ctx->kind.shrinks)
+        TILED(shrink_and_add_gradient)(ctx, first, last);
+    else if (!ctx->kind.lazy_l1)
+        TILED(l1_features)(ctx, first, last, NULL, state->grad);
     for (int64_t j = first; ctx->kind.lazy_l1 && j <= last; ++j) {
         real *w = (real *)state->w + j * state->feature_stride;
         const real *g = (const real *)state->grad + j * padded;
@@ -118,7 +141,7 @@ static void TILED(update_features)(context *ctx, int64_t first, int64_t last) {
         TILED(add_gradient_l1)(ctx, first, last);
         return;
     }
-    for (int64_t j = first; lazy && j <= last; ++j) TILED(catch_up_feature)(ctx->state, j);
+    if (lazy) TILED(catch_up_range)(ctx->state, first, last);
     const int direct = !lazy && !ctx->kind.scaled;
     switch (ctx->state->width + (direct ? 2 : 0)) {
     case 1: TILED(add_gradient)(ctx, first, last, 1, 0); break;

@@ -10,7 +10,7 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
     const fsgd_state *state = ctx->state;
     const int width = (int)state->width;
     const int64_t padded = state->padded, d = state->d;
-    real *u = ctx->step.D; /* (width, padded), free here */
+    real *u = ctx->step.u;
     const int64_t N = average && ctx->settings->average > 0
                           ? state->t[0] - ctx->settings->average + 1
                           : 0;
@@ -27,17 +27,17 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
     }
     for (int64_t j = 0; j < d; ++j) {
         const real *w = (const real *)state->w + j * state->feature_stride;
-        for (int a = 0; a < width; ++a)
+        for (int64_t a = 0; a < state->vectors; ++a)
             memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(real));
         if (ctx->adaptive.on && state->pending > 0)
             adaptive_catch_up(ctx, j, padded, u);
-        else if (ctx->kind.l1)
-            for (int64_t k = 0; k < padded; ++k) {
-                real received = w[width * state->vector_stride + k];
-                truncate_weight(u + k, &received, ctx->step.l1_cumulative[k]);
-            }
-        else if (state->pending > 0 && state->last_update[j] < state->pending)
-            TILED(catch_up_vectors)(state, u, padded, state->last_update[j]);
+        else if (ctx->kind.l1 && state->last_update && state->last_update[j] < state->pending)
+            width > 1 ? TILED(shrink)(state, 1, state->last_update[j], state->pending, u, padded)
+                      : TILED(shrink)(state, 0, state->last_update[j], state->pending, u, padded);
+        else if (ctx->kind.l1 && !state->last_update)
+            truncate_feature(ctx->step.l1_cumulative, padded, u, u + width * padded);
+        else if (!ctx->kind.l1 && state->pending > 0 && state->last_update[j] < state->pending)
+            TILED(catch_up_copy)(state, u, state->last_update[j]);
         for (int64_t k = 0; k < state->k; ++k) {
             const double now = state->scale[k] * (double)u[k];
             const double q = (double)u[(width - 1) * padded + k] +

@@ -44,10 +44,12 @@ cdef class Run:
         if self.settings.batch_size > 1 and state.c.grad == NULL:
             raise ValueError("state was made for batch_size=1")
         self._check_position()
-        if _keeps_history(data, lanes, settings):
-            state.keep_history()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
         self.problem.settings, self.problem.state = &self.settings, &state.c
+        if _keeps_history(data, lanes, settings) and not state.keeps_history:
+            if state.c.pending > 0 and self.kernels.flush(&self.problem) != FSGD_OK:
+                raise MemoryError("no memory to apply the truncations that wait")
+            state.keep_history()
         self.problem.order, self.problem.rates = NULL, NULL
         self.problem.rates_row, self.problem.stop_row = 0, self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL

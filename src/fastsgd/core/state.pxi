@@ -23,22 +23,28 @@ cdef int64_t lazy_block(int64_t d):
     return block
 
 
+cdef int64_t pending_sums(int64_t d, int64_t numbers):
+    """Pending steps of which sums are kept, each of so many numbers: most of them in the L2 cache."""
+    cdef int64_t steps = 64
+    while steps < d // 8 and steps * numbers < 1 << 17:
+        steps *= 2
+    return steps
+
+
 cdef dict _shapes(fsgd_optimizer optimizer, sizes):
     """Shapes of the arrays of a state of an optimizer and of (d, K, width, vectors)."""
-    cdef int64_t d, k, width, vectors, pending = 64
+    cdef int64_t d, k, width, vectors, pending
     d, k, width, vectors = sizes
     padded = fsgd_padded_lanes(k)
     rows = fsgd_padded_features(d) if k == 1 else d
-    block = lazy_block(d)
-    if _is_linear(optimizer):
-        pending = block * block
-    while pending < d // 8 and not _is_linear(optimizer):
-        pending *= 2
+    block, linear = lazy_block(d), _is_linear(optimizer)
+    columns = 1 if not linear else 8 if width > 1 else 4
+    pending = block * block if linear and vectors == width else pending_sums(d, columns * padded)
     return {
         "w": (vectors, rows) if k == 1 else (d, vectors, padded),
-        "intercept": (width if _is_linear(optimizer) else vectors, padded), "t": (padded,), "grad_intercept": (2, padded),
+        "intercept": (width if linear else vectors, padded), "t": (padded,), "grad_intercept": (2, padded),
         "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
-        "step_products": (pending + 2 * block, width, 2, padded), "rate_sums": (pending + 1, padded),
+        "step_products": (pending + 2 * block, width, 2, padded), "step_sums": (pending + 1, columns, padded),
         "last_update": (d,),
     }
 
@@ -70,10 +76,13 @@ cdef _check_numbers(numbers, int64_t k):
 
 
 cdef bint _keeps_history(data, lanes, settings):
-    """Whether features that are not seen have steps to catch up with, of which a history is kept."""
+    """Whether features that are in no row have pending steps to catch up with, which tables hold."""
+    l1, l2 = lanes.l1.any(), lanes.alpha.any()
+    if not data.sparse:
+        return False
     if not settings.optimizer.linear:
-        return data.sparse and settings.width == 1 and bool(lanes.alpha.any() or lanes.l1.any())
-    return data.sparse and settings.momentum > 0.0 and settings.vectors(lanes) == settings.width
+        return settings.width == 1 and bool(l1 or l2)
+    return bool(l1 and (l2 or settings.average)) if settings.momentum == 0.0 else not l1
 
 
 cdef class State:
@@ -164,10 +173,14 @@ cdef class State:
         self.c.grad = pointer(self.arrays["grad"]) if "grad" in self.arrays else NULL
         if "step_products" in self.arrays:
             self.c.step_products = pointer(self.arrays["step_products"])
-        if "rate_sums" in self.arrays:
-            self.c.rate_sums = <double *>pointer(self.arrays["rate_sums"])
+        if "step_sums" in self.arrays:
+            self.c.step_sums = <double *>pointer(self.arrays["step_sums"])
         if "last_update" in self.arrays:
             self.c.last_update = <int32_t *>pointer(self.arrays["last_update"])
+
+    cdef bint _keeps_products(self):
+        """Whether pending steps are kept as products, not as sums."""
+        return _is_linear(self.c.optimizer) and self.c.vectors == self.c.width
 
     def keep_history(self):
         """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
@@ -175,12 +188,12 @@ cdef class State:
             return
         sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
         shapes = _shapes(self.c.optimizer, sizes)
-        self.c.max_pending = shapes["rate_sums"][0] - 1
+        self.c.max_pending = shapes["step_sums"][0] - 1
         self.c.lazy_block = lazy_block(self.c.d)
-        if _is_linear(self.c.optimizer):
+        if self._keeps_products():
             self.arrays["step_products"] = aligned_zeros(shapes["step_products"], self.dtype)
         else:
-            self.arrays["rate_sums"] = aligned_zeros(shapes["rate_sums"], np.float64)
+            self.arrays["step_sums"] = aligned_zeros(shapes["step_sums"], np.float64)
         self.arrays["last_update"] = aligned_zeros(shapes["last_update"], np.int32)
         self._bind()
 
@@ -226,8 +239,8 @@ cdef class State:
         cdef fsgd_optimizer optimizer = optimizer_code(fields["optimizer"])
         dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
         linear = _is_linear(optimizer)
-        if linear and history and not vectors == width > 1:
-            raise ValueError("a saved state of one vector or of L1 must not have a history")
+        if linear and history and vectors == 1 or linear and vectors > width and width > 2 and history:
+            raise ValueError("a saved state must not have pending steps with neither momentum nor L1, or both")
         if not linear and (vectors == width or width > 2 or history and width > 1):
             raise ValueError(
                 f"a saved state of AdaGrad must have 1 + (average) of 2 + (average) vectors and a history "
@@ -261,7 +274,8 @@ cdef class State:
         anything is allocated for them."""
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
-        shapes, history = _shapes(optimizer, sizes), "step_products" if _is_linear(optimizer) else "rate_sums"
+        products = _is_linear(optimizer) and vectors == width
+        shapes, history = _shapes(optimizer, sizes), "step_products" if products else "step_sums"
         wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
         wanted |= {"grad"} & set(arrays)
         wanted |= {history, "last_update"} if {history, "last_update"} & set(arrays) else set()
@@ -269,7 +283,7 @@ cdef class State:
             raise ValueError(
                 f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
             )
-        dtypes = {"t": np.int64, "numbers": np.float64, "last_update": np.int32, "rate_sums": np.float64}
+        dtypes = {"t": np.int64, "numbers": np.float64, "last_update": np.int32, "step_sums": np.float64}
         for name, array in arrays.items():
             right = shapes[name], np.dtype(dtypes.get(name, dtype))
             if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != right:
@@ -289,7 +303,7 @@ cdef class State:
         state.c, state.dtype = self.c, self.dtype
         state.arrays = {}
         for name, array in self.arrays.items():
-            if name == "step_products" and self.c.pending == 0:
+            if name in ("step_products", "step_sums") and self.c.pending == 0:
                 state.arrays[name] = aligned_zeros(array.shape, array.dtype)  # nothing is in it
             else:
                 state.arrays[name] = aligned_copy(array)
@@ -371,6 +385,10 @@ cdef class State:
     @property
     def batch_row(self):
         return self.c.batch_row
+
+    @property
+    def keeps_history(self):
+        return "last_update" in self.arrays
 
     @property
     def pending(self):

@@ -1,0 +1,165 @@
+"""Features of CSR rows that wait: averages, momentum, elastic net and L1 with averages.
+
+Each is compared with the twin, which goes over all features at every step, over settings drawn so
+that features wait long, weights die and come back, tables of pending steps fill up, columns are
+there twice in a row, and lanes are at different updates.
+"""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from covering import covering, values_of
+from problems import LAYOUTS, TOLERANCE, difference
+
+from fastsgd import _core, reference, solver
+from fastsgd.optimizers import SGD
+from fastsgd.problem import Data, Lanes, Settings
+
+ROWS, FEATURES = 400, 60
+PENALTIES = {
+    "none": (0.0, 0.0),
+    "l2": (1e-3, 0.0),
+    "strong l2": (2.0, 0.0),
+    "l1": (0.0, 2e-3),
+    "elastic net": (1e-3, 1e-3),
+    "strong elastic net": (0.3, 0.02),
+    "clipped elastic net": (25.0, 1e-3),  # eta alpha > 1 at some lane: all weights die at once
+}
+CASES = covering(
+    {
+        "penalty": PENALTIES,
+        "average": (0, 1, 90),
+        "momentum": (0.0, 0.9),
+        "batch_size": (1, 6, 64),
+        "k": (1, 3, 8, 19),
+        "dtype": (np.float32, np.float64),
+        "layout": LAYOUTS[1:],
+        "rows": ("distinct", "repeated columns", "weights of zero"),
+        "chunk": (50, 10**9),
+    },
+    valid=lambda case: not (case.get("momentum") and "l1" in str(case.get("penalty"))),
+)
+
+
+def sparse_rows(rng, repeated):
+    """Rows of 1 to 7 values; a few features are in most rows, most are in few."""
+    lengths = rng.integers(1, 8, ROWS)
+    columns = (rng.random(lengths.sum()) ** 3 * FEATURES).astype(np.int32)
+    indptr = np.r_[0, lengths.cumsum()].astype(np.int32)
+    values = rng.normal(size=len(columns)).astype(np.float32)
+    X = sp.csr_array((values, columns, indptr), shape=(ROWS, FEATURES))
+    if not repeated:
+        X.sum_duplicates()
+    return X
+
+
+@pytest.mark.parametrize(
+    ("penalty", "average", "momentum", "batch_size", "k", "dtype", "layout", "rows", "chunk"),
+    values_of(CASES),
+)
+def test_as_the_twin(penalty, average, momentum, batch_size, k, dtype, layout, rows, chunk):
+    rng = np.random.default_rng(len(penalty) + 100 * k + batch_size)
+    X = sparse_rows(rng, rows == "repeated columns")
+    index = np.int32 if layout == "csr32" else np.int64
+    X = sp.csr_array(
+        (X.data.astype(dtype), X.indices.astype(index), X.indptr.astype(index)), shape=X.shape
+    )
+    weight = None
+    if rows == "weights of zero":
+        weight = rng.integers(0, 3, ROWS).astype(dtype)
+    data = Data(X, rng.normal(size=ROWS).astype(dtype), weight)
+    l2, l1 = PENALTIES[penalty]
+    share = np.linspace(0.5, 1.0, k)
+    eta0 = 0.005 if momentum else 0.05
+    lanes = Lanes(k, alpha=l2 * share, l1=l1 * share[::-1], eta0=eta0)
+    settings = Settings(
+        batch_size=batch_size, average=average, optimizer=SGD(momentum=momentum), seed=5
+    )
+    core, twin = solver.State(data, lanes, settings), reference.State(data, lanes, settings)
+    run = _core.Run(data, lanes, settings, core)
+    most = 0
+    for epoch in range(3):
+        while core.epoch == epoch:
+            run.advance(chunk)
+            most = max(most, core.pending)
+        reference.run_epoch(data, lanes, settings, twin)
+        assert difference(core, twin, settings) < TOLERANCE[dtype] * (4 if l1 else 1)
+        assert np.abs(core.last_weights()[0] - twin.W.T).max() < 1e3 * np.finfo(dtype).eps
+    waits = bool(momentum and not l1) or bool(l1 and not momentum)
+    assert (most > 0) == waits
+    flushed = core.copy()
+    _core.Run(data, lanes, settings, flushed).flush()
+    assert flushed.pending == 0
+    assert difference(flushed, twin, settings) < TOLERANCE[dtype] * (4 if l1 else 1)
+
+
+@pytest.mark.parametrize("average", (0, 1))
+def test_weights_die_and_stay_zero(average):
+    """Under a strong L1 penalty features that wait are exactly zero when they are read."""
+    rng = np.random.default_rng(0)
+    data = Data(sparse_rows(rng, repeated=False).astype(np.float64), rng.normal(size=ROWS))
+    lanes = Lanes(1, alpha=0.01, l1=0.01, eta0=0.05)
+    settings = Settings(average=average)
+    core, twin = solver.State(data, lanes, settings), reference.State(data, lanes, settings)
+    solver.run_epoch(data, lanes, settings, core)
+    reference.run_epoch(data, lanes, settings, twin)
+    assert core.pending > 0
+    zeros = core.last_weights()[0] == 0.0
+    assert 20 < zeros.sum() < FEATURES
+    assert np.array_equal(zeros, twin.W.T == 0.0)
+
+
+def test_penalties_that_change_between_calls():
+    """L1 alone, then with L2, then alone again: what waits is kept, whatever waits then."""
+    rng = np.random.default_rng(1)
+    data = Data(sparse_rows(rng, repeated=False).astype(np.float64), rng.normal(size=ROWS))
+    settings = Settings()
+    first = Lanes(1, alpha=0.0, l1=1e-3, eta0=0.05)
+    core, twin = solver.State(data, first, settings), reference.State(data, first, settings)
+    for alpha in (0.0, 1e-2, 0.0, 1e-3):
+        lanes = Lanes(1, alpha=alpha, l1=1e-3, eta0=0.05)
+        solver.run_epoch(data, lanes, settings, core)
+        reference.run_epoch(data, lanes, settings, twin)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+
+
+@pytest.mark.parametrize("average", (0, 1))
+@pytest.mark.parametrize("k", (1, 3))
+def test_a_step_touches_no_other_feature(k, average):
+    """O(non-zeros) with an elastic net too: what is stored of the other features stays."""
+    rng = np.random.default_rng(0)
+    first = sp.csr_array(rng.normal(size=(1, 1000)))
+    few = sp.csr_array(
+        (rng.normal(size=600), np.tile(np.arange(10), 60), np.arange(0, 601, 10)), shape=(60, 1000)
+    )
+    data = Data(sp.csr_array(sp.vstack([first, few])), rng.normal(size=61))
+    lanes = Lanes(k, alpha=0.01, l1=1e-4, eta0=1e-3)
+    settings = Settings(sampling="sequential", average=average)
+    state = solver.State(data, lanes, settings)
+    solver.run_epoch(data, lanes, settings, state, batches=1)
+    before, model = state.__getstate__()["arrays"]["w"], state.weights(settings)[0]
+    solver.run_epoch(data, lanes, settings, state, batches=60)
+    after, later = state.__getstate__()["arrays"]["w"], state.weights(settings)[0]
+    others = (..., slice(10, 1000)) if k == 1 else slice(10, 1000)
+    assert state.pending == 61
+    assert np.array_equal(after[others], before[others])
+    assert (later[:, 10:] != model[:, 10:]).mean() > 0.9
+
+
+def test_catching_up_does_not_depend_on_the_cut():
+    """The bits are those of one call, however a run is cut and its state is pickled between."""
+    rng = np.random.default_rng(2)
+    data = Data(sparse_rows(rng, repeated=False), rng.normal(size=ROWS).astype(np.float32))
+    for l1, momentum, average in ((1e-3, 0.0, 1), (1e-3, 0.0, 0), (0.0, 0.9, 1), (0.0, 0.0, 7)):
+        lanes = Lanes(3, alpha=1e-3, l1=l1, eta0=0.01)
+        settings = Settings(optimizer=SGD(momentum=momentum), average=average)
+        whole, cut = (solver.State(data, lanes, settings) for _ in range(2))
+        for _ in range(2):
+            solver.run_epoch(data, lanes, settings, whole)
+        while cut.epoch < 2:
+            cut = pickle.loads(pickle.dumps(cut))
+            _core.Run(data, lanes, settings, cut).advance(700)
+        for one, other in zip(whole.weights(settings), cut.weights(settings), strict=True):
+            assert np.array_equal(one, other)
