@@ -196,8 +196,8 @@ typedef struct {
  * the cumulative penalty, l1_cumulative. After each update, for every feature and w > 0, w becomes
  * max(0, w - (l1_cumulative + applied)), for w < 0 min(0, w + (l1_cumulative - applied)), and
  * applied grows by what w grew (Tsuruoka, Tsujii & Ananiadou, ACL 2009). Doing that once for many
- * steps in which w had no other change gives the same w: on CSR with L1 alone it waits until the
- * feature is seen again.
+ * steps in which w had no other change gives the same w: on CSR with L1 alone it is pending
+ * until a row has the feature.
  *
  * AdaGrad's step is not linear. Its width is 1 + (averaging), and the vector after these holds the
  * sum of squared gradients, of the intercept too. Its lazy updates keep the sums of the rates at

@@ -34,7 +34,7 @@ typedef struct {
         int coupled;     /* lanes share a row's loss */
         int l1;          /* there is an L1 penalty */
         int scaled;      /* w = scale * stored: no momentum, no L1 penalty */
-        int lazy_l1;     /* its truncation waits until a feature is seen again */
+        int lazy_l1;     /* its truncation is pending until a row has the feature */
         int unclipped;   /* a step is a rate times the slope */
         int slope_alone; /* a row's step depends on its scores by the slope of the loss alone */
     } kind;
@@ -66,9 +66,9 @@ typedef struct {
         real *l1_cumulative;   /* (padded) State's, as reals */
     } step;
     struct {
-        int on;    /* steps are those of adaptive.h; */
-        int lazy;  /* features that are not seen are not visited: CSR; */
-        int waits; /* they have penalties to catch up with when they are seen again */
+        int on;                      /* steps are those of adaptive.h; */
+        int lazy;                    /* CSR: a step visits its rows' features alone; */
+        int waits;                   /* those of the others have pending penalties */
         real *alpha, *l1, *averaged; /* (padded) penalties; weights in the average so far */
     } adaptive;
     struct {                  /* plain steps of many lanes in blocks; lanes/blocks.h */

@@ -1,5 +1,4 @@
-/* lazy.h: lazy updates on CSR: a feature that is in no row waits, and catches up when it is seen
- * again.
+/* lazy.h: lazy updates on CSR: a feature catches up with the pending steps when a row has it.
  *
  * With momentum every weight changes at every step, by u <- D u where g is 0, and a feature holds
  * as of its `last_update`, a number of pending steps. Steps are in blocks of B, up to B of them.
@@ -11,8 +10,8 @@
  *
  * The first two are brought to the present at every step, B products along which the loop
  * vectorises; a block that is complete becomes suffixes. When all blocks are full all features
- * catch up (a flush), O(d). Where L1 alone waits, nothing is pending but a truncation by the
- * cumulative penalty.
+ * catch up (a flush), O(d). With L1 alone nothing is pending but a truncation by the cumulative
+ * penalty.
  *
  * Averages have no part in the steps of w and v: D has no column of q. All products are stored as
  * differences from the identity, of two columns, (width, 2) for each lane.
@@ -154,12 +153,12 @@ static NO_INLINE void TILED(record_step)(context *ctx) {
         TILED(add_product)(ctx, 3);
 }
 
-/* Whether features wait and catch up: CSR, with momentum, without L1. */
+/* Whether updates are lazy: CSR, with momentum, without L1. */
 static inline int TILED(is_lazy)(const context *ctx) {
     return ctx->data->layout != FSGD_DENSE && ctx->settings->momentum > 0 && !ctx->kind.l1;
 }
 
-/* Bring the features of a CSR row up to date: pending steps, or a truncation that is put off. */
+/* Bring the features of a CSR row up to date: pending steps, or a pending truncation. */
 static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *row,
                                               const fsgd_layout layout) {
     fsgd_state *state = ctx->state;

@@ -54,7 +54,7 @@ static void TILED(l1_features)(context *ctx, int64_t first, int64_t last, const 
     }
 }
 
-/* A step with an L1 penalty of one row: over all features, or, where the others may wait, over the
+/* A step with an L1 penalty of one row: over all features, or, where truncation is lazy, over the
  * row's. */
 static void TILED(update_row_l1)(context *ctx, const row_values *row, const real *c) {
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
@@ -90,7 +90,7 @@ static void TILED(update_row)(context *ctx, const row_values *row, const real *c
         TILED(add_row_by_layout)(ctx, row, c);
 }
 
-/* The same with an L1 penalty: of all features, unless truncation may wait. */
+/* The same with an L1 penalty: of all features, unless truncation is lazy. */
 static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
     fsgd_state *state = ctx->state;
     const int64_t padded = TILE < 16 ? TILE : state->padded, lost = grad_size(state);

@@ -44,8 +44,8 @@ cdef class Run:
         if self.settings.batch_size > 1 and state.c.grad == NULL:
             raise ValueError("state was made for batch_size=1")
         self._check_position()
-        if _keeps_history(data, lanes, settings):
-            state.keep_history()
+        if _is_lazy(data, lanes, settings):
+            state.allocate_pending()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
         self.problem.settings, self.problem.state = &self.settings, &state.c
         self.problem.order, self.problem.rates = NULL, NULL
@@ -354,7 +354,7 @@ cdef class Run:
 
     def score(self, rows):
         rows = self._rows(rows)
-        cdef State state = self.state.copy()  # scoring brings features to the present
+        cdef State state = self.state.copy()  # scoring brings features up to date
         cdef fsgd_problem problem = self.problem
         cdef const int64_t *where
         cdef int64_t m, done = 0

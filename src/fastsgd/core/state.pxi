@@ -69,8 +69,9 @@ cdef _check_numbers(numbers, int64_t k):
         raise ValueError("a saved state must have active 0 or 1, and 0 beyond its lanes")
 
 
-cdef bint _keeps_history(data, lanes, settings):
-    """Whether features that are not seen have steps to catch up with, of which a history is kept."""
+cdef bint _is_lazy(data, lanes, settings):
+    """Whether updates are lazy: a row's step leaves the features that the row does not have for
+    later, and the state keeps what they need to catch up with the pending steps."""
     if not settings.optimizer.linear:
         return data.sparse and settings.width == 1 and bool(lanes.alpha.any() or lanes.l1.any())
     return data.sparse and settings.momentum > 0.0 and settings.vectors(lanes) == settings.width
@@ -114,8 +115,8 @@ cdef class State:
         if not data.sparse or len(data.X.data) >= data.d:  # the first epoch writes into all of it
             for array in self.arrays.values():
                 touch(array)
-        if _keeps_history(data, lanes, settings):
-            self.keep_history()
+        if _is_lazy(data, lanes, settings):
+            self.allocate_pending()
 
     cdef _allocate(self, dtype, fsgd_optimizer optimizer, sizes, batched):
         cdef int64_t d, k, width, vectors
@@ -169,8 +170,9 @@ cdef class State:
         if "last_update" in self.arrays:
             self.c.last_update = <int32_t *>pointer(self.arrays["last_update"])
 
-    def keep_history(self):
-        """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
+    def allocate_pending(self):
+        """Allocate the arrays of lazy updates. They hold so many pending steps that the flush after
+        the last of them, O(d), is cheap beside the steps."""
         if "last_update" in self.arrays:
             return
         sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
@@ -224,32 +226,36 @@ cdef class State:
         if not isinstance(arrays, dict):
             raise ValueError(f"a saved state must have a dictionary of arrays, got {type(arrays)}")
         cdef fsgd_optimizer optimizer = optimizer_code(fields["optimizer"])
-        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
+        dtype, batched, lazy = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
         linear = _is_linear(optimizer)
-        if linear and history and not vectors == width > 1:
-            raise ValueError("a saved state of one vector or of L1 must not have a history")
-        if not linear and (vectors == width or width > 2 or history and width > 1):
+        if linear and lazy and not vectors == width > 1:
             raise ValueError(
-                f"a saved state of AdaGrad must have 1 + (average) of 2 + (average) vectors and a history "
-                f"without averages alone, got {width} and {vectors}"
+                "a saved state of SGD has the array last_update only with momentum and "
+                f"without L1, got width {width} and {vectors} vectors"
+            )
+        if not linear and (vectors == width or width > 2 or lazy and width > 1):
+            raise ValueError(
+                "a saved state of AdaGrad must have width 1 and 2 vectors, or with averaging width 2, 3 "
+                f"vectors and no array last_update, got width {width} and {vectors} vectors"
             )
         cdef State state = State.__new__(State)
         state._check_arrays(arrays, dtype, optimizer, (d, k, width, vectors))
         state._allocate(dtype, optimizer, (d, k, width, vectors), batched)
-        if history:
-            state.keep_history()
+        if lazy:
+            state.allocate_pending()
         for name, array in arrays.items():
             state.arrays[name][...] = array
         state.c.epoch = _integer("epoch", fields["epoch"], 0)
         state.c.row = _integer("row", fields["row"], 0)
         state.c.batch_row = _integer("batch_row", fields["batch_row"], 0)
         state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
-        waiting = state.c.max_pending if history else linear and vectors - width  # of L1: whether any is
-        state.c.pending = _integer("pending", fields["pending"], 0, waiting)
+        # Of L1 alone `pending` is 1 while truncations are pending.
+        most = state.c.max_pending if lazy else linear and vectors - width
+        state.c.pending = _integer("pending", fields["pending"], 0, most)
         _check_numbers(state.numbers, k)
         if (state.arrays["t"] < 0).any():
             raise ValueError("a saved state must have t >= 0")
-        if history:
+        if lazy:
             last_update = state.arrays["last_update"]
             if not (0 <= last_update.min() and last_update.max() <= state.c.pending):
                 raise ValueError(f"a saved state must have a last_update in [0, {state.c.pending}]")
@@ -261,10 +267,10 @@ cdef class State:
         anything is allocated for them."""
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
-        shapes, history = _shapes(optimizer, sizes), "step_products" if _is_linear(optimizer) else "rate_sums"
+        shapes, pending = _shapes(optimizer, sizes), "step_products" if _is_linear(optimizer) else "rate_sums"
         wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
         wanted |= {"grad"} & set(arrays)
-        wanted |= {history, "last_update"} if {history, "last_update"} & set(arrays) else set()
+        wanted |= {pending, "last_update"} if {pending, "last_update"} & set(arrays) else set()
         if set(arrays) != wanted:
             raise ValueError(
                 f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
@@ -306,9 +312,9 @@ cdef class State:
 
     def put(self, State other not None, here, there):
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
-        states of several lanes, without room for pending steps."""
+        states of several lanes, without the arrays of lazy updates."""
         if min(self.c.k, other.c.k) == 1 or "last_update" in self.arrays or "last_update" in other.arrays:
-            raise ValueError("put is for states of several lanes, without room for pending steps")
+            raise ValueError("put is for states of several lanes, without the arrays of lazy updates")
         mine, theirs = (
             (one.dtype, one.c.optimizer, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
         )
