@@ -85,7 +85,7 @@ def many_rows(n=4000):
 
 @pytest.mark.parametrize("patience", (1, 5, 10))
 def test_auto_eases_its_rate_after_an_epoch_without_gain(patience):
-    """By 4 each time, and five times whatever the patience; what a call eased is as it was at its
+    """By 4 each time, and five times whatever the patience; what a call reduced is as it was at its
     end. A gain is a part of the loss."""
     X, y = many_rows(2 * FEW_UPDATES)
     model = SGDClassifier("log_loss", random_state=0, n_iter_no_change=patience).fit(X, y[:, 0])
