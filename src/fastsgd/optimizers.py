@@ -51,6 +51,19 @@ class Optimizer(ABC):
         Whether a step is linear in the weight and its slots, u = u + D u + p g. Then the steps that
         a feature of CSR X has missed are one product of their D; an L1 penalty truncates after the
         step (:mod:`fastsgd.reference`). The step of any other optimizer has both penalties in it.
+
+    See Also
+    --------
+    SGD : A linear optimizer.
+    AdaGrad : An optimizer that is not linear.
+
+    Examples
+    --------
+    >>> from fastsgd.optimizers import OPTIMIZERS, Optimizer
+    >>> {name: kind.linear for name, kind in OPTIMIZERS.items()}
+    {'sgd': True, 'adagrad': False}
+    >>> all(issubclass(kind, Optimizer) for kind in OPTIMIZERS.values())
+    True
     """
 
     name: ClassVar[str]

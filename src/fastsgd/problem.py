@@ -27,6 +27,8 @@ from .optimizers import SGD, Optimizer
 from .sampling import SAMPLINGS
 from .schedules import Schedule
 
+__all__ = ["LANE_NUMBERS", "STEPS", "STORED", "Data", "Lanes", "Settings"]
+
 STORED: dict[np.dtype[Any], np.dtype[Any]] = {
     np.dtype(np.float64): np.dtype(np.float64),
     np.dtype(np.float32): np.dtype(np.float32),
@@ -113,8 +115,26 @@ class Data:
     epoch_rows : int
         Rows of an epoch; 0: these are all. With more, the rows are a window of the epoch, from
         ``first_row`` on, and are trained on in the order they have (sampling "sequential").
-        Schedules, averages and histories count by the epoch; a batch may begin in one window and
-        end in the next.
+        Schedules, averages and histories of a fit count whole epochs. A batch may begin in one
+        window and end in the next.
+
+    Raises
+    ------
+    ValueError
+        If a field is not what it must be; the message names it.
+
+    See Also
+    --------
+    Lanes : Hyper-parameters of each lane.
+    Settings : What all lanes share.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.problem import Data
+    >>> data = Data(np.array([[1, 2], [3, 4]], dtype=np.uint8), np.array([0.0, 1.0]))
+    >>> data.n, data.d, data.dtype, data.y.shape
+    (2, 2, dtype('float32'), (2, 1))
     """
 
     X: Any
@@ -315,6 +335,18 @@ class Lanes:
     split : ndarray of shape (K,), uint64
         The bit of the split that the lane trains on: a row whose ``Data.held_out`` has it is of
         weight zero in the lane. 0: none is.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range; the message names its field.
+
+    Examples
+    --------
+    >>> from fastsgd.problem import Lanes
+    >>> lanes = Lanes(3, alpha=[0.1, 0.01, 0.001], eta0=0.5)
+    >>> lanes.eta0
+    array([0.5, 0.5, 0.5])
     """
 
     NUMBERS: ClassVar[tuple[str, ...]] = LANE_NUMBERS
@@ -411,6 +443,19 @@ class Settings:
         Key of the sampling streams, in [0, 2**64).
     schedule : Schedule
         Of the learning rate.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range, or does not go with another; the message names it.
+
+    Examples
+    --------
+    >>> from fastsgd.optimizers import SGD
+    >>> from fastsgd.problem import Settings
+    >>> settings = Settings("log_loss", sign_targets=True, optimizer=SGD(momentum=0.9))
+    >>> settings.momentum, settings.width, settings.batch_size
+    (0.9, 2, 1)
     """
 
     STEPS: ClassVar[tuple[str, ...]] = STEPS
@@ -474,7 +519,7 @@ class Settings:
 
     @property
     def momentum(self) -> float:
-        """beta of the optimizer; 0 of one that has none."""
+        """Momentum beta of the optimizer; 0 if it has none."""
         return float(getattr(self.optimizer, "momentum", 0.0))
 
     @property
@@ -487,12 +532,29 @@ class Settings:
         """All numbers of a weight: ``width``, and what no linear step maps.
 
         That is what a weight has received of an L1 penalty, or the slots of another optimizer.
+
+        Parameters
+        ----------
+        lanes : Lanes
+            Hyper-parameters of each lane; any L1 penalty counts.
+
+        Returns
+        -------
+        int
+            The number.
         """
         optimizer = self.optimizer
         return self.width + (bool(lanes.l1.any()) if optimizer.linear else len(optimizer.slots))
 
     def check(self, data: Data, lanes: Lanes) -> None:
-        """Refuse what fits no single noun: target columns beyond y, a loss without a minimum.
+        """Refuse combinations that are not valid, such as a loss without a minimum.
+
+        Parameters
+        ----------
+        data : Data
+            Rows and targets.
+        lanes : Lanes
+            Numbers of each lane.
 
         Raises
         ------

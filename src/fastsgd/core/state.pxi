@@ -78,21 +78,64 @@ cdef bint _is_lazy(data, lanes, settings):
 
 
 cdef class State:
-    """All that training changes; copies and pickles bit by bit.
+    # The first line is the signature for ``inspect``, which leaves it out of the docstring.
+    """State(data, lanes, settings)
+--
+
+    All that training changes; copies and pickles bit by bit.
 
     Parameters
     ----------
     data : fastsgd.problem.Data
-        What is trained on.
+        Rows and targets.
     lanes : fastsgd.problem.Lanes
         Numbers of each lane.
     settings : fastsgd.problem.Settings
         What all lanes share.
 
+    Attributes
+    ----------
+    dtype : dtype
+        What is computed in.
+    t : ndarray of shape (K,), int64
+        Updates done.
+    active : ndarray of shape (K,)
+        1, or 0 for a frozen lane; may be set.
+    rate_factor : ndarray of shape (K,)
+        Multiplies a lane's learning rates; may be set.
+    loss_sum : ndarray of shape (K,)
+        sum_i s_ik loss(z_i, y_ik) over the epoch so far, each row before its step.
+    row_count : ndarray of shape (K,)
+        Rows of positive weight in the epoch so far.
+    norm_sum, norm_count : ndarray of shape (K,)
+        Sum of |g|^2 over the epoch's measured batches, and their number.
+    gradient_norm : float
+        Root mean square of |g| over these batches, mean over the lanes that have any; or 0.
+    epoch, row : int
+        Epochs done, and rows of the running one whose update is done.
+    batch_row : int
+        Rows of the open batch that are accumulated.
+    pending : int
+        Steps that features with lazy updates have still to catch up with (CSR); with L1 alone, 1
+        while truncations are pending, else 0.
+
     Raises
     ------
     ValueError
         If the three do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(sampling="sequential")
+    >>> state = solver.State(data, lanes, settings)
+    >>> state.set_weights([[1.0]], [0.5])
+    >>> coef, intercept = state.last_weights()
+    >>> coef, intercept, state.epoch
+    (array([[1.]]), array([0.5]), 0)
     """
 
     cdef fsgd_state c
