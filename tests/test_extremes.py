@@ -163,7 +163,7 @@ def test_weights_of_any_size():
     with pytest.raises(ValueError, match="sample_weight and class_weight are so small"):
         SGDRegressor(flat, **FEW).fit(X, Y, sample_weight=np.full(60, 3e-308))
     for wrong in (1e160, 1e-310):
-        with pytest.raises(ValueError, match="sample_weight must have its largest value in"):
+        with pytest.raises(ValueError, match="the largest sample_weight must be in"):
             model.fit(X, Y, sample_weight=np.full(60, wrong))
 
 

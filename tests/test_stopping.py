@@ -351,7 +351,7 @@ def test_what_validation_refuses():
         SGDRegressor().fit(X, y, X_val=X[:, :5], y_val=y)
     with pytest.raises(ValueError, match="X_val contains NaN"):
         SGDRegressor().fit(X, y, X_val=np.full_like(X, np.nan), y_val=y)
-    with pytest.raises(ValueError, match="y_val has shape"):
+    with pytest.raises(ValueError, match="y_val must have as many outputs"):
         SGDRegressor().fit(X, SCORES, X_val=X, y_val=SCORES[:, 0])
     with pytest.raises(ValueError, match="sample weights for validation set are all zero"):
         weight = np.zeros(300)

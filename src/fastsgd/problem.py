@@ -178,13 +178,16 @@ class Data:
         if self.held_out is not None and (
             np.shape(self.held_out) != (n,) or self.held_out.dtype != np.uint64
         ):
-            raise ValueError(f"held_out must be {n} numbers of uint64")
+            raise ValueError(
+                f"held_out must be {n} numbers of uint64, got shape {np.shape(self.held_out)} and "
+                f"dtype {getattr(self.held_out, 'dtype', None)}"
+            )
         pins = pinned(self.X, self.y, self.sample_weight, self.held_out)
         object.__setattr__(self, "_pins", pins)
         if self.offset is None and self.scale is None:
             return
         if self.sparse:
-            raise ValueError("offset and scale need dense X: an offset would fill sparse X in")
+            raise ValueError("offset and scale need dense X: an offset would make sparse X dense")
         if self.offset is None:
             object.__setattr__(self, "offset", np.zeros(d, dtype=self.dtype))
         if self.scale is None:
@@ -479,7 +482,10 @@ class Settings:
         kinds = {"sign"} if self.sign_targets else {"real", "count"}
         if not kinds & loss.targets:
             kind = "sign" if self.sign_targets else "real"
-            raise ValueError(f"loss {self.loss!r} does not take {kind} targets")
+            raise ValueError(
+                f"loss {self.loss!r} does not take {kind} targets, got sign_targets="
+                f"{self.sign_targets}"
+            )
         highest = 1.0 if loss.parameter == "quantile" else np.inf
         if loss.parameter and not 0.0 <= self.loss_parameter <= highest:
             raise ValueError(
@@ -491,12 +497,14 @@ class Settings:
             self.batch_size > 1 or self.optimizer != SGD() or self.schedule.kind != "constant"
         ):
             raise ValueError(
-                f"{self.step!r} steps are of single samples at a constant rate by SGD without "
-                f"momentum, got batch_size={self.batch_size}, optimizer={self.optimizer}, "
+                f"step={self.step!r} needs batch_size=1, SGD without momentum and a constant "
+                f"schedule, got batch_size={self.batch_size}, optimizer={self.optimizer}, "
                 f"schedule {self.schedule.kind!r}"
             )
         if self.step != "gradient" and loss.coupled:
-            raise ValueError(f"{self.step!r} steps do not couple lanes, as {self.loss!r} does")
+            raise ValueError(
+                f"step={self.step!r} needs a loss that does not couple lanes, got {self.loss!r}"
+            )
         if not self.clip_norm > 0.0:
             raise ValueError(f"clip_norm must be > 0, got {self.clip_norm!r}")
         if not 1 <= self.n_jobs < 2**31:
@@ -562,19 +570,25 @@ class Settings:
             Naming the argument, its value and what was expected.
         """
         if not 0 <= lanes.target.min() <= lanes.target.max() < data.y.shape[1]:
-            raise ValueError(f"target {lanes.target} is no column of y {data.y.shape}")
+            raise ValueError(
+                f"target must be in [0, {data.y.shape[1]}), the columns of y, got {lanes.target}"
+            )
         if data.is_window and self.sampling != "sequential":
             raise ValueError(
-                "a window of an epoch is trained on in the order of its rows: sampling must be "
-                f"'sequential', got {self.sampling!r}"
+                "sampling must be 'sequential' where data is a window of an epoch, got "
+                f"{self.sampling!r}"
             )
         loss = self.terms
         if loss.targets == {"count"} and (data.y < 0.0).any():
             raise ValueError(f"y must be >= 0 with loss {self.loss!r}, got {data.y.min()}")
         if loss.coupled and (lanes.k < 2 or len(np.unique(lanes.label)) < lanes.k):
-            raise ValueError(f"loss {self.loss!r} needs a lane for each class, got {lanes.label}")
+            raise ValueError(
+                f"loss {self.loss!r} needs a lane for each class, got label={lanes.label}"
+            )
         if data.held_out is not None and (loss.coupled or lanes.k < 2):
-            raise ValueError("held_out is for several lanes, each a model of its own")
+            raise ValueError(
+                "held_out needs two lanes or more, and a loss that does not couple them"
+            )
         if loss.infimum == -np.inf:
             if (lanes.alpha <= 0).any():
                 raise ValueError(
@@ -583,6 +597,6 @@ class Settings:
                 )
             if self.fit_intercept:
                 raise ValueError(
-                    f"loss {self.loss!r} is unbounded below in the intercept, which no penalty "
-                    "holds: fit_intercept must be False"
+                    f"loss {self.loss!r} is unbounded below in the intercept, which is not "
+                    "penalised: fit_intercept must be False"
                 )

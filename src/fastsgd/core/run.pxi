@@ -37,12 +37,17 @@ cdef class Run:
         self._bind_settings(settings)
         vectors = settings.vectors(lanes)
         optimizer = optimizer_code(settings.optimizer.name)
-        if (state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
-            data.dtype, optimizer, data.d, lanes.k, settings.width, vectors
-        ):
-            raise ValueError("state does not fit data, lanes and settings")
+        has = state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors
+        needed = data.dtype, optimizer, data.d, lanes.k, settings.width, vectors
+        if has != needed:
+            names = list(_OPTIMIZERS)
+            has, needed = ((str(one[0]), names[one[1]], *one[2:]) for one in (has, needed))
+            raise ValueError(
+                "state does not fit data, lanes and settings: (dtype, optimizer, d, K, width, vectors) must "
+                f"be {needed}, got {has}"
+            )
         if self.settings.batch_size > 1 and state.c.grad == NULL:
-            raise ValueError("state was made for batch_size=1")
+            raise ValueError(f"state was made for batch_size=1, got batch_size={self.settings.batch_size}")
         self._check_position()
         if _is_lazy(data, lanes, settings):
             state.allocate_pending()

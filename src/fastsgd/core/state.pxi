@@ -145,7 +145,7 @@ cdef class State:
 
     def __init__(self, data, lanes, settings):
         if self.arrays is not None:  # a Run may have pointers to them
-            raise ValueError("a state is initialised once")
+            raise ValueError("State.__init__ must be called only once")
         settings.check(data, lanes)
         vectors = settings.vectors(lanes)
         optimizer = settings.optimizer
@@ -357,12 +357,15 @@ cdef class State:
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
         states of several lanes, without the arrays of lazy updates."""
         if min(self.c.k, other.c.k) == 1 or "last_update" in self.arrays or "last_update" in other.arrays:
-            raise ValueError("put is for states of several lanes, without the arrays of lazy updates")
+            raise ValueError("put needs two states of several lanes, without the arrays of lazy updates")
         mine, theirs = (
             (one.dtype, one.c.optimizer, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
         )
         if mine != theirs or set(self.arrays) != set(other.arrays):
-            raise ValueError(f"put is for states of one kind, got {theirs} for {mine}")
+            raise ValueError(
+                "other must have the same arrays, and the same (dtype, optimizer, d, width, vectors): "
+                f"{mine}, got {theirs}"
+            )
         for name, array in other.arrays.items():
             self.arrays[name][..., here] = array[..., there]
         self.c.epoch, self.c.row = other.c.epoch, other.c.row

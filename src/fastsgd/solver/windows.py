@@ -94,8 +94,8 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
         if left is not None and window.first_row > left.first_row:
             if window.first_row > left.end:
                 raise ValueError(
-                    f"windows leave a gap: rows {left.end} to {window.first_row} of the epoch are "
-                    "in none"
+                    f"windows must not leave a gap: rows {left.end} to {window.first_row} of the "
+                    "epoch are in none of them"
                 )
             data = joined(part(left, left.first_row, window.first_row), window)
         run_epoch(data, lanes, settings, state)
