@@ -55,7 +55,7 @@ Array = NDArray[np.float64]
 
 EPOCHS = (1, 2, 3, 5)
 FALLING, ANNEALED, POLYAK, DECREASING_POLYAK, DOG = range(5)
-EXPLICIT, IMPLICIT, AWARE = range(3)
+EXPLICIT, IMPLICIT, IMPORTANCE_AWARE = range(3)
 NO_AVERAGE = -1.0
 SINGULAR = 1e-6
 """Determinant of M below which it is multiplied into (v, u)."""
@@ -86,8 +86,8 @@ class Rule(NamedTuple):
     eta0, mu, power : float
         eta0 bounds the steps of Polyak's kinds.
     update : int
-        EXPLICIT; IMPLICIT, the slope taken where the step ends; AWARE, the limit of many small
-        steps on the row (Karampatziakis & Langford 2011).
+        EXPLICIT; IMPLICIT, the slope taken where the step ends; IMPORTANCE_AWARE, the limit of many
+        small steps on the row (Karampatziakis & Langford 2011).
     beta : float
     average : float
         k, or NO_AVERAGE.
@@ -170,7 +170,7 @@ def implicit_slope(logistic: bool, z: float, y: float, h: float) -> float:
 
 
 @compiled()
-def aware_slope(logistic: bool, z: float, y: float, h: float) -> float:
+def importance_aware_slope(logistic: bool, z: float, y: float, h: float) -> float:
     """Way of the score by du/ds = -loss'(u) for a time of h, over h."""
     if not logistic:
         return -(z - y) * np.expm1(-h) / h
@@ -248,8 +248,8 @@ def run_epoch(rows: Rows, order: Any, rule: Rule, horizon: float, where: Any) ->
         eta = rate(rule, state, loss + 0.5 * rows.alpha * state.ww, gg, horizon)
         if rule.update == IMPLICIT:
             c = implicit_slope(rows.logistic, score, y, eta * (square + 1.0))
-        elif rule.update == AWARE:
-            c = aware_slope(rows.logistic, score, y, eta * (square + 1.0))
+        elif rule.update == IMPORTANCE_AWARE:
+            c = importance_aware_slope(rows.logistic, score, y, eta * (square + 1.0))
 
         keep, step = eta * rows.alpha, -eta * c
         state.ww = (1.0 - keep) ** 2 * state.ww + step * (2.0 * (1.0 - keep) * wx + step * square)
@@ -385,7 +385,9 @@ def make_rules(problem: Problem, rows: Rows) -> dict[str, AnyRule]:
     linear, square = Rule(ANNEALED, eta0), Rule(ANNEALED, eta0, power=2.0)
     polyak, implicit, k3, k8 = 2.0 * eta0, {"update": IMPLICIT}, {"average": 3.0}, {"average": 8.0}
 
-    def eased(updates: float, power: float = 2.0, most: float = 1.0, **options: Any) -> list[Rule]:
+    def polynomial(
+        updates: float, power: float = 2.0, most: float = 1.0, **options: Any
+    ) -> list[Rule]:
         """eta0 times min(most, sqrt(updates / N)) of N updates."""
         factors = [min(most, np.sqrt(updates / (T * problem.n))) for T in EPOCHS]
         return [Rule(ANNEALED, eta0 * factor, power=power, **options) for factor in factors]
@@ -409,10 +411,10 @@ def make_rules(problem: Problem, rows: Rows) -> dict[str, AnyRule]:
         "falling, average k = 8": falling._replace(**k8),
         "falling, implicit": falling._replace(**implicit),
         "falling, implicit, 4 e": large._replace(**implicit),
-        "falling, aware, 4 e": large._replace(update=AWARE),
+        "falling, importance-aware, 4 e": large._replace(update=IMPORTANCE_AWARE),
         "falling, implicit, k = 8, 4 e": large._replace(**implicit, **k8),
-        "falling, aware, k = 3, 4 e": large._replace(update=AWARE, **k3),
-        "falling, aware, k = 8, 4 e": large._replace(update=AWARE, **k8),
+        "falling, importance-aware, k = 3, 4 e": large._replace(update=IMPORTANCE_AWARE, **k3),
+        "falling, importance-aware, k = 8, 4 e": large._replace(update=IMPORTANCE_AWARE, **k8),
         "constant, implicit, k = 8": constant._replace(**implicit, **k8),
         "constant, implicit, k = 8, 4 e": Rule(eta0=4.0 * eta0, **implicit, **k8),
         "SPS_max": Rule(POLYAK, polyak),
@@ -422,20 +424,22 @@ def make_rules(problem: Problem, rows: Rows) -> dict[str, AnyRule]:
         "DoG, average k = 8": Rule(DOG, **k8),
         "Schedule-Free": constant._replace(beta=0.9, average=0.0),
         "Schedule-Free, 10 e": Rule(eta0=10.0 * eta0, beta=0.9, average=0.0),
-        "eased 20,000, power 1": eased(20_000, 1.0),
-        "eased 20,000, power 2": eased(20_000),
-        "eased 50,000, power 1": eased(50_000, 1.0),
-        "eased 50,000, power 2": eased(50_000),
-        "eased 50,000, power 3": eased(50_000, 3.0),
-        "eased 100,000, power 1": eased(100_000, 1.0),
-        "eased 100,000, power 2": eased(100_000),
-        "eased 50,000, average k = 3": eased(50_000, **k3),
-        "eased 50,000, average k = 8": eased(50_000, **k8),
-        "eased 50,000, power 1, k = 8": eased(50_000, 1.0, **k8),
-        "eased 100,000, average k = 3": eased(100_000, **k3),
-        "eased 100,000, power 1, k = 8": eased(100_000, 1.0, **k8),
-        "eased 50,000, implicit": eased(50_000, **implicit),
-        "eased 50,000, aware, to 4 e": eased(50_000, most=4.0, update=AWARE),
+        "polynomial, K = 20,000, power 1": polynomial(20_000, 1.0),
+        "polynomial, K = 20,000, power 2": polynomial(20_000),
+        "polynomial, K = 50,000, power 1": polynomial(50_000, 1.0),
+        "polynomial, K = 50,000, power 2": polynomial(50_000),
+        "polynomial, K = 50,000, power 3": polynomial(50_000, 3.0),
+        "polynomial, K = 100,000, power 1": polynomial(100_000, 1.0),
+        "polynomial, K = 100,000, power 2": polynomial(100_000),
+        "polynomial, K = 50,000, average k = 3": polynomial(50_000, **k3),
+        "polynomial, K = 50,000, average k = 8": polynomial(50_000, **k8),
+        "polynomial, K = 50,000, power 1, k = 8": polynomial(50_000, 1.0, **k8),
+        "polynomial, K = 100,000, average k = 3": polynomial(100_000, **k3),
+        "polynomial, K = 100,000, power 1, k = 8": polynomial(100_000, 1.0, **k8),
+        "polynomial, K = 50,000, implicit": polynomial(50_000, **implicit),
+        "polynomial, K = 50,000, importance-aware, to 4 e": polynomial(
+            50_000, most=4.0, update=IMPORTANCE_AWARE
+        ),
         "AdaGrad": Adaptive(eta0_of_adagrad(problem)),
         "AdaGrad, linear": Adaptive(eta0_of_adagrad(problem), power=1.0),
     }
@@ -539,7 +543,7 @@ def draw(results: Results, path: Path) -> None:
     losses = np.array([loss for loss, _ in results])
     means = {name: np.exp(np.log(ratio[:, [1, 3]]).mean()) for name, ratio in found.items()}
     names = sorted(found, key=means.__getitem__, reverse=True)
-    fig, axes = plt.subplots(1, 2, figsize=(12, 0.23 * len(names) + 1.5), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(13.5, 0.23 * len(names) + 1.5), sharey=True)
     styles = ("log_loss", "#0072B2", "o", 0.12), ("squared_error", "#D55E00", "^", -0.12)
     for ax, T in zip(axes, (2, 5), strict=True):
         for place, name in enumerate(names):

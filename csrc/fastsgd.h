@@ -196,8 +196,8 @@ typedef struct {
  * the cumulative penalty, l1_cumulative. After each update, for every feature and w > 0, w becomes
  * max(0, w - (l1_cumulative + applied)), for w < 0 min(0, w + (l1_cumulative - applied)), and
  * applied grows by what w grew (Tsuruoka, Tsujii & Ananiadou, ACL 2009). Doing that once for many
- * steps in which w had no other change gives the same w: on CSR with L1 alone it waits until the
- * feature is seen again.
+ * steps in which w had no other change gives the same w: on CSR with L1 alone it is pending
+ * until a row has the feature.
  *
  * On CSR, with L2 or averages too and without momentum, updates under L1 are lazy as well
  * (kernel/lanes/lazy_l1.h).

@@ -15,7 +15,7 @@
  *     targets.h, loss.h, slopes.h, norms.h          targets, slopes, losses
  *     rates.h, optimizer.h                          rates, and the coefficients of the update
  *     one_lane/features.h, lanes/update.h           the update; penalty.h for L1, lanes/lazy.h
- * where it waits
+ * where it is lazy
  *
  * and the loops over rows are one_lane/blocks.h (what a fit with default parameters takes) and
  * one_lane/rows.h, lanes/blocks.h and lanes/rows.h, and batches.h with its threads.

@@ -117,8 +117,10 @@ def _table(rng: Any, one: Any, n: int, d: int, kind: Any) -> tuple[Any, Any, Any
         X *= [one(1.0, *SCALES) / (1.0 + np.abs(X).max()) for _ in range(d)]
     if rng.random() < 0.2:
         X[rng.integers(n)] *= one(*SCALES) / (1.0 + np.abs(X).max())
-    limits = np.finfo(np.float16 if dtype == np.float16 else dtype) if dtype != np.uint8 else None
-    X = np.abs(X) % 256.0 if limits is None else np.clip(X, limits.min, limits.max)
+    if np.dtype(dtype).kind == "f":
+        X = np.clip(X, np.finfo(dtype).min, np.finfo(dtype).max)
+    else:
+        X = np.abs(X) % (np.iinfo(dtype).max + 1.0)
     X = np.nan_to_num(X).astype(dtype)
     if dtype in (np.float32, np.float64) and rng.random() < 0.4:
         X = sp.csr_array(X * (rng.random((n, d)) < 0.6))

@@ -62,7 +62,7 @@ DIFFERENCES = (
     Difference(
         "The default learning rate",
         '`learning_rate="auto"` finds a rate from the data and lowers it until the fit is near the '
-        "minimum, which may take all `max_iter` epochs; in scikit-learn it is "
+        "minimum, which may take all `max_iter` epochs. In scikit-learn the default is "
         '`"optimal"` for classifiers, `"invscaling"` with `eta0=0.01` for regressors.',
         (
             "test_balanced_weight*",
@@ -73,14 +73,14 @@ DIFFERENCES = (
     ),
     Difference(
         "The order of the rows",
-        "The same `random_state` gives another order: it depends on the seed and the number of the "
-        "epoch alone, so that a run can go on at any of them.",
+        "The same `random_state` gives another order. It depends on the seed and the number of the "
+        "epoch alone, so that a run can go on at any epoch.",
         ("test_sgd_oneclass_vs_linear_oneclass_offsets_match[[]0.1]",),
     ),
     Difference(
         "Sparse data",
-        "CSR gives the model that the same dense rows give; scikit-learn slows the intercept there "
-        "to a hundredth (`SPARSE_INTERCEPT_DECAY`).",
+        "CSR gives the model that the same dense rows give. scikit-learn multiplies the steps of "
+        "the intercept there by 0.01 (`SPARSE_INTERCEPT_DECAY`).",
         (
             "test_late_onset_averaging_reached[[]Sparse*",
             "test_late_onset_averaging_reached_oneclass[[]Sparse*",
@@ -94,7 +94,7 @@ DIFFERENCES = (
     ),
     Difference(
         "Early stopping",
-        "The weights of the best epoch are kept, of each class its own; scikit-learn keeps the "
+        "The weights of the best epoch are kept, for each class separately. scikit-learn keeps the "
         "last ones.",
         (
             "test_validation_set_not_used_for_training[[]SGDClassifier]",
@@ -103,8 +103,8 @@ DIFFERENCES = (
     ),
     Difference(
         "Divergence",
-        "A run that blows up is a `DivergenceError`, a `ValueError`; scikit-learn cuts slopes at "
-        "1e12 and often returns a model that is far off.",
+        "A run whose loss or weights grow without bound raises a `DivergenceError`, a "
+        "`ValueError`. scikit-learn cuts slopes at 1e12 and often returns a model that is far off.",
         ("test_warm_start[[]optimal-*Regressor]", "test_partial_fit_equal_fit[[]optimal-*"),
     ),
     Difference(
@@ -126,14 +126,14 @@ DIFFERENCES = (
     ),
     Difference(
         "Private names",
-        "`_average_coef`, `_standard_coef` and the like do not exist, nor do the classes of "
-        "`sklearn.linear_model._stochastic_gradient` take part.",
+        "`_average_coef`, `_standard_coef` and the like do not exist, and the classes of "
+        "`sklearn.linear_model._stochastic_gradient` are not base classes.",
         ("test_plain_has_no_average_attr*", "test_validation_mask_correctly_subsets"),
     ),
     Difference(
         "Rounding",
-        "Rows are read several at a time and averages are kept as differences: the last digits are "
-        "others.",
+        "Rows are read several at a time and averages are kept as differences, so the last digits "
+        "differ.",
         (
             "test_late_onset_averaging_not_reached[[]*Classifier]",
             "test_validation_set_not_used_for_training[[]SGDRegressor]",

@@ -36,7 +36,7 @@ from fastsgd.problem import Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import SCHEDULES
 
-N, D = 70, 19  # two chunks of a dense batch and a bit; steps beyond one history, d below it
+N, D = 70, 19  # two chunks of a dense batch and a bit; more steps than may be pending, and than d
 WIDTHS = {
     "plain": {},
     "momentum": {"optimizer": SGD(0.9)},
@@ -238,13 +238,13 @@ def test_threads_at_once_or_one_after_the_other():
 # ---------------------------------------------------------------- pending steps of CSR
 
 
-HISTORY_WIDTHS = ("momentum", "both", "adagrad")
-HISTORIES = covering({"width": HISTORY_WIDTHS, "k": (1, 3, 19), "d": (19, 1100)})
+LAZY_WIDTHS = ("momentum", "both", "adagrad")
+LAZY_CASES = covering({"width": LAZY_WIDTHS, "k": (1, 3, 19), "d": (19, 1100)})
 
 
-@pytest.mark.parametrize(("width", "k", "d"), values_of(HISTORIES))
-def test_history_is_flushed_in_time(width, k, d):
-    """More steps than a history holds (64; AdaGrad 256 for d = 1100) still give the twin's numbers."""
+@pytest.mark.parametrize(("width", "k", "d"), values_of(LAZY_CASES))
+def test_pending_steps_are_flushed_in_time(width, k, d):
+    """More steps than may be pending (64; AdaGrad 256 for d = 1100) give the twin's numbers too."""
     data = table(N, d).data(np.float64, "csr32", sign=False)
     of = Lanes(k, alpha=np.geomspace(0.001, 0.1, k), eta0=0.1 / d)
     settings = settings_of(width, 1)

@@ -125,7 +125,7 @@ def test_states_that_take_no_lanes():
     plain, slow = Settings(), Settings(optimizer=SGD(0.9))
     several = State(data, of, plain)
     for other in (State(data, one, plain), State(data, of, slow)):
-        with pytest.raises(ValueError, match="put is for states of several lanes"):
+        with pytest.raises(ValueError, match="put needs two states of several lanes"):
             several.put(other, [0], [0])
-        with pytest.raises(ValueError, match="put is for states of several lanes"):
+        with pytest.raises(ValueError, match="put needs two states of several lanes"):
             other.put(several, [0], [0])

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastsgd import SGDClassifier, SGDRegressor, _core
 from fastsgd.inputs.conversions import LARGE, beside, csr_of, rows_of
-from fastsgd.problem import Data, Settings
+from fastsgd.problem import STORED, Data, Settings
 from fastsgd.statistics import curvature, sample
 
 SHORT = {"random_state": 0, "max_iter": 5, "tol": None}
@@ -156,7 +156,7 @@ def test_other_forms_are_as_scipy_makes_them(form, matrix, dtype):
             assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
-@pytest.mark.parametrize("dtype", (np.float64, np.float32, np.float16, np.uint8, np.int64, bool))
+@pytest.mark.parametrize("dtype", (*(stored.type for stored in STORED), np.int64, bool))
 @pytest.mark.parametrize("layout", ("C", "Fortran", "strided", "backwards"))
 def test_rows_of_any_layout(layout, dtype):
     X = (np.arange(2 * LARGE).reshape(-1, 16) % 7).astype(dtype)
@@ -166,12 +166,12 @@ def test_rows_of_any_layout(layout, dtype):
         "strided": np.repeat(X, 2, axis=1)[:, ::2],
         "backwards": X[::-1],
     }[layout]
-    kept = layout == "C" and dtype in (np.float64, np.float32, np.float16, np.uint8)
+    kept = layout == "C" and np.dtype(dtype) in STORED
     found = rows_of(X)
     assert (found is X) == kept
     if found is not X:
         assert found.flags.c_contiguous
-    assert found.dtype == (np.float64 if dtype in (np.int64, bool) else dtype)
+    assert found.dtype == (dtype if np.dtype(dtype) in STORED else np.float64)
     assert_array_equal(found, X)
     few = X[:3]
     assert rows_of(few) is few

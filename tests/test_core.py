@@ -50,8 +50,8 @@ LANE_COUNTS = (1, 3, 19)
 EXAMPLES = 2000 if os.environ.get("FASTSGD_EXHAUSTIVE") else 100
 
 
-def has_history(settings) -> bool:
-    """Whether features that are not seen have steps to catch up with, on CSR with L2."""
+def is_lazy(settings) -> bool:
+    """Whether updates are lazy on CSR with L2."""
     return settings.momentum > 0.0 or not settings.optimizer.linear
 
 
@@ -99,8 +99,8 @@ def test_rows_of_weight_zero_are_as_good_as_absent(dtype, layout):
         assert np.array_equal(all_rows.t, some.t)
         assert np.array_equal(all_rows.row_count, some.row_count)
         assert difference(all_rows, some, settings) < TOLERANCE[dtype]
-        # the order of sums is that of blocks of rows (dense, plain) or of the history (CSR)
-        waits = has_history(settings)
+        # the order of sums is that of blocks of rows (dense, plain) or of lazy updates (CSR)
+        waits = is_lazy(settings)
         if (k == 1 and waits) if layout == "dense" else not waits:
             assert bits(all_rows, settings) == bits(some, settings), (k, width)
             assert np.array_equal(all_rows.loss_sum, some.loss_sum)
@@ -127,7 +127,7 @@ def test_a_lane_without_rows_is_left_alone(batch_size, layout):
             reference.run_epoch(data, of, settings, twin, batches=1)
             after = bits(core, settings)
             untouched = [a == b for a, b in zip(after, before, strict=True)]
-            if layout == "dense" or not has_history(settings):  # else the last bit
+            if layout == "dense" or not is_lazy(settings):  # else the last bit
                 assert untouched == [lane != learns for lane in range(k)], (step, width)
             assert np.array_equal(core.t, twin.t)
         assert difference(core, twin, settings) < TOLERANCE[np.float64], width
@@ -165,7 +165,7 @@ def test_frozen_lanes_keep_their_bits(dtype, layout):
             solver.run_epoch(data, of, settings, state)
             solver.run_epoch(data, of, settings, free)
         after, later = bits(state, settings), state.weights(settings)[0]
-        if layout == "dense" or not has_history(settings):
+        if layout == "dense" or not is_lazy(settings):
             assert after[::2] == before[::2], (k, batch_size, width)
         assert np.abs(later - coef)[::2].max() < 8 * eps * np.abs(coef).max()
         assert (np.abs(free.weights(settings)[0] - coef).max(axis=1) > 100 * eps).all()
@@ -486,7 +486,7 @@ def test_a_csr_step_touches_no_other_feature(k, width):
     (w, last_update), model = stored(state), state.weights(settings)[0]
     solver.run_epoch(data, of, settings, state, batches=60)
     (later_w, later_update), later_model = stored(state), state.weights(settings)[0]
-    assert state.pending == (61 if has_history(settings) else 0)
+    assert state.pending == (61 if is_lazy(settings) else 0)
     assert np.array_equal(later_w[10:], w[10:])
     assert np.array_equal(later_update[10:], last_update[10:])
     assert (later_w[:10] != w[:10]).any()

@@ -368,7 +368,7 @@ def test_states_of_other_kinds_are_not_put_together():
         solver.State(table().data(np.float32, "dense", sign=False), of, settings),
         solver.State(data, of, Settings()),
     ):
-        with pytest.raises(ValueError, match="one kind"):
+        with pytest.raises(ValueError, match="other must have the same"):
             state.put(other, [0], [1])
     with pytest.raises(TypeError):
         state.put(None, [0], [1])

@@ -443,8 +443,8 @@ def test_what_is_drawn_is_the_path_rounded_to_float32(page):
     for packed, run in zip(data["runs"], found("logistic").runs, strict=True):
         weights = np.frombuffer(base64.b64decode(packed["weights"]), dtype="<f4")
         assert_array_equal(weights.reshape(-1, 2), run.weights.astype("<f4"))
-        others = np.frombuffer(base64.b64decode(packed["others"]), dtype=np.int8)
-        largest = np.frombuffer(base64.b64decode(packed["largest"]), dtype="<f4")
+        others = np.frombuffer(base64.b64decode(packed["other_gradients"]), dtype=np.int8)
+        largest = np.frombuffer(base64.b64decode(packed["other_largest"]), dtype="<f4")
         back = others.reshape(run.other_gradients.shape) * (largest[:, None, None] / 127.0)
         assert (
             np.abs(back - run.other_gradients).max(initial=0.0) <= largest.max(initial=0.0) / 250.0
@@ -645,7 +645,10 @@ def test_what_is_drawn_is_the_run(explorer):
     for i in range(2):
         assert_allclose(explorer.drawn("norm", f"path{i}")["y"], norms[i], rtol=1e-5)
     scales = []
-    for name, gradient in (("true", run.full_gradient[30]), ("sampled", run.batch_gradient[30])):
+    for name, gradient in (
+        ("full_gradient", run.full_gradient[30]),
+        ("batch_gradient", run.batch_gradient[30]),
+    ):
         arrow = {key: value[0] for key, value in explorer.drawn("landscape", name).items()}
         along = np.array([arrow["x1"] - arrow["x0"], arrow["y1"] - arrow["y0"]])
         assert_allclose([arrow["x0"], arrow["y0"]], run.weights[30], rtol=1e-6)
@@ -822,7 +825,7 @@ def test_what_is_shown_can_be_hidden(explorer):
         assert (shown > 0) == (i == 1)  # the chosen run stays
         box.click()
         assert len(explorer.drawn("landscape", f"path{i}")["x"]) > 1
-    for name, source in (("arrows", "sampled"), ("others", "cloud")):
+    for name, source in (("arrows", "batch_gradient"), ("others", "cloud")):
         explorer.press(name)
         assert all(len(v) == 0 for v in explorer.drawn("landscape", source).values())
         explorer.press(name)

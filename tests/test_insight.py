@@ -524,7 +524,7 @@ def test_rates_that_diverge():
     found = rate_range(model, X, y, rates=[1e-3, 1e-2, 1e4, 1e5])
     assert_array_equal(np.isfinite(found.loss), [True, True, False, False])
     assert found.suggested <= 1e-2
-    with pytest.raises(ValueError, match="every rate diverges"):
+    with pytest.raises(ValueError, match="diverges at every rate"):
         rate_range(model, X, y, rates=[1e4, 1e5, 1e6], epochs=20)
     for wrong in ([1.0], [0.0, 1.0, 2.0], [np.nan, 1.0, 2.0]):
         with pytest.raises(ValueError, match="rates must be"):

@@ -339,7 +339,7 @@ def test_momentum_belongs_to_sgd(kind, optimizer, other):
 
 def test_passive_aggressive_steps_are_of_sgd():
     X, y = cancer("classifier")
-    with pytest.raises(ValueError, match=r"'pa1' steps are .* by SGD .*AdaGrad"):
+    with pytest.raises(ValueError, match=r"step='pa1' needs .* SGD without .*AdaGrad"):
         SGDClassifier("hinge", learning_rate="pa1", optimizer="adagrad").fit(X, y)
 
 

@@ -63,7 +63,7 @@ def test_a_path_refuses(diabetes, digits):
     X, y = diabetes
     with pytest.raises(ValueError, match="estimator must be an SGDClassifier or SGDRegressor"):
         path(X, y, estimator=PeerRegressor())
-    with pytest.raises(ValueError, match="early_stopping should be False in a path"):
+    with pytest.raises(ValueError, match="early_stopping should be False in path"):
         path(X, y, estimator=SGDRegressor(early_stopping=True))
     with pytest.raises(ValueError, match="alphas must be a list of finite numbers"):
         path(X, y, alphas=0.1)

@@ -113,7 +113,7 @@ def test_epochs_without_a_number_are_no_gain_and_never_the_best(warned):
 @pytest.mark.parametrize("given", ("good", None, [1.0, 2.0], 1j, np.zeros(2)))
 def test_a_scorer_that_gives_no_number_at_all(given):
     model = SGDRegressor(**FEW, early_stopping=True, scoring=lambda *_: given)
-    with pytest.raises(ValueError, match="scoring must give one number"):
+    with pytest.raises(ValueError, match="scoring must return one number"):
         model.fit(X, Y)
 
 

@@ -119,8 +119,8 @@ def test_what_splits_do_not_go_with():
     with pytest.raises(ValueError, match="held_out must be 3 numbers of uint64"):
         Data(X, y, held_out=np.zeros(3))
     data = Data(X, y, held_out=held_out)
-    with pytest.raises(ValueError, match="held_out is for several lanes"):
+    with pytest.raises(ValueError, match="held_out needs two lanes or more"):
         Settings().check(data, Lanes(1, alpha=0.0, eta0=1.0))
     softmax = Lanes(3, alpha=0.0, eta0=1.0, label=np.arange(3))
-    with pytest.raises(ValueError, match="held_out is for several lanes"):
+    with pytest.raises(ValueError, match="held_out needs two lanes or more"):
         Settings("softmax", sign_targets=True).check(data, softmax)

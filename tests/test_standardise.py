@@ -334,7 +334,7 @@ def test_what_is_not_finite_is_refused(weighted, value, dtype, examples):
 
 def test_a_variance_beyond_numbers_is_refused(examples):
     X, y, _ = examples
-    with pytest.raises(ValueError, match="standardize=True: feature 3 of X is so large"):
+    with pytest.raises(ValueError, match="X has a feature whose variance is not finite, number 3"):
         SGDRegressor(**FEW, standardize=True).fit(np.where(np.arange(D) == 3, 1e200 * X, X), y)
 
 

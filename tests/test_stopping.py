@@ -85,7 +85,7 @@ def many_rows(n=4000):
 
 @pytest.mark.parametrize("patience", (1, 5, 10))
 def test_auto_eases_its_rate_after_an_epoch_without_gain(patience):
-    """By 4 each time, and five times whatever the patience; what a call eased is as it was at its
+    """By 4 each time, and five times whatever the patience; what a call reduced is as it was at its
     end. A gain is a part of the loss."""
     X, y = many_rows(2 * FEW_UPDATES)
     model = SGDClassifier("log_loss", random_state=0, n_iter_no_change=patience).fit(X, y[:, 0])
@@ -351,7 +351,7 @@ def test_what_validation_refuses():
         SGDRegressor().fit(X, y, X_val=X[:, :5], y_val=y)
     with pytest.raises(ValueError, match="X_val contains NaN"):
         SGDRegressor().fit(X, y, X_val=np.full_like(X, np.nan), y_val=y)
-    with pytest.raises(ValueError, match="y_val has shape"):
+    with pytest.raises(ValueError, match="y_val must have as many outputs"):
         SGDRegressor().fit(X, SCORES, X_val=X, y_val=SCORES[:, 0])
     with pytest.raises(ValueError, match="sample weights for validation set are all zero"):
         weight = np.zeros(300)

@@ -186,9 +186,9 @@ def test_what_is_no_window_is_refused():
     for train in (solver.run_epoch, reference.run_epoch):
         with pytest.raises(ValueError, match="at row 0 of the epoch, and data has rows 10"):
             train(window, of, settings, state if train is solver.run_epoch else twin_of(data))
-    with pytest.raises(ValueError, match="a fit needs whole epochs"):
+    with pytest.raises(ValueError, match="data must have all rows of an epoch"):
         solver.fit(window, of, settings, state, solver.Stopping(max_epochs=1, tol=None, patience=1))
-    with pytest.raises(ValueError, match="windows leave a gap: rows 10 to 12"):
+    with pytest.raises(ValueError, match="windows must not leave a gap: rows 10 to 12"):
         solver.run_windows([part(data, 0, 10), part(data, 12, 20)], of, settings, state)
     weighted = table(N, D).data(np.float64, "dense", sign=False, weighted=True)
     with pytest.raises(ValueError, match="sample_weight must be given for all windows"):

@@ -24,6 +24,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
 from fastsgd import SGDClassifier, SGDRegressor
+from fastsgd.problem import STORED
 
 ESTIMATORS = (SGDClassifier, SGDRegressor)
 N, D = 24, 5
@@ -317,7 +318,7 @@ OBJECTS = {
 for _dtype, _kind in DTYPES.items():
     _make = lambda a, _, dtype=_dtype: a.astype(dtype)  # noqa: E731
     if _dtype != "float32":
-        _computed = np.float32 if _dtype in ("float16", "uint8") else np.float64
+        _computed = STORED.get(np.dtype(_dtype), np.dtype(np.float64)).type
         good("X", _dtype, _make, _kind, dtype=_computed)
     good("sample_weight", _dtype, _make, _kind)
     good("y", _dtype, _make, _kind, estimators=(SGDRegressor,))

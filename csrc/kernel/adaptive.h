@@ -9,8 +9,8 @@
  * which is where d|w| / dtime = -(alpha |w| + l1) leads, so that times add up. A feature that is
  * not there has no gradient and keeps its squares: all the steps that it misses are one, of the sum
  * of their rates. On CSR, State keeps these sums since the last flush, and for each feature the
- * step at which it holds; a row's features catch up before they are scored, and the penalties of a
- * step wait in them until then. After max_pending steps all features catch up, O(d).
+ * step at which it holds; a row's features catch up before they are scored, and the penalties of
+ * a step are pending until then. After max_pending steps all features catch up, O(d).
  *
  * Averages of penalised weights move with them at every step: then each step goes over all
  * features. A weight that never had a gradient has no step size, and stays.
@@ -84,9 +84,9 @@ static ALWAYS_INLINE void adaptive_intercepts(context *ctx, const int64_t padded
     }
 }
 
-/* ------------------------------------------------------------------ steps that wait */
+/* ------------------------------------------------------------------ lazy updates */
 
-/* Bring feature j to the present, for weights at `w` (padded), which may be a copy. */
+/* Bring feature j up to date, for weights at `w` (padded), which may be a copy. */
 static ALWAYS_INLINE void adaptive_catch_up(const context *ctx, int64_t j, const int64_t padded,
                                             real *w) {
     const fsgd_state *state = ctx->state;
@@ -124,7 +124,7 @@ static void adaptive_touch_row(const context *ctx, const row_values *row) {
 #undef CALL
 }
 
-/* All steps that wait. */
+/* All pending steps. */
 static void adaptive_flush(context *ctx) {
     fsgd_state *state = ctx->state;
 #define CALL(PADDED)                                                                               \
@@ -136,7 +136,7 @@ static void adaptive_flush(context *ctx) {
     ctx->report->work += state->d * state->vectors;
 }
 
-/* The penalties of a step, whose features have had their gradient, wait from now on. */
+/* The penalties of a step, whose features have had their gradient, are pending from now on. */
 static void adaptive_push(context *ctx) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
@@ -149,7 +149,7 @@ static void adaptive_push(context *ctx) {
     state->pending += 1;
 }
 
-/* Steps wait with the strengths that they were taken with: others are for steps to come. */
+/* Pending steps have the penalties that they were taken with: others are for steps to come. */
 static void adaptive_adopt(context *ctx) {
     fsgd_state *state = ctx->state;
     const fsgd_lanes *lanes = ctx->lanes;

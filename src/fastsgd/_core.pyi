@@ -140,13 +140,13 @@ class State:
         """Rows of the open batch that are accumulated."""
     @property
     def pending(self) -> int:
-        """Steps that features not seen since have still to catch up with (CSR, momentum); with L1,
-        whether truncations wait."""
+        """Steps that features with lazy updates have still to catch up with (CSR); with L1 alone, 1
+        while truncations are pending, else 0."""
     @property
-    def keeps_history(self) -> bool:
-        """Whether there is room for pending steps."""
-    def keep_history(self) -> None:
-        """Make room for pending steps."""
+    def is_lazy(self) -> bool:
+        """Whether it has the arrays of lazy updates."""
+    def allocate_pending(self) -> None:
+        """Allocate the arrays of lazy updates, unless there are."""
     def __getstate__(self) -> dict[str, Any]: ...
     def __setstate__(self, fields: dict[str, Any]) -> None: ...
     def copy(self) -> State:
@@ -159,7 +159,7 @@ class State:
         Raises
         ------
         ValueError
-            If one of the two has but one lane, or room for pending steps, or they differ in kind.
+            If one of the two has only one lane or arrays of lazy updates, or they differ in kind.
         """
     def clear_batch(self) -> None:
         """Forget the open batch; make room for one where there is none."""

@@ -51,6 +51,17 @@ class Optimizer(ABC):
         Whether a step is linear in the weight and its slots, u = u + D u + p g. Then the steps that
         a feature of CSR X has missed are one product of their D; an L1 penalty truncates after the
         step (:mod:`fastsgd.reference`). The step of any other optimizer has both penalties in it.
+
+    See Also
+    --------
+    SGD : A linear optimizer.
+    AdaGrad : An optimizer that is not linear.
+
+    Examples
+    --------
+    >>> from fastsgd.optimizers import SGD, AdaGrad, Optimizer
+    >>> [(kind.name, kind.linear, issubclass(kind, Optimizer)) for kind in (SGD, AdaGrad)]
+    [('sgd', True, True), ('adagrad', False, True)]
     """
 
     name: ClassVar[str]

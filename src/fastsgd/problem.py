@@ -27,6 +27,8 @@ from .optimizers import SGD, Optimizer
 from .sampling import SAMPLINGS
 from .schedules import Schedule
 
+__all__ = ["LANE_NUMBERS", "STEPS", "STORED", "Data", "Lanes", "Settings"]
+
 STORED: dict[np.dtype[Any], np.dtype[Any]] = {
     np.dtype(np.float64): np.dtype(np.float64),
     np.dtype(np.float32): np.dtype(np.float32),
@@ -113,8 +115,26 @@ class Data:
     epoch_rows : int
         Rows of an epoch; 0: these are all. With more, the rows are a window of the epoch, from
         ``first_row`` on, and are trained on in the order they have (sampling "sequential").
-        Schedules, averages and histories count by the epoch; a batch may begin in one window and
-        end in the next.
+        Schedules, averages and histories of a fit count whole epochs. A batch may begin in one
+        window and end in the next.
+
+    Raises
+    ------
+    ValueError
+        If a field is not what it must be; the message names it.
+
+    See Also
+    --------
+    Lanes : Hyper-parameters of each lane.
+    Settings : What all lanes share.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.problem import Data
+    >>> data = Data(np.array([[1, 2], [3, 4]], dtype=np.uint8), np.array([0.0, 1.0]))
+    >>> data.n, data.d, data.dtype, data.y.shape
+    (2, 2, dtype('float32'), (2, 1))
     """
 
     X: Any
@@ -158,13 +178,16 @@ class Data:
         if self.held_out is not None and (
             np.shape(self.held_out) != (n,) or self.held_out.dtype != np.uint64
         ):
-            raise ValueError(f"held_out must be {n} numbers of uint64")
+            raise ValueError(
+                f"held_out must be {n} numbers of uint64, got shape {np.shape(self.held_out)} and "
+                f"dtype {getattr(self.held_out, 'dtype', None)}"
+            )
         pins = pinned(self.X, self.y, self.sample_weight, self.held_out)
         object.__setattr__(self, "_pins", pins)
         if self.offset is None and self.scale is None:
             return
         if self.sparse:
-            raise ValueError("offset and scale need dense X: an offset would fill sparse X in")
+            raise ValueError("offset and scale need dense X: an offset would make sparse X dense")
         if self.offset is None:
             object.__setattr__(self, "offset", np.zeros(d, dtype=self.dtype))
         if self.scale is None:
@@ -315,6 +338,18 @@ class Lanes:
     split : ndarray of shape (K,), uint64
         The bit of the split that the lane trains on: a row whose ``Data.held_out`` has it is of
         weight zero in the lane. 0: none is.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range; the message names its field.
+
+    Examples
+    --------
+    >>> from fastsgd.problem import Lanes
+    >>> lanes = Lanes(3, alpha=[0.1, 0.01, 0.001], eta0=0.5)
+    >>> lanes.eta0
+    array([0.5, 0.5, 0.5])
     """
 
     NUMBERS: ClassVar[tuple[str, ...]] = LANE_NUMBERS
@@ -411,6 +446,19 @@ class Settings:
         Key of the sampling streams, in [0, 2**64).
     schedule : Schedule
         Of the learning rate.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range, or does not go with another; the message names it.
+
+    Examples
+    --------
+    >>> from fastsgd.optimizers import SGD
+    >>> from fastsgd.problem import Settings
+    >>> settings = Settings("log_loss", sign_targets=True, optimizer=SGD(momentum=0.9))
+    >>> settings.momentum, settings.width, settings.batch_size
+    (0.9, 2, 1)
     """
 
     STEPS: ClassVar[tuple[str, ...]] = STEPS
@@ -434,7 +482,10 @@ class Settings:
         kinds = {"sign"} if self.sign_targets else {"real", "count"}
         if not kinds & loss.targets:
             kind = "sign" if self.sign_targets else "real"
-            raise ValueError(f"loss {self.loss!r} does not take {kind} targets")
+            raise ValueError(
+                f"loss {self.loss!r} does not take {kind} targets, got sign_targets="
+                f"{self.sign_targets}"
+            )
         highest = 1.0 if loss.parameter == "quantile" else np.inf
         if loss.parameter and not 0.0 <= self.loss_parameter <= highest:
             raise ValueError(
@@ -446,12 +497,14 @@ class Settings:
             self.batch_size > 1 or self.optimizer != SGD() or self.schedule.kind != "constant"
         ):
             raise ValueError(
-                f"{self.step!r} steps are of single samples at a constant rate by SGD without "
-                f"momentum, got batch_size={self.batch_size}, optimizer={self.optimizer}, "
+                f"step={self.step!r} needs batch_size=1, SGD without momentum and a constant "
+                f"schedule, got batch_size={self.batch_size}, optimizer={self.optimizer}, "
                 f"schedule {self.schedule.kind!r}"
             )
         if self.step != "gradient" and loss.coupled:
-            raise ValueError(f"{self.step!r} steps do not couple lanes, as {self.loss!r} does")
+            raise ValueError(
+                f"step={self.step!r} needs a loss that does not couple lanes, got {self.loss!r}"
+            )
         if not self.clip_norm > 0.0:
             raise ValueError(f"clip_norm must be > 0, got {self.clip_norm!r}")
         if not 1 <= self.n_jobs < 2**31:
@@ -474,7 +527,7 @@ class Settings:
 
     @property
     def momentum(self) -> float:
-        """beta of the optimizer; 0 of one that has none."""
+        """Momentum beta of the optimizer; 0 if it has none."""
         return float(getattr(self.optimizer, "momentum", 0.0))
 
     @property
@@ -487,12 +540,29 @@ class Settings:
         """All numbers of a weight: ``width``, and what no linear step maps.
 
         That is what a weight has received of an L1 penalty, or the slots of another optimizer.
+
+        Parameters
+        ----------
+        lanes : Lanes
+            Hyper-parameters of each lane; any L1 penalty counts.
+
+        Returns
+        -------
+        int
+            The number.
         """
         optimizer = self.optimizer
         return self.width + (bool(lanes.l1.any()) if optimizer.linear else len(optimizer.slots))
 
     def check(self, data: Data, lanes: Lanes) -> None:
-        """Refuse what fits no single noun: target columns beyond y, a loss without a minimum.
+        """Refuse combinations that are not valid, such as a loss without a minimum.
+
+        Parameters
+        ----------
+        data : Data
+            Rows and targets.
+        lanes : Lanes
+            Numbers of each lane.
 
         Raises
         ------
@@ -500,19 +570,25 @@ class Settings:
             Naming the argument, its value and what was expected.
         """
         if not 0 <= lanes.target.min() <= lanes.target.max() < data.y.shape[1]:
-            raise ValueError(f"target {lanes.target} is no column of y {data.y.shape}")
+            raise ValueError(
+                f"target must be in [0, {data.y.shape[1]}), the columns of y, got {lanes.target}"
+            )
         if data.is_window and self.sampling != "sequential":
             raise ValueError(
-                "a window of an epoch is trained on in the order of its rows: sampling must be "
-                f"'sequential', got {self.sampling!r}"
+                "sampling must be 'sequential' where data is a window of an epoch, got "
+                f"{self.sampling!r}"
             )
         loss = self.terms
         if loss.targets == {"count"} and (data.y < 0.0).any():
             raise ValueError(f"y must be >= 0 with loss {self.loss!r}, got {data.y.min()}")
         if loss.coupled and (lanes.k < 2 or len(np.unique(lanes.label)) < lanes.k):
-            raise ValueError(f"loss {self.loss!r} needs a lane for each class, got {lanes.label}")
+            raise ValueError(
+                f"loss {self.loss!r} needs a lane for each class, got label={lanes.label}"
+            )
         if data.held_out is not None and (loss.coupled or lanes.k < 2):
-            raise ValueError("held_out is for several lanes, each a model of its own")
+            raise ValueError(
+                "held_out needs two lanes or more, and a loss that does not couple them"
+            )
         if loss.infimum == -np.inf:
             if (lanes.alpha <= 0).any():
                 raise ValueError(
@@ -521,6 +597,6 @@ class Settings:
                 )
             if self.fit_intercept:
                 raise ValueError(
-                    f"loss {self.loss!r} is unbounded below in the intercept, which no penalty "
-                    "holds: fit_intercept must be False"
+                    f"loss {self.loss!r} is unbounded below in the intercept, which is not "
+                    "penalised: fit_intercept must be False"
                 )

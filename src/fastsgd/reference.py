@@ -65,6 +65,15 @@ Float = NDArray[np.float64]
 class State:
     """All that training changes.
 
+    Parameters
+    ----------
+    data : Data
+        Rows and targets.
+    lanes : Lanes
+        Numbers of each lane.
+    settings : Settings
+        What all lanes share.
+
     Attributes
     ----------
     W, A : ndarray of shape (d, K)
@@ -95,6 +104,16 @@ class State:
     norm_sum, norm_count : ndarray of shape (K,)
         Sum of |g|^2, the squared norms of batch gradients of the loss in w and b, over the epoch's
         measured batches (see :func:`is_measured`), and their number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.eye(3), np.zeros(3))
+    >>> state = reference.State(data, Lanes(2, alpha=0.0, eta0=0.1), Settings())
+    >>> state.W.shape, state.b.shape, state.epoch
+    ((3, 2), (2,), 0)
     """
 
     def __init__(self, data: Data, lanes: Lanes, settings: Settings) -> None:
@@ -173,6 +192,19 @@ def score(data: Data, state: State, rows: NDArray[np.int64]) -> Float:
     -------
     ndarray of shape (m, K)
         The scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    >>> state = reference.State(data, lanes, settings)
+    >>> state.set_weights([[1.0]], [0.5])
+    >>> reference.score(data, state, np.array([0, 1]))
+    array([[1.5],
+           [2.5]])
     """
     return data.rows(rows) @ state.W + state.b
 
@@ -193,6 +225,13 @@ def is_measured(settings: Settings, n: int, row: int) -> bool:
     -------
     bool
         True for one batch in 16, and one single row in 64.
+
+    Examples
+    --------
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Settings
+    >>> [row for row in range(200) if reference.is_measured(Settings(), 1000, row)]
+    [0, 64, 128, 192]
     """
     size = min(settings.batch_size, n)
     return (row // size) % max(16, 64 // size) == 0
@@ -216,6 +255,15 @@ def accumulate(data: Data, c: Float, rows: NDArray[np.int64]) -> tuple[Float, Fl
         In the weights.
     intercept_gradient : ndarray of shape (K,)
         In the intercepts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> reference.accumulate(data, np.array([[1.0], [-1.0]]), np.array([0, 1]))
+    (array([[-1.]]), array([0.]))
     """
     return np.asarray(data.rows(rows).T @ c), c.sum(axis=0)
 
@@ -244,6 +292,19 @@ def update(
         Learning rates.
     updated : ndarray of shape (K,), bool
         Lanes to update; the others are left untouched.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(fit_intercept=False)
+    >>> state = reference.State(data, lanes, settings)
+    >>> gradient = np.array([[2.0]]), np.array([0.0])
+    >>> reference.update(state, lanes, settings, gradient, np.array([0.1]), np.array([True]))
+    >>> state.W, state.t
+    (array([[-0.2]]), array([1]))
     """
     g, g_b = gradient
     optimizer = settings.optimizer
@@ -288,6 +349,19 @@ def rate(data: Data, lanes: Lanes, settings: Settings, state: State) -> Float:
     -------
     ndarray of shape (K,)
         The rates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> from fastsgd.schedules import Schedule
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(schedule=Schedule("invscaling"))
+    >>> state = reference.State(data, lanes, settings)
+    >>> state.t[:] = 15
+    >>> reference.rate(data, lanes, settings, state)
+    array([0.05])
     """
     size = min(settings.batch_size, data.epoch_rows)
     e = state.epoch + (state.row // size) / data.batches(settings.batch_size)
@@ -316,6 +390,18 @@ def take_in(
     ------
     DivergenceError
         If a score is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(batch_size=2, fit_intercept=False)
+    >>> state = reference.State(data, lanes, settings)
+    >>> reference.take_in(data, lanes, settings, state, np.array([0, 1]))
+    >>> state.grad, state.batch_row
+    (array([[-2.]]), 2)
     """
     X = data.rows(rows)
     y = targets_of(data, lanes, settings, rows)
@@ -352,6 +438,19 @@ def close_batch(data: Data, lanes: Lanes, settings: Settings, state: State) -> N
         What all lanes share.
     state : State
         The training state; it is changed in place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(batch_size=2, fit_intercept=False)
+    >>> state = reference.State(data, lanes, settings)
+    >>> reference.take_in(data, lanes, settings, state, np.array([0, 1]))
+    >>> reference.close_batch(data, lanes, settings, state)
+    >>> state.W, state.batch_row
+    (array([[0.1]]), 0)
     """
     eta, count = rate(data, lanes, settings, state), state.batch_count
     g, g_b = (part / np.maximum(1, count) for part in (state.grad, state.grad_intercept))
@@ -503,6 +602,17 @@ def gradient(
         In the weights.
     intercept_gradient : ndarray of shape (K,)
         In the intercepts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import reference
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    >>> state = reference.State(data, lanes, settings)
+    >>> reference.gradient(data, lanes, settings, state)
+    (array([[-1.]]), array([-1.]))
     """
     rows = np.arange(data.n) if rows is None else rows
     y = targets_of(data, lanes, settings, rows)

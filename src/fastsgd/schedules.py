@@ -141,7 +141,8 @@ class Schedule:
             raise ValueError(f"rise must be in (0, 1), got {self.rise!r}")
         if (self.kind == "callable") != callable(self.function):
             raise ValueError(
-                f"function must be callable with kind 'callable' alone, got {self.function!r}"
+                "function must be callable if kind is 'callable', and None otherwise, got "
+                f"{self.function!r} and kind {self.kind!r}"
             )
 
     @property

@@ -66,7 +66,7 @@ def loss_at(loss, z, y, *, parameter=0.1, slope=False, isa=None):
     """Value or slope of an uncoupled loss, elementwise over two arrays of one dtype, by the core."""
     cdef fsgd_loss_spec spec = loss_spec(loss, parameter)
     if spec.kind == FSGD_SOFTMAX:
-        raise ValueError("the softmax is a loss of whole rows")
+        raise ValueError("loss must be of single scores, got 'softmax', which couples those of a row")
     z = np.ascontiguousarray(z)
     y = np.ascontiguousarray(y, dtype=z.dtype)
     if z.shape != y.shape or z.dtype not in (np.float32, np.float64):

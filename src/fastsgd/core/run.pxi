@@ -37,19 +37,24 @@ cdef class Run:
         self._bind_settings(settings)
         vectors = settings.vectors(lanes)
         optimizer = optimizer_code(settings.optimizer.name)
-        if (state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
-            data.dtype, optimizer, data.d, lanes.k, settings.width, vectors
-        ):
-            raise ValueError("state does not fit data, lanes and settings")
+        has = state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors
+        needed = data.dtype, optimizer, data.d, lanes.k, settings.width, vectors
+        if has != needed:
+            names = list(_OPTIMIZERS)
+            has, needed = ((str(one[0]), names[one[1]], *one[2:]) for one in (has, needed))
+            raise ValueError(
+                "state does not fit data, lanes and settings: (dtype, optimizer, d, K, width, vectors) must "
+                f"be {needed}, got {has}"
+            )
         if self.settings.batch_size > 1 and state.c.grad == NULL:
-            raise ValueError("state was made for batch_size=1")
+            raise ValueError(f"state was made for batch_size=1, got batch_size={self.settings.batch_size}")
         self._check_position()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
         self.problem.settings, self.problem.state = &self.settings, &state.c
-        if _keeps_history(data, lanes, settings) and not state.keeps_history:
+        if _is_lazy(data, lanes, settings) and not state.is_lazy:
             if state.c.pending > 0 and self.kernels.flush(&self.problem) != FSGD_OK:
-                raise MemoryError("no memory to apply the truncations that wait")
-            state.keep_history()
+                raise MemoryError("no memory to apply pending truncations")
+            state.allocate_pending()
         self.problem.order, self.problem.rates = NULL, NULL
         self.problem.rates_row, self.problem.stop_row = 0, self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL
@@ -356,7 +361,7 @@ cdef class Run:
 
     def score(self, rows):
         rows = self._rows(rows)
-        cdef State state = self.state.copy()  # scoring brings features to the present
+        cdef State state = self.state.copy()  # scoring brings features up to date
         cdef fsgd_problem problem = self.problem
         cdef const int64_t *where
         cdef int64_t m, done = 0

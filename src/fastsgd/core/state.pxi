@@ -75,8 +75,9 @@ cdef _check_numbers(numbers, int64_t k):
         raise ValueError("a saved state must have active 0 or 1, and 0 beyond its lanes")
 
 
-cdef bint _keeps_history(data, lanes, settings):
-    """Whether features that are in no row have pending steps to catch up with, which tables hold."""
+cdef bint _is_lazy(data, lanes, settings):
+    """Whether updates are lazy: a row's step leaves the features that the row does not have for
+    later, and the state keeps what they need to catch up with the pending steps."""
     l1, l2 = lanes.l1.any(), lanes.alpha.any()
     if not data.sparse:
         return False
@@ -86,21 +87,64 @@ cdef bint _keeps_history(data, lanes, settings):
 
 
 cdef class State:
-    """All that training changes; copies and pickles bit by bit.
+    # The first line is the signature for ``inspect``, which leaves it out of the docstring.
+    """State(data, lanes, settings)
+--
+
+    All that training changes; copies and pickles bit by bit.
 
     Parameters
     ----------
     data : fastsgd.problem.Data
-        What is trained on.
+        Rows and targets.
     lanes : fastsgd.problem.Lanes
         Numbers of each lane.
     settings : fastsgd.problem.Settings
         What all lanes share.
 
+    Attributes
+    ----------
+    dtype : dtype
+        What is computed in.
+    t : ndarray of shape (K,), int64
+        Updates done.
+    active : ndarray of shape (K,)
+        1, or 0 for a frozen lane; may be set.
+    rate_factor : ndarray of shape (K,)
+        Multiplies a lane's learning rates; may be set.
+    loss_sum : ndarray of shape (K,)
+        sum_i s_ik loss(z_i, y_ik) over the epoch so far, each row before its step.
+    row_count : ndarray of shape (K,)
+        Rows of positive weight in the epoch so far.
+    norm_sum, norm_count : ndarray of shape (K,)
+        Sum of |g|^2 over the epoch's measured batches, and their number.
+    gradient_norm : float
+        Root mean square of |g| over these batches, mean over the lanes that have any; or 0.
+    epoch, row : int
+        Epochs done, and rows of the running one whose update is done.
+    batch_row : int
+        Rows of the open batch that are accumulated.
+    pending : int
+        Steps that features with lazy updates have still to catch up with (CSR); with L1 alone, 1
+        while truncations are pending, else 0.
+
     Raises
     ------
     ValueError
         If the three do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(sampling="sequential")
+    >>> state = solver.State(data, lanes, settings)
+    >>> state.set_weights([[1.0]], [0.5])
+    >>> coef, intercept = state.last_weights()
+    >>> coef, intercept, state.epoch
+    (array([[1.]]), array([0.5]), 0)
     """
 
     cdef fsgd_state c
@@ -110,7 +154,7 @@ cdef class State:
 
     def __init__(self, data, lanes, settings):
         if self.arrays is not None:  # a Run may have pointers to them
-            raise ValueError("a state is initialised once")
+            raise ValueError("State.__init__ must be called only once")
         settings.check(data, lanes)
         vectors = settings.vectors(lanes)
         optimizer = settings.optimizer
@@ -123,8 +167,8 @@ cdef class State:
         if not data.sparse or len(data.X.data) >= data.d:  # the first epoch writes into all of it
             for array in self.arrays.values():
                 touch(array)
-        if _keeps_history(data, lanes, settings):
-            self.keep_history()
+        if _is_lazy(data, lanes, settings):
+            self.allocate_pending()
 
     cdef _allocate(self, dtype, fsgd_optimizer optimizer, sizes, batched):
         cdef int64_t d, k, width, vectors
@@ -182,8 +226,9 @@ cdef class State:
         """Whether pending steps are kept as products, not as sums."""
         return _is_linear(self.c.optimizer) and self.c.vectors == self.c.width
 
-    def keep_history(self):
-        """Make room for pending steps: as many as make their flush, O(d), cheap beside them."""
+    def allocate_pending(self):
+        """Allocate the arrays of lazy updates. They hold so many pending steps that the flush after
+        the last of them, O(d), is cheap beside the steps."""
         if "last_update" in self.arrays:
             return
         sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
@@ -237,32 +282,37 @@ cdef class State:
         if not isinstance(arrays, dict):
             raise ValueError(f"a saved state must have a dictionary of arrays, got {type(arrays)}")
         cdef fsgd_optimizer optimizer = optimizer_code(fields["optimizer"])
-        dtype, batched, history = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
+        dtype, batched, lazy = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
         linear = _is_linear(optimizer)
-        if linear and history and vectors == 1 or linear and vectors > width and width > 2 and history:
-            raise ValueError("a saved state must not have pending steps with neither momentum nor L1, or both")
-        if not linear and (vectors == width or width > 2 or history and width > 1):
+        both = vectors > width and width > 2
+        if linear and lazy and (vectors == 1 or both):
             raise ValueError(
-                f"a saved state of AdaGrad must have 1 + (average) of 2 + (average) vectors and a history "
-                f"without averages alone, got {width} and {vectors}"
+                "a saved state of SGD has the array last_update only with momentum or with L1, and "
+                f"not with both, got width {width} and {vectors} vectors"
+            )
+        if not linear and (vectors == width or width > 2 or lazy and width > 1):
+            raise ValueError(
+                "a saved state of AdaGrad must have width 1 and 2 vectors, or with averaging width 2, 3 "
+                f"vectors and no array last_update, got width {width} and {vectors} vectors"
             )
         cdef State state = State.__new__(State)
         state._check_arrays(arrays, dtype, optimizer, (d, k, width, vectors))
         state._allocate(dtype, optimizer, (d, k, width, vectors), batched)
-        if history:
-            state.keep_history()
+        if lazy:
+            state.allocate_pending()
         for name, array in arrays.items():
             state.arrays[name][...] = array
         state.c.epoch = _integer("epoch", fields["epoch"], 0)
         state.c.row = _integer("row", fields["row"], 0)
         state.c.batch_row = _integer("batch_row", fields["batch_row"], 0)
         state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
-        waiting = state.c.max_pending if history else linear and vectors - width  # of L1: whether any is
-        state.c.pending = _integer("pending", fields["pending"], 0, waiting)
+        # Of L1 alone `pending` is 1 while truncations are pending.
+        most = state.c.max_pending if lazy else linear and vectors - width
+        state.c.pending = _integer("pending", fields["pending"], 0, most)
         _check_numbers(state.numbers, k)
         if (state.arrays["t"] < 0).any():
             raise ValueError("a saved state must have t >= 0")
-        if history:
+        if lazy:
             last_update = state.arrays["last_update"]
             if not (0 <= last_update.min() and last_update.max() <= state.c.pending):
                 raise ValueError(f"a saved state must have a last_update in [0, {state.c.pending}]")
@@ -275,10 +325,10 @@ cdef class State:
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
         products = _is_linear(optimizer) and vectors == width
-        shapes, history = _shapes(optimizer, sizes), "step_products" if products else "step_sums"
+        shapes, pending = _shapes(optimizer, sizes), "step_products" if products else "step_sums"
         wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
         wanted |= {"grad"} & set(arrays)
-        wanted |= {history, "last_update"} if {history, "last_update"} & set(arrays) else set()
+        wanted |= {pending, "last_update"} if {pending, "last_update"} & set(arrays) else set()
         if set(arrays) != wanted:
             raise ValueError(
                 f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
@@ -320,14 +370,17 @@ cdef class State:
 
     def put(self, State other not None, here, there):
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
-        states of several lanes, without room for pending steps."""
+        states of several lanes, without the arrays of lazy updates."""
         if min(self.c.k, other.c.k) == 1 or "last_update" in self.arrays or "last_update" in other.arrays:
-            raise ValueError("put is for states of several lanes, without room for pending steps")
+            raise ValueError("put needs two states of several lanes, without the arrays of lazy updates")
         mine, theirs = (
             (one.dtype, one.c.optimizer, one.c.d, one.c.width, one.c.vectors) for one in (self, other)
         )
         if mine != theirs or set(self.arrays) != set(other.arrays):
-            raise ValueError(f"put is for states of one kind, got {theirs} for {mine}")
+            raise ValueError(
+                "other must have the same arrays, and the same (dtype, optimizer, d, width, vectors): "
+                f"{mine}, got {theirs}"
+            )
         for name, array in other.arrays.items():
             self.arrays[name][..., here] = array[..., there]
         self.c.epoch, self.c.row = other.c.epoch, other.c.row
@@ -387,7 +440,7 @@ cdef class State:
         return self.c.batch_row
 
     @property
-    def keeps_history(self):
+    def is_lazy(self):
         return "last_update" in self.arrays
 
     @property

@@ -75,7 +75,7 @@ def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -
         warnings.warn(
             f"{what} goes over all {data.d} features of sparse X at every update, {ratio:.0f} "
             "times as many as the update's rows have values. A larger batch_size spreads that "
-            f"cost; {without} does not have it.",
+            f"cost; {without} avoids it.",
             EfficiencyWarning,
             stacklevel=6,
         )

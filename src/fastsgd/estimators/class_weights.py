@@ -76,8 +76,8 @@ def balanced(counts: Counts) -> NDArray[np.float64]:
         return np.array([float(total / (classes * one)) if one > 0 else 1.0 for one in exact])
     except OverflowError:
         raise ValueError(
-            "class_weight='balanced' cannot even out the sample weights of the classes, whose sums "
-            f"are {sums}"
+            "class_weight='balanced' would not be finite: the sums of sample_weight over the "
+            f"classes differ too much, {sums}"
         ) from None
 
 

@@ -244,7 +244,8 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             If a label is not in ``classes_``.
         """
         if (y.ndim == 2) != self._multilabel or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
-            raise ValueError(f"{name} has shape {y.shape}: not what the model was fitted on")
+            wanted = f"(n_samples, {len(self.classes_)})" if self._multilabel else "(n_samples,)"
+            raise ValueError(f"{name} must have shape {wanted} as in fit, got {y.shape}")
         if y.ndim == 2:
             return (y != 0).astype(dtype)
         if y.dtype == object:
@@ -262,7 +263,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
             check_classification_targets(y)
             raise ValueError(
                 f"`{name}` has classes not in `self.classes_`. `self.classes_` has "
-                f"{self.classes_}. '{name}' has {np.unique(y[wrong])} besides."
+                f"{self.classes_}. '{name}' also has {np.unique(y[wrong])}."
             )
         return positions.astype(dtype)
 

@@ -206,8 +206,8 @@ class Fitting(InputValidation):
                 if weights is not None and (error.step == 0 or overflows(*problem, *weights)):
                     names = " and ".join(self._names_of_start(*start))
                     raise ValueError(
-                        f"{names}: at the weights to start from the scores or losses of the rows "
-                        "are not finite. Smaller ones, or smaller features, are needed."
+                        f"{names} must be smaller, or features of X must be: at these weights, "
+                        "from which training starts, scores or losses of rows are not finite."
                     ) from error
                 raise error.scaled(task.scaling) from None
             except KeyboardInterrupt:
@@ -272,7 +272,7 @@ class Fitting(InputValidation):
             return Scaling()
         if sp.issparse(task.X):
             raise ValueError(
-                "standardize=True needs dense X: an offset would fill a sparse X in. Scale it "
+                "standardize=True needs dense X: centring would make a sparse X dense. Scale it "
                 "without centring, for example with MaxAbsScaler."
             )
         if previous is not None and previous.scaling.scale is not None:
@@ -318,8 +318,8 @@ class Fitting(InputValidation):
         coef, intercept = scaling.to_users(progress.coef, progress.intercept)
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
-                "standardize=True: features of X are so small or so far from 0 that the model's "
-                f"weights of X itself are not finite in {data.dtype}. Scale them first."
+                "standardize=True: standard deviations of X are so small, or its means so large, "
+                f"that the weights for X itself are not finite in {data.dtype}. Scale X first."
             )
         vars(self).update(self._attributes(coef, intercept))
         self.n_iter_ = int(progress.epochs.max())

@@ -154,7 +154,9 @@ class InputValidation(Hooks):
                     sample_weight, X, dtype=dtype, ensure_non_negative=True
                 )
         except OverflowError as error:
-            raise ValueError(f"sample_weight: {error}: too large a number") from None
+            raise ValueError(
+                f"sample_weight must be numbers that {dtype} can hold: {error}"
+            ) from None
         except (TypeError, ValueError) as error:
             if "non-zero" in str(error) and self.early_stopping:
                 raise ValueError(f"{error} {HELD_OUT_ZERO}") from None
@@ -164,7 +166,7 @@ class InputValidation(Hooks):
         lowest, highest = weight_range(dtype)
         if not lowest <= weight.max() <= highest:
             raise ValueError(
-                f"sample_weight must have its largest value in [{lowest:.3g}, {highest:.3g}], got "
+                f"the largest sample_weight must be in [{lowest:.3g}, {highest:.3g}], got "
                 f"{weight.max():.3g}"
             )
         return weight

@@ -206,7 +206,10 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
             y_val = self._targets(y_val, computed_in(task.X), "y_val")
             if y_val.shape[1:] != task.y.shape[1:]:
-                raise ValueError(f"y_val has shape {y_val.shape}, but y has {task.y.shape}")
+                raise ValueError(
+                    f"y_val must have as many outputs as y: it has shape {y_val.shape}, and y has "
+                    f"shape {task.y.shape}"
+                )
             validation = X_val, y_val, y_val
         start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
         self._solve(task, start, validation=validation, **options)

@@ -65,8 +65,8 @@ def standardising(X: NDArray[Any], weight: NDArray[np.floating] | None) -> Scali
         wrong = ~np.isfinite(mean + variance)
         if wrong.any():
             raise ValueError(
-                f"standardize=True: feature {int(np.argmax(wrong))} of X is so large that its "
-                "variance is not finite"
+                f"X has a feature whose variance is not finite, number {int(np.argmax(wrong))}: "
+                "with standardize=True its values must be smaller"
             )
         eps = np.finfo(np.float64).eps  # a variance that may be all rounding (Chan et al. 1983)
         varies = variance > n * eps * variance + (n * mean * eps) ** 2

@@ -236,4 +236,4 @@ def number_of(score: Any) -> float:
             return float(score)
     except (TypeError, ValueError):
         pass
-    raise ValueError(f"scoring must give one number, got {score!r}")
+    raise ValueError(f"scoring must return one number, got {score!r}")

@@ -34,8 +34,8 @@ def cast(name: str, array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     if not np.isfinite(converted).all() and array.dtype.kind == "f" and np.isfinite(array).all():
         raise ValueError(
             f"{name} has values beyond the range of {np.dtype(dtype)}, which X is computed in: "
-            f"their largest size is {np.abs(array).max():.3g}, at most "
-            f"{np.finfo(dtype).max:.3g} will do"
+            f"their largest absolute value is {np.abs(array).max():.3g}, and at most "
+            f"{np.finfo(dtype).max:.3g} is allowed"
         )
     return converted
 
@@ -62,7 +62,7 @@ def check_class_weights(data: Data, lanes: Lanes) -> None:
         times = "" if data.sample_weight is None else f", and {largest * most:.3g} times"
         also = "" if data.sample_weight is None else ", alone and times the largest sample weight"
         raise ValueError(
-            f"class_weight must have its largest value in [{lowest:.3g}, {highest:.3g}]{also}; got "
+            f"the largest class_weight must be in [{lowest:.3g}, {highest:.3g}]{also}; got "
             f"{largest:.3g}{times}"
         )
 
@@ -97,7 +97,7 @@ def check_lanes(lanes: Lanes, dtype: DTypeLike) -> None:
         if not values.max() <= most:
             raise ValueError(
                 f"{name} must be within the range of {np.dtype(dtype)}, which X is computed in: "
-                f"got {values.max():.3g}, at most {most:.3g} will do"
+                f"got {values.max():.3g}, and at most {most:.3g} is allowed"
             )
 
 
@@ -115,6 +115,6 @@ def check_start(model: tuple[Any, Any], dtype: DTypeLike, names: tuple[str, str]
         if not size <= most:
             raise ValueError(
                 f"{name} must be within the range of {np.dtype(dtype)}, which X is computed in, "
-                f"also as weights of standardised features: its largest size is {size:.3g}, at "
-                f"most {most:.3g} will do"
+                "also as weights of standardised features: its largest absolute value is "
+                f"{size:.3g}, and at most {most:.3g} is allowed"
             )

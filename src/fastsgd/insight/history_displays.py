@@ -211,7 +211,9 @@ class NoiseScaleDisplay(Display):
             np.asarray(estimator.history_[name], dtype=np.float64) for name in names
         )
         if np.isnan(scale).all():
-            raise ValueError("the history has no noise: fit(..., diagnostics=True) measures it")
+            raise ValueError(
+                "estimator must be fitted by fit(..., diagnostics=True), which measures the noise"
+            )
         return cls(epoch, norm, noise, scale, estimator.batch_size).plot(ax=ax, **line)
 
     def plot(self, *, ax: Any = None, **line: Any) -> NoiseScaleDisplay:

@@ -150,7 +150,8 @@ def rate_range(
     loss = _losses(problem, tried, epochs)
     if not np.isfinite(loss).any():
         raise ValueError(
-            f"every rate diverges, the least of them {tried[0]:.3g}: scale the features"
+            f"rates: training diverges at every rate, and the smallest was {tried[0]:.3g}. Scale "
+            "the features of X"
         )
     if rates is None:
         fine: Float = tried[_smooth(loss).argmin()] * FINE_RATES

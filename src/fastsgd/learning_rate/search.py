@@ -109,8 +109,8 @@ def search_rates(
             loss = np.append(loss, _finite_losses(sample, lanes, settings, eta0, more), axis=1)
         elif extends_up.any():
             raise ValueError(
-                "y is so large that no learning rate lowers the loss, whose slope is bounded: its "
-                f"mean is {at_start.max():.3g} at the start. Scale y"
+                "y is so large that no learning rate lowers the loss. Its slope is bounded, and "
+                f"its mean at weights of zero is {at_start.max():.3g}. Scale y."
             )
         elif extends_down.any() and exponents[0] > MIN_EXPONENT:
             more = np.arange(exponents[0] - 16, exponents[0])

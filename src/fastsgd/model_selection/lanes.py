@@ -149,7 +149,7 @@ def _split_of(
         weight = np.zeros(len(task.y), dtype=computed_in(task.X))
         weight[train] = 1.0 if task.weight is None else task.weight[train]
         if not weight.any():
-            raise ValueError("The sample weights of the training rows of a split are all zero.")
+            raise ValueError("sample_weight is zero in all training rows of a split.")
     scaling = models[0]._scaling(task, weight, None)
     data = Data(task.X, task.y, weight, scaling.offset, scaling.scale, checked=True)
     settings = settings_of(models[0], task, data, None, seed)

@@ -111,7 +111,7 @@ def path(
         raise ValueError(f"estimator must be an SGDClassifier or SGDRegressor, got {estimator!r}")
     base = clone(SGDRegressor() if estimator is None else estimator)
     if base.early_stopping:
-        raise ValueError("early_stopping should be False in a path")
+        raise ValueError("early_stopping should be False in path")
     values = numbers("alphas", ALPHAS if alphas is None else alphas)
     make_python_numbers(base)
     base._validate_params()

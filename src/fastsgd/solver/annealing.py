@@ -1,25 +1,27 @@
 """The learning rate of "auto" under a tolerance, where an epoch has few updates.
 
-At a constant rate SGD first comes nearer to the minimum and then moves around it, at a distance
-that is proportional to the rate. The loss of an epoch does not tell which of the two it shows, and
-of a small table it is mostly chance. So at checkpoints the objective is evaluated, over all rows,
-at two models: the last weights, and the mean of the weights at the ends of the epochs since the
-last checkpoint, in which most of the noise cancels (Polyak & Juditsky 1992; at the ends of epochs:
-Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018).
+At a constant rate SGD first approaches the minimum and then fluctuates around it, at a distance
+that is proportional to the rate. The loss of an epoch does not tell which of the two phases it
+belongs to, and on a small table it is mostly noise. So the objective over all rows is evaluated at
+checkpoints, for two models: the last weights, and the mean of the weights at the ends of the epochs
+since the last checkpoint, in which most of the noise cancels (Polyak & Juditsky 1992; at the ends
+of epochs: Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI
+2018).
 
-    gain     by how much the better of the two is below the best objective before
-    noise    the difference of the two
+    improvement   best objective before the checkpoint, minus the smaller of the two objectives
+    noise         absolute difference of the two objectives
 
-The rate stays while there is a gain, and is halved at each checkpoint where there is none, or where
-less is gained than is noise. A lane stops when ``STALLS`` checkpoints of a lowered rate had neither
-gain nor noise. The time between checkpoints grows with the number of epochs: of a loss that falls
-as 1 / t, what is gained while t grows by a constant factor is proportional to what is left.
+The rate stays while the objective improves. It is halved at each checkpoint without an improvement
+and, once it was halved, also where the noise is more than half of the improvement. A lane stops
+after ``STALLED_CHECKPOINTS`` checkpoints at a reduced rate with neither an improvement nor noise.
+The time between checkpoints grows with the number of epochs: if a loss falls as 1 / t, then what it
+gains while t grows by a constant factor is proportional to what is left.
 
-Of tables with few features the minimum of a lane's objective is found from below, once, when its
-gains become small (a millisecond: statistics/minimum.py). The weights come from SGD alone; but a
-lane then stops as soon as little is left, does not while it still makes for a minimum that is far,
-and its stopping is in doubt where much is left. What a stop cannot see is said: see
-:attr:`Annealing.doubts`.
+For tables with few features a lower bound of the minimum of a lane's objective is computed, once,
+when the improvements become small (a millisecond: statistics/minimum.py). The weights come from SGD
+alone, but the bound tells how suboptimal they are: the best objective minus the minimum. A lane
+stops as soon as that is small. It goes on while that is large and still shrinking. Where it is
+large at the stop, the caller is told: see :attr:`Annealing.doubts`.
 """
 
 from __future__ import annotations
@@ -38,43 +40,53 @@ __all__ = ["Annealing"]
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-GAIN, NOISE = 2.5, 5.0
-"""Times ``tol`` of the objective: a gain that counts, and noise that does not. Four times a gain
-may be left of a loss that falls as 1 / t, which is 1 % at the default ``tol`` of 1e-3."""
+# The first four constants multiply ``tol`` times the size of the objective.
 
-LEFT = 10.0
-"""Times ``tol`` of the objective: more of it, that may be left to gain, is a doubt."""
+MIN_IMPROVEMENT = 2.5
+"""The smallest decrease of the objective that counts as an improvement. For a loss that falls as
+1 / t, four times as much may be left: 1 % of the objective at the default ``tol`` of 1e-3."""
 
-NEAR = 20.0
-"""Times ``GAIN``: where more was gained since the last checkpoint the minimum is not looked for."""
+MAX_NOISE = 5.0
+"""The largest noise at which a checkpoint without an improvement counts towards stopping."""
 
-LEAST_TOL, LEAST_GAIN = 1e-4, 1e-7
-"""Noise and gains are measured by this ``tol`` at least: neither is ever 0 for good."""
+MAX_SUBOPTIMALITY = 10.0
+"""The largest suboptimality of a lane that stops without a doubt: 1 % at the default ``tol``."""
 
-GROWTH = 1.4
-"""Epochs at a checkpoint, as a multiple of those at the one before."""
+SMALL_IMPROVEMENT = 50.0
+"""The largest improvement after which the minimum may be near. After a larger one it is not
+computed."""
 
-LONGEST, UPDATES = 5, 1000
-"""Epochs between the first checkpoints: of so many updates, but so many epochs at most."""
+TOL_FLOOR, NOISE_TOL_FLOOR = 1e-7, 1e-4
+"""``tol`` is at least the first, and at least the second where noise is judged. With ``tol`` = 0 a
+run could otherwise not end."""
 
-STALLS = 2
+CHECKPOINT_GROWTH = 1.4
+"""The epoch of a checkpoint divided by that of the one before. They are at least the first
+interval apart."""
 
-WORTHWHILE = 0.05
-"""A part of what is left: a lane that is known to be far from its minimum goes on while it gains
-more than this."""
+FIRST_INTERVAL_UPDATES, FIRST_INTERVAL_EPOCHS = 1000, 5
+"""The first checkpoints are so many updates apart, in whole epochs, but at most so many epochs."""
 
-SMALLER = 0.3
-"""The part that the objective has to fall to before its minimum is looked for again, more exactly:
-the first time it may have been far from it."""
+STALLED_CHECKPOINTS = 2
+"""Checkpoints in a row, at a reduced rate and without improvement or noise, after which a lane
+stops."""
 
-COSTLY_VALUES, COSTLY_EPOCHS, WORTH = 1 << 19, 20, 2.0
-"""Values of X that a lane has read (half a millisecond), and epochs, after which a gain has to be
-worth its time: one of less than ``WORTH`` times ``tol`` of the objective that the run began with
-ends it."""
+MIN_GAP_REDUCTION = 0.05
+"""A lane that is known to be far from its minimum goes on while a checkpoint reduces its
+suboptimality by more than this fraction."""
+
+RECOMPUTE_BELOW = 0.3
+"""The minimum is computed again once the objective is below this fraction of what it was at the
+last computation, which may have been far from the minimum and so inexact."""
+
+LONG_RUN_VALUES, LONG_RUN_EPOCHS, LONG_RUN_IMPROVEMENT = 1 << 19, 20, 2.0
+"""A run is long after so many values of X (about half a millisecond) and so many epochs. A lane
+then stops at the first improvement of at most the third number, times ``tol`` times the size of its
+objective at the start of the run."""
 
 
 class Annealing:
-    """Decides when the rates of lanes fall, when lanes stop, and which weights were their best.
+    """Decides when the rates of lanes are reduced, when lanes stop, and which weights were best.
 
     Parameters
     ----------
@@ -82,21 +94,21 @@ class Annealing:
     start : tuple of ndarray, (K, d) and (K,)
         The weights that training begins from.
     tol : float
-        A part of the objective: see ``GAIN`` and ``NOISE``.
+        Relative to the objective: see ``MIN_IMPROVEMENT`` and ``MAX_NOISE``.
     patience : int
-        Epochs without a gain before a lane stops, at least.
+        The least number of epochs without an improvement before a lane stops.
 
     Attributes
     ----------
     best, size : ndarray of shape (K,)
-        The least objective so far, and its size: see :class:`Objective`.
+        The smallest objective so far, and its size: see :class:`Objective`.
     coef, intercept : ndarray of shape (K, d) and (K,)
-        The weights it belongs to.
+        The weights at which it was found.
     doubts : dict of str to ndarray of shape (K,), bool
-        Lanes that stopped although more than 1 % (at the default ``tol``) of their objective may be
-        left to gain. "slow": the loss still fell, but by too little for the time it took, or the
-        minimum is known to be lower. "penalty": the L2 term, which acts at a rate of alpha, has not
-        had the time to.
+        Lanes that stopped although their objective may be more than ``MAX_SUBOPTIMALITY`` above its
+        minimum. "slow": the loss still fell, but by too little for the time it took, or the minimum
+        is known to be lower. "penalty": the L2 term, which shrinks weights at a rate of alpha, has
+        not had the time to.
     """
 
     def __init__(
@@ -109,37 +121,42 @@ class Annealing:
         data, self.lanes, self.settings = problem
         k = self.lanes.k
         self.objective = Objective(*problem)
-        self.tol, self.patience = max(tol, LEAST_GAIN), patience
-        self.updates = data.batches(self.settings.batch_size)
-        self.between = max(1, min(LONGEST, math.ceil(UPDATES / self.updates)))
-        self.values = data.X.nnz if data.sparse else data.n * data.d  # of an epoch
-        self.epoch, self.next, self.looked = 0, max(self.between, min(patience, LONGEST)), 0
+        self.tol, self.patience = max(tol, TOL_FLOOR), patience
+        self.updates = data.batches(self.settings.batch_size)  # per epoch
+        epochs = math.ceil(FIRST_INTERVAL_UPDATES / self.updates)
+        self.interval = max(1, min(FIRST_INTERVAL_EPOCHS, epochs))
+        self.values = data.X.nnz if data.sparse else data.n * data.d  # of X, read per epoch
+        self.epoch = self.last_checkpoint = 0
+        self.next_checkpoint = max(self.interval, min(patience, FIRST_INTERVAL_EPOCHS))
         self.coef, self.intercept = (np.array(part) for part in start)
         self.best, self.size = self.objective(*start)
-        self.first = self.size
-        self.lowered, self.stalls, self.last_gain = np.zeros((3, k), dtype=np.int64)
-        self.minimum = np.full(k, np.nan)  # where it is known
-        self.asked = np.full(k, 0.0 if self.settings.average else np.inf)  # sizes at which
-        self.time = np.zeros(k)  # sum of the rates of all updates
+        self.initial_size = self.size
+        # Halvings of the rate, stalled checkpoints in a row, the epoch of the last improvement.
+        self.halvings, self.stalled, self.last_improvement = np.zeros((3, k), dtype=np.int64)
+        self.minimum = np.full(k, np.nan)  # a lower bound, where it is known
+        # Size of the objective when the minimum was last computed; 0: it never will be.
+        self.size_at_minimum = np.full(k, 0.0 if self.settings.average else np.inf)
+        self.rate_sum = np.zeros(k)  # over all updates
         self.doubts = {"slow": np.zeros(k, dtype=bool), "penalty": np.zeros(k, dtype=bool)}
-        self.forget_window()
+        self.reset_mean()
 
-    def forget_window(self) -> None:
+    def reset_mean(self) -> None:
         """Begin the mean of the weights anew."""
         self.sums: tuple[Any, Any] | None = None
         self.count = 0
 
     def is_due(self, model: tuple[Any, Any]) -> bool:
-        """Take in the weights (K, d) and (K,) at the end of an epoch; whether to look at them."""
+        """Add the weights (K, d) and (K,) at the end of an epoch to the mean; whether the epoch
+        ends at a checkpoint."""
         self.epoch += 1
         self._add(model)
-        return self.epoch >= self.next
+        return self.epoch >= self.next_checkpoint
 
     @np.errstate(over="ignore", invalid="ignore")  # objectives and weights may be of any size
-    def look(
+    def checkpoint(
         self, model: tuple[Any, Any], rate: Float, training: Mask, *, last: bool = False
     ) -> tuple[Mask, Mask]:
-        """Decide at a checkpoint.
+        """Decide which rates are halved and which lanes stop.
 
         Parameters
         ----------
@@ -150,45 +167,55 @@ class Annealing:
         training : ndarray of shape (K,), bool
             Lanes that have not stopped.
         last : bool
-            Whether there is no epoch after this one, so that a lane with little left is done.
+            Whether there is no epoch after this one, so that a lane whose suboptimality is below
+            ``MAX_SUBOPTIMALITY`` has converged.
 
         Returns
         -------
-        lower, stops : ndarray of shape (K,), bool
+        halve, stops : ndarray of shape (K,), bool
             Lanes whose rate is to be halved, and lanes that stop.
         """
-        updates = (self.epoch - self.looked) * self.updates
-        self.time += rate * updates / (1.0 - self.settings.momentum)
-        self.looked = self.epoch
+        updates = (self.epoch - self.last_checkpoint) * self.updates
+        self.rate_sum += rate * updates / (1.0 - self.settings.momentum)
+        self.last_checkpoint = self.epoch
         before = self.best
-        value, size, noise, worse = self._look(model, training)
-        gain = before - value
-        gaining = gain > GAIN * self.tol * np.maximum(size, 1e-9 * self.first)
-        allowed = NOISE * max(self.tol, LEAST_TOL) * size
-        quiet = (noise <= allowed) & (worse - self.best <= 2.0 * allowed)
-        near = (gain <= NEAR * GAIN * self.tol * size) & (noise <= 8.0 * allowed)
-        slow = gaining & (gain <= WORTH * self.tol * self.first) & self._is_costly()
-        lower = np.where(gaining, (self.lowered > 0) & (noise > 0.5 * gain), True)
-        self.last_gain[gaining] = self.epoch
-        self.stalls = np.where(gaining, 0, self.stalls + ((self.lowered > 0) & quiet))
-        enough = (self.stalls >= STALLS) & (self.epoch - self.last_gain >= self.patience)
-        left = self._left(training & (near | enough | slow))
-        done = left <= (LEFT if last else GAIN) * self.tol * self.size
-        done &= self.epoch >= self.patience
-        if not self._is_costly():
-            far = left > LEFT * max(self.tol, LEAST_TOL) * self.size
-            enough &= ~(far & (gain > WORTHWHILE * left))
-        stops = training & (enough | slow | done)
+        value, size, noise, worse = self._evaluate(model, training)
+        improvement = before - value
+        improved = improvement > MIN_IMPROVEMENT * self.tol * np.maximum(
+            size, 1e-9 * self.initial_size
+        )
+        max_noise = MAX_NOISE * max(self.tol, NOISE_TOL_FLOOR) * size
+        quiet = (noise <= max_noise) & (worse - self.best <= 2.0 * max_noise)
+        near = (improvement <= SMALL_IMPROVEMENT * self.tol * size) & (noise <= 8.0 * max_noise)
+        small = LONG_RUN_IMPROVEMENT * self.tol * self.initial_size
+        slow = improved & (improvement <= small) & self._is_long()
+        halve = np.where(improved, (self.halvings > 0) & (noise > 0.5 * improvement), True)
+        self.last_improvement[improved] = self.epoch
+        self.stalled = np.where(improved, 0, self.stalled + ((self.halvings > 0) & quiet))
+        stalled = self.stalled >= STALLED_CHECKPOINTS
+        stalled &= self.epoch - self.last_improvement >= self.patience
+        gap = self._suboptimality(training & (near | stalled | slow))
+        allowed = MAX_SUBOPTIMALITY if last else MIN_IMPROVEMENT
+        converged = gap <= allowed * self.tol * self.size
+        converged &= self.epoch >= self.patience
+        if not self._is_long():
+            far = gap > MAX_SUBOPTIMALITY * max(self.tol, NOISE_TOL_FLOOR) * self.size
+            stalled &= ~(far & (improvement > MIN_GAP_REDUCTION * gap))
+        stops = training & (stalled | slow | converged)
         if stops.any():
-            self._doubt(stops, slow & (3.0 * gain > LEFT * self.tol * size), left)
-        lower = lower & training & ~stops
-        self.lowered += lower
-        self.next = max(self.epoch + self.between, math.ceil(self.epoch * GROWTH))
-        self.forget_window()
-        return lower, stops
+            # A loss that falls as 1 / t may fall by about three times the last improvement.
+            falling = 3.0 * improvement > MAX_SUBOPTIMALITY * self.tol * size
+            self._note_doubts(stops, slow & falling, gap)
+        halve = halve & training & ~stops
+        self.halvings += halve
+        self.next_checkpoint = max(
+            self.epoch + self.interval, math.ceil(self.epoch * CHECKPOINT_GROWTH)
+        )
+        self.reset_mean()
+        return halve, stops
 
     def _add(self, model: tuple[Any, Any]) -> None:
-        if self.settings.average:  # what is published is a mean already
+        if self.settings.average:  # the published weights are a mean already
             return
         if self.sums is None:
             self.sums = np.array(model[0]), np.array(model[1])
@@ -197,8 +224,11 @@ class Annealing:
                 sums += part
         self.count += 1
 
-    def _look(self, model: tuple[Any, Any], training: Mask) -> tuple[Float, Float, Float, Float]:
-        """Objective and size of the better model, the noise, and the objective of the other."""
+    def _evaluate(
+        self, model: tuple[Any, Any], training: Mask
+    ) -> tuple[Float, Float, Float, Float]:
+        """Objective and size of the better model, the noise, and the objective of the other; keep
+        the better model where it is the best so far."""
         at_last, size = self.objective(*model)
         at_mean, mean = at_last, model
         if self.sums is not None:
@@ -221,27 +251,27 @@ class Annealing:
             self.intercept = np.where(better, chosen, self.intercept)
         return value, size, np.abs(at_last - at_mean), worse
 
-    def _is_costly(self) -> bool:
-        return self.epoch >= COSTLY_EPOCHS and self.epoch * self.values >= COSTLY_VALUES
+    def _is_long(self) -> bool:
+        return self.epoch >= LONG_RUN_EPOCHS and self.epoch * self.values >= LONG_RUN_VALUES
 
-    def _left(self, which: Mask) -> Float:
-        """What the best weights are above the minimum, where it is known; NaN elsewhere.
+    def _suboptimality(self, which: Mask) -> Float:
+        """The best objectives minus their minima, where these are known; NaN elsewhere.
 
-        The minimum does not change: it is looked for when ``which`` first has a lane, and once
-        more where it was not found exactly enough because the objective was far above it.
+        The minimum does not change: it is computed when ``which`` first has a lane. It is computed
+        again where the objective has fallen far since, because it was then not exact enough.
         """
-        new = which & (self.size < SMALLER * self.asked)
+        new = which & (self.size < RECOMPUTE_BELOW * self.size_at_minimum)
         if new.any():
-            self.asked[new] = self.size[new]
+            self.size_at_minimum[new] = self.size[new]
             model = self.coef, self.intercept
             found = self.objective.minimum(*model, new, self.tol * self.size)
             self.minimum = np.where(new, found, self.minimum)
         return self.best - self.minimum
 
-    def _doubt(self, stops: Mask, slow: Mask, left: Float) -> None:
-        """Note which of the lanes that stop may have more to gain than the tolerance."""
-        told = np.isfinite(left)
-        slow = np.where(told, left > LEFT * self.tol * self.size, slow)
+    def _note_doubts(self, stops: Mask, slow: Mask, gap: Float) -> None:
+        """Note which of the lanes that stop may be more than the tolerance above the minimum."""
+        known = np.isfinite(gap)
+        slow = np.where(known, gap > MAX_SUBOPTIMALITY * self.tol * self.size, slow)
         self.doubts["slow"] |= stops & slow
         if not self.settings.optimizer.linear:  # L2 acts at a rate of its own in each weight
             return
@@ -249,5 +279,7 @@ class Annealing:
         penalty = 0.5 * alpha * np.square(self.coef, dtype=np.float64).sum(axis=1)
         if self.settings.terms.coupled:
             penalty = np.full_like(penalty, penalty.sum())
-        shrinks = penalty * np.exp(-2.0 * np.minimum(alpha * self.time, 300.0))
-        self.doubts["penalty"] |= stops & ~slow & ~told & (shrinks > LEFT * self.tol * self.size)
+        # What of the penalty would decay further: by exp(-2 alpha sum of rates) it already has.
+        shrinks = penalty * np.exp(-2.0 * np.minimum(alpha * self.rate_sum, 300.0))
+        large = shrinks > MAX_SUBOPTIMALITY * self.tol * self.size
+        self.doubts["penalty"] |= stops & ~slow & ~known & large

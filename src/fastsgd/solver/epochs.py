@@ -65,6 +65,18 @@ def run_epoch(
     ------
     DivergenceError
         If a score is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(fit_intercept=False)
+    >>> state = solver.State(data, lanes, settings)
+    >>> solver.run_epoch(data, lanes, settings, state)
+    >>> state.epoch, state.t
+    (1, array([2]))
     """
     run, clock = Run(data, lanes, settings, state), Clock()
     epoch, stop = state.epoch, data.end
@@ -105,6 +117,17 @@ def gradient(
         In the weights.
     intercept_gradient : ndarray of shape (K,)
         In the intercepts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([2.0, 0.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    >>> state = solver.State(data, lanes, settings)
+    >>> solver.gradient(data, lanes, settings, state)
+    (array([[-1.]]), array([-1.]))
     """
     rows = np.arange(data.n) if rows is None else np.asarray(rows, dtype=np.int64)
     g, g_b, count = Run(data, lanes, settings, state).gradient_sums(rows)
@@ -126,6 +149,14 @@ def structure_of(X: Any) -> int | None:
     -------
     int or None
         The fingerprint; None for dense X.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> from fastsgd import solver
+    >>> X = sp.eye_array(2, format="csr")
+    >>> solver.structure_of(X) == solver.structure_of(X.copy())
+    True
     """
     return check_structure(X) if hasattr(X, "indptr") else None
 
@@ -144,6 +175,18 @@ def check_unchanged(X: Any, structure: int | None) -> None:
     ------
     ValueError
         If they were changed.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> from fastsgd import solver
+    >>> X = sp.eye_array(2, format="csr")
+    >>> structure = solver.structure_of(X)
+    >>> X.indices[0] = 1
+    >>> solver.check_unchanged(X, structure)
+    Traceback (most recent call last):
+    ...
+    ValueError: X changed while it was trained on: its indices or indptr are not what they were
     """
     if structure != structure_of(X):
         raise ValueError(CHANGED)

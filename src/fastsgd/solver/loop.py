@@ -67,7 +67,7 @@ def fit(
     """
     if data.is_window:
         raise ValueError(
-            f"a fit needs whole epochs: data has {data.n} of the {data.epoch_rows} rows of one"
+            f"data must have all rows of an epoch in fit, got {data.n} of {data.epoch_rows} rows"
         )
     progress = Fit() if progress is None else progress
     structure = structure_of(data.X)

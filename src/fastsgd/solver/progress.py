@@ -48,6 +48,19 @@ class Fit:
         Lanes that diverged, when a divergence ended the fit.
     doubts : dict of str to ndarray of shape (K,), bool
         Lanes that stopped with more left to gain than the tolerance; see ``Annealing.doubts``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    >>> state, progress = solver.State(data, lanes, settings), solver.Fit()
+    >>> stopping = solver.Stopping(max_epochs=3, tol=None)
+    >>> progress = solver.fit(data, lanes, settings, state, stopping, progress)
+    >>> len(progress.losses), progress.stopped
+    (3, array([False]))
     """
 
     history: History = field(default_factory=History)

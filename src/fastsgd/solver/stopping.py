@@ -71,6 +71,19 @@ class Stopping:
         What a unit of loss weighs in a lane; None: the mean of its rows' weights.
     backoff : bool
         After a divergence go back to the last epoch's end and halve the rate of the lanes at fault.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> data = Data(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]))
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    >>> state = solver.State(data, lanes, settings)
+    >>> stopping = solver.Stopping(max_epochs=1000, tol=0.1, patience=2)
+    >>> progress = solver.fit(data, lanes, settings, state, stopping)
+    >>> progress.stopped, bool(progress.epochs[0] < 1000)
+    (array([ True]), True)
     """
 
     max_epochs: int = 1000

@@ -49,7 +49,6 @@ class Training:
         unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
         self.watch = Watch(k, stopping, unit)
         tol = None if stopping.validate is not None else stopping.tol  # of the training loss
-        updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
         updates = self.data.batches(self.settings.batch_size)
         self.annealing: Annealing | None = None
         if tol is not None and stopping.plateau_factor != 1.0 and updates <= FEW_UPDATES:
@@ -219,9 +218,9 @@ class Training:
         rate = self.lanes.eta0 * self.state.rate_factor
         if self.settings.schedule.kind != "constant":  # of one lane, as a part of its eta0
             rate = rate * (self.run.rate / rate[0])
-        lower, stops = annealing.look(model, rate, ~self.progress.stopped, last=last)
-        if lower.any():
-            self._lower(lower, 2.0)
+        halve, stops = annealing.checkpoint(model, rate, ~self.progress.stopped, last=last)
+        if halve.any():
+            self._lower(halve, 2.0)
         return self._stop(stops) if stops.any() else False
 
     def _lower(self, which: NDArray[np.bool_], divisor: float) -> None:
@@ -377,7 +376,7 @@ class Training:
         self.good.rate_factor[self._at_fault()] *= 0.5
         self._bind(self.good.copy())
         if self.annealing is not None:
-            self.annealing.forget_window()
+            self.annealing.reset_mean()
 
     def _at_fault(self) -> NDArray[np.bool_]:
         """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""

@@ -31,6 +31,20 @@ def next_row(data: Data, state: State) -> int:
     -------
     int
         Number of the row in the epoch, from 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> X, y = np.eye(8), np.arange(8.0)
+    >>> first = Data(X[:6], y[:6], first_row=0, epoch_rows=8)
+    >>> second = Data(X[6:], y[6:], first_row=6, epoch_rows=8)
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(sampling="sequential")
+    >>> state = solver.State(first, lanes, settings)
+    >>> solver.run_epoch(first, lanes, settings, state)  # in blocks of 4 rows
+    >>> solver.next_row(first, state)
+    4
     """
     return int(state.row if data.sparse else state.row + state.batch_row)
 
@@ -59,6 +73,20 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
         If a score is not finite.
     ValueError
         If a window leaves a gap to the one before, or has rows of other features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd import solver
+    >>> from fastsgd.problem import Data, Lanes, Settings
+    >>> X, y = np.eye(8), np.arange(8.0)
+    >>> first = Data(X[:6], y[:6], first_row=0, epoch_rows=8)
+    >>> second = Data(X[6:], y[6:], first_row=6, epoch_rows=8)
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings(sampling="sequential")
+    >>> state = solver.State(first, lanes, settings)
+    >>> solver.run_windows([first, second], lanes, settings, state)
+    >>> state.epoch, state.t
+    (1, array([8]))
     """
     left: Data | None = None
     for window in windows:
@@ -66,8 +94,8 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
         if left is not None and window.first_row > left.first_row:
             if window.first_row > left.end:
                 raise ValueError(
-                    f"windows leave a gap: rows {left.end} to {window.first_row} of the epoch are "
-                    "in none"
+                    f"windows must not leave a gap: rows {left.end} to {window.first_row} of the "
+                    "epoch are in none of them"
                 )
             data = joined(part(left, left.first_row, window.first_row), window)
         run_epoch(data, lanes, settings, state)

@@ -45,7 +45,7 @@ FIRST_WIDTH, NARROWER = 0.1, 0.1
 class SmallProblem:
     """One lane's objective over dense rows, few enough for (p, p) systems.
 
-    P(w) = sum_i s_i f(x_i . w + offset) + sum_j (alpha_j w_j^2 / 2 + l1_j |w_j| + pull_j w_j)
+    P(w) = sum_i s_i f(x_i . w + offset) + sum_j (alpha_j w_j^2 / 2 + l1_j |w_j| + r_j w_j)
 
     Attributes
     ----------
@@ -59,6 +59,7 @@ class SmallProblem:
     offset : float
         An intercept that is not learnt.
     alpha, l1, intercept_gradient : ndarray of shape (p,)
+        ``intercept_gradient`` is r: 0 but for the intercept.
     """
 
     X: Float

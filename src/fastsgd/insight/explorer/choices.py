@@ -42,7 +42,9 @@ class Choices(NamedTuple):
         """
         for name, values in zip(self._fields, self, strict=True):
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} must have at least one value, and none twice: {values}")
+                raise ValueError(
+                    f"{name} must have at least one value, and no value twice, got {values}"
+                )
         wrong: list[Any] = [
             m for m in self.batch_sizes if isinstance(m, bool) or m != int(m) or not 1 <= m <= n
         ]

@@ -252,7 +252,9 @@ def explore(
     momenta = check_sequence("momenta", momenta, Real)
     schedules = check_sequence("schedules", schedules, str)
     if isinstance(random_state, bool) or python_number(random_state) not in range(2**32):
-        raise ValueError(f"random_state must be an integer from 0 to 2**32 - 1: {random_state!r}")
+        raise ValueError(
+            f"random_state must be an integer from 0 to 2**32 - 1, got {random_state!r}"
+        )
     if X is not None:
         model = model_on_two_weights(problem, estimator, X, y, coordinates, random_state)
     elif estimator is not None or y is not None:

@@ -21,17 +21,17 @@
   const unpacked = new Map();
 
   function run(b, r, m, s) {
-    const [, rates, momenta, schedules] = data.counts;
+    const [, rates, momenta, schedules] = data.choice_counts;
     const index = ((b * rates + r) * momenta + m) * schedules + s;
     if (!unpacked.has(index)) {
       const packed = data.runs[index];
-      const one = { index, points: packed.points, count: packed.count, diverged: packed.diverged };
-      for (const name of ["weights", "sampled", "true"]) {
+      const one = { index, points: packed.points, other_count: packed.other_count, diverged: packed.diverged };
+      for (const name of ["weights", "batch_gradient", "full_gradient"]) {
         const pairs = floats(packed[name]);
         one[name] = [0, 1].map((j) => pairs.filter((_, i) => i % 2 === j));
       }
-      for (const name of ["examples", "rate", "excess", "largest"]) one[name] = floats(packed[name]);
-      one.others = new Int8Array(bytes(packed.others).buffer);
+      for (const name of ["examples", "learning_rate", "excess", "other_largest"]) one[name] = floats(packed[name]);
+      one.other_gradients = new Int8Array(bytes(packed.other_gradients).buffer);
       unpacked.set(index, one);
     }
     return unpacked.get(index);
@@ -40,7 +40,7 @@
   // ---------------------------------------------------------------- state
 
   const middle = (count) => Math.floor(count / 2);
-  const [batches, rates, momenta] = data.counts;
+  const [batches, rates, momenta] = data.choice_counts;
   const slots = batches + (momenta > 1 ? 1 : 0);
   const speeds = [...get("speed").options].map((option) => Number(option.value));
   const state = {
@@ -70,7 +70,7 @@
     chosen = runs[batch];
     for (const id of ["batch", "rate", "momentum", "schedule"]) get(id).value = state[id];
     document.querySelectorAll(".runs label").forEach((label, i) => label.classList.toggle("chosen", isChosen(i)));
-    drawCourses();
+    drawCharts();
     paint();
     draw();
   }
@@ -84,7 +84,7 @@
     range(axis, low / 1.4, high * 1.4);
   }
 
-  function drawCourses() {
+  function drawCharts() {
     const least = 1e-7 * chosen.excess[0];
     const all = [];
     runs.forEach((one, i) => {
@@ -99,14 +99,14 @@
     const most = 10 * chosen.excess[0];
     logRange(figures["loss-steps"].y_range, all, most);
     logRange(figures["loss-examples"].y_range, all, most);
-    const seen = runs.filter((_, i) => visible(i));
+    const drawn = runs.filter((_, i) => visible(i));
     range(figures["loss-examples"].x_range,
-      Math.min(...seen.map((one) => one.examples[1] || 1)) / 1.2,
-      Math.max(...seen.map((one) => one.examples[one.points - 1]), 2) * 1.2);
-    const x = Array.from(chosen.rate.keys());
-    model("rate-chart", "path0").data = { x, y: Array.from(chosen.rate) };
-    range(figures["rate-chart"].y_range, 0, 1.1 * Math.max(...chosen.rate));
-    const norms = ["true", "sampled"].map((name) => x.map((t) => norm(chosen[name], t)));
+      Math.min(...drawn.map((one) => one.examples[1] || 1)) / 1.2,
+      Math.max(...drawn.map((one) => one.examples[one.points - 1]), 2) * 1.2);
+    const x = Array.from(chosen.learning_rate.keys());
+    model("rate-chart", "path0").data = { x, y: Array.from(chosen.learning_rate) };
+    range(figures["rate-chart"].y_range, 0, 1.1 * Math.max(...chosen.learning_rate));
+    const norms = ["full_gradient", "batch_gradient"].map((name) => x.map((t) => norm(chosen[name], t)));
     norms.forEach((y, i) => { model("norm", `path${i}`).data = { x, y: y.map((v) => v || NaN) }; });
     logRange(figures.norm.y_range, norms.flat(), 100 * Math.max(norms[0][0], norms[1][0]));
   }
@@ -136,29 +136,29 @@
   function drawGradients() {
     const t = point(chosen);
     const [x, y] = [chosen.weights[0][t], chosen.weights[1][t]];
-    model("rate-chart", "head0").data = { x: [t], y: [chosen.rate[t]] };
-    ["true", "sampled"].forEach((name, i) => {
+    model("rate-chart", "head0").data = { x: [t], y: [chosen.learning_rate[t]] };
+    ["full_gradient", "batch_gradient"].forEach((name, i) => {
       model("norm", `head${i}`).data = { x: [t], y: [norm(chosen[name], t) || NaN] };
     });
-    const others = state.others ? chosen.count : 0;
+    const others = state.others ? chosen.other_count : 0;
     const tips = { x: new Float64Array(others), y: new Float64Array(others) };
-    const unit = chosen.largest[t] / 127;
+    const unit = chosen.other_largest[t] / 127;
     for (let k = 0; k < others; k++) {
-      const at = 2 * (t * chosen.count + k);
-      tips.x[k] = chosen.others[at] * unit;
-      tips.y[k] = chosen.others[at + 1] * unit;
+      const at = 2 * (t * chosen.other_count + k);
+      tips.x[k] = chosen.other_gradients[at] * unit;
+      tips.y[k] = chosen.other_gradients[at + 1] * unit;
     }
-    const [wide, high] = [data.box[0][1] - data.box[0][0], data.box[1][1] - data.box[1][0]];
+    const [wide, high] = [data.view[0][1] - data.view[0][0], data.view[1][1] - data.view[1][0]];
     const zoom = (landscape.x_range.end - landscape.x_range.start) / wide;
     const lengths = Array.from(tips.x, (v, k) => Math.hypot(v, tips.y[k])).sort((a, b) => a - b);
-    const longest = Math.max(lengths[Math.floor(0.9 * lengths.length)] || 0, norm(chosen.true, t), norm(chosen.sampled, t));
+    const longest = Math.max(lengths[Math.floor(0.9 * lengths.length)] || 0, norm(chosen.full_gradient, t), norm(chosen.batch_gradient, t));
     const scale = longest > 0 ? (0.22 * Math.min(1, zoom) * Math.min(wide, high)) / longest : 0;
     for (let k = 0; k < others; k++) {
       tips.x[k] = x - scale * tips.x[k];
       tips.y[k] = y - scale * tips.y[k];
     }
     model("landscape", "cloud").data = tips;
-    for (const name of ["true", "sampled"]) {
+    for (const name of ["full_gradient", "batch_gradient"]) {
       const [a, b] = [chosen[name][0][t], chosen[name][1][t]];
       model("landscape", name).data = state.arrows
         ? { x0: [x], y0: [y], x1: [x - scale * a], y1: [y - scale * b] } : { x0: [], y0: [], x1: [], y1: [] };
@@ -172,9 +172,9 @@
     const ended = chosen.diverged && state.step >= chosen.points - 1;
     const parts = [
       ended ? `diverged after ${t} steps` : `step ${state.step} of ${data.steps}`,
-      `${chosen.examples[t].toLocaleString("en")} examples (${figure(chosen.examples[t] / data.rows)} epochs)`,
-      `loss ${figure(data.least + chosen.excess[t])}`, `rate ${figure(chosen.rate[t])}`,
-      `|sampled gradient| ${figure(norm(chosen.sampled, t))}`, `|true gradient| ${figure(norm(chosen.true, t))}`,
+      `${chosen.examples[t].toLocaleString("en")} examples (${figure(chosen.examples[t] / data.n_rows)} epochs)`,
+      `loss ${figure(data.minimum + chosen.excess[t])}`, `rate ${figure(chosen.learning_rate[t])}`,
+      `|batch gradient| ${figure(norm(chosen.batch_gradient, t))}`, `|full gradient| ${figure(norm(chosen.full_gradient, t))}`,
     ];
     const text = parts.join(" · ");
     get("readout").textContent = text;
@@ -191,16 +191,16 @@
   // ---------------------------------------------------------------- playback
 
   const PACE = 15; // steps a second at 1x
-  let owed = 0;
+  let due = 0;
   let before = 0;
 
   function tick(now) {
     if (!state.playing) return;
-    owed += ((now - before) / 1000) * PACE * state.speed;
+    due += ((now - before) / 1000) * PACE * state.speed;
     before = now;
-    const whole = Math.floor(owed);
+    const whole = Math.floor(due);
     if (whole > 0) {
-      owed -= whole;
+      due -= whole;
       seek(state.step + whole);
       if (state.step === data.steps) return play(false);
     }
@@ -212,7 +212,7 @@
     get("play").textContent = on ? "Pause" : "Play";
     if (on) {
       if (state.step === data.steps) seek(0);
-      [owed, before] = [0, performance.now()];
+      [due, before] = [0, performance.now()];
       requestAnimationFrame(tick);
     } else tell();
   }
@@ -229,10 +229,10 @@
   let home = true;
 
   function fit() {
-    const [[x0, x1], [y0, y1]] = data.box;
+    const [[x0, x1], [y0, y1]] = data.view;
     let [wide, high] = [x1 - x0, y1 - y0];
     const [w, h] = [landscape.inner_width, landscape.inner_height];
-    if (data.equal && w > 0 && h > 0) {
+    if (data.equal_units && w > 0 && h > 0) {
       const unit = Math.max(wide / w, high / h);
       [wide, high] = [unit * w, unit * h];
     }
@@ -255,7 +255,7 @@
   function resized() {
     const [x, y] = [landscape.x_range, landscape.y_range];
     if (home) return fit();
-    if (!data.equal || !(landscape.inner_width > 0)) return;
+    if (!data.equal_units || !(landscape.inner_width > 0)) return;
     const half = ((x.end - x.start) / 2) * (landscape.inner_height / landscape.inner_width);
     const centre = (y.start + y.end) / 2;
     range(y, centre - half, centre + half);
@@ -298,16 +298,16 @@
       document.querySelectorAll(".swatch line")[i].style.stroke = colours[i % colours.length];
     }
     line("rate-chart", 0, colours[state.batch % colours.length], true);
-    const arrows = { sampled: state.theme === "dark" ? "#ffd23f" : "#b00020", true: ink };
-    ["true", "sampled"].forEach((name, i) => {
+    const arrows = { batch_gradient: state.theme === "dark" ? "#ffd23f" : "#b00020", full_gradient: ink };
+    ["full_gradient", "batch_gradient"].forEach((name, i) => {
       line("norm", i, arrows[name], i === 0);
       model("landscape", `${name}-arrow`).line_color = arrows[name];
       model("landscape", `${name}-tip`).setv({ fill_color: arrows[name], line_color: arrows[name] });
       document.querySelector(`.mark.${name}`).style.color = arrows[name];
     });
-    model("landscape", "clouds").glyph.fill_color = arrows.sampled;
-    document.querySelector(".mark.others").style.color = arrows.sampled;
-    for (const name of ["start", "best"]) model("landscape", name).glyph.setv({ line_color: ink });
+    model("landscape", "clouds").glyph.fill_color = arrows.batch_gradient;
+    document.querySelector(".mark.others").style.color = arrows.batch_gradient;
+    for (const name of ["start", "minimizer"]) model("landscape", name).glyph.setv({ line_color: ink });
     for (const name of charts) { const now = model(name, "now"); if (now) now.line_color = soft; }
     const dark = state.theme === "dark";
     get("theme").textContent = dark ? "Light" : "Dark";
@@ -341,7 +341,7 @@
   }
   document.querySelectorAll(".runs input").forEach((box, i) => box.addEventListener("change", () => {
     state.shown[i] = box.checked;
-    drawCourses();
+    drawCharts();
     draw();
   }));
   prefers.addEventListener("change", follow);

@@ -28,8 +28,8 @@ CONTOURS = 16
 """Contours of the landscape; their levels grow with the square, as those of a quadratic."""
 
 CHARTS = {
-    "loss-steps": ("steps", "loss above the least", "linear", "log"),
-    "loss-examples": ("examples seen", "loss above the least", "log", "log"),
+    "loss-steps": ("steps", "loss - minimum", "linear", "log"),
+    "loss-examples": ("examples seen", "loss - minimum", "log", "log"),
     "rate-chart": ("steps", "learning rate", "linear", "linear"),
     "norm": ("steps", "gradient norm", "linear", "log"),
 }
@@ -121,14 +121,14 @@ def _data(record: Record) -> dict[str, Any]:
     wide, high = (high - low for low, high in record.view)
     return {
         "steps": record.steps,
-        "counts": [len(part) for part in _choices(record).values()],
+        "choice_counts": [len(part) for part in _choices(record).values()],
         "momenta": list(record.momenta),
-        "box": record.view,
-        "equal": bool(0.25 <= wide / high <= 4.0),
+        "view": record.view,
+        "equal_units": bool(0.25 <= wide / high <= 4.0),
         "start": record.start.tolist(),
-        "best": record.minimizer.tolist(),
-        "least": record.minimum,
-        "rows": len(record.X),
+        "minimizer": record.minimizer.tolist(),
+        "minimum": record.minimum,
+        "n_rows": len(record.X),
         "colours": COLOURS,
         "runs": [_packed(run, record.minimum) for run in record.runs],
     }
@@ -144,18 +144,20 @@ def _packed(run: RecordedRun, minimum: float) -> dict[str, Any]:
     numbers = {
         "weights": run.weights,
         "examples": run.examples,
-        "rate": run.learning_rate,
+        "learning_rate": run.learning_rate,
         "excess": run.loss - minimum,
-        "sampled": run.batch_gradient,
-        "true": run.full_gradient,
-        "largest": largest,
+        "batch_gradient": run.batch_gradient,
+        "full_gradient": run.full_gradient,
+        "other_largest": largest,
     }
     packed: dict[str, Any] = {
         name: _base64(np.asarray(value, dtype="<f4")) for name, value in numbers.items()
     }
-    packed["others"] = _base64(np.round(127.0 * run.other_gradients / unit).astype(np.int8))
+    packed["other_gradients"] = _base64(
+        np.round(127.0 * run.other_gradients / unit).astype(np.int8)
+    )
     packed |= {
-        "count": run.other_gradients.shape[1],
+        "other_count": run.other_gradients.shape[1],
         "points": len(run.loss),
         "diverged": run.diverged,
     }
@@ -221,7 +223,7 @@ def _landscape(record: Record) -> Any:
         drawn.scatter("x", "y", source=source, name=f"dot{i}", size=9)
     for name, marker, size, point in (
         ("start", "circle", 9, record.start),
-        ("best", "star", 16, record.minimizer),
+        ("minimizer", "star", 16, record.minimizer),
     ):
         drawn.scatter(
             [point[0]],
@@ -235,7 +237,7 @@ def _landscape(record: Record) -> Any:
     cloud = ColumnDataSource({"x": [], "y": []}, name="cloud")
     drawn.scatter("x", "y", source=cloud, name="clouds", size=4, line_color=None, fill_alpha=0.55)
     empty: dict[str, list[float]] = {"x0": [], "y0": [], "x1": [], "y1": []}
-    for name in ("true", "sampled"):
+    for name in ("full_gradient", "batch_gradient"):
         arrow: Any = Arrow(
             end=NormalHead(size=11, name=f"{name}-tip"),
             source=ColumnDataSource(empty, name=name),
