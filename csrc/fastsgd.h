@@ -295,6 +295,8 @@ typedef struct {
     fsgd_status (*weights)(const fsgd_problem *problem, int average, void *out, void *intercept);
     /* Bring the stored weights up to date: nothing pending, scale 1. */
     fsgd_status (*flush)(const fsgd_problem *problem);
+    /* The sum of |value|, or of value^2, of n reals, in double. */
+    double (*sum)(const void *values, int64_t n, int squares);
     /* out[i] = value or slope of a loss at z[i], y[i], for tests. */
     void (*loss)(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
                  void *out);

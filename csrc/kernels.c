@@ -75,5 +75,6 @@ const fsgd_kernels TABLE = {
     .accumulate = flushed_accumulate,
     .weights = flushed_weights,
     .flush = flushed_flush,
+    .sum = sum_of_sizes,
     .loss = loss_at,
 };

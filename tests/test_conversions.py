@@ -120,14 +120,15 @@ def test_the_rate_of_long_rows_is_on_the_safe_side(batch_size, monkeypatch):
     X, y = sparse(), np.zeros(400)
     data, settings = Data(X, y), Settings(batch_size=batch_size)
     known = curvature.curvature_of(data, settings)
-    scales = sample.feature_scales(data)
+    columns, scales = sample.feature_scales(data)
     monkeypatch.setattr(sample, "LONG_ROW", 10)
     safe = curvature.curvature_of(data, settings)
     assert safe.mean_square == pytest.approx(known.mean_square, rel=1e-12)
     assert safe.noise == pytest.approx(known.noise, rel=1e-12)
     assert safe.largest == safe.mean_square >= known.largest
     assert safe.effective_rank == 1.0
-    assert_array_equal(sample.feature_scales(data), scales)
+    assert_array_equal(sample.feature_scales(data)[0], columns)
+    assert_array_equal(sample.feature_scales(data)[1], scales)
     monkeypatch.setattr(sample, "SAMPLE_VALUES", 10)
     assert sample.feature_scales(data) is None
     model = SGDRegressor(random_state=0, batch_size=batch_size, max_iter=100, tol=None)

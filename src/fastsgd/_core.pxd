@@ -185,9 +185,10 @@ cdef extern from "fastsgd.h" nogil:
         fsgd_status (*accumulate)(const fsgd_problem *, const int64_t *, int64_t, const void *) noexcept nogil
         fsgd_status (*weights)(const fsgd_problem *, int, void *, void *) noexcept nogil
         fsgd_status (*flush)(const fsgd_problem *) noexcept nogil
+        double (*sum)(const void *values, int64_t n, bint squares) nogil
         void (*loss)(const fsgd_loss_spec *, int, int64_t, const void *, const void *, void *) noexcept nogil
 
-    const fsgd_kernels *fsgd_kernels_for(const char *isa, fsgd_dtype dtype)
+    const fsgd_kernels *fsgd_kernels_for(const char *isa, fsgd_dtype dtype) nogil
     const char *const *fsgd_isas()
     int fsgd_isa_supported(const char *isa)
     const fsgd_loss_info fsgd_losses[]

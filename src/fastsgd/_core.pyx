@@ -27,7 +27,7 @@ cdef int64_t CHECKED = 1 << 21  # numbers of a sparse structure that are read be
 cdef int64_t COORDINATES = 1 << 22  # of COO, between two looks at signals
 cdef int64_t ORDER_ROWS = 1 << 17  # rows of an order drawn in one call: about 1 ms
 cdef int64_t RATE_BATCHES = 256    # batches whose rates a user's schedule is asked for at a time
-cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 22  # bytes; smaller arrays gain nothing
+cdef int64_t PAGE = 1 << 12, HUGE_PAGE = 1 << 21, HUGE_FROM = 1 << 20  # bytes; smaller arrays gain nothing
 cdef double SMALLEST = np.finfo(np.float64).tiny  # kernels take smaller divisors for 0
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
     "scale": 1.0, "average_shift": 0.0, "l1_cumulative": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
@@ -70,12 +70,13 @@ cdef fsgd_stored stored_code(dtype):
 cdef _aligned(make, int64_t nbytes):
     """Bytes that ``make`` makes, on a 64-byte boundary; large ones on huge pages, if Linux has them."""
     cdef int64_t boundary = 64 if nbytes < HUGE_FROM else HUGE_PAGE
-    raw = make(nbytes + boundary, dtype=np.uint8)
+    cdef int64_t room = nbytes if nbytes < HUGE_FROM else -(-nbytes // HUGE_PAGE) * HUGE_PAGE
+    raw = make(room + boundary, dtype=np.uint8)
     start = -raw.ctypes.data % boundary
-    raw = raw[start:start + nbytes]
-    if nbytes >= HUGE_FROM:
-        fsgd_advise_huge(pointer(raw), nbytes)
-    return raw
+    raw = raw[start:start + room]
+    if nbytes >= HUGE_FROM:  # whole pages: the system makes none of a part
+        fsgd_advise_huge(pointer(raw), room)
+    return raw[:nbytes]
 
 
 cdef touch(array):
@@ -94,9 +95,14 @@ def aligned_zeros(shape, dtype):
     return _aligned(np.zeros, count * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
 
 
+cdef aligned_empty(shape, dtype):
+    """An array with whatever is there, on a 64-byte boundary."""
+    return _aligned(np.empty, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+
+
 def aligned_copy(array):
     """The same numbers on a 64-byte boundary."""
-    copy = _aligned(np.empty, array.nbytes).view(array.dtype).reshape(array.shape)
+    copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 

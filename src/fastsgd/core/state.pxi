@@ -492,7 +492,7 @@ cdef class State:
         memset(&settings, 0, sizeof(settings))
         memset(&problem, 0, sizeof(problem))
         nothing = np.zeros(self.c.padded)
-        coef = np.empty((self.c.k, self.c.d), dtype=self.dtype)
+        coef = aligned_empty((self.c.k, self.c.d), self.dtype)
         touch(coef)
         intercept = np.empty(self.c.k, dtype=self.dtype)
         data.d, data.dtype, data.layout = self.c.d, self.c.dtype, FSGD_CSR32
@@ -512,21 +512,8 @@ cdef class State:
 
 
 cdef double sum_of(const floating *values, int64_t n, bint squared) noexcept nogil:
-    """Sum of |value|, or of value^2, in double; eight sums at once, which vectorise."""
-    cdef double sums[8]
-    cdef double value, total = 0.0
-    cdef int64_t i, lane
-    memset(sums, 0, sizeof(sums))
-    for i in range(0, n - n % 8, 8):
-        for lane in range(8):
-            value = values[i + lane]
-            sums[lane] += value * value if squared else fabs(value)
-    for i in range(n - n % 8, n):
-        value = values[i]
-        sums[i % 8] += value * value if squared else fabs(value)
-    for lane in range(8):
-        total += sums[lane]
-    return total
+    """Sum of |value|, or of value^2, in double."""
+    return fsgd_kernels_for(NULL, FSGD_FLOAT32 if floating is float else FSGD_FLOAT64).sum(values, n, squared)
 
 
 def row_norms(coef, bint squared):

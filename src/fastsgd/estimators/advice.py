@@ -30,27 +30,28 @@ MAX_FEATURES_PER_VALUE = 10.0
 def warn_of_scales(estimator: Any, data: Data) -> None:
     """Warn when columns differ in scale by more than any one learning rate can bridge."""
     with np.errstate(all="ignore"):
-        scales = feature_scales(data, MAX_SCALE_RATIO)
-    if scales is None:
+        found = feature_scales(data, MAX_SCALE_RATIO)
+    if found is None or len(found[0]) < 2:
         return
-    used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
-    if len(used) < 2 or scales[used].max() <= MAX_SCALE_RATIO * scales[used].min():
+    columns, scales = found
+    if scales.max() <= MAX_SCALE_RATIO * scales.min():
         return
-    used = used[np.argsort(scales[used], kind="stable")]
+    order = np.argsort(scales, kind="stable")
+    columns, scales = columns[order], scales[order]
     names = vars(estimator).get("feature_names_in_")
 
-    def describe(columns: Any) -> str:
-        labels = [int(j) if names is None else repr(str(names[j])) for j in columns]
-        parts = zip(labels, scales[columns], strict=True)
+    def describe(which: slice) -> str:
+        labels = [int(j) if names is None else repr(str(names[j])) for j in columns[which]]
+        parts = zip(labels, scales[which], strict=True)
         return ", ".join(f"{label} ({scale:.2g})" for label, scale in parts)
 
-    count = min(3, len(used) // 2)
+    count = min(3, len(columns) // 2)
     with np.errstate(over="ignore"):
-        ratio = scales[used[-1]] / scales[used[0]]
+        ratio = scales[-1] / scales[0]
     warnings.warn(
         f"Feature scales differ by a factor of {ratio:.2g}: the "
-        f"largest columns are {describe(used[::-1][:count])}, the smallest "
-        f"{describe(used[:count])}. SGD learns the small ones slowly; scale the features, for "
+        f"largest columns are {describe(slice(None, -count - 1, -1))}, the smallest "
+        f"{describe(slice(count))}. SGD learns the small ones slowly; scale the features, for "
         f"example with {'MaxAbsScaler' if data.sparse else 'standardize=True'}.",
         FeatureScaleWarning,
         stacklevel=6,

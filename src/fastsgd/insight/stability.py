@@ -226,24 +226,27 @@ def _of_rate(rate: float, stable: float) -> Iterator[Finding]:
 
 
 def _of_scales(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Finding]:
-    scales = feature_scales(problem.data)
-    if scales is None:
+    found = feature_scales(problem.data)
+    if found is None or len(found[0]) < 2:
         return
-    used = np.flatnonzero((scales > 0.0) & np.isfinite(scales))
-    if len(used) < 2 or scales[used].max() <= LARGEST_SCALE_RATIO * scales[used].min():
+    columns, scales = found
+    large, small = int(scales.argmax()), int(scales.argmin())
+    if scales[large] <= LARGEST_SCALE_RATIO * scales[small]:
         return
     names = vars(estimator).get("feature_names_in_")
-    largest, smallest = (int(used[at]) for at in (scales[used].argmax(), scales[used].argmin()))
-    first, last = (j if names is None else repr(str(names[j])) for j in (largest, smallest))
-    ratio = float(scales[largest] / scales[smallest])
+    first, last = (
+        j if names is None else repr(str(names[j]))
+        for j in (int(columns[large]), int(columns[small]))
+    )
+    ratio = float(scales[large] / scales[small])
     yield Finding(
         "scales",
-        f"the scale of column {first} is {scales[largest]:.3g}, that of column {last} "
-        f"{scales[smallest]:.3g}: {ratio:.3g} times as large; no learning rate suits both",
+        f"the scale of column {first} is {scales[large]:.3g}, that of column {last} "
+        f"{scales[small]:.3g}: {ratio:.3g} times as large; no learning rate suits both",
         "standardize=True"
         if not problem.data.sparse
         else "scale the columns, with MaxAbsScaler for example",
-        {"largest": largest, "smallest": smallest, "ratio": ratio},
+        {"largest": int(columns[large]), "smallest": int(columns[small]), "ratio": ratio},
     )
 
 

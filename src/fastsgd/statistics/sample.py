@@ -102,14 +102,16 @@ def overflows(data: Data, lanes: Lanes, settings: Settings, coef: Any, intercept
     return not (largest <= float(np.finfo(data.dtype).max) and np.isfinite(total))
 
 
-def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None:
-    """Root mean square of each column's non-zero values over a sample of rows, shape (d,).
+def feature_scales(
+    data: Data, ratio: float = 0.0
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Columns with values other than zero in a sample of rows, and the root mean square of these.
 
-    Of the non-zero values, since a column that is rarely there is not a small one. None if no two
-    scales can differ by more than ``ratio``, however many values are zero: counting those takes
-    most of the time.
+    Of the values that are not zero, since a column that is rarely there is not a small one. None if
+    no two scales can differ by more than ``ratio``, which costs little to find out, or if there is
+    no row to be sampled. Columns whose scale is not a finite number are left out.
     """
-    rows = sample_rows(data, SAMPLE_VALUES // 8)
+    rows = sample_rows(data, SAMPLE_VALUES // (32 if data.sparse else 8))
     if has_long_rows(data):
         rows = np.arange(data.n)[rows][: SAMPLE_VALUES * data.n // len(data.X.data)]
         if len(rows) == 0:
@@ -117,14 +119,19 @@ def feature_scales(data: Data, ratio: float = 0.0) -> NDArray[np.float64] | None
     X: Any = data.rows(rows, data.dtype)
     if data.sparse:
         X = without_duplicates(X)
-        squares = np.bincount(X.indices, np.square(X.data, dtype=np.float64), minlength=data.d)
+        there = np.abs(X.data[X.data != 0.0])
+        if len(there) and there.max() <= ratio * there.min():
+            return None
+        columns, column = np.unique(X.indices, return_inverse=True)
+        squares = np.bincount(column, np.square(X.data, dtype=np.float64), len(columns))
+        counts = np.bincount(column[X.data != 0.0], minlength=len(columns))
     else:
+        columns = np.arange(data.d)
         squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
-    used = squares[squares > 0.0]
-    if len(used) and X.shape[0] * used.max() <= ratio**2 * used.min():  # counts are at least 1
-        return None
-    if data.sparse:
-        counts = np.bincount(X.indices[X.data != 0], minlength=data.d)
-    else:
+        used = squares[squares > 0.0]
+        if len(used) and X.shape[0] * used.max() <= ratio**2 * used.min():  # counts are at least 1
+            return None
         counts = np.count_nonzero(X, axis=0)
-    return np.sqrt(squares / np.maximum(1, counts))
+    scales = np.sqrt(squares / np.maximum(1, counts))
+    kept = (scales > 0.0) & np.isfinite(scales)
+    return columns[kept].astype(np.int64), scales[kept]
