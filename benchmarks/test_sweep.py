@@ -99,25 +99,18 @@ OTHERS = {
 @cache
 def table(name: str, targets: str, dtype: str) -> Table:
     """The rows of a shape; the rate bears every loss, with momentum too."""
-    shape = (SHAPES | OTHERS)[name]
-    n, d = shape.rows, shape.features
-    if targets == TWO and dtype == "float32":
-        made = dense(n, d) if shape.nonzeros is None else text(n, d, shape.nonzeros)
-        return replace(made, rate=0.1 * made.rate)
     if dtype == "float64":
         made = table(name, targets, "float32")
-        return replace(made, X=made.X.astype(np.float64), y=made.y.astype(made_type(made)))
-    made = table(name, TWO, "float32")
-    rng = np.random.default_rng(SEED)
-    if targets == REAL:
-        score = made.X @ rng.standard_normal(d)
-        return replace(made, y=(score + 0.5 * rng.standard_normal(n)).astype(np.float32))
-    return replace(made, y=np.argmax(made.X @ rng.standard_normal((d, 20)), axis=1))
-
-
-def made_type(made: Table) -> Any:
-    """Targets are float64 where X is; classes stay integers."""
-    return np.float64 if made.y.dtype.kind == "f" else made.y.dtype
+        y = made.y.astype(np.float64) if targets == REAL else made.y
+        return replace(made, X=made.X.astype(np.float64), y=y)
+    shape = (SHAPES | OTHERS)[name]
+    size = (shape.rows, shape.features)
+    kind = "linear" if targets == REAL else "logistic"
+    made = dense(*size, kind) if shape.nonzeros is None else text(*size, shape.nonzeros, kind)
+    if targets == TWENTY:
+        weights = np.random.default_rng(SEED).standard_normal((shape.features, 20))
+        made = replace(made, y=np.argmax(made.X @ weights, axis=1))
+    return replace(made, rate=0.1 * made.rate)
 
 
 @dataclass(frozen=True)
@@ -184,8 +177,9 @@ class Cell:
         seconds(theirs, PROBE)
         few, twice = (min(seconds(ours, n) for _ in range(2)) for n in (PROBE, 2 * PROBE))
         forecast = (twice - few) / PROBE * self.shape.rows
-        part = LONGEST / forecast if forecast > LONGEST else 1.0
-        return max(PROBE, int(part * self.shape.rows))
+        if forecast <= LONGEST or twice < 1.3 * few:  # set-up, where other work disturbs
+            return self.shape.rows
+        return max(PROBE, int(LONGEST / forecast * self.shape.rows))
 
     def works(self, rows: int) -> list[Callable[[], Any]]:
         """The calls of so many rows that are timed, of fastsgd and of scikit-learn."""
