@@ -11,9 +11,9 @@ peer                        what differs from mean loss + alpha/2 |w|^2, interce
 ==========================  ====================================================================
 scikit-learn SGD            on CSR the intercept's rate is a hundredth
 scikit-learn-intelex        nothing; of CSR and L1 it falls back to scikit-learn, so neither is here
-skglm, celer                nothing, X in float64 by columns; celer's logistic regression has no
-                            intercept, so it is given squares alone
-glum                        nothing; its Hessian is dense, (d, d)
+skglm, celer, glum          nothing; they get X in float64 by columns. celer's logistic regression
+                            has no intercept, so it is given squares alone; glum's Hessian is dense,
+                            so it is given narrow tables alone
 liblinear, SnapML           with -R liblinear's intercept is free; SnapML's is penalised
 MLPClassifier               alpha is divided by the batch size, so it is given alpha times that
 Vowpal Wabbit               no L2 online, where --l2 goes by the global rate and not by the one
@@ -170,10 +170,16 @@ def skglm(problem: Problem) -> Fit:
     from skglm import Lasso, SparseLogisticRegression
 
     kind = SparseLogisticRegression if problem.classifies else Lasso
-    X, y = by_columns(problem, np.float64), problem.table.y
-    fit = of_estimator(lambda n: kind(alpha=problem.alpha, tol=n * problem.alpha), X, y)
-    of_estimator(lambda n: kind(alpha=problem.alpha), X[:100], y[:100])(1)
-    return fit
+
+    def of(problem: Problem) -> Fit:
+        return of_estimator(
+            lambda n: kind(alpha=problem.alpha, tol=n * problem.alpha),
+            by_columns(problem, np.float64),
+            problem.table.y,
+        )
+
+    of(replace(problem, table=problem.table.head(200)))(1e-3)
+    return of(problem)
 
 
 def celer(problem: Problem) -> Fit:

@@ -35,7 +35,7 @@ import fastsgd
 from fastsgd.bench import seconds_of
 
 ALPHA = 1e-5
-LONGEST = 4.0
+LONGEST = 2.0
 """Seconds."""
 PROBE = 20
 """Rows of the fits that both sides do first: what a first call alone pays for. Twice as many give
