@@ -103,8 +103,18 @@ def dense(rows: int, features: int, targets: str = "logistic") -> Table:
     return Table(X, made[targets], rate=0.1 if targets == "logistic" else 0.02)
 
 
-def text(rows: int, features: int, nonzeros: int) -> Table:
-    """Rows like tf-idf of short texts: distinct columns by Zipf-Mandelbrot, values of norm one.
+def counts(rows: int, features: int) -> Table:
+    """Standard normal features; y of a Poisson distribution whose log mean has deviation 1/2."""
+    X, _ = generated_table(rows, features)
+    rng = np.random.default_rng(SEED)
+    w = rng.standard_normal(features)
+    score = X @ (0.5 * w / np.linalg.norm(w)).astype(X.dtype)
+    return Table(X, rng.poisson(np.exp(score)).astype(np.float32), rate=0.02)
+
+
+def text(rows: int, features: int, nonzeros: int, targets: str = "logistic") -> Table:
+    """Rows like tf-idf of short texts: distinct columns by Zipf-Mandelbrot, values of norm one;
+    "logistic" or "linear" targets.
 
     Rank r is drawn with probability about 1 / (r + 20): the j-th entry of a row comes from the j-th
     of ``nonzeros`` ranges whose widths grow geometrically. Ranks are then scattered over columns.
@@ -123,6 +133,8 @@ def text(rows: int, features: int, nonzeros: int) -> Table:
     X = sp.csr_array(parts, shape=(rows, features))
     X.sort_indices()
     score = X @ rng.standard_normal(features)
+    if targets == "linear":
+        return Table(X, (score + 0.5 * rng.standard_normal(rows)).astype(np.float32), rate=1.0)
     return Table(X, (5.0 * score + rng.logistic(size=rows) > 0).astype(np.int64), rate=1.0)
 
 

@@ -10,6 +10,10 @@ the same objective, as near as they can:
 peer                        what differs from mean loss + alpha/2 |w|^2, intercept free
 ==========================  ====================================================================
 scikit-learn SGD            on CSR the intercept's rate is a hundredth
+scikit-learn-intelex        nothing; of CSR and L1 it falls back to scikit-learn, so neither is here
+skglm, celer, glum          nothing; they get X in float64 by columns. celer's logistic regression
+                            has no intercept, so it is given squares alone; glum's Hessian is dense,
+                            so it is given narrow tables alone
 liblinear, SnapML           with -R liblinear's intercept is free; SnapML's is penalised
 MLPClassifier               alpha is divided by the batch size, so it is given alpha times that
 Vowpal Wabbit               no L2 online, where --l2 goes by the global rate and not by the one
@@ -69,10 +73,11 @@ def of_estimator(make: Callable[[Any], Any], X: Any, y: Any) -> Fit:
 
 
 def fastsgd(problem: Problem, **options: Any) -> Fit:
-    kind = SGDRegressor if problem.loss == "squared_error" else SGDClassifier
+    kind = SGDClassifier if problem.classifies else SGDRegressor
     softmax = {"loss": "log_loss", "multi_class": "multinomial"}
     loss = softmax if problem.loss == "softmax" else {"loss": problem.loss}
-    same = {**loss, "alpha": problem.alpha, "tol": None, "random_state": SEED, **options}
+    same = {**loss, "penalty": problem.penalty, "alpha": problem.alpha}
+    same |= {"tol": None, "random_state": SEED, **options}
     return of_estimator(lambda n: kind(**same, max_iter=n), problem.table.X, problem.table.y)
 
 
@@ -83,24 +88,40 @@ def sklearn_sgd(problem: Problem, **options: Any) -> Fit:
     from sklearn.linear_model import SGDClassifier, SGDRegressor
 
     kind = SGDRegressor if problem.loss == "squared_error" else SGDClassifier
-    same = {"loss": problem.loss, "alpha": problem.alpha, "tol": None, "random_state": SEED}
-    same |= options
+    same = {"loss": problem.loss, "penalty": problem.penalty, "alpha": problem.alpha}
+    same |= {"tol": None, "random_state": SEED, **options}
     return of_estimator(lambda n: kind(**same, max_iter=n), problem.table.X, problem.table.y)
 
 
 def sklearn_linear(problem: Problem, solver: str) -> Fit:
     """LogisticRegression; of squares Ridge, where newton-cholesky needs one step."""
-    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
     def make(n: int) -> Any:
+        if problem.loss == "poisson":
+            return PoissonRegressor(alpha=problem.alpha, solver=solver, max_iter=n, tol=1e-12)
         if problem.loss == "squared_error":
             how = solver.removeprefix("newton-")
             return Ridge(1.0 / problem.C, solver=how, max_iter=n, tol=1e-12, random_state=SEED)
         return LogisticRegression(
-            C=problem.C, solver=solver, max_iter=n, tol=1e-12, random_state=SEED
+            C=problem.C,
+            l1_ratio=float(problem.penalty == "l1"),
+            solver=solver,
+            max_iter=n,
+            tol=1e-12,
+            random_state=SEED,
         )
 
     return of_estimator(make, problem.table.X, problem.table.y)
+
+
+def sklearn_lasso(problem: Problem) -> Fit:
+    """Coordinate descent, on X by columns in its own type."""
+    from sklearn.linear_model import Lasso
+
+    return of_estimator(
+        lambda n: Lasso(problem.alpha, max_iter=n, tol=1e-12), by_columns(problem), problem.table.y
+    )
 
 
 def sklearn_mlp(problem: Problem) -> Fit:
@@ -128,15 +149,77 @@ def sklearn_mlp(problem: Problem) -> Fit:
 # Others.
 
 
+def by_columns(problem: Problem, dtype: Any = None) -> Any:
+    """X as coordinate descent reads it: CSC, or Fortran's order."""
+    X = problem.table.X if dtype is None else problem.table.X.astype(dtype)
+    return sp.csc_matrix(X) if problem.table.sparse else np.asfortranarray(X)
+
+
+def sklearnex(problem: Problem) -> Fit:
+    """Imported by name, which its documentation offers beside patching all of scikit-learn."""
+    from sklearnex.linear_model import LogisticRegression
+
+    def make(n: int) -> Any:
+        return LogisticRegression(C=problem.C, max_iter=n, tol=1e-12, n_jobs=1)
+
+    return of_estimator(make, problem.table.X, problem.table.y)
+
+
+def skglm(problem: Problem) -> Fit:
+    """Working sets; a fit of few rows compiles it first. The tolerance is of the gradient."""
+    from skglm import Lasso, SparseLogisticRegression
+
+    kind = SparseLogisticRegression if problem.classifies else Lasso
+
+    def of(problem: Problem) -> Fit:
+        return of_estimator(
+            lambda n: kind(alpha=problem.alpha, tol=n * problem.alpha),
+            by_columns(problem, np.float64),
+            problem.table.y,
+        )
+
+    of(replace(problem, table=problem.table.head(200)))(1e-3)
+    return of(problem)
+
+
+def celer(problem: Problem) -> Fit:
+    """Working sets and dual extrapolation; the tolerance is of the duality gap, beside |y|^2."""
+    from celer import Lasso
+
+    X, y = by_columns(problem, np.float64), problem.table.y.astype(np.float64)
+    return of_estimator(lambda tolerance: Lasso(problem.alpha, tol=tolerance), X, y)
+
+
+GLUM_FAMILIES = {"log_loss": "binomial", "squared_error": "normal", "poisson": "poisson"}
+
+
+def glum(problem: Problem) -> Fit:
+    """Iteratively reweighted least squares, with coordinate descent for L1; X by columns."""
+    from glum import GeneralizedLinearRegressor
+
+    def make(n: int) -> Any:
+        return GeneralizedLinearRegressor(
+            alpha=problem.alpha,
+            l1_ratio=float(problem.penalty == "l1"),
+            family=GLUM_FAMILIES[problem.loss],
+            max_iter=n,
+            gradient_tol=1e-12,
+        )
+
+    return of_estimator(make, by_columns(problem, np.float64), problem.table.y.astype(np.float64))
+
+
 def liblinear(problem: Problem) -> Fit:
-    """Trust region Newton in the primal (-s 0), the one with a free intercept."""
+    """With a free intercept: trust region Newton (-s 0), with L1 coordinate descent (-s 6)."""
     from liblinear import liblinearutil
 
     X, y = problem.table.X, problem.signs[:, 0].astype(np.float64)
     data = liblinearutil.problem(y, sp.csr_matrix(X) if problem.table.sparse else X, 1)
 
+    kind = 6 if problem.penalty == "l1" else 0
+
     def fit(tolerance: float) -> Model:
-        model = liblinearutil.train(data, f"-s 0 -c {problem.C} -B 1 -R -e {tolerance} -q")
+        model = liblinearutil.train(data, f"-s {kind} -c {problem.C} -B 1 -R -e {tolerance} -q")
 
         def weights() -> tuple[Any, Any]:
             coef, intercept = model.get_decfun()
@@ -177,7 +260,7 @@ def cyanure(problem: Problem) -> Fit:
 
     def make(n: int) -> Any:
         return kind(
-            penalty="l2",
+            penalty=problem.penalty,
             lambda_1=problem.alpha,
             fit_intercept=True,
             max_iter=n,
@@ -400,6 +483,9 @@ class Peer:
         Layouts it takes.
     exact : bool
         It minimises the objective itself: whatever it is given time for comes near the minimum.
+    penalties : frozenset of str
+    widest : int or None
+        Columns it takes, where its memory grows with their square.
     rows : int or None
         A slow peer's epochs are timed on the first rows only, and given per row.
     """
@@ -412,6 +498,8 @@ class Peer:
     dense: bool = True
     sparse: bool = True
     exact: bool = False
+    penalties: frozenset[str] = frozenset({"l2"})
+    widest: int | None = None
     rows: int | None = None
 
     @property
@@ -434,7 +522,12 @@ class Peer:
         return replace(self, exact=True, effort=effort)
 
     def takes(self, problem: Problem) -> bool:
-        return problem.loss in self.losses and (self.sparse if problem.table.sparse else self.dense)
+        return (
+            problem.loss in self.losses
+            and problem.penalty in self.penalties
+            and (self.sparse if problem.table.sparse else self.dense)
+            and (self.widest is None or problem.d <= self.widest)
+        )
 
 
 LOGISTIC = frozenset({"log_loss", "softmax"})
@@ -443,29 +536,47 @@ LINEAR = frozenset({"log_loss", "hinge", "squared_error"})
 
 BINARY = frozenset({"log_loss"})
 SQUARES = frozenset({"squared_error"})
+COUNTS = frozenset({"poisson"})
+L1, BOTH = frozenset({"l1"}), frozenset({"l1", "l2"})
+EVERY = LINEAR | LOGISTIC | COUNTS
+SAGA = partial(sklearn_linear, solver="saga")
 PEERS = (
-    Peer("fastsgd", "fastsgd", fastsgd, LINEAR | LOGISTIC),
-    Peer("fastsgd, averaged", "fastsgd", partial(fastsgd, average=0.5), LINEAR | LOGISTIC),
-    Peer("fastsgd, cosine", "fastsgd", partial(fastsgd, learning_rate="cosine"), LINEAR | LOGISTIC),
-    Peer("scikit-learn SGD", "sklearn", sklearn_sgd, LINEAR),
+    Peer("fastsgd", "fastsgd", fastsgd, EVERY, penalties=BOTH),
+    Peer("fastsgd, averaged", "fastsgd", partial(fastsgd, average=0.5), EVERY, penalties=BOTH),
+    Peer(
+        "fastsgd, cosine",
+        "fastsgd",
+        partial(fastsgd, learning_rate="cosine"),
+        EVERY,
+        penalties=BOTH,
+    ),
+    Peer("scikit-learn SGD", "sklearn", sklearn_sgd, LINEAR, penalties=BOTH),
     Peer("scikit-learn SGD, averaged", "sklearn", partial(sklearn_sgd, average=True), LINEAR),
     Peer("scikit-learn MLP, no hidden layer", "sklearn", sklearn_mlp, LOGISTIC),
+    Peer("scikit-learn saga", "sklearn", SAGA, LOGISTIC | SQUARES).minimises(),
+    Peer("scikit-learn saga", "sklearn", SAGA, LOGISTIC, penalties=L1).minimises(),
+    Peer("scikit-learn Lasso", "sklearn", sklearn_lasso, SQUARES, penalties=L1).minimises(),
     Peer(
-        "scikit-learn saga", "sklearn", partial(sklearn_linear, solver="saga"), LOGISTIC | SQUARES
-    ).minimises(),
-    Peer(
-        "scikit-learn lbfgs", "sklearn", partial(sklearn_linear, solver="lbfgs"), LOGISTIC
+        "scikit-learn lbfgs", "sklearn", partial(sklearn_linear, solver="lbfgs"), LOGISTIC | COUNTS
     ).minimises("iterations"),
     Peer(
         "scikit-learn newton-cholesky",
         "sklearn",
         partial(sklearn_linear, solver="newton-cholesky"),
-        BINARY | SQUARES,
+        BINARY | SQUARES | COUNTS,
         sparse=False,
     ).minimises("iterations"),
-    Peer("liblinear", "liblinear", liblinear, BINARY).minimises("tolerance"),
+    Peer("scikit-learn-intelex lbfgs", "sklearnex", sklearnex, LOGISTIC, sparse=False).minimises(
+        "iterations"
+    ),
+    Peer("skglm", "skglm", skglm, BINARY | SQUARES, penalties=L1).minimises("tolerance"),
+    Peer("celer", "celer", celer, SQUARES, penalties=L1).minimises("tolerance"),
+    Peer("glum", "glum", glum, BINARY | SQUARES | COUNTS, penalties=BOTH, widest=2_000).minimises(
+        "iterations"
+    ),
+    Peer("liblinear", "liblinear", liblinear, BINARY, penalties=BOTH).minimises("tolerance"),
     Peer("SnapML", "snapml", snapml, BINARY | SQUARES).minimises(),
-    Peer("Cyanure", "cyanure", cyanure, LOGISTIC | SQUARES).minimises(),
+    Peer("Cyanure", "cyanure", cyanure, LOGISTIC | SQUARES, penalties=BOTH).minimises(),
     Peer("Vowpal Wabbit", "vowpalwabbit", vowpal_wabbit, LINEAR),
     Peer("Vowpal Wabbit BFGS", "vowpalwabbit", partial(vowpal_wabbit, bfgs=True), BINARY).minimises(
         "iterations"

@@ -10,6 +10,10 @@ import numpy as np
 OURS = ("fastsgd", "fastsgd, averaged", "fastsgd, cosine")
 COLOURS = {  # Okabe and Ito's, which colour-blind readers tell apart; a family shares one
     "fastsgd": "#d55e00",
+    "scikit-learn-intelex": "#5d3a9b",  # and four more, of solvers that few panels have
+    "skglm": "#f0e442",
+    "celer": "#8b5a2b",
+    "glum": "#999999",
     "scikit-learn": "#0072b2",
     "liblinear": "#000000",
     "SnapML": "#cc79a7",
@@ -18,7 +22,7 @@ COLOURS = {  # Okabe and Ito's, which colour-blind readers tell apart; a family 
     "PyTorch": "#56b4e9",
 }
 SHAPES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v"))
-SHAPES += (((0, (1, 1)), "P"),)
+SHAPES += (((0, (1, 1)), "P"), ((0, (4, 2)), "X"))
 CEILING, FLOOR = 2.0, 1e-4
 UNTOUCHED = {"marker": "*", "markersize": 15, "linestyle": "none", "color": COLOURS["fastsgd"]}
 UNTOUCHED |= {"markeredgecolor": "black", "zorder": 4, "clip_on": False}

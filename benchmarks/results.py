@@ -23,6 +23,7 @@ class Results:
         self.tables: dict[str, list[dict[str, str]]] = {}
         self.curves: dict[str, Any] = {}
         self.reasons: list[str] = []
+        self.shown: dict[str, int] = {}
 
     def append(self, line: dict[str, str]) -> None:
         """A line whose first column names the table."""
@@ -35,10 +36,15 @@ class Results:
         if reason not in self.reasons:
             self.reasons.append(reason)
 
+    def shorten(self, table: str, lines: int) -> None:
+        """The terminal gets the table's first lines only; the page and the store get all."""
+        self.shown[table] = lines
+
     def text(self) -> list[str]:
         """For the terminal, aligned."""
         lines = [f"skipped: {reason}" for reason in self.reasons]
-        for rows in map(_rows, self.tables.values()):
+        for name, table in self.tables.items():
+            rows = _rows(table[: self.shown.get(name, len(table))])
             widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
             lines.append("")
             for row in rows:

@@ -15,7 +15,7 @@ horizon know it. A peer is given up when one fit takes longer than ``Task.longes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ import datasets
 import numpy as np
 import pytest
 from curves import SHORT, Curve, Point, step, timed
-from datasets import Table, Unavailable, dense, text
+from datasets import Table, Unavailable, counts, dense, text
 from objective import ERROR, Model, Problem
 from peers import PEERS, Fit, Peer
 from results import Results
@@ -39,13 +39,14 @@ class Task:
     table: Callable[[], Table]
     loss: str = "log_loss"
     alpha: float = 1e-5
+    penalty: str = "l2"
     quick: bool = False
     longest: float = 1.2
     """Seconds of a fit after which a peer is given up."""
 
     def problem(self) -> Problem:
         try:
-            return Problem(self.table(), self.loss, self.alpha)
+            return Problem(self.table(), self.loss, self.alpha, self.penalty)
         except Unavailable as reason:
             pytest.skip(f"{self.name}: {reason}")
 
@@ -60,6 +61,15 @@ TASKS = (
         quick=True,
     ),
     Task("fashion, 70,000 x 784, softmax of ten", datasets.fashion, "softmax", 1e-3, longest=4.0),
+    Task("L1: CSR 100,000 x 47,236", lambda: text(100_000, 47_236, 75), penalty="l1"),
+    Task(
+        "squares, L1: CSR 100,000 x 47,236",
+        lambda: text(100_000, 47_236, 75, "linear"),
+        "squared_error",
+        1e-4,
+        "l1",
+    ),
+    Task("Poisson: dense 200,000 x 50", lambda: counts(200_000, 50), "poisson"),
 )
 TARGETS = (1e-2, 1e-3)
 QUICK = 0.5
@@ -83,7 +93,7 @@ def ready(problem: Problem, skipped: Callable[[str], None]) -> dict[Peer, Fit]:
         elif peer.takes(problem):
             own = problem
             if peer.rows is not None:
-                own = Problem(problem.table.head(peer.rows), problem.loss, problem.alpha)
+                own = replace(problem, table=problem.table.head(peer.rows))
             fits[peer] = peer.prepare(own)
     return fits
 
