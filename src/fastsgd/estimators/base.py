@@ -22,7 +22,15 @@ from ..inputs.conversions import csr_of, rows_of
 from ..inputs.times import check_numbers
 from .fitting import Fitting
 from .hooks import Hooks
-from .input import FLOATS, IN_PLACE, NO_TARGETS, check_finite, check_structure, table_of
+from .input import (
+    FLOATS,
+    IN_PLACE,
+    NO_TARGETS,
+    check_finite,
+    check_structure,
+    needs_no_conversion,
+    table_of,
+)
 from .report import CallbackSupportMixin
 from .validation import products
 
@@ -77,22 +85,28 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
 
     def _products(self, X: Any) -> NDArray[np.floating]:
         """X coef_', shape (n, K)."""
-        check_is_fitted(self)
+        if "coef_" not in vars(self):
+            check_is_fitted(self)
         check_structure(X)
-        X = rows_of(csr_of(table_of(X)))
-        check_numbers("X", X)
-        options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
-        options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
-        try:
-            X = validate_data(self, X, reset=False, ensure_all_finite=False, **options)
-        except OverflowError as error:
-            raise ValueError(f"X: {error}") from None
+        if not (needs_no_conversion(X, NO_TARGETS) and self._expects_unnamed(X.shape[1])):
+            X = self._converted(X)
         check_finite(self, X)
         coef = self.coef_
         if sp.issparse(coef) and coef.ndim == 1:  # some SciPys transpose and reshape no such array
             coef = sp.csr_array(coef.toarray()[None])
         coef = coef if sp.issparse(coef) else np.atleast_2d(coef)
         return products(X, coef)
+
+    def _converted(self, X: Any) -> Any:
+        """Rows to predict as an array that is read in place, after scikit-learn's checks."""
+        X = rows_of(csr_of(table_of(X)))
+        check_numbers("X", X)
+        options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
+        options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
+        try:
+            return validate_data(self, X, reset=False, ensure_all_finite=False, **options)
+        except OverflowError as error:
+            raise ValueError(f"X: {error}") from None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
