@@ -67,15 +67,16 @@ cdef fsgd_stored stored_code(dtype):
     return FSGD_UINT8 if dtype == np.uint8 else FSGD_REAL
 
 
-cdef _aligned(make, int64_t nbytes):
-    """Bytes that ``make`` makes, on a 64-byte boundary; large ones on huge pages, if Linux has them."""
+cdef _aligned(make, shape, dtype, int64_t nbytes):
+    """An array in bytes that ``make`` makes, on a 64-byte boundary; a large one on huge pages, if Linux
+    has them."""
     cdef int64_t boundary = 64 if nbytes < HUGE_FROM else HUGE_PAGE
     raw = make(nbytes + boundary, dtype=np.uint8)
-    start = -raw.ctypes.data % boundary
-    raw = raw[start:start + nbytes]
+    cdef int64_t start = -<int64_t><uintptr_t>pointer(raw) & (boundary - 1)
+    array = np.ndarray(shape, dtype, raw, start)
     if nbytes >= HUGE_FROM:
-        fsgd_advise_huge(pointer(raw), nbytes)
-    return raw
+        fsgd_advise_huge(pointer(array), nbytes)
+    return array
 
 
 cdef touch(array):
@@ -91,12 +92,12 @@ cdef touch(array):
 def aligned_zeros(shape, dtype):
     """Zeros on a 64-byte boundary; vectors that straddle cache lines cost up to 35 %."""
     count = math.prod(shape) if isinstance(shape, (list, tuple)) else int(shape)
-    return _aligned(np.zeros, count * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
+    return _aligned(np.zeros, shape, dtype, count * np.dtype(dtype).itemsize)
 
 
 def aligned_copy(array):
     """The same numbers on a 64-byte boundary."""
-    copy = _aligned(np.empty, array.nbytes).view(array.dtype).reshape(array.shape)
+    copy = _aligned(np.empty, array.shape, array.dtype, array.nbytes)
     copy[...] = array
     return copy
 

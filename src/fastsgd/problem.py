@@ -359,6 +359,19 @@ class Lanes:
             object.__setattr__(self, name, row)
         self.check()
 
+    def unrated(self) -> Lanes:
+        """The same lanes at a learning rate of 1, with all else in common.
+
+        Returns
+        -------
+        Lanes
+            Whose ``eta0`` and ``mu`` are arrays of their own.
+        """
+        lanes = copy.copy(self)
+        object.__setattr__(lanes, "eta0", np.ones(self.k))
+        object.__setattr__(lanes, "mu", np.zeros(self.k))
+        return lanes
+
     def check(self) -> None:
         """Refuse numbers out of range; to be called again after a change in place.
 

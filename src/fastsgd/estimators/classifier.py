@@ -35,6 +35,7 @@ from .parameters import (
     Penalty,
     check_parameters,
 )
+from .repeat import repeatable
 from .task import Task
 from .validation import accuracies
 
@@ -272,6 +273,9 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         joint = self.multi_class == "multinomial" and len(self.classes_) > 2
         return joint and not self._multilabel
 
+    def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
+        return self._encode(y, X.dtype)
+
     def _task(
         self,
         X: MatrixLike,
@@ -419,6 +423,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._solve(task, start, validation=validation, **options)
         return self
 
+    @repeatable
     @all_or_nothing
     def partial_fit(
         self,

@@ -327,8 +327,15 @@ def lanes_of(
     known = (
         previous.rates if previous is not None and previous.recipe == recipe_of(estimator) else None
     )
-    rates = rates_of(request_of(estimator), data, lanes, settings, known)
+    return lanes, find_rates(lanes, request_of(estimator), data, settings, known)
+
+
+def find_rates(
+    lanes: Lanes, request: Request, data: Data, settings: Settings, known: Rates | None
+) -> Rates:
+    """The rates asked for, which lanes at a rate of 1 are given."""
+    rates = rates_of(request, data, lanes, settings, known)
     lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu
     lanes.check()
     check_lanes(lanes, data.dtype)
-    return lanes, rates
+    return rates

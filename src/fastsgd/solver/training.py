@@ -24,13 +24,20 @@ from .history import mean
 from .progress import Fit
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
-__all__ = ["BLOWN_UP", "Training"]
+__all__ = ["BLOWN_UP", "Training", "ceiling_of"]
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged."""
 
 BACKOFFS = 60
 """Halvings of the rate after which a run that still diverges is given up."""
+
+
+def ceiling_of(loss: NDArray[np.float64]) -> float:
+    """Sum of losses below which no lane has run away from a first epoch of these losses (K,)."""
+    if len(loss) == 1:  # without NumPy's overhead
+        return BLOWN_UP * abs(float(loss[0])) or math.inf
+    return BLOWN_UP * float(np.abs(loss).min(where=loss != 0.0, initial=np.inf))
 
 
 class Training:
@@ -314,7 +321,7 @@ class Training:
     def _measure_by(self, loss: NDArray[np.float64]) -> None:
         """Losses of the run's first epoch: later ones are measured by them."""
         self.first_loss = np.abs(loss)
-        self.ceiling = BLOWN_UP * float(self.first_loss.min(where=loss != 0.0, initial=np.inf))
+        self.ceiling = ceiling_of(loss)
 
     def _blown_up(self, loss: NDArray[np.float64], of: float = 1.0) -> NDArray[np.bool_]:
         """Lanes whose loss, ``of`` times, is above ``BLOWN_UP`` times that of the first epoch.
