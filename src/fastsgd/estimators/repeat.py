@@ -56,6 +56,7 @@ class Repeat:
     Attributes
     ----------
     lanes : Lanes
+        At the rates of an earlier call, unless they are settled.
     settings : Settings
     request : Request
         What the parameters ask of the learning rate.
@@ -206,6 +207,7 @@ class _Step:
     Attributes
     ----------
     data : Data
+    run : Run
     rates : Rates
     state : State
     model : tuple of ndarray of shape (K, d) and (K,)
@@ -214,6 +216,7 @@ class _Step:
     """
 
     data: Data
+    run: Run
     rates: Rates
     state: State
     model: tuple[Any, Any]
@@ -223,12 +226,13 @@ class _Step:
         """Make it the estimator's model; all of it, whatever interrupts."""
         attributes, last, state = vars(estimator), previous.repeat, self.state
         model, settings = estimator._attributes(*self.model), last.settings
+        settled = last.settled or is_settled(last.request, settings, self.rates)
         repeat = Repeat(
             last.lanes,
             settings,
             last.request,
-            last.run,
-            last.settled or is_settled(last.request, settings, self.rates),
+            last.run if settled == last.settled else self.run.without_rows(),
+            settled,
             state,
             published(model),
             last.parameters,
@@ -297,4 +301,4 @@ def _step(estimator: Any, previous: Continuation, X: Any, y: Any) -> _Step | Non
         return None
     numbers = math.nan, run.rate, state.gradient_norm, norm, math.nan, math.nan, math.nan
     speed = seconds, data.n / max(seconds, 1e-9)
-    return _Step(data, rates, state, tuple(model), (state.epoch, loss, losses, *numbers, *speed))
+    return _Step(data, run, rates, state, tuple(model), (state.epoch, loss, losses, *numbers, *speed))
