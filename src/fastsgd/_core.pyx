@@ -97,8 +97,12 @@ def aligned_zeros(shape, dtype):
 
 def aligned_copy(array):
     """The same numbers on a 64-byte boundary."""
-    copy = _aligned(np.empty, array.shape, array.dtype, array.nbytes)
-    copy[...] = array
+    cdef int64_t nbytes = array.nbytes
+    copy = _aligned(np.empty, array.shape, array.dtype, nbytes)
+    if array.flags.c_contiguous:
+        memcpy(pointer(copy), pointer(array), nbytes)
+    else:
+        copy[...] = array
     return copy
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -75,11 +75,13 @@ def _view(X: Any) -> Any:
         return X.view()
     if not hasattr(X, "indptr"):
         return X
-    X = copy.copy(X)
+    view = object.__new__(type(X))  # copy.copy takes three times as long
+    vars(view).update(vars(X))
     for name in ("data", "indices", "indptr"):
-        if isinstance(getattr(X, name), np.ndarray):
-            setattr(X, name, getattr(X, name).view())
-    return X
+        array = getattr(X, name)
+        if isinstance(array, np.ndarray):
+            setattr(view, name, array.view())
+    return view
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,30 @@ class Data:
             object.__setattr__(self, "offset", np.zeros(d, dtype=self.dtype))
         if self.scale is None:
             object.__setattr__(self, "scale", np.ones(d, dtype=self.dtype))
+
+    @classmethod
+    def of_sound(cls, X: Any, y: NDArray[np.floating]) -> Data:
+        """What ``Data(X, y, checked=True)`` gives, without a look at arrays that are known to be as
+        they should be: a fifth of the time, which counts for a single row.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix or array of shape (n, d)
+            Features.
+        y : ndarray of shape (n,), of the dtype of computation
+            Finite targets.
+
+        Returns
+        -------
+        Data
+        """
+        if not (y.flags.c_contiguous and y.flags.aligned):
+            y = np.require(y, requirements=["C", "A"])
+        data = object.__new__(cls)
+        X, y = _view(X), y[:, None]
+        fields = {**_OF_SOUND, "X": X, "y": y, "epoch_rows": X.shape[0], "_pins": pinned(X, y)}
+        vars(data).update(fields)
+        return data
 
     def _checked(self, name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
         """The array of a field, contiguous and finite; of the shape, -1 standing for any number."""
@@ -265,6 +291,9 @@ class Data:
         parts = (part.data if self.sparse else part for part in parts)
         return float(np.max([np.max(np.abs(part), initial=0.0) for part in parts]))
 
+
+_OF_SOUND = {one.name: one.default for one in fields(Data) if one.default is not MISSING}
+_OF_SOUND["checked"] = True
 
 LANE_NUMBERS = (
     "alpha",

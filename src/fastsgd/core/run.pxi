@@ -20,8 +20,9 @@ cdef class Run:
     cdef tuple what          # Lanes, Settings, and the instruction set asked for
     cdef list held           # the arrays behind the pointers of lanes and settings
     cdef list rows           # those of data
-    cdef int64_t vectors     # numbers of a weight that the state has to have
+    cdef int64_t width, vectors  # numbers of a weight that the state has to have
     cdef fsgd_optimizer optimizer
+    cdef bint of_counts      # the loss takes y >= 0 alone
     cdef object order
     cdef int64_t order_epoch
     cdef int64_t order_done  # draws of order_epoch that are made
@@ -35,14 +36,17 @@ cdef class Run:
         settings.check(data, lanes)
         self.kernels = kernels_for(isa, dtype_code(data.dtype))
         self.what, self.held = (lanes, settings, isa), []
-        self.vectors, self.optimizer = settings.vectors(lanes), optimizer_code(settings.optimizer.name)
+        self.width, self.vectors = settings.width, settings.vectors(lanes)
+        self.optimizer = optimizer_code(settings.optimizer.name)
+        self.of_counts = settings.terms.targets == {"count"}
         self._bind_lanes(lanes, data.y.shape[1])
         self._bind_settings(settings)
         self._bind_rows(data, state)
 
     cdef Run _without_rows(self):
         cdef Run run = Run.__new__(Run)
-        run.what, run.held, run.vectors, run.optimizer = self.what, self.held, self.vectors, self.optimizer
+        run.what, run.held, run.optimizer, run.of_counts = self.what, self.held, self.optimizer, self.of_counts
+        run.width, run.vectors = self.width, self.vectors
         run.lanes, run.settings, run.data.n_targets = self.lanes, self.settings, self.data.n_targets
         return run
 
@@ -56,7 +60,7 @@ cdef class Run:
         if self.what is None:
             raise ValueError("run was never initialised")
         lanes, settings, isa = self.what
-        if data.y.shape[1] != self.data.n_targets or settings.terms.targets == {"count"}:
+        if self.of_counts or data.y.shape[1] != self.data.n_targets or data.is_window:
             settings.check(data, lanes)  # all else that it looks at is as it was
         cdef Run run = self._without_rows()
         run.kernels = kernels_for(isa, dtype_code(data.dtype))
@@ -69,8 +73,10 @@ cdef class Run:
         self.rows, self.state = [], state
         self._bind_data(data)
         self.settings.batch_size = min(settings.batch_size, self.data.epoch_rows)
-        if (state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors) != (
-            data.dtype, self.optimizer, data.d, lanes.k, settings.width, self.vectors
+        if not (
+            state.c.dtype == self.data.dtype and state.c.optimizer == self.optimizer
+            and state.c.d == self.data.d and state.c.k == self.lanes.k
+            and state.c.width == self.width and state.c.vectors == self.vectors
         ):
             raise ValueError("state does not fit data, lanes and settings")
         if self.settings.batch_size > 1 and state.c.grad == NULL:
@@ -95,7 +101,8 @@ cdef class Run:
             self.problem.order = <int64_t *>pointer(self.order)
 
     cdef const void *_hold(self, array, dtype) except? NULL:
-        array = np.ascontiguousarray(array, dtype=dtype)
+        if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array, dtype=dtype)
         self.rows.append(array)
         return pointer(array)
 

@@ -44,6 +44,9 @@ CLASSIFICATION_LOSSES = [
 ]
 
 
+FEW_ROWS, FEW_CLASSES = 8, 16
+"""Rows and classes up to which labels are looked up one by one."""
+
 LABEL_BLOCK = 1 << 15
 """Labels that are looked at together: few enough to stay in the cache for the second look."""
 
@@ -274,7 +277,10 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         return joint and not self._multilabel
 
     def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
-        return self._encode(y, X.dtype)
+        if len(y) > FEW_ROWS or len(self.classes_) > FEW_CLASSES:
+            return self._encode(y, X.dtype)
+        known = self.classes_.tolist()  # which is shorter than a call of NumPy
+        return np.array([known.index(label) for label in y.tolist()], dtype=X.dtype)
 
     def _task(
         self,

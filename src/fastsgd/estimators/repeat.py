@@ -271,7 +271,7 @@ def _step(estimator: Any, previous: Continuation, X: Any, y: Any) -> _Step | Non
     last, rates = previous.repeat, previous.rates
     lanes, settings = last.lanes, last.settings
     structure = structure_of(X)
-    data = Data(X, estimator._targets_of(X, y), checked=True)
+    data = Data.of_sound(X, estimator._targets_of(X, y))
     if settings.batch_size > 1 and settings.n_jobs != threads_of(
         estimator.n_jobs, data, settings.batch_size, lanes.k
     ):
