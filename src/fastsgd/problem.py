@@ -386,7 +386,7 @@ class Lanes:
         for name, row in (*zip(LANE_NUMBERS, numbers, strict=True), *others):
             row[:] = getattr(self, name)
             object.__setattr__(self, name, row)
-        self.check()
+        self._check(numbers)
 
     def unrated(self) -> Lanes:
         """The same lanes at a learning rate of 1, with all else in common.
@@ -409,7 +409,10 @@ class Lanes:
         ValueError
             Naming the field, its values and what was expected.
         """
-        numbers = np.array([getattr(self, name) for name in LANE_NUMBERS])
+        self._check(np.array([getattr(self, name) for name in LANE_NUMBERS]))
+
+    def _check(self, numbers: NDArray[np.float64]) -> None:
+        """The same of the numbers as one array, in the order of ``LANE_NUMBERS``."""
         valid = np.isfinite(numbers) & (numbers >= _LOWEST)
         if not valid.all():
             name = LANE_NUMBERS[valid.all(axis=1).argmin()]

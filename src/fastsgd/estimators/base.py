@@ -50,12 +50,26 @@ def valid_defaults(estimator: type[Hooks]) -> dict[str, Any]:
     defaults = {}
     for name, parameter in inspect.signature(estimator).parameters.items():
         with contextlib.suppress(InvalidParameterError):
-            given = {name: parameter.default}
-            validate_parameter_constraints(
-                estimator._parameter_constraints, given, caller_name=estimator.__name__
-            )
-            defaults.update(given)
+            check_parameter(estimator, name, parameter.default)
+            defaults[name] = parameter.default
     return defaults
+
+
+PLAIN = frozenset((str, int, float, bool, type(None)))
+"""Types whose values are valid or not once and for all."""
+
+
+@functools.lru_cache(maxsize=1 << 12, typed=True)  # 1, 1.0 and True are three values
+def check_plain(estimator: type[Hooks], name: str, value: Any) -> None:
+    """Refuse a parameter of a plain type that is not valid; what is, is asked once."""
+    check_parameter(estimator, name, value)
+
+
+def check_parameter(estimator: type[Hooks], name: str, value: Any) -> None:
+    """Refuse a parameter that is not valid, in scikit-learn's words."""
+    validate_parameter_constraints(
+        estimator._parameter_constraints, {name: value}, caller_name=estimator.__name__
+    )
 
 
 class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
@@ -69,13 +83,12 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
 
     def _validate_params(self) -> None:
         """Check the parameters that are not at their defaults."""
-        defaults = valid_defaults(type(self))  # type: ignore[arg-type] # a class has a hash
-        given = self.get_params(deep=False).items()
-        validate_parameter_constraints(
-            self._parameter_constraints,
-            {name: value for name, value in given if value is not defaults.get(name, NO_TARGETS)},
-            caller_name=type(self).__name__,
-        )
+        kind = type(self)
+        defaults = valid_defaults(kind)  # type: ignore[arg-type] # a class has a hash
+        for name in kind._get_param_names():
+            value = getattr(self, name)
+            if value is not defaults.get(name, NO_TARGETS):
+                (check_plain if type(value) in PLAIN else check_parameter)(kind, name, value)
 
     def _scores(self, X: Any) -> NDArray[np.floating]:
         """X coef_' + intercept_, shape (n, K)."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from .._core import Run
 from ..inputs.times import numbers_of
-from ..learning_rate.choose import Rates, Request, is_settled
+from ..learning_rate.choose import Rates, Request, is_kept_by_row, is_settled
 from ..learning_rate.result import result_of
 from ..optimizers import Optimizer
 from ..problem import Data, Lanes, Settings
@@ -56,12 +56,12 @@ class Repeat:
     Attributes
     ----------
     lanes : Lanes
-        At the rates of an earlier call, unless they are settled.
+        At the rates of an earlier call.
     settings : Settings
     request : Request
         What the parameters ask of the learning rate.
     run : Run
-        Lanes and settings bound to the core, without rows.
+        Lanes, at the rates of the call, and settings bound to the core, without rows.
     settled : bool
         Whether the learning rates are what they are whatever the rows.
     state : State
@@ -226,13 +226,13 @@ class _Step:
         """Make it the estimator's model; all of it, whatever interrupts."""
         attributes, last, state = vars(estimator), previous.repeat, self.state
         model, settings = estimator._attributes(*self.model), last.settings
-        settled = last.settled or is_settled(last.request, settings, self.rates)
+        kept = self.rates is previous.rates
         repeat = Repeat(
             last.lanes,
             settings,
             last.request,
-            last.run if settled == last.settled else self.run.without_rows(),
-            settled,
+            last.run if kept else self.run.without_rows(),
+            last.settled or is_settled(last.request, settings, self.rates),
             state,
             published(model),
             last.parameters,
@@ -277,7 +277,7 @@ def _step(estimator: Any, previous: Continuation, X: Any, y: Any) -> _Step | Non
     ):
         return None
     state = previous.next_epoch()
-    if last.settled:
+    if last.settled or is_kept_by_row(data, lanes, settings, rates):
         run = last.run.on(data, state)
     else:
         lanes = lanes.unrated()

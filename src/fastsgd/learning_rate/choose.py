@@ -16,12 +16,13 @@ from ..statistics.curvature import (
     bounded,
     curvature_of,
     initial_fraction,
+    rate_of_row,
     stable_rate,
 )
 from ..statistics.weights import typical_weight
 from .search import LearningRateSearch, is_worthwhile, search_rates
 
-__all__ = ["ETA0", "Rates", "Request", "is_settled", "rates_of"]
+__all__ = ["ETA0", "Rates", "Request", "is_kept_by_row", "is_settled", "rates_of"]
 
 ETA0 = {"constant": 0.01, "invscaling": 0.01, "adaptive": 0.01, "pa1": 1.0, "pa2": 1.0}
 """eta0 of a rate by that name where none is given, as in scikit-learn; of others the data say."""
@@ -146,6 +147,29 @@ def is_settled(request: Request, settings: Settings, known: Rates) -> bool:
     if kind == "callable" or request.learning_rate == "optimal" or settings.step != "gradient":
         return True
     return (eta0 is not None and kind != "inverse") or _stays(known, eta0, settings)
+
+
+def is_kept_by_row(data: Data, lanes: Lanes, settings: Settings, known: Rates) -> bool:
+    """Whether one row more, not steeper than those before, leaves rates from the data as they are.
+
+    Of lanes without class weights; False also where that cannot be told at once.
+    """
+    terms = settings.terms
+    if (
+        data.n > 1
+        or known.rows < ENOUGH_ROWS
+        or known.curvature is None
+        or known.search is not None
+        or not settings.optimizer.linear
+        or settings.schedule.ends
+        or terms.targets == {"count"}
+    ):
+        return False
+    found = rate_of_row(data, settings)
+    if not 0.0 < found < np.inf:
+        return False
+    rates = [found / (1.0 + found * alpha) for alpha in lanes.alpha.tolist()]
+    return all(rate >= kept for rate, kept in zip(rates, known.eta0.tolist(), strict=True))
 
 
 def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:

@@ -53,10 +53,11 @@ class Training:
         self._bind(state)
         progress.coef, progress.intercept = state.weights(self.settings)
         self.good = state.copy() if stopping.backoff else None
-        unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
+        unit: Any = stopping.unit
+        if unit is None:
+            unit = 1.0 if stopping.tol is None else mean_weight(*problem)
         self.watch = Watch(k, stopping, unit)
         tol = None if stopping.validate is not None else stopping.tol  # of the training loss
-        updates = math.ceil(self.data.n / min(self.settings.batch_size, self.data.n))
         updates = self.data.batches(self.settings.batch_size)
         self.annealing: Annealing | None = None
         if tol is not None and stopping.plateau_factor != 1.0 and updates <= FEW_UPDATES:
@@ -79,7 +80,7 @@ class Training:
             self._measure_by(progress.losses[0])
         elif stopping.backoff:  # the first epoch too is measured by something
             self.first_loss = np.abs(loss_at(*problem, progress.coef, progress.intercept))
-        self.loss = np.zeros(k)
+        self.loss, self.mean_loss = np.zeros(k), 0.0
         self.score: Any = math.nan
         self.publishes_last_weights, self.coupled = (
             self.settings.average == 0,
@@ -118,7 +119,7 @@ class Training:
 
         At the end of every epoch: where a run is cut into calls makes no difference.
         """
-        loss = mean(self.loss)
+        loss = self.mean_loss = mean(self.loss)
         total = loss + self.norm + mean(self.intercept)
         if not (
             math.isfinite(total) and (self.publishes_last_weights or np.isfinite(self.coef).all())
@@ -166,7 +167,7 @@ class Training:
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
         progress.history.add(
             state.epoch,
-            mean(self.loss),
+            self.mean_loss,
             self.loss,
             self.score if isinstance(self.score, float) else mean(self.score),
             self.run.rate,
