@@ -83,8 +83,8 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
 
     def _validate_params(self) -> None:
         """Check the parameters that are not at their defaults."""
-        kind = type(self)
-        defaults = valid_defaults(kind)  # type: ignore[arg-type] # a class has a hash
+        kind: Any = type(self)
+        defaults = valid_defaults(kind)
         for name in kind._get_param_names():
             value = getattr(self, name)
             if value is not defaults.get(name, NO_TARGETS):

@@ -1,4 +1,4 @@
-"""A ``partial_fit`` that differs from the one before it in its rows alone: a step without its frame.
+"""A ``partial_fit`` that differs from the last one in its rows alone: a step without its frame.
 
 What scikit-learn's rules and the solver have to say of parameters, lanes and settings they said in
 the call before, which left a :class:`Repeat`. :func:`applies` is the one place that decides whether
@@ -46,7 +46,7 @@ CONSTANT = (
 from in the first call alone."""
 
 BUDGET = 1 << 18
-"""Values of work of a call into the core: more than there are, with up to 4 times ``FEW_VALUES``."""
+"""Values of work of a call into the core: a few milliseconds, between which Ctrl-C is seen."""
 
 
 @dataclass
@@ -83,9 +83,14 @@ class Repeat:
 
 
 @functools.cache
-def _parameters_of(kind: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """What takes the parameters of an estimator out of its attributes."""
+def _getter_of(kind: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
     return itemgetter(*kind._get_param_names())
+
+
+def _parameters_of(estimator: Any) -> tuple[Any, ...]:
+    """The parameters of an estimator, in the order of their names."""
+    kind: Any = type(estimator)
+    return _getter_of(kind)(vars(estimator))
 
 
 def repeatable(method: _Method) -> _Method:
@@ -97,7 +102,7 @@ def repeatable(method: _Method) -> _Method:
         plain = len(args) < 2 and options.get("sample_weight") is None
         if plain and _repeat(self, X, y, options.get("classes")):
             return self
-        given = _parameters_of(type(self))(vars(self))
+        given = _parameters_of(self)
         method(self, X, *args, **options)
         if self._continuation.repeat is not None:
             self._continuation.repeat.parameters = given
@@ -116,7 +121,7 @@ def prepared(
     """What a ``partial_fit`` leaves to the next one, of the attributes ``model``; None if its
     parameters, or what a subclass may have changed, ask for more than a step."""
     data, lanes, settings = problem
-    parameters = _parameters_of(type(estimator))(vars(estimator))
+    parameters = _parameters_of(estimator)
     if (
         not type(estimator).__module__.startswith(f"{__package__}.")
         or not all(isinstance(value, CONSTANT) for value in parameters)
@@ -159,7 +164,7 @@ def applies(estimator: Any, last: Repeat, X: Any, y: Any, classes: Any) -> bool:
     attributes = vars(estimator)
     return (
         last.parameters is not None
-        and all(map(is_, _parameters_of(type(estimator))(attributes), last.parameters))
+        and all(map(is_, _parameters_of(estimator), last.parameters))
         and last.state is attributes["_continuation"].state
         and all(
             attributes.get(name) is array and array.tobytes() == was
@@ -192,11 +197,11 @@ def _repeat(estimator: Any, X: Any, y: Any, classes: Any) -> bool:
     if not applies(estimator, last, X, y, classes):
         return False
     try:
-        step = _step(estimator, previous, X, y)
+        step = _step(estimator, previous, last, X, y)
     except ValueError:  # the whole of partial_fit says it in its own words
         return False
     if step is not None:
-        step.publish(estimator, previous)
+        step.publish(estimator, previous, last)
     return step is not None
 
 
@@ -222,9 +227,9 @@ class _Step:
     model: tuple[Any, Any]
     entry: tuple[Any, ...]
 
-    def publish(self, estimator: Any, previous: Continuation) -> None:
+    def publish(self, estimator: Any, previous: Continuation, last: Repeat) -> None:
         """Make it the estimator's model; all of it, whatever interrupts."""
-        attributes, last, state = vars(estimator), previous.repeat, self.state
+        attributes, state = vars(estimator), self.state
         model, settings = estimator._attributes(*self.model), last.settings
         kept = self.rates is previous.rates
         repeat = Repeat(
@@ -259,7 +264,7 @@ class _Step:
             raise
 
 
-def _step(estimator: Any, previous: Continuation, X: Any, y: Any) -> _Step | None:
+def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) -> _Step | None:
     """An epoch on the rows, from a copy of the state; None if the model would not be sound, or if
     there is something to warn of.
 
@@ -268,8 +273,7 @@ def _step(estimator: Any, previous: Continuation, X: Any, y: Any) -> _Step | Non
     ValueError
         Of the rows, or of what became of the model.
     """
-    last, rates = previous.repeat, previous.rates
-    lanes, settings = last.lanes, last.settings
+    rates, lanes, settings = previous.rates, last.lanes, last.settings
     structure = structure_of(X)
     data = Data.of_sound(X, estimator._targets_of(X, y))
     if settings.batch_size > 1 and settings.n_jobs != threads_of(
@@ -289,16 +293,17 @@ def _step(estimator: Any, previous: Continuation, X: Any, y: Any) -> _Step | Non
     seconds = time.perf_counter() - start
     if state.pending > 0:
         run.flush()
-    *model, losses, norm = run.measure()
+    coef, intercept, losses, norm = run.measure()
     check_unchanged(data.X, structure)
     loss = mean(losses)
-    sound = math.isfinite(loss + norm + mean(model[1]))
+    sound = math.isfinite(loss + norm + mean(intercept))
     if settings.average:
-        model = state.weights(settings)
-        sound = sound and all(np.isfinite(part).all() for part in model)
+        coef, intercept = state.weights(settings)
+        sound = sound and bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
     ceiling = ceiling_of(vars(estimator)["history_"]["losses"][0])
     if run.clipped or not sound or loss * lanes.k > ceiling:
         return None
     numbers = math.nan, run.rate, state.gradient_norm, norm, math.nan, math.nan, math.nan
     speed = seconds, data.n / max(seconds, 1e-9)
-    return _Step(data, run, rates, state, tuple(model), (state.epoch, loss, losses, *numbers, *speed))
+    entry = state.epoch, loss, losses, *numbers, *speed
+    return _Step(data, run, rates, state, (coef, intercept), entry)
