@@ -17,8 +17,9 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, _core, solver
 from fastsgd.estimators import repeat
+from fastsgd.problem import Data, Lanes, Settings
 
 D = 7
 RNG = np.random.default_rng(0)
@@ -481,3 +482,43 @@ def test_rows_to_predict_have_to_be_as_wide_as_the_model() -> None:
     model, _ = pair()
     with pytest.raises(ValueError, match="X has 3 features, but SGDClassifier is expecting 7"):
         model.predict(X[:1, :3].copy())
+
+
+def problem(n: int, d: int = D, dtype: Any = np.float64, **options: Any) -> Any:
+    data = Data(X[:n, :d].astype(dtype), Y[:n].astype(dtype))
+    return (
+        data,
+        Lanes(1, alpha=0.01, eta0=0.1),
+        Settings(loss="hinge", sign_targets=True, **options),
+    )
+
+
+def test_a_run_on_other_rows_is_that_of_a_new_run() -> None:
+    (first, lanes, settings), (other, *_) = problem(9), problem(4)
+    run = _core.Run(first, lanes, settings, solver.State(first, lanes, settings)).without_rows()
+    states = [solver.State(other, lanes, settings) for _ in range(2)]
+    runs = run.on(other, states[0]), _core.Run(other, lanes, settings, states[1])
+    for one in runs:
+        while not one.advance(1 << 18):
+            pass
+    assert plain(states[0].__getstate__()) == plain(states[1].__getstate__())
+    with pytest.raises(ValueError, match="never initialised"):
+        run.advance(1 << 18)
+
+
+@pytest.mark.parametrize("other", ({"d": 3}, {"dtype": np.float32}, {"average": 1}), ids=str)
+def test_a_run_on_other_rows_refuses_a_state_that_does_not_fit(other: dict[str, Any]) -> None:
+    data, lanes, settings = problem(9)
+    run = _core.Run(data, lanes, settings, solver.State(data, lanes, settings)).without_rows()
+    with pytest.raises(ValueError, match="state does not fit"):
+        run.on(data, solver.State(*problem(9, **other)))
+
+
+def test_data_of_sound_arrays_are_what_data_are() -> None:
+    for rows in (X[:3], sp.csr_matrix(X[:3])):
+        short, whole = Data.of_sound(rows, Y[:6:2].astype(float)), Data(rows, Y[:6:2], checked=True)
+        for name, value in vars(whole).items():
+            if name not in ("X", "_pins"):
+                assert plain(getattr(short, name)) == plain(value), name
+        assert short.X is not rows
+        assert len(short._pins) == len(whole._pins)
