@@ -184,6 +184,13 @@ class Run:
     def __init__(
         self, data: Data, lanes: Lanes, settings: Settings, state: State, isa: str | None = None
     ) -> None: ...
+    def without_rows(self) -> Run:
+        """The same lanes and settings, bound to no data and no state, for ``on``."""
+    def on(self, data: Data, state: State) -> Run:
+        """What ``Run`` gives for the same lanes and settings and this data, in a third of the time.
+
+        Changes made meanwhile to the arrays of the lanes are not seen.
+        """
     @property
     def isa(self) -> str:
         """The instruction set of this run."""

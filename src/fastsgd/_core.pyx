@@ -67,16 +67,17 @@ cdef fsgd_stored stored_code(dtype):
     return FSGD_UINT8 if dtype == np.uint8 else FSGD_REAL
 
 
-cdef _aligned(make, int64_t nbytes):
-    """Bytes that ``make`` makes, on a 64-byte boundary; large ones on huge pages, if Linux has them."""
+cdef _aligned(make, shape, dtype, int64_t nbytes):
+    """An array in bytes that ``make`` makes, on a 64-byte boundary; a large one on huge pages, if Linux
+    has them."""
     cdef int64_t boundary = 64 if nbytes < HUGE_FROM else HUGE_PAGE
     cdef int64_t room = nbytes if nbytes < HUGE_FROM else -(-nbytes // HUGE_PAGE) * HUGE_PAGE
     raw = make(room + boundary, dtype=np.uint8)
-    start = -raw.ctypes.data % boundary
-    raw = raw[start:start + room]
+    cdef int64_t start = -<int64_t><uintptr_t>pointer(raw) & (boundary - 1)
+    array = np.ndarray(shape, dtype, raw, start)
     if nbytes >= HUGE_FROM:  # whole pages: the system makes none of a part
-        fsgd_advise_huge(pointer(raw), room)
-    return raw[:nbytes]
+        fsgd_advise_huge(pointer(array), room)
+    return array
 
 
 cdef touch(array):
@@ -92,18 +93,22 @@ cdef touch(array):
 def aligned_zeros(shape, dtype):
     """Zeros on a 64-byte boundary; vectors that straddle cache lines cost up to 35 %."""
     count = math.prod(shape) if isinstance(shape, (list, tuple)) else int(shape)
-    return _aligned(np.zeros, count * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
+    return _aligned(np.zeros, shape, dtype, count * np.dtype(dtype).itemsize)
 
 
 cdef aligned_empty(shape, dtype):
     """An array with whatever is there, on a 64-byte boundary."""
-    return _aligned(np.empty, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+    return _aligned(np.empty, shape, dtype, math.prod(shape) * dtype.itemsize)
 
 
 def aligned_copy(array):
     """The same numbers on a 64-byte boundary."""
+    cdef int64_t nbytes = array.nbytes
     copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
+    if array.flags.c_contiguous:
+        memcpy(pointer(copy), pointer(array), nbytes)
+    else:
+        copy[...] = array
     return copy
 
 

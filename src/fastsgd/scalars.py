@@ -57,7 +57,8 @@ def make_python_numbers(estimator: Any) -> dict[str, tuple[Any, Any]]:
     attributes, changed = vars(estimator), {}
     for name in estimator._get_param_names():
         given = attributes.get(name)
-        if type(given) in _PYTHON_TYPES:
+        kind = type(given)
+        if kind in _PYTHON_TYPES or (kind is int and -_LARGEST <= given <= _LARGEST):
             continue
         value = python_number(given)
         if type(value) is int and abs(value) > _LARGEST and not _may_be_whole(estimator, name):

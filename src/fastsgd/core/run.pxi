@@ -17,7 +17,12 @@ cdef class Run:
     cdef const fsgd_kernels *kernels
     cdef State state
     cdef object examples     # Data
-    cdef list held           # the arrays behind the pointers
+    cdef tuple what          # Lanes, Settings, and the instruction set asked for
+    cdef list held           # the arrays behind the pointers of lanes and settings
+    cdef list rows           # those of data
+    cdef int64_t width, vectors  # numbers of a weight that the state has to have
+    cdef fsgd_optimizer optimizer
+    cdef bint of_counts      # the loss takes y >= 0 alone
     cdef object order
     cdef int64_t order_epoch
     cdef int64_t order_done  # draws of order_epoch that are made
@@ -30,18 +35,52 @@ cdef class Run:
     def __init__(self, data, lanes, settings, State state not None, isa=None):
         settings.check(data, lanes)
         self.kernels = kernels_for(isa, dtype_code(data.dtype))
-        self.held = []
-        self.state = state
-        self._bind_data(data)
+        self.what, self.held = (lanes, settings, isa), []
+        self.width, self.vectors = settings.width, settings.vectors(lanes)
+        self.optimizer = optimizer_code(settings.optimizer.name)
+        self.of_counts = settings.terms.targets == {"count"}
         self._bind_lanes(lanes, data.y.shape[1])
         self._bind_settings(settings)
-        vectors = settings.vectors(lanes)
-        optimizer = optimizer_code(settings.optimizer.name)
-        has = state.dtype, state.c.optimizer, state.c.d, state.c.k, state.c.width, state.c.vectors
-        needed = data.dtype, optimizer, data.d, lanes.k, settings.width, vectors
-        if has != needed:
+        self._bind_rows(data, state)
+
+    cdef Run _without_rows(self):
+        cdef Run run = Run.__new__(Run)
+        run.what, run.held, run.optimizer, run.of_counts = self.what, self.held, self.optimizer, self.of_counts
+        run.width, run.vectors = self.width, self.vectors
+        run.lanes, run.settings, run.data.n_targets = self.lanes, self.settings, self.data.n_targets
+        return run
+
+    def without_rows(self):
+        """See _core.pyi."""
+        self._require()
+        return self._without_rows()
+
+    def on(self, data, State state not None):
+        """See _core.pyi."""
+        if self.what is None:
+            raise ValueError("run was never initialised")
+        lanes, settings, isa = self.what
+        if self.of_counts or data.y.shape[1] != self.data.n_targets or data.is_window:
+            settings.check(data, lanes)  # all else that it looks at is as it was
+        cdef Run run = self._without_rows()
+        run.kernels = kernels_for(isa, dtype_code(data.dtype))
+        run._bind_rows(data, state)
+        return run
+
+    cdef _bind_rows(self, data, State state):
+        """All that depends on the rows, behind lanes and settings."""
+        lanes, settings, _ = self.what
+        self.rows, self.state = [], state
+        self._bind_data(data)
+        self.settings.batch_size = min(settings.batch_size, self.data.epoch_rows)
+        if not (
+            state.c.dtype == self.data.dtype and state.c.optimizer == self.optimizer
+            and state.c.d == self.data.d and state.c.k == self.lanes.k
+            and state.c.width == self.width and state.c.vectors == self.vectors
+        ):
             names = list(_OPTIMIZERS)
-            has, needed = ((str(one[0]), names[one[1]], *one[2:]) for one in (has, needed))
+            has = str(state.dtype), names[<int>state.c.optimizer], state.c.d, state.c.k, state.c.width, state.c.vectors
+            needed = str(data.dtype), names[<int>self.optimizer], data.d, self.lanes.k, self.width, self.vectors
             raise ValueError(
                 "state does not fit data, lanes and settings: (dtype, optimizer, d, K, width, vectors) must "
                 f"be {needed}, got {has}"
@@ -61,7 +100,7 @@ cdef class Run:
         if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
             columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
             touch(columns)
-            self.held.extend([columns, sums])
+            self.rows.extend([columns, sums])
             self.problem.columns, self.problem.sums = pointer(columns), <double *>pointer(sums)
         self._bind_schedule(data, lanes, settings)
         self.order, self.order_epoch, self.order_done = None, -1, 0
@@ -70,8 +109,9 @@ cdef class Run:
             self.problem.order = <int64_t *>pointer(self.order)
 
     cdef const void *_hold(self, array, dtype) except? NULL:
-        array = np.ascontiguousarray(array, dtype=dtype)
-        self.held.append(array)
+        if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array, dtype=dtype)
+        self.rows.append(array)
         return pointer(array)
 
     cdef _bind_data(self, data):
@@ -154,7 +194,6 @@ cdef class Run:
         c.nesterov = getattr(settings.optimizer, "nesterov", False)
         c.momentum = settings.momentum
         c.average = settings.average
-        c.batch_size = min(settings.batch_size, self.data.epoch_rows)
         c.threads = settings.n_jobs
         c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
         c.seed = settings.seed

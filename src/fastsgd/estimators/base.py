@@ -22,7 +22,15 @@ from ..inputs.conversions import csr_of, rows_of
 from ..inputs.times import check_numbers
 from .fitting import Fitting
 from .hooks import Hooks
-from .input import FLOATS, IN_PLACE, NO_TARGETS, check_finite, check_structure, table_of
+from .input import (
+    FLOATS,
+    IN_PLACE,
+    NO_TARGETS,
+    check_finite,
+    check_structure,
+    needs_no_conversion,
+    table_of,
+)
 from .report import CallbackSupportMixin
 from .validation import products
 
@@ -42,12 +50,26 @@ def valid_defaults(estimator: type[Hooks]) -> dict[str, Any]:
     defaults = {}
     for name, parameter in inspect.signature(estimator).parameters.items():
         with contextlib.suppress(InvalidParameterError):
-            given = {name: parameter.default}
-            validate_parameter_constraints(
-                estimator._parameter_constraints, given, caller_name=estimator.__name__
-            )
-            defaults.update(given)
+            check_parameter(estimator, name, parameter.default)
+            defaults[name] = parameter.default
     return defaults
+
+
+PLAIN = frozenset((str, int, float, bool, type(None)))
+"""Types whose values are valid or not once and for all."""
+
+
+@functools.lru_cache(maxsize=1 << 12, typed=True)  # 1, 1.0 and True are three values
+def check_plain(estimator: type[Hooks], name: str, value: Any) -> None:
+    """Refuse a parameter of a plain type that is not valid; what is, is asked once."""
+    check_parameter(estimator, name, value)
+
+
+def check_parameter(estimator: type[Hooks], name: str, value: Any) -> None:
+    """Refuse a parameter that is not valid, in scikit-learn's words."""
+    validate_parameter_constraints(
+        estimator._parameter_constraints, {name: value}, caller_name=estimator.__name__
+    )
 
 
 class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
@@ -61,13 +83,12 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
 
     def _validate_params(self) -> None:
         """Check the parameters that are not at their defaults."""
-        defaults = valid_defaults(type(self))  # type: ignore[arg-type] # a class has a hash
-        given = self.get_params(deep=False).items()
-        validate_parameter_constraints(
-            self._parameter_constraints,
-            {name: value for name, value in given if value is not defaults.get(name, NO_TARGETS)},
-            caller_name=type(self).__name__,
-        )
+        kind: Any = type(self)
+        defaults = valid_defaults(kind)
+        for name in kind._get_param_names():
+            value = getattr(self, name)
+            if value is not defaults.get(name, NO_TARGETS):
+                (check_plain if type(value) in PLAIN else check_parameter)(kind, name, value)
 
     def _scores(self, X: Any) -> NDArray[np.floating]:
         """X coef_' + intercept_, shape (n, K)."""
@@ -77,22 +98,28 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
 
     def _products(self, X: Any) -> NDArray[np.floating]:
         """X coef_', shape (n, K)."""
-        check_is_fitted(self)
+        if "coef_" not in vars(self):
+            check_is_fitted(self)
         check_structure(X)
-        X = rows_of(csr_of(table_of(X)))
-        check_numbers("X", X)
-        options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
-        options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
-        try:
-            X = validate_data(self, X, reset=False, ensure_all_finite=False, **options)
-        except OverflowError as error:
-            raise ValueError(f"X: {error}") from None
+        if not (needs_no_conversion(X, NO_TARGETS) and self._expects_unnamed(X.shape[1])):
+            X = self._converted(X)
         check_finite(self, X)
         coef = self.coef_
         if sp.issparse(coef) and coef.ndim == 1:  # some SciPys transpose and reshape no such array
             coef = sp.csr_array(coef.toarray()[None])
         coef = coef if sp.issparse(coef) else np.atleast_2d(coef)
         return products(X, coef)
+
+    def _converted(self, X: Any) -> Any:
+        """Rows to predict as an array that is read in place, after scikit-learn's checks."""
+        X = rows_of(csr_of(table_of(X)))
+        check_numbers("X", X)
+        options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
+        options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
+        try:
+            return validate_data(self, X, reset=False, ensure_all_finite=False, **options)
+        except OverflowError as error:
+            raise ValueError(f"X: {error}") from None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

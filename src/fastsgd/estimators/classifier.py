@@ -35,6 +35,7 @@ from .parameters import (
     Penalty,
     check_parameters,
 )
+from .repeat import repeatable
 from .task import Task
 from .validation import accuracies
 
@@ -42,6 +43,9 @@ CLASSIFICATION_LOSSES = [
     name for name, loss in LOSSES.items() if "sign" in loss.targets and not loss.coupled
 ]
 
+
+FEW_ROWS, FEW_CLASSES = 8, 16
+"""Rows and classes up to which labels are looked up one by one."""
 
 LABEL_BLOCK = 1 << 15
 """Labels that are looked at together: few enough to stay in the cache for the second look."""
@@ -273,6 +277,12 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         joint = self.multi_class == "multinomial" and len(self.classes_) > 2
         return joint and not self._multilabel
 
+    def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
+        if len(y) > FEW_ROWS or len(self.classes_) > FEW_CLASSES:
+            return self._encode(y, X.dtype)
+        known = self.classes_.tolist()  # which is shorter than a call of NumPy
+        return np.array([known.index(label) for label in y.tolist()], dtype=X.dtype)
+
     def _task(
         self,
         X: MatrixLike,
@@ -420,6 +430,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._solve(task, start, validation=validation, **options)
         return self
 
+    @repeatable
     @all_or_nothing
     def partial_fit(
         self,

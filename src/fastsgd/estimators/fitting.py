@@ -16,7 +16,7 @@ from ..exceptions import DivergenceError
 from ..inputs.ranges import check_start
 from ..inputs.times import as_floats
 from ..learning_rate.choose import Rates
-from ..learning_rate.result import Result
+from ..learning_rate.result import result_of
 from ..losses import find
 from ..problem import Data, Lanes, Settings, computed_in, take
 from ..scalars import python_parameters
@@ -29,6 +29,7 @@ from .continuation import Continuation, recipe_of, state_key, state_of
 from .hooks import Array, Validate
 from .input import InputValidation, blame_input, check_finite
 from .parameters import horizon_of, lanes_of, seed_of, settings_of
+from .repeat import prepared
 from .report import listening
 from .standardise import Scaling, standardising
 from .task import Task
@@ -196,7 +197,9 @@ class Fitting(InputValidation):
             )
             problem = data, lanes, settings
             found = task.scaling, rates, source
-            publish = functools.partial(self._publish, problem, previous, found, stopping)
+            publish = functools.partial(
+                self._publish, problem, previous, found, stopping, partial=partial
+            )
             try:
                 with listening(self, task, epochs, progress) as end:
                     fit(*problem, state, stopping, progress)
@@ -312,6 +315,8 @@ class Fitting(InputValidation):
         found: tuple[Scaling, Rates, np.random.RandomState | None],
         stopping: Stopping,
         progress: Fit,
+        *,
+        partial: bool,
     ) -> None:
         (data, lanes, settings), (scaling, rates, source) = problem, found
         assert progress.state is not None
@@ -321,14 +326,16 @@ class Fitting(InputValidation):
                 "standardize=True: standard deviations of X are so small, or its means so large, "
                 f"that the weights for X itself are not finite in {data.dtype}. Scale X first."
             )
-        vars(self).update(self._attributes(coef, intercept))
+        model = self._attributes(coef, intercept)
+        vars(self).update(model)
         self.n_iter_ = int(progress.epochs.max())
         self.t_ = 1 + int(progress.state.t.max())
         self.history_ = progress.history.columns
         self.loss_curve_ = self.history_["loss"]
         vars(self).pop("certificate_", None)
+        state = progress.state
         self._continuation = Continuation(
-            state=progress.state,
+            state=state,
             seed=settings.seed,
             split=source,
             horizon=horizon_of(self, previous),
@@ -337,24 +344,15 @@ class Fitting(InputValidation):
             recipe=recipe_of(self),
             rates=rates,
             scaling=scaling,
+            repeat=prepared(self, problem, rates, state, model) if partial else None,
         )
-        tried = rates.search
-        self.result_ = Result(
-            eta0=rates.eta0,
-            mu=rates.mu,
-            schedule=settings.schedule,
-            average=settings.average,
-            curvature=rates.curvature,
-            initial_fraction=rates.initial_fraction,
-            factor=None if tried is None else tried.chosen,
-            search_losses=None
-            if tried is None
-            else dict(zip(tried.factors.tolist(), tried.loss.T, strict=True)),
+        self.result_ = result_of(
+            rates,
+            settings,
             updates=data.batches(settings.batch_size),
             epochs=self.n_iter_,
             stopped=_end_of(progress),
             reduces_on_plateau=stopping.plateau_factor != 1.0 and stopping.tol is not None,
-            optimizer=settings.optimizer,
         )
 
     def _check_partial(self) -> None:

@@ -35,6 +35,7 @@ class Hooks(BaseEstimator):
     _parameter_constraints: dict[str, list[Any]]
     _passive_aggressive_loss = "hinge"
     _multilabel = False
+    _supervised = True
 
     # Parameters; those with a value are not every estimator's own.
     penalty: str | None = "l2"
@@ -103,6 +104,10 @@ class Hooks(BaseEstimator):
 
     def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         """Lanes of the model as it is fitted, on other rows."""
+        raise NotImplementedError
+
+    def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
+        """What a core trains on of y (n,), as :class:`Task` has it, for rows of a fitted model."""
         raise NotImplementedError
 
     def _attributes(self, coef: Array, intercept: Array) -> dict[str, Any]:

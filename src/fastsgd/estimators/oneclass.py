@@ -30,6 +30,7 @@ from .parameters import (
     OneClassRate,
     check_parameters,
 )
+from .repeat import repeatable
 from .task import Task
 from .validation import products
 
@@ -93,6 +94,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
     }
 
     loss = "hinge"
+    _supervised = False
     nu: float
     offset_: NDArray[np.floating]
 
@@ -153,6 +155,9 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         coef = attributes["coef_"]
         coef = coef.toarray() if sp.issparse(coef) else coef
         return np.atleast_2d(coef), 1 - np.atleast_1d(attributes["offset_"])
+
+    def _targets_of(self, X: Any, y: Any) -> NDArray[np.floating]:
+        return np.ones(X.shape[0], dtype=X.dtype)
 
     def _task(self, X: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
         ones = np.ones(X.shape[0], dtype=computed_in(X))
@@ -235,6 +240,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         )
         return self
 
+    @repeatable
     @all_or_nothing
     def partial_fit(
         self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None

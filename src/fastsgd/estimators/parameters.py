@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import multiprocessing
 import warnings
@@ -171,7 +172,7 @@ def schedule_of(
         return Schedule("callable", function=rate, **common)
     if rate == "auto" and ends:
         return Schedule("polynomial", power=1.0 if adaptive else 2.0, **common)
-    return Schedule(
+    return _schedule(
         "constant" if rate == "auto" and (stays or adaptive) else LEARNING_RATES[rate],
         power_t={"auto": 0.5, "optimal": 1.0}.get(rate, estimator.power_t),
         decay=estimator.decay,
@@ -179,6 +180,11 @@ def schedule_of(
         power=1.0 if rate == "linear" else 2.0,
         **common,
     )
+
+
+_schedule = functools.lru_cache(maxsize=64, typed=True)(Schedule)
+_sgd = functools.lru_cache(maxsize=64, typed=True)(SGD)
+"""Frozen, and made for every fit: the same object for the same numbers."""
 
 
 def average_start(estimator: Any, data: Data, horizon: float) -> int:
@@ -205,6 +211,8 @@ def threads_of(n_jobs: int | None, data: Data, batch_size: int, k: int) -> int:
     several lanes (docs/decisions.md), for a table of which an epoch is over before threads have
     started, and for batches of fewer than two times ``THREAD_VALUES`` values.
     """
+    if n_jobs is None and batch_size == 1:  # which threads cannot share
+        return 1
     backend, asked = get_active_backend()  # of joblib.parallel_config, or of the worker this is
     n_jobs = asked if n_jobs is None and asked != 1 else n_jobs
     if n_jobs is not None:  # to count processors takes 0.1 ms: only where it matters
@@ -274,7 +282,7 @@ def optimizer_of(estimator: Any) -> Optimizer:
     """
     optimizer = estimator.optimizer
     if optimizer == SGD.name:
-        return SGD(estimator.momentum, estimator.nesterov)
+        return _sgd(estimator.momentum, estimator.nesterov)
     if estimator.momentum or estimator.nesterov:
         raise ValueError(
             "momentum and nesterov are for optimizer='sgd', got "
@@ -322,13 +330,21 @@ def lanes_of(
 ) -> tuple[Lanes, Rates]:
     """The lanes, at the rates given, found now, or found when the run began."""
     lanes = unrated_lanes(estimator, task)
-    check_class_weights(data, lanes)
+    if task.class_weight:
+        check_class_weights(data, lanes)
     check_clip(settings.clip_norm, data.dtype)
     known = (
         previous.rates if previous is not None and previous.recipe == recipe_of(estimator) else None
     )
-    rates = rates_of(request_of(estimator), data, lanes, settings, known)
+    return lanes, find_rates(lanes, request_of(estimator), data, settings, known)
+
+
+def find_rates(
+    lanes: Lanes, request: Request, data: Data, settings: Settings, known: Rates | None
+) -> Rates:
+    """The rates asked for, which lanes at a rate of 1 are given."""
+    rates = rates_of(request, data, lanes, settings, known)
     lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu
     lanes.check()
     check_lanes(lanes, data.dtype)
-    return lanes, rates
+    return rates

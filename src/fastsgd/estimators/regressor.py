@@ -30,6 +30,7 @@ from .parameters import (
     Penalty,
     check_parameters,
 )
+from .repeat import repeatable
 from .task import Task
 from .validation import determinations, warn_of_one_row
 
@@ -136,9 +137,12 @@ class SGDRegressor(RegressorMixin, BaseSGD):
 
     def _targets(self, y: Any, dtype: Any, name: str = "y") -> NDArray[np.floating]:
         """y as (n,), or (n, n_outputs) for more than one."""
-        if y.ndim == 1 or y.shape[1] == 1:
+        if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return cast(name, y, dtype)
+
+    def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
+        return self._targets(y, X.dtype)
 
     def _task(self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
         y = self._targets(y, computed_in(X))
@@ -215,6 +219,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         self._solve(task, start, validation=validation, **options)
         return self
 
+    @repeatable
     @all_or_nothing
     def partial_fit(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None

@@ -20,7 +20,7 @@ except ImportError:
         """What scikit-learn has no callbacks for."""
 
 
-__all__ = ["CallbackSupportMixin", "listening"]
+__all__ = ["CallbackSupportMixin", "has_callbacks", "listening"]
 
 BAR_DELAY = 2.0
 """Seconds after which a fit is long enough for a progress bar."""
@@ -81,7 +81,7 @@ class _Lines:
             self.bar.close()
 
 
-def _has_callbacks(estimator: Any) -> bool:
+def has_callbacks(estimator: Any) -> bool:
     """Whether there are callbacks, or a meta-estimator that counts its fits."""
     return bool(vars(estimator).get("_skl_callbacks")) or hasattr(estimator, "_parent_callback_ctx")
 
@@ -95,7 +95,7 @@ def listening(
     With ``verbose``, a line an epoch on standard output, and a progress bar on standard error if it
     takes longer.
     """
-    callbacks = _Callbacks(estimator, task, epochs) if _has_callbacks(estimator) else None
+    callbacks = _Callbacks(estimator, task, epochs) if has_callbacks(estimator) else None
     listeners: list[Callable[[Fit], bool | None]] = []
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)

@@ -16,12 +16,13 @@ from ..statistics.curvature import (
     bounded,
     curvature_of,
     initial_fraction,
+    rate_of_row,
     stable_rate,
 )
 from ..statistics.weights import typical_weight
 from .search import LearningRateSearch, is_worthwhile, search_rates
 
-__all__ = ["ETA0", "Rates", "Request", "rates_of"]
+__all__ = ["ETA0", "Rates", "Request", "is_kept_by_row", "is_settled", "rates_of"]
 
 ETA0 = {"constant": 0.01, "invscaling": 0.01, "adaptive": 0.01, "pa1": 1.0, "pa2": 1.0}
 """eta0 of a rate by that name where none is given, as in scikit-learn; of others the data say."""
@@ -108,8 +109,7 @@ def rates_of(
         if settings.schedule.kind != "inverse":
             return given(eta0)
     enough = known is not None and known.rows >= ENOUGH_ROWS
-    cannot_diverge = bounded(settings) or not settings.optimizer.linear
-    if known is not None and enough and (eta0 is not None or cannot_diverge):
+    if known is not None and _stays(known, eta0, settings):
         return known
     found = _found_rates(data, lanes, settings, eta0)
     if known is None:
@@ -129,6 +129,47 @@ def rates_of(
     both = np.maximum(both, SMALLEST)
     both = np.where(found.eta0 == known.eta0, known.eta0, both)
     return replace(found, eta0=both, mu=mean(known.mu, found.mu), rows=rows)
+
+
+def _stays(known: Rates, eta0: float | None, settings: Settings) -> bool:
+    """Whether enough rows have said what a rate from the data is, and no others may lower it."""
+    cannot_diverge = bounded(settings) or not settings.optimizer.linear
+    return known.rows >= ENOUGH_ROWS and (eta0 is not None or cannot_diverge)
+
+
+def is_settled(request: Request, settings: Settings, known: Rates) -> bool:
+    """Whether :func:`rates_of` gives the ``known`` rates again, whatever the rows."""
+    if request.linear_scaling:
+        return False
+    eta0, kind = request.eta0, settings.schedule.kind
+    if eta0 is None and isinstance(request.learning_rate, str):
+        eta0 = ETA0.get(request.learning_rate)
+    if kind == "callable" or request.learning_rate == "optimal" or settings.step != "gradient":
+        return True
+    return (eta0 is not None and kind != "inverse") or _stays(known, eta0, settings)
+
+
+def is_kept_by_row(data: Data, lanes: Lanes, settings: Settings, known: Rates) -> bool:
+    """Whether one row more, not steeper than those before, leaves rates from the data as they are.
+
+    Of lanes without class weights; False also where that cannot be told at once.
+    """
+    terms = settings.terms
+    if (
+        data.n > 1
+        or known.rows < ENOUGH_ROWS
+        or known.curvature is None
+        or known.search is not None
+        or not settings.optimizer.linear
+        or settings.schedule.ends
+        or terms.targets == {"count"}
+    ):
+        return False
+    found = rate_of_row(data, settings)
+    if not 0.0 < found < np.inf:
+        return False
+    rates = [found / (1.0 + found * alpha) for alpha in lanes.alpha.tolist()]
+    return all(rate >= kept for rate, kept in zip(rates, known.eta0.tolist(), strict=True))
 
 
 def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:

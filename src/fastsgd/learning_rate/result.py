@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..optimizers import Optimizer
+from ..problem import Settings
 from ..schedules import Schedule
 from ..solver.stopping import FEW_UPDATES, PLATEAU_FACTOR
 from ..statistics.curvature import ADAPTIVE, Curvature
+from .choose import Rates
 
-__all__ = ["Result"]
+__all__ = ["Result", "result_of"]
 
 
 @dataclass(frozen=True)
@@ -139,3 +141,33 @@ _ENDS = {
 def _range(values: NDArray[np.float64]) -> str:
     low, high = float(np.min(values)), float(np.max(values))
     return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
+def result_of(
+    rates: Rates,
+    settings: Settings,
+    *,
+    updates: int,
+    epochs: int = 1,
+    stopped: str = "max_iter",
+    reduces_on_plateau: bool = False,
+) -> Result:
+    """What a call chose, of its rates and settings."""
+    tried = rates.search
+    return Result(
+        eta0=rates.eta0,
+        mu=rates.mu,
+        schedule=settings.schedule,
+        average=settings.average,
+        curvature=rates.curvature,
+        initial_fraction=rates.initial_fraction,
+        factor=None if tried is None else tried.chosen,
+        search_losses=None
+        if tried is None
+        else dict(zip(tried.factors.tolist(), tried.loss.T, strict=True)),
+        updates=updates,
+        epochs=epochs,
+        stopped=stopped,
+        reduces_on_plateau=reduces_on_plateau,
+        optimizer=settings.optimizer,
+    )

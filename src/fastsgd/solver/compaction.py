@@ -26,11 +26,13 @@ MIN_SAVED_WORK = 1 << 15
 
 def run_of(data: Data, lanes: Lanes, settings: Settings, state: State) -> Any:
     """A Run, or what does the same in less time once lanes have stopped."""
+    if lanes.k <= TILE:
+        return Run(data, lanes, settings, state)
     by_chunks = data.sparse and settings.batch_size > 1  # of a size that depends on the lanes
     # Steps are pending for all lanes together.
     waits = settings.width > 1 or lanes.l1.any() or not settings.optimizer.linear
     waits = data.sparse and waits
-    if lanes.k <= TILE or settings.terms.coupled or by_chunks or waits:
+    if settings.terms.coupled or by_chunks or waits:
         return Run(data, lanes, settings, state)
     return _CompactingRun(data, lanes, settings, state)
 

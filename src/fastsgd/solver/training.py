@@ -24,13 +24,20 @@ from .history import mean
 from .progress import Fit
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
-__all__ = ["BLOWN_UP", "Training"]
+__all__ = ["BLOWN_UP", "Training", "ceiling_of"]
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged."""
 
 BACKOFFS = 60
 """Halvings of the rate after which a run that still diverges is given up."""
+
+
+def ceiling_of(loss: NDArray[np.float64]) -> float:
+    """Sum of losses below which no lane has run away from a first epoch of these losses (K,)."""
+    if len(loss) == 1:  # without NumPy's overhead
+        return BLOWN_UP * abs(float(loss[0])) or math.inf
+    return BLOWN_UP * float(np.abs(loss).min(where=loss != 0.0, initial=np.inf))
 
 
 class Training:
@@ -46,7 +53,9 @@ class Training:
         self._bind(state)
         progress.coef, progress.intercept = state.weights(self.settings)
         self.good = state.copy() if stopping.backoff else None
-        unit = mean_weight(*problem) if stopping.unit is None else stopping.unit
+        unit: Any = stopping.unit
+        if unit is None:
+            unit = 1.0 if stopping.tol is None else mean_weight(*problem)
         self.watch = Watch(k, stopping, unit)
         tol = None if stopping.validate is not None else stopping.tol  # of the training loss
         updates = self.data.batches(self.settings.batch_size)
@@ -71,7 +80,7 @@ class Training:
             self._measure_by(progress.losses[0])
         elif stopping.backoff:  # the first epoch too is measured by something
             self.first_loss = np.abs(loss_at(*problem, progress.coef, progress.intercept))
-        self.loss = np.zeros(k)
+        self.loss, self.mean_loss = np.zeros(k), 0.0
         self.score: Any = math.nan
         self.publishes_last_weights, self.coupled = (
             self.settings.average == 0,
@@ -110,7 +119,7 @@ class Training:
 
         At the end of every epoch: where a run is cut into calls makes no difference.
         """
-        loss = mean(self.loss)
+        loss = self.mean_loss = mean(self.loss)
         total = loss + self.norm + mean(self.intercept)
         if not (
             math.isfinite(total) and (self.publishes_last_weights or np.isfinite(self.coef).all())
@@ -158,7 +167,7 @@ class Training:
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
         progress.history.add(
             state.epoch,
-            mean(self.loss),
+            self.mean_loss,
             self.loss,
             self.score if isinstance(self.score, float) else mean(self.score),
             self.run.rate,
@@ -313,7 +322,7 @@ class Training:
     def _measure_by(self, loss: NDArray[np.float64]) -> None:
         """Losses of the run's first epoch: later ones are measured by them."""
         self.first_loss = np.abs(loss)
-        self.ceiling = BLOWN_UP * float(self.first_loss.min(where=loss != 0.0, initial=np.inf))
+        self.ceiling = ceiling_of(loss)
 
     def _blown_up(self, loss: NDArray[np.float64], of: float = 1.0) -> NDArray[np.bool_]:
         """Lanes whose loss, ``of`` times, is above ``BLOWN_UP`` times that of the first epoch.

@@ -249,6 +249,26 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
     )
 
 
+def rate_of_row(data: Data, settings: Settings) -> float:
+    """The ``stable_rate`` of data of one row, to the bit, in a tenth of the time; NaN if
+    :func:`curvature_of` has to look more closely."""
+    X = data.X
+    if data.scale is not None or data.sample_weight is not None or has_long_rows(data):
+        return math.nan
+    if not data.sparse:
+        square = float(np.einsum("ij,ij->i", X, X)[0])
+    elif (X.indices[1:] > X.indices[:-1]).all():  # no duplicates
+        with np.errstate(over="ignore"):
+            values = np.square(X.data, dtype=np.float64)
+            square = float(np.add.reduceat(values, [0])[0]) if len(values) else 0.0
+    else:
+        return math.nan
+    square += 1.0
+    noise_weight = min(1.0, data.epoch_rows / FULL_NOISE_UPDATES)
+    sizes = square, square, square, noise_weight, 1.0
+    return stable_rate(Curvature(_smoothness(data, settings), *sizes, data.d + 1, 1.0), settings)[0]
+
+
 def _mean_batch(n: int, m: int) -> float:
     """Harmonic mean of the batch sizes of an epoch, whose last batch may be a short one.
 
@@ -262,10 +282,10 @@ def _mean_batch(n: int, m: int) -> float:
 
 def _effective_rank(X: Any, squares: NDArray[np.float64], data: Data) -> float:
     """From products of different rows: their mean square is the sum of squared eigenvalues."""
+    if len(squares) < 2:
+        return 1.0
     step = max(1, len(squares) // GRAM_ROWS)
     few = X[np.arange(0, len(squares), step)[:GRAM_ROWS]]
-    if few.shape[0] < 2:
-        return 1.0
     scale = math.sqrt(float(squares.max())) or 1.0  # a square of products may overflow
     gram = few @ (few.T / scale)
     gram = np.asarray(gram.toarray() if data.sparse else gram, dtype=np.float64) / scale

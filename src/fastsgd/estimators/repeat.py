@@ -1,0 +1,309 @@
+"""A ``partial_fit`` that differs from the last one in its rows alone: a step without its frame.
+
+What scikit-learn's rules and the solver have to say of parameters, lanes and settings they said in
+the call before, which left a :class:`Repeat`. :func:`applies` is the one place that decides whether
+that still holds. The step is made on a copy of the state: if it ends in anything but a finite
+model, or would warn, it is dropped, and the whole ``partial_fit`` follows, with its messages.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import is_, itemgetter
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .._core import Run
+from ..inputs.times import numbers_of
+from ..learning_rate.choose import Rates, Request, is_kept_by_row, is_settled
+from ..learning_rate.result import result_of
+from ..optimizers import Optimizer
+from ..problem import Data, Lanes, Settings
+from ..schedules import Schedule
+from ..solver import State
+from ..solver.epochs import check_unchanged, structure_of
+from ..solver.history import History, mean
+from ..solver.training import ceiling_of
+from .continuation import Continuation
+from .input import CSR, FEW_VALUES, NO_TARGETS, needs_no_conversion
+from .parameters import find_rates, request_of, threads_of
+from .report import has_callbacks
+
+__all__ = ["Repeat", "prepared", "repeatable"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+CONSTANT = (
+    *(str, int, float, bool, type(None), np.generic),
+    *(np.random.RandomState, Optimizer, Schedule),
+)
+"""Types of parameters that say the same as long as they are the same object; a generator is drawn
+from in the first call alone."""
+
+BUDGET = 1 << 18
+"""Values of work of a call into the core: a few milliseconds, between which Ctrl-C is seen."""
+
+
+@dataclass
+class Repeat:
+    """What a ``partial_fit`` leaves to the next one, beside its Continuation.
+
+    Attributes
+    ----------
+    lanes : Lanes
+        At the rates of an earlier call.
+    settings : Settings
+    request : Request
+        What the parameters ask of the learning rate.
+    run : Run
+        Lanes, at the rates of the call, and settings bound to the core, without rows.
+    settled : bool
+        Whether the learning rates are what they are whatever the rows.
+    state : State
+        As the call left it.
+    published : tuple of (name, ndarray, bytes)
+        The attributes that publish the model, and what was in them.
+    parameters : tuple or None
+        The objects that the user gave; None: they are not known yet.
+    """
+
+    lanes: Lanes
+    settings: Settings
+    request: Request
+    run: Run
+    settled: bool
+    state: State
+    published: tuple[tuple[str, Any, bytes], ...]
+    parameters: tuple[Any, ...] | None = None
+
+
+@functools.cache
+def _getter_of(kind: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    return itemgetter(*kind._get_param_names())
+
+
+def _parameters_of(estimator: Any) -> tuple[Any, ...]:
+    """The parameters of an estimator, in the order of their names."""
+    kind: Any = type(estimator)
+    return _getter_of(kind)(vars(estimator))
+
+
+def repeatable(method: _Method) -> _Method:
+    """A ``partial_fit`` that is shorter where it repeats the last call with other rows."""
+
+    @functools.wraps(method)
+    def wrapped(self: Any, X: Any, *args: Any, **options: Any) -> Any:
+        y = args[0] if args else options.get("y")
+        plain = len(args) < 2 and options.get("sample_weight") is None
+        if plain and _repeat(self, X, y, options.get("classes")):
+            return self
+        given = _parameters_of(self)
+        method(self, X, *args, **options)
+        if self._continuation.repeat is not None:
+            self._continuation.repeat.parameters = given
+        return self
+
+    return wrapped  # type: ignore[return-value]
+
+
+def prepared(
+    estimator: Any,
+    problem: tuple[Data, Lanes, Settings],
+    rates: Rates,
+    state: State,
+    model: dict[str, Any],
+) -> Repeat | None:
+    """What a ``partial_fit`` leaves to the next one, of the attributes ``model``; None if its
+    parameters, or what a subclass may have changed, ask for more than a step."""
+    data, lanes, settings = problem
+    parameters = _parameters_of(estimator)
+    if (
+        not type(estimator).__module__.startswith(f"{__package__}.")
+        or not all(isinstance(value, CONSTANT) for value in parameters)
+        or getattr(estimator, "class_weight", None) is not None
+        or estimator.verbose
+        or estimator.standardize
+        or estimator.on_divergence == "backoff"
+        or estimator.learning_rate == "adaptive"
+        or estimator.power_t < 0
+        or settings.schedule.kind == "callable"
+        or settings.sampling == "replacement"
+        or data.y.shape[1] > 1
+        or lanes.k * data.d > FEW_VALUES
+    ):
+        return None
+    request = request_of(estimator)
+    return Repeat(
+        lanes,
+        settings,
+        request,
+        Run(data, lanes, settings, state).without_rows(),
+        is_settled(request, settings, rates),
+        state,
+        published(model),
+    )
+
+
+def published(model: dict[str, Any]) -> tuple[tuple[str, Any, bytes], ...]:
+    """The attributes of a model, and what is in them."""
+    return tuple((name, array, array.tobytes()) for name, array in model.items())
+
+
+def applies(estimator: Any, last: Repeat, X: Any, y: Any, classes: Any) -> bool:
+    """Whether a call differs from the last one in its rows alone, and these are as they should be.
+
+    The parameters are the same objects, which cannot have changed. The model is what the last call
+    made it. X and y are arrays in which scikit-learn would find no fault, of the same dtype and
+    width; the structure of CSR is checked elsewhere, and finiteness of X is left to the scores.
+    """
+    attributes = vars(estimator)
+    return (
+        last.parameters is not None
+        and all(map(is_, _parameters_of(estimator), last.parameters))
+        and last.state is attributes["_continuation"].state
+        and all(
+            attributes.get(name) is array and array.tobytes() == was
+            for name, array, was in last.published
+        )
+        and needs_no_conversion(X, y if estimator._supervised else NO_TARGETS)
+        and X.dtype == last.state.dtype
+        and estimator._expects_unnamed(X.shape[1])
+        and (classes is None or _are_known(classes, attributes["classes_"]))
+        and not has_callbacks(estimator)
+        and len(attributes["history_"]["losses"]) > 0
+    )
+
+
+def _are_known(classes: Any, known: Any) -> bool:
+    """Whether the classes are those of the model, in their order."""
+    if type(classes) is list:
+        return bool(classes == known.tolist())
+    same = type(classes) is np.ndarray and classes.dtype == known.dtype
+    return same and np.array_equal(classes, known)
+
+
+def _repeat(estimator: Any, X: Any, y: Any, classes: Any) -> bool:
+    """Make the step of the last call on other rows; whether it was made."""
+    previous = vars(estimator).get("_continuation")
+    last = None if previous is None else previous.repeat
+    if last is None or type(X) not in (np.ndarray, *CSR) or X.size > FEW_VALUES:
+        return False
+    y = numbers_of(y)
+    if not applies(estimator, last, X, y, classes):
+        return False
+    try:
+        step = _step(estimator, previous, last, X, y)
+    except ValueError:  # the whole of partial_fit says it in its own words
+        return False
+    if step is not None:
+        step.publish(estimator, previous, last)
+    return step is not None
+
+
+@dataclass
+class _Step:
+    """A step that was made: what there is to publish of it.
+
+    Attributes
+    ----------
+    data : Data
+    run : Run
+    rates : Rates
+    state : State
+    model : tuple of ndarray of shape (K, d) and (K,)
+    entry : tuple
+        An epoch of the history.
+    """
+
+    data: Data
+    run: Run
+    rates: Rates
+    state: State
+    model: tuple[Any, Any]
+    entry: tuple[Any, ...]
+
+    def publish(self, estimator: Any, previous: Continuation, last: Repeat) -> None:
+        """Make it the estimator's model; all of it, whatever interrupts."""
+        attributes, state = vars(estimator), self.state
+        model, settings = estimator._attributes(*self.model), last.settings
+        kept = self.rates is previous.rates
+        repeat = Repeat(
+            last.lanes,
+            settings,
+            last.request,
+            last.run if kept else self.run.without_rows(),
+            last.settled or is_settled(last.request, settings, self.rates),
+            state,
+            published(model),
+            last.parameters,
+        )
+        continuation = previous.after(state, self.rates, repeat)
+        result = result_of(self.rates, settings, updates=self.data.batches(settings.batch_size))
+        history, before = History(attributes["history_"]), attributes.copy()
+        epochs = len(history)
+        try:
+            history.add(*self.entry)
+            attributes.pop("certificate_", None)
+            attributes.update(
+                model,
+                n_iter_=1,
+                t_=1 + int(state.t.max()),
+                loss_curve_=history.columns["loss"],
+                result_=result,
+                _continuation=continuation,
+            )
+        except BaseException:
+            attributes.clear()
+            attributes.update(before)
+            history.truncate(epochs)
+            raise
+
+
+def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) -> _Step | None:
+    """An epoch on the rows, from a copy of the state; None if the model would not be sound, or if
+    there is something to warn of.
+
+    Raises
+    ------
+    ValueError
+        Of the rows, or of what became of the model.
+    """
+    rates, lanes, settings = previous.rates, last.lanes, last.settings
+    structure = structure_of(X)
+    data = Data.of_sound(X, estimator._targets_of(X, y))
+    if settings.batch_size > 1 and settings.n_jobs != threads_of(
+        estimator.n_jobs, data, settings.batch_size, lanes.k
+    ):
+        return None
+    state = previous.next_epoch()
+    if last.settled or is_kept_by_row(data, lanes, settings, rates):
+        run = last.run.on(data, state)
+    else:
+        lanes = lanes.unrated()
+        rates = find_rates(lanes, last.request, data, settings, rates)
+        run = Run(data, lanes, settings, state)
+    start = time.perf_counter()
+    while not run.advance(BUDGET):
+        pass
+    seconds = time.perf_counter() - start
+    if state.pending > 0:
+        run.flush()
+    coef, intercept, losses, norm = run.measure()
+    check_unchanged(data.X, structure)
+    loss = mean(losses)
+    sound = math.isfinite(loss + norm + mean(intercept))
+    if settings.average:
+        coef, intercept = state.weights(settings)
+        sound = sound and bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
+    ceiling = ceiling_of(vars(estimator)["history_"]["losses"][0])
+    if run.clipped or not sound or loss * lanes.k > ceiling:
+        return None
+    numbers = math.nan, run.rate, state.gradient_norm, norm, math.nan, math.nan, math.nan
+    speed = seconds, data.n / max(seconds, 1e-9)
+    entry = state.epoch, loss, losses, *numbers, *speed
+    return _Step(data, run, rates, state, (coef, intercept), entry)
