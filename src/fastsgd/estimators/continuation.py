@@ -73,10 +73,9 @@ class Continuation:
         return old.at_epoch(old.epoch + (old.row > 0 or old.batch_row > 0))
 
     def weights(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """The model as it was published, (K, d) and (K,)."""
+        """The model of the state, (K, d) and (K,); ``scaling`` makes the published one of it."""
         how: Any = SimpleNamespace(average=self.average[1])  # all of Settings that is asked for
-        model = self.state.weights(how)
-        return self.scaling.to_users(*model)
+        return self.state.weights(how)
 
 
 def recipe_of(estimator: Any) -> tuple[Any, ...]:

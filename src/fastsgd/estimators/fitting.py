@@ -80,8 +80,8 @@ class Fitting(InputValidation):
         task: Task,
         *,
         present: bool,
-    ) -> tuple[Any, Any] | None:
-        """Weights to start from, or None for those of a new or a continued state.
+    ) -> tuple[tuple[Any, Any] | None, tuple[Any, Any] | None]:
+        """Weights to start from, or None for those of a new or a continued state; and the latter.
 
         Those given; where a run goes on, those a user put into the attributes; and without one,
         where a run starts from the ``present`` weights, those.
@@ -99,16 +99,17 @@ class Fitting(InputValidation):
                 else _initial_array("intercept_init", intercept, (k,)),
             )
         elif previous is not None:
-            ours = self._model(self._attributes(*previous.weights()))
+            weights = previous.weights()
+            ours = self._model(self._attributes(*previous.scaling.to_users(*weights)))
             same_space = task.scaling.scale is previous.scaling.scale
             if same_space and all(map(np.array_equal, model, ours)):
-                return None
+                return None, weights
         elif not (present or model[1].any()):
-            return None
+            return None, None
         dtype, names = computed_in(task.X), self._names_of_start(coef, intercept)
         trained = task.scaling.to_trained(*model)
         check_start(trained, dtype, names)
-        return trained
+        return trained, None
 
     def _names_of_start(self, coef: Any, intercept: Any) -> tuple[str, str]:
         """What the weights that a run starts from are called: arguments, or attributes."""
@@ -176,12 +177,14 @@ class Fitting(InputValidation):
                 if not self.standardize:
                     warn_of_scales(self, data)
                 warn_of_cost(self, data, lanes, settings)
-            weights = self._start(previous, start, task, present=present)
+            weights, model = self._start(previous, start, task, present=present)
             state, settings = state_of(data, lanes, settings, previous, weights)
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
             history = History() if previous is None else History(self.history_)
             progress, epochs = Fit(history), 1 if partial else self.max_iter
+            if previous is not None and previous.fits == state_key(data, lanes, settings):
+                progress.start = model
             if diagnostics:
                 from ..solver.diagnosis import Diagnosis
 
@@ -321,7 +324,8 @@ class Fitting(InputValidation):
         (data, lanes, settings), (scaling, rates, source) = problem, found
         assert progress.state is not None
         coef, intercept = scaling.to_users(progress.coef, progress.intercept)
-        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        scaled = scaling.scale is not None
+        if scaled and not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 "standardize=True: standard deviations of X are so small, or its means so large, "
                 f"that the weights for X itself are not finite in {data.dtype}. Scale X first."

@@ -31,6 +31,8 @@ class Fit:
         fit.
     state : State
         The state that is trained; another object than the one given after a backoff.
+    start : tuple of ndarray of shape (K, d) and (K,), optional
+        The model of the state that is given, if it was read already.
     coef, intercept : ndarray of shape (K, d) and (K,)
         The model: averages if there are any; at the end, with validation, with momentum under a
         tolerance and of an annealed run, the best.
@@ -68,6 +70,7 @@ class Fit:
     on_epoch: Callable[[Fit], bool | None] | None = None
     diagnose: Callable[[int, Any, Any], Any] | None = None
     state: State | None = None
+    start: tuple[Any, Any] | None = None
     coef: Any = None
     intercept: Any = None
     epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

@@ -51,7 +51,9 @@ class Training:
         k = self.lanes.k
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
-        progress.coef, progress.intercept = state.weights(self.settings)
+        start = progress.start
+        progress.coef, progress.intercept = state.weights(self.settings) if start is None else start
+        progress.start = None
         self.good = state.copy() if stopping.backoff else None
         unit: Any = stopping.unit
         if unit is None:
