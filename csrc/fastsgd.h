@@ -248,6 +248,7 @@ typedef struct {
                           * kernel/lanes/lazy.h */
     double *step_sums; /* (max_pending + 1, columns, padded): with L1 and L2 or averages the sums of
                         * kernel/lanes/lazy_l1.h, of AdaGrad one column, the sum of the rates */
+    int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
     int32_t *last_update; /* (d) */
 } fsgd_state;
 

@@ -163,3 +163,23 @@ def test_catching_up_does_not_depend_on_the_cut():
             _core.Run(data, lanes, settings, cut).advance(700)
         for one, other in zip(whole.weights(settings), cut.weights(settings), strict=True):
             assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("average", (0, 1))
+def test_lanes_that_share_their_sums_until_one_stops(average):
+    """Lanes of one rate and penalty, of which one is frozen half-way and another begins again."""
+    rng = np.random.default_rng(3)
+    X = sparse_rows(rng, repeated=False).astype(np.float64)
+    data = Data(X, rng.normal(size=(ROWS, 5)))
+    lanes = Lanes(5, alpha=1e-2, l1=2e-3, eta0=0.05, target=np.arange(5))
+    settings = Settings(average=average)
+    core, twin = solver.State(data, lanes, settings), reference.State(data, lanes, settings)
+    shared = []
+    for active in ((1, 1, 1, 1, 1), (1, 0, 1, 1, 1), (1, 1, 1, 0, 1), (1, 1, 1, 1, 1)):
+        core.active[:] = active
+        twin.active[:] = np.array(active, dtype=bool)
+        solver.run_epoch(data, lanes, settings, core)
+        reference.run_epoch(data, lanes, settings, twin)
+        shared.append(core.__getstate__()["sums_shared"])
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+    assert shared == [1, 0, 0, 0]

@@ -153,6 +153,7 @@ cdef extern from "fastsgd.h" nogil:
         int64_t pending
         void *step_products
         double *step_sums
+        int64_t sums_shared
         int32_t *last_update
 
     ctypedef struct fsgd_report:

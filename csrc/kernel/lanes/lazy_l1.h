@@ -36,9 +36,30 @@ enum {
     l1_plain_sums = 4 /* and half of one without averages */
 };
 
+/* The sums at the end of a pending step, (columns, lanes): of one lane where all have the same. */
 static ALWAYS_INLINE double *l1_sums_at(const fsgd_state *state, const int averaged,
-                                        const int64_t padded, int64_t step) {
-    return state->step_sums + step * (averaged ? l1_sums : l1_plain_sums) * padded;
+                                        const int64_t lanes, int64_t step) {
+    return state->step_sums + step * (averaged ? l1_sums : l1_plain_sums) * lanes;
+}
+
+/* Most steps that may be pending: as many as there is room for, and a cache. */
+static ALWAYS_INLINE int64_t most_l1_steps(const fsgd_state *state) {
+    const int64_t most = state->max_pending * state->padded, cached = 8192;
+    if (!state->sums_shared || state->max_pending >= cached) return state->max_pending;
+    return most < cached ? most : cached;
+}
+
+/* Whether an update is the same for all lanes: those of several classes, none of which stopped. */
+static ALWAYS_INLINE int lanes_agree(const context *ctx, const double *count) {
+    const fsgd_state *state = ctx->state;
+    const fsgd_lanes *of = ctx->lanes;
+    int agree = count[0] > 0;
+    for (int64_t k = 1; k < state->k; ++k)
+        agree &= (count[k] > 0) & (ctx->step.eta[k] == ctx->step.eta[0]) &
+                 (of->alpha[k] == of->alpha[0]) & (of->l1[k] == of->l1[0]) &
+                 (state->t[k] == state->t[0]) &
+                 (state->l1_cumulative[k] == state->l1_cumulative[0]);
+    return agree;
 }
 
 /* The first step after `from` at which C, which lies `stride` apart from step 0 on, has reached
@@ -68,28 +89,31 @@ static NO_INLINE int64_t first_step_reaching(const double *C, int64_t stride, in
 static NO_INLINE void TILED(let_die)(const fsgd_state *state, const int averaged, int64_t from,
                                      int64_t to, int64_t k, real *w, real *q, real *applied) {
     const int64_t padded = TILE < 16 ? TILE : state->padded;
-    const int64_t stride = l1_sums_at(state, averaged, padded, 1) - state->step_sums;
-    const double *f = l1_sums_at(state, averaged, padded, from) + k;
+    const int64_t lanes = state->sums_shared ? 1 : padded, lane = state->sums_shared ? 0 : k;
+    const int64_t stride = l1_sums_at(state, averaged, lanes, 1) - state->step_sums;
+    const double *f = l1_sums_at(state, averaged, lanes, from) + lane;
     const double sign = (double)signed_as(1, *w), size = sign * (double)*w;
-    const double start = size * f[l1_inverse * padded] + f[l1_scaled * padded];
-    const int64_t death = first_step_reaching(state->step_sums + l1_scaled * padded + k, stride,
+    const double start = size * f[l1_inverse * lanes] + f[l1_scaled * lanes];
+    const int64_t death = first_step_reaching(state->step_sums + l1_scaled * lanes + lane, stride,
                                               from, to, start);
-    const double *last = l1_sums_at(state, averaged, padded, death - 1) + k;
-    const double left = l1_sums_at(state, averaged, padded, death)[l1_decay * padded + k] *
-                        (start - last[l1_scaled * padded]);
+    const double *last = l1_sums_at(state, averaged, lanes, death - 1) + lane;
+    const double left = l1_sums_at(state, averaged, lanes, death)[l1_decay * lanes + lane] *
+                        (start - last[l1_scaled * lanes]);
     *w = 0;
-    *applied = (real)(-sign * (last[l1_cumulative * padded] + left));
+    *applied = (real)(-sign * (last[l1_cumulative * lanes] + left));
     if (averaged)
-        *q += (real)(sign * (f[l1_averaged * padded] * size +
-                             start * (last[l1_decays * padded] - f[l1_decays * padded]) -
-                             (last[l1_scaled_sum * padded] - f[l1_scaled_sum * padded])));
+        *q += (real)(sign * (f[l1_averaged * lanes] * size +
+                             start * (last[l1_decays * lanes] - f[l1_decays * lanes]) -
+                             (last[l1_scaled_sum * lanes] - f[l1_scaled_sum * lanes])));
 }
 
 #if TILE == 1
 /* A weight from the end of step `from` to that of step `to`, its other numbers `apart` elements on.
  */
-static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int averaged, int64_t from,
-                                        int64_t to, real *w, int64_t apart) {
+static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int averaged,
+                                        const int shared, int64_t from, int64_t to, real *w,
+                                        int64_t apart) {
+    (void)shared;
     const double *f = l1_sums_at(state, averaged, 1, from), *t = l1_sums_at(state, averaged, 1, to);
     real *q = w + averaged * apart, *applied = w + (1 + averaged) * apart;
     const double sign = (double)signed_as(1, *w), size = sign * (double)*w;
@@ -110,33 +134,33 @@ static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int avera
 #else
 /* A feature of all lanes from the end of step `from` to that of step `to`: w (padded), and its
  * other numbers `apart` elements on. */
-static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int averaged, int64_t from,
-                                        int64_t to, real *w, int64_t apart) {
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
-    const double *f = l1_sums_at(state, averaged, padded, from);
-    const double *t = l1_sums_at(state, averaged, padded, to);
+static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int averaged,
+                                        const int shared, int64_t from, int64_t to, real *w,
+                                        int64_t apart) {
+    const int64_t padded = TILE < 16 ? TILE : state->padded, lanes = shared ? 1 : padded;
+    const double *f = l1_sums_at(state, averaged, lanes, from);
+    const double *t = l1_sums_at(state, averaged, lanes, to);
     real *q = w + averaged * apart, *applied = w + (1 + averaged) * apart;
+#define OF(ROW, COLUMN) ROW[(COLUMN) * lanes + (shared ? 0 : k)]
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         int any = 0;
         unsigned char died[TILE];
         _Pragma("omp simd reduction(| : any)") for (int64_t i = 0; i < TILE; ++i) {
             const int64_t k = tile + i;
             const double sign = (double)signed_as(1, w[k]), size = sign * (double)w[k];
-            const double start = size * f[l1_inverse * padded + k] + f[l1_scaled * padded + k];
-            const double left = start - t[l1_scaled * padded + k];
+            const double start = size * OF(f, l1_inverse) + OF(f, l1_scaled);
+            const double left = start - OF(t, l1_scaled);
             const int lives = left > 0;
-            const real now = (real)(t[l1_decay * padded + k] * left);
+            const real now = (real)(OF(t, l1_decay) * left);
             if (averaged) {
-                const double sum = f[l1_averaged * padded + k] * size -
-                                   t[l1_averaged * padded + k] * (double)now +
-                                   start * (t[l1_decays * padded + k] - f[l1_decays * padded + k]) -
-                                   (t[l1_scaled_sum * padded + k] - f[l1_scaled_sum * padded + k]);
+                const double sum = OF(f, l1_averaged) * size - OF(t, l1_averaged) * (double)now +
+                                   start * (OF(t, l1_decays) - OF(f, l1_decays)) -
+                                   (OF(t, l1_scaled_sum) - OF(f, l1_scaled_sum));
                 q[k] = lives && size > 0 ? (real)((double)q[k] + sign * sum) : q[k];
             }
             died[i] = size > 0 && !lives;
             any |= died[i];
-            applied[k] = lives && size > 0 ? (real)(-sign * t[l1_cumulative * padded + k])
-                                           : applied[k];
+            applied[k] = lives && size > 0 ? (real)(-sign * OF(t, l1_cumulative)) : applied[k];
             w[k] = lives && size > 0 ? (real)sign * now : w[k];
         }
         for (int64_t i = 0; any && i < TILE; ++i)
@@ -145,67 +169,94 @@ static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int avera
                 TILED(let_die)(state, averaged, from, to, k, w + k, q + k, applied + k);
             }
     }
+#undef OF
 }
-
 #endif
+
+/* Call a body with whether there are averages, and whether lanes share the sums, as constants. */
+#define BY_SUMS(CALL)                                                                              \
+    if (state->width > 1 && TILE > 1 && state->sums_shared) {                                      \
+        CALL(1, 1);                                                                                \
+    } else if (state->width > 1) {                                                                 \
+        CALL(1, 0);                                                                                \
+    } else if (TILE > 1 && state->sums_shared) {                                                   \
+        CALL(0, 1);                                                                                \
+    } else {                                                                                       \
+        CALL(0, 0);                                                                                \
+    }
 
 /* Bring feature j to step `to`. */
 static ALWAYS_INLINE void TILED(shrink_feature)(const fsgd_state *state, const int averaged,
-                                                int64_t j, int64_t to) {
+                                                const int shared, int64_t j, int64_t to) {
     real *w = (real *)state->w + j * state->feature_stride;
     if (state->last_update[j] >= to || (TILE == 1 && w[0] == 0)) return;
-    TILED(shrink)(state, averaged, state->last_update[j], to, w, state->vector_stride);
+    TILED(shrink)(state, averaged, shared, state->last_update[j], to, w, state->vector_stride);
     state->last_update[j] = (int32_t)to;
+}
+
+static NO_INLINE void TILED(shrink_range)(const fsgd_state *state, int64_t first, int64_t last,
+                                          int64_t to) {
+#define CALL(AVERAGED, SHARED)                                                                     \
+    for (int64_t j = first; j <= last; ++j) TILED(shrink_feature)(state, AVERAGED, SHARED, j, to)
+    BY_SUMS(CALL)
+#undef CALL
+}
+
+/* A copy of a feature's numbers, (vectors, padded), from step `from` to the present. */
+static NO_INLINE void TILED(shrink_copy)(const fsgd_state *state, real *u, int64_t from) {
+#define CALL(AVERAGED, SHARED)                                                                     \
+    TILED(shrink)(state, AVERAGED, SHARED, from, state->pending, u, state->padded)
+    BY_SUMS(CALL)
+#undef CALL
 }
 
 static void TILED(shrink_all)(context *ctx) {
     const fsgd_state *state = ctx->state;
-    const int64_t now = state->pending;
-    if (state->width > 1)
-        for (int64_t j = 0; j < state->d; ++j) TILED(shrink_feature)(state, 1, j, now);
-    else
-        for (int64_t j = 0; j < state->d; ++j) TILED(shrink_feature)(state, 0, j, now);
+    TILED(shrink_range)(state, 0, state->d - 1, state->pending);
     memset(state->last_update, 0, (size_t)state->d * sizeof *state->last_update);
     ctx->state->pending = 0;
     ctx->report->work += state->d * state->width;
 }
 
-/* Put the planned step into the sums. All features catch up first when there is no room, and before
- * A might underflow. */
+/* Put the planned step into the sums. All features catch up first when there is no room, before A
+ * might underflow, and where lanes that shared sums do so no longer. */
 static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
     fsgd_state *state = ctx->state;
     const int64_t padded = TILE < 16 ? TILE : state->padded, start = ctx->settings->average;
-    const int averaged = state->width > 1;
+    const int averaged = state->width > 1, agree = TILE > 1 && lanes_agree(ctx, count);
     const double *eta = ctx->step.eta, *alpha = ctx->lanes->alpha, *l1 = ctx->lanes->l1;
-    const double *last = l1_sums_at(state, averaged, padded, state->pending);
-    int full = state->pending == state->max_pending;
-    for (int64_t k = 0; state->pending > 0 && k < padded; ++k) full |= last[k] < 1e-100;
-    if (full) TILED(shrink_all)(ctx);
-    double *before = l1_sums_at(state, averaged, padded, state->pending);
-    double *after = l1_sums_at(state, averaged, padded, state->pending + 1);
-    for (int64_t k = 0; k < padded; ++k) {
+    int64_t lanes = state->sums_shared ? 1 : padded;
+    const double *last = l1_sums_at(state, averaged, lanes, state->pending);
+    int full = state->pending >= most_l1_steps(state) || (state->sums_shared && !agree);
+    for (int64_t k = 0; state->pending > 0 && k < lanes; ++k) full |= last[k] < 1e-100;
+    if (full && state->pending > 0) TILED(shrink_all)(ctx);
+    if (state->pending == 0) state->sums_shared = agree;
+    lanes = state->sums_shared ? 1 : padded;
+    double *before = l1_sums_at(state, averaged, lanes, state->pending);
+    double *after = l1_sums_at(state, averaged, lanes, state->pending + 1);
+    for (int64_t k = 0; k < lanes; ++k) {
         const int64_t t = state->t[k] - start + 1; /* weights in the average after this step */
         const double N = averaged && t > 0 ? (double)t : 0, updated = count[k] > 0;
         if (state->pending == 0) {
             for (int i = 0; i < (averaged ? l1_sums : l1_plain_sums); ++i)
-                before[i * padded + k] = 0;
-            before[l1_decay * padded + k] = before[l1_inverse * padded + k] = 1;
-            before[l1_cumulative * padded + k] = state->l1_cumulative[k] - eta[k] * l1[k];
-            if (averaged) before[l1_averaged * padded + k] = N - (N > 0 ? updated : 0);
+                before[i * lanes + k] = 0;
+            before[l1_decay * lanes + k] = before[l1_inverse * lanes + k] = 1;
+            before[l1_cumulative * lanes + k] = state->l1_cumulative[k] - eta[k] * l1[k];
+            if (averaged) before[l1_averaged * lanes + k] = N - (N > 0 ? updated : 0);
         }
         const double a = 1 - eta[k] * alpha[k], A = before[k] * (a > 0 ? a : 0);
-        const double C = A > 0 ? before[l1_scaled * padded + k] + eta[k] * l1[k] / A
+        const double C = A > 0 ? before[l1_scaled * lanes + k] + eta[k] * l1[k] / A
                                : (double)INFINITY;
-        after[l1_decay * padded + k] = A;
-        after[l1_inverse * padded + k] = A > 0 ? 1 / A : 0;
-        after[l1_scaled * padded + k] = C;
-        after[l1_cumulative * padded + k] = state->l1_cumulative[k];
+        after[l1_decay * lanes + k] = A;
+        after[l1_inverse * lanes + k] = A > 0 ? 1 / A : 0;
+        after[l1_scaled * lanes + k] = C;
+        after[l1_cumulative * lanes + k] = state->l1_cumulative[k];
         if (!averaged) continue;
         const double counts = N > 0 ? updated : 0;
-        after[l1_decays * padded + k] = before[l1_decays * padded + k] + counts * A;
-        after[l1_scaled_sum * padded + k] = before[l1_scaled_sum * padded + k] +
-                                            (A > 0 ? counts * A * C : 0);
-        after[l1_averaged * padded + k] = N;
+        after[l1_decays * lanes + k] = before[l1_decays * lanes + k] + counts * A;
+        after[l1_scaled_sum * lanes + k] = before[l1_scaled_sum * lanes + k] +
+                                           (A > 0 ? counts * A * C : 0);
+        after[l1_averaged * lanes + k] = N;
     }
     state->pending += 1;
 }
@@ -250,12 +301,11 @@ static ALWAYS_INLINE void TILED(shrink_row)(const fsgd_state *state, const row_v
                                             const fsgd_layout layout) {
     const row_values r = *row;
     const int64_t now = state->pending;
-    if (state->width > 1)
-        for (int64_t p = 0; p < r.count; ++p)
-            TILED(shrink_feature)(state, 1, feature_of(&r, p, layout), now);
-    else
-        for (int64_t p = 0; p < r.count; ++p)
-            TILED(shrink_feature)(state, 0, feature_of(&r, p, layout), now);
+#define CALL(AVERAGED, SHARED)                                                                     \
+    for (int64_t p = 0; p < r.count; ++p)                                                          \
+    TILED(shrink_feature)(state, AVERAGED, SHARED, feature_of(&r, p, layout), now)
+    BY_SUMS(CALL)
+#undef CALL
 }
 
 /* Decay and gradient c x of a row's features. */
@@ -282,19 +332,19 @@ static ALWAYS_INLINE void TILED(truncate_row)(const context *ctx, const row_valu
 /* The step of features first to last by the gradient of a batch. */
 static void TILED(shrink_and_add_gradient)(const context *ctx, int64_t first, int64_t last) {
     const fsgd_state *state = ctx->state;
-    const int64_t before = state->pending - 1;
+    TILED(shrink_range)(state, first, last, state->pending - 1);
     for (int64_t j = first; j <= last; ++j) {
         const real *g = (const real *)state->grad + j * state->padded;
         if (state->width > 1) {
-            TILED(shrink_feature)(state, 1, j, before);
             TILED(decay_and_add)(ctx, 1, j, 1, g);
             TILED(truncate_now)(ctx, 1, j);
         } else {
-            TILED(shrink_feature)(state, 0, j, before);
             TILED(decay_and_add)(ctx, 0, j, 1, g);
             TILED(truncate_now)(ctx, 0, j);
         }
     }
 }
+
+#undef BY_SUMS
 
 #endif

@@ -32,8 +32,7 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
         if (ctx->adaptive.on && state->pending > 0)
             adaptive_catch_up(ctx, j, padded, u);
         else if (ctx->kind.l1 && state->last_update && state->last_update[j] < state->pending)
-            width > 1 ? TILED(shrink)(state, 1, state->last_update[j], state->pending, u, padded)
-                      : TILED(shrink)(state, 0, state->last_update[j], state->pending, u, padded);
+            TILED(shrink_copy)(state, u, state->last_update[j]);
         else if (ctx->kind.l1 && !state->last_update)
             truncate_feature(ctx->step.l1_cumulative, padded, u, u + width * padded);
         else if (!ctx->kind.l1 && state->pending > 0 && state->last_update[j] < state->pending)

@@ -1,7 +1,7 @@
 # State: what training changes, and how it is saved, copied and read.
 
 
-SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "arrays")
+SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "sums_shared", "arrays")
 NOT_NEGATIVE = (
     "average_shift", "l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count", "alpha", "l1"
 )
@@ -250,7 +250,7 @@ cdef class State:
             "dtype": self.dtype.str, "optimizer": list(_OPTIMIZERS)[<int>self.c.optimizer],
             "sizes": (self.c.d, self.c.k, self.c.width, self.c.vectors),
             "epoch": self.c.epoch, "row": self.c.row, "batch_row": self.c.batch_row,
-            "batch_nnz": self.c.batch_nnz, "pending": self.c.pending,
+            "batch_nnz": self.c.batch_nnz, "pending": self.c.pending, "sums_shared": self.c.sums_shared,
             "arrays": {name: np.array(array) for name, array in self.arrays.items()},
         }
 
@@ -308,6 +308,10 @@ cdef class State:
         state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
         # Of L1 alone `pending` is 1 while truncations are pending.
         most = state.c.max_pending if lazy else linear and vectors - width
+        sums = lazy and linear and vectors > width
+        state.c.sums_shared = _integer("sums_shared", fields["sums_shared"], 0, 1 if sums else 0)
+        if state.c.sums_shared:
+            most *= state.c.padded
         state.c.pending = _integer("pending", fields["pending"], 0, most)
         _check_numbers(state.numbers, k)
         if (state.arrays["t"] < 0).any():
