@@ -97,8 +97,8 @@ cdef class Run:
         self.problem.order, self.problem.rates = NULL, NULL
         self.problem.rates_row, self.problem.stop_row = 0, self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL
-        if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
-            columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
+        if self.data.layout != FSGD_DENSE:
+            columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), untouched_zeros(data.d)
             touch(columns)
             self.rows.extend([columns, sums])
             self.problem.columns, self.problem.sums = pointer(columns), <double *>pointer(sums)
@@ -107,6 +107,17 @@ cdef class Run:
         if settings.sampling != "sequential":
             self.order = empty_order(self.data.n)
             self.problem.order = <int64_t *>pointer(self.order)
+
+    @property
+    def is_sparse(self):
+        """See _core.pyi."""
+        self._require()
+        _, settings, _ = self.what
+        return bool(
+            self.data.layout != FSGD_DENSE and self.lanes.k == 1 and settings.batch_size == 1
+            and settings.momentum == 0.0 and self.state.c.vectors == self.state.c.width
+            and _is_linear(self.optimizer) and self.state.c.pending == 0 and set(self.state.arrays) == set(FOLLOWED)
+        )
 
     cdef const void *_hold(self, array, dtype) except? NULL:
         if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
@@ -355,13 +366,34 @@ cdef class Run:
         """
         self._require()
         cdef const fsgd_state *c = &self.state.c
+        coef, intercept = self.state._read(0, self.kernels)
+        squares = row_norms(coef, True)
+        sizes = row_norms(coef, False) if c.vectors > c.width else np.zeros(c.k)  # without L1
+        return coef, intercept, *self._losses(intercept, squares, sizes)
+
+    def measure_sparse(self):
+        """See _core.pyi."""
+        if not self.is_sparse:
+            raise ValueError("measure_sparse needs plain steps of one lane on CSR")
+        cdef double square
+        cdef int finite
+        cdef fsgd_status status
+        intercepts = np.empty(2, dtype=self.state.dtype)
+        cdef void *out = pointer(intercepts)
+        with nogil:
+            status = self.kernels.measure(&self.problem, self.settings.average > 0, &square, &finite, out)
+        self._check(status)
+        loss, norm = self._losses(intercepts[:1], np.full(1, square), np.zeros(1))
+        return intercepts[1:].copy(), loss, norm, bool(finite and np.isfinite(intercepts).all())
+
+    cdef tuple _losses(self, intercept, squares, sizes):
+        """Mean losses of lanes plus their penalties (K,), and mean |w|, of sums of w^2 and of |w|."""
+        cdef const fsgd_state *c = &self.state.c
         cdef const fsgd_lanes *of = &self.lanes
         cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
         cdef double penalty, penalties = 0.0, norms = 0.0
         cdef int64_t k
-        coef, intercept = self.state._read(0, self.kernels)
-        loss, b, squares = np.empty(c.k), intercept.astype(np.float64), row_norms(coef, True)
-        sizes = row_norms(coef, False) if c.vectors > c.width else np.zeros(c.k)  # without L1
+        loss, b = np.empty(c.k), intercept.astype(np.float64)
         cdef double *out = <double *>pointer(loss)
         cdef double *b_ = <double *>pointer(b)
         cdef double *squares_ = <double *>pointer(squares)
@@ -373,7 +405,7 @@ cdef class Run:
             norms += sqrt(squares_[k])
         if coupled:
             loss += penalties
-        return coef, intercept, loss, norms / c.k
+        return loss, norms / c.k
 
     # The verbs of a step, for diagnostics and tests.
 

@@ -4,6 +4,10 @@ What scikit-learn's rules and the solver have to say of parameters, lanes and se
 the call before, which left a :class:`Repeat`. :func:`applies` is the one place that decides whether
 that still holds. The step is made on a copy of the state: if it ends in anything but a finite
 model, or would warn, it is dropped, and the whole ``partial_fit`` follows, with its messages.
+
+Of a wide model on CSR a call goes over all features once, for the norm of the weights. ``coef_``
+is not made until it is read. The copy of the state is the one before the last call, brought up to
+date in the features that the last call had.
 """
 
 from __future__ import annotations
@@ -17,8 +21,9 @@ from operator import is_, itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .._core import Run
+from .._core import Run, is_alone
 from ..inputs.times import numbers_of
 from ..learning_rate.choose import Rates, Request, is_kept_by_row, is_settled
 from ..learning_rate.result import result_of
@@ -70,6 +75,10 @@ class Repeat:
         The attributes that publish the model, and what was in them.
     parameters : tuple or None
         The objects that the user gave; None: they are not known yet.
+    spare : State or None
+        Of a wide model that of the call before, to be written over unless somebody else has it.
+    touched : ndarray or None
+        Features in which ``state`` differs from it.
     """
 
     lanes: Lanes
@@ -80,6 +89,18 @@ class Repeat:
     state: State
     published: tuple[tuple[str, Any, bytes], ...]
     parameters: tuple[Any, ...] | None = None
+    spare: State | None = None
+    touched: NDArray[np.integer[Any]] | None = None
+
+    def next_state(self, previous: Continuation) -> State:
+        """What ``previous.next_epoch()`` gives, in less time where there is a spare state."""
+        alone = self.spare is not None and is_alone(vars(self), "spare")
+        spare = vars(self).pop("spare", None) if alone else None  # no other thread takes it too
+        self.spare = None
+        if spare is None or previous.state.row > 0 or previous.state.batch_row > 0:
+            return previous.next_epoch()
+        spare.follow(previous.state, self.touched)
+        return spare
 
 
 @functools.cache
@@ -134,15 +155,17 @@ def prepared(
         or settings.schedule.kind == "callable"
         or settings.sampling == "replacement"
         or data.y.shape[1] > 1
-        or lanes.k * data.d > FEW_VALUES
     ):
+        return None
+    run = Run(data, lanes, settings, state)
+    if lanes.k * data.d > FEW_VALUES and "coef_" in model:
         return None
     request = request_of(estimator)
     return Repeat(
         lanes,
         settings,
         request,
-        Run(data, lanes, settings, state).without_rows(),
+        run.without_rows(),
         is_settled(request, settings, rates),
         state,
         published(model),
@@ -176,6 +199,18 @@ def applies(estimator: Any, last: Repeat, X: Any, y: Any, classes: Any) -> bool:
         and (classes is None or _are_known(classes, attributes["classes_"]))
         and not has_callbacks(estimator)
         and len(attributes["history_"]["losses"]) > 0
+        and (not attributes["_continuation"].unread or _is_unchanged(estimator))
+    )
+
+
+def _is_unchanged(estimator: Any) -> bool:
+    """Whether ``coef_`` of a model that was published unread is that of its state: unread still, or
+    an array of its weights, which a user may have changed."""
+    if estimator._has_unread_coef:
+        return True
+    coef = vars(estimator)["coef_"]
+    return type(coef) is np.ndarray and np.array_equal(
+        coef, estimator._continuation.coef(estimator)
     )
 
 
@@ -191,7 +226,11 @@ def _repeat(estimator: Any, X: Any, y: Any, classes: Any) -> bool:
     """Make the step of the last call on other rows; whether it was made."""
     previous = vars(estimator).get("_continuation")
     last = None if previous is None else previous.repeat
-    if last is None or type(X) not in (np.ndarray, *CSR) or X.size > FEW_VALUES:
+    if last is None or type(X) not in (np.ndarray, *CSR):
+        return False
+    if X.size > (max(FEW_VALUES, X.shape[-1]) if previous.unread else FEW_VALUES):
+        return False
+    if previous.unread and type(X) is np.ndarray:
         return False
     y = numbers_of(y)
     if not applies(estimator, last, X, y, classes):
@@ -216,8 +255,11 @@ class _Step:
     rates : Rates
     state : State
     model : tuple of ndarray of shape (K, d) and (K,)
+        The former is None where it is left in the state.
     entry : tuple
         An epoch of the history.
+    touched : ndarray or None
+        Of a wide model features in which ``state`` differs from that before, if not in all.
     """
 
     data: Data
@@ -226,11 +268,16 @@ class _Step:
     state: State
     model: tuple[Any, Any]
     entry: tuple[Any, ...]
+    touched: NDArray[np.integer[Any]] | None = None
 
     def publish(self, estimator: Any, previous: Continuation, last: Repeat) -> None:
         """Make it the estimator's model; all of it, whatever interrupts."""
         attributes, state = vars(estimator), self.state
-        model, settings = estimator._attributes(*self.model), last.settings
+        (coef, intercept), settings = self.model, last.settings
+        unread = coef is None
+        model = estimator._attributes(np.empty((1, 0)) if unread else coef, intercept)
+        if unread:
+            del model["coef_"]
         kept = self.rates is previous.rates
         repeat = Repeat(
             last.lanes,
@@ -241,6 +288,8 @@ class _Step:
             state,
             published(model),
             last.parameters,
+            None if self.touched is None else previous.state,
+            self.touched,
         )
         continuation = previous.after(state, self.rates, repeat)
         result = result_of(self.rates, settings, updates=self.data.batches(settings.batch_size))
@@ -249,6 +298,8 @@ class _Step:
         try:
             history.add(*self.entry)
             attributes.pop("certificate_", None)
+            if unread:
+                attributes.pop("coef_", None)
             attributes.update(
                 model,
                 n_iter_=1,
@@ -280,7 +331,11 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
         estimator.n_jobs, data, settings.batch_size, lanes.k
     ):
         return None
-    state = previous.next_epoch()
+    unread, touched = previous.unread, None
+    if unread:
+        touched = np.array(X.indices)  # which user code may change
+    state = last.next_state(previous) if unread else previous.next_epoch()
+    rescales = state.rescales
     if last.settled or is_kept_by_row(data, lanes, settings, rates):
         run = last.run.on(data, state)
     else:
@@ -293,11 +348,15 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
     seconds = time.perf_counter() - start
     if state.pending > 0:
         run.flush()
-    coef, intercept, losses, norm = run.measure()
+    coef, finite = None, True
+    if unread:
+        intercept, losses, norm, finite = run.measure_sparse()
+    else:
+        coef, intercept, losses, norm = run.measure()
     check_unchanged(data.X, structure)
     loss = mean(losses)
-    sound = math.isfinite(loss + norm + mean(intercept))
-    if settings.average:
+    sound = finite and math.isfinite(loss + norm + mean(intercept))
+    if settings.average and not unread:
         coef, intercept = state.weights(settings)
         sound = sound and bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
     ceiling = ceiling_of(vars(estimator)["history_"]["losses"][0])
@@ -306,4 +365,6 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
     numbers = math.nan, run.rate, state.gradient_norm, norm, math.nan, math.nan, math.nan
     speed = seconds, data.n / max(seconds, 1e-9)
     entry = state.epoch, loss, losses, *numbers, *speed
-    return _Step(data, run, rates, state, (coef, intercept), entry)
+    if state.rescales != rescales:
+        touched = None
+    return _Step(data, run, rates, state, (coef, intercept), entry, touched)

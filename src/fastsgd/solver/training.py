@@ -24,7 +24,7 @@ from .history import mean
 from .progress import Fit
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
-__all__ = ["BLOWN_UP", "Training", "ceiling_of"]
+__all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged."""
@@ -40,6 +40,20 @@ def ceiling_of(loss: NDArray[np.float64]) -> float:
     return BLOWN_UP * float(np.abs(loss).min(where=loss != 0.0, initial=np.inf))
 
 
+def read_last_epoch(problem: tuple[Data, Lanes, Settings], progress: Fit) -> None:
+    """Make the model of a fit that of the last epoch that ended, if its weights were not read: by
+    training up to there once more, which gives the same bits."""
+    if progress.coef is not None:
+        return
+    assert progress.begin is not None
+    state, clock = progress.begin(), Clock()
+    run = run_of(*problem, state)
+    for _ in range(int(progress.epochs.max())):
+        while not clock.advance(run):
+            pass
+    progress.coef, progress.intercept = state.weights(problem[2])
+
+
 class Training:
     """One call of :func:`fit`: the verbs of its loop, and what they share."""
 
@@ -52,7 +66,12 @@ class Training:
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         start = progress.start
-        progress.coef, progress.intercept = state.weights(self.settings) if start is None else start
+        self.defers = self._may_defer()
+        if self.defers:
+            progress.coef = None
+        else:
+            model = state.weights(self.settings) if start is None else start
+            progress.coef, progress.intercept = model
         progress.start = None
         self.good = state.copy() if stopping.backoff else None
         unit: Any = stopping.unit
@@ -96,6 +115,18 @@ class Training:
         self.state = self.progress.state = state
         self.run = run_of(self.data, self.lanes, self.settings, state)
 
+    def _may_defer(self) -> bool:
+        """Whether weights may wait in the state until the end: nothing looks at them before, but an
+        error, for which the epochs so far are trained once more."""
+        stopping, progress = self.stopping, self.progress
+        listens = progress.on_epoch is not None or progress.diagnose is not None
+        lowers = stopping.adaptive or stopping.plateau_factor != 1.0 or stopping.backoff
+        by_user = self.settings.schedule.kind == "callable" or not isinstance(
+            self.settings.loss, str
+        )
+        looks = listens or lowers or by_user or stopping.validate is not None
+        return progress.begin is not None and not looks and getattr(self.run, "is_sparse", False)
+
     def epoch(self) -> float:
         """Train to the end of the epoch; the seconds that took."""
         start, done = time.perf_counter(), False
@@ -110,6 +141,11 @@ class Training:
         state, progress = self.state, self.progress
         if state.pending > 0:
             self.run.flush()  # once, instead of at every reading
+        if self.defers:
+            self.intercept, loss, self.norm, self.finite = self.run.measure_sparse()
+            self.coef = self.last_coef = None
+            self.loss = np.where(progress.stopped, self.loss, loss) if self.some_stopped else loss
+            return
         self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
         self.coef, self.intercept = self.last_coef, self.last_intercept
         if not self.publishes_last_weights:
@@ -123,9 +159,9 @@ class Training:
         """
         loss = self.mean_loss = mean(self.loss)
         total = loss + self.norm + mean(self.intercept)
-        if not (
-            math.isfinite(total) and (self.publishes_last_weights or np.isfinite(self.coef).all())
-        ):
+        if not self.defers:
+            self.finite = self.publishes_last_weights or bool(np.isfinite(self.coef).all())
+        if not (math.isfinite(total) and self.finite):
             raise self._diverged()
         if self.first_loss is None and loss > BLOWN_UP**2:
             self._check_first_epoch()
@@ -148,7 +184,7 @@ class Training:
         at_zero = np.abs(loss_at(*problem, np.zeros((k, self.data.d)), np.zeros(k)))
         with np.errstate(over="ignore"):
             limit = BLOWN_UP**2 * at_zero
-        at_end = loss_at(*problem, self.last_coef, self.last_intercept)
+        at_end = loss_at(*problem, *self.state.last_weights())
         self.ran_away = (at_zero > 0.0) & ~(at_end <= limit)
         if self.ran_away.any():
             raise self._diverged(overflow=False)
@@ -372,6 +408,7 @@ class Training:
                 "which X is computed in: the largest size in y is "
                 f"{np.abs(self.data.y).max():.3g}. Scale y, or sample_weight."
             )
+        read_last_epoch(problem, self.progress)
         safe = safe_rate(self.data, self.lanes, self.settings)
         numbers = error.step, error.learning_rate, error.feature_scale
         how = error.epoch, error.overflow
