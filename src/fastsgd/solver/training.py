@@ -66,6 +66,9 @@ class Training:
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         start = progress.start
+        self.coef: Any = None  # the model at the end of an epoch, and its last weights
+        self.last_coef: Any = None
+        self.finite = True
         self.defers = self._may_defer()
         if self.defers:
             progress.coef = None
