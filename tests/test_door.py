@@ -46,7 +46,7 @@ def test_a_state_comes_back_bit_by_bit(kind):
     again.__setstate__(state.__getstate__())
     for other in (again, copy.deepcopy(state), pickle.loads(pickle.dumps(state)), state.copy()):
         assert bits(other, problem[2]) == bits(state, problem[2])
-    assert ("step_products" in state.__getstate__()["arrays"]) == ("history" in kind)
+    assert ("span_products" in state.__getstate__()["arrays"]) == ("history" in kind)
     if "history" in kind:
         assert state.pending > 0
     solver.run_epoch(*problem, state)
@@ -92,7 +92,10 @@ CRAFTED = {
         for name in ("epoch", "row", "batch_row", "batch_nnz", "pending")
         for value in (-1, 2**63, 2**70, 0.5, "1", None, True)
     },
-    "pending beyond the history": put("pending", 65),
+    "pending beyond the history": put("pending", 256),
+    "a step of a span that is not planned": change("span_position", 0, 600),
+    "a step before the first": change("span_position", 0, -1),
+    "a plan too long": change("span_position", 5, 2**40),
     "last update before the first": change("last_update", 3, -1),
     "last update of the future": change("last_update", 3, 64),
     **{f"dtype {dtype!r}": put("dtype", dtype) for dtype in ("<i4", "<f2", ">f8", "O", 8, None)},
@@ -114,7 +117,7 @@ CRAFTED = {
         f"without {name}": without(name)
         for name in (
             *("w", "intercept", "t", "grad_intercept", "numbers"),
-            *("step_products", "last_update"),
+            *("span_products", "span_steps", "span_position", "last_update"),
         )
     },
     "another array": lambda fields: {

@@ -34,6 +34,7 @@ typedef struct {
         int coupled;     /* lanes share a row's loss */
         int l1;          /* there is an L1 penalty */
         int scaled;      /* w = scale * stored: no momentum, no L1 penalty */
+        int spans;       /* momentum on CSR without L1: spans.h */
         int lazy_l1;     /* its truncation waits until a feature is seen again, */
         int shrinks;     /* or with L2 or averages all of the step does: lanes/lazy_l1.h */
         int unclipped;   /* a step is a rate times the slope */
@@ -63,6 +64,9 @@ typedef struct {
         double *done;          /* (padded) updates before this one */
         double *scale, *shift; /* (padded) those that are being multiplied into the weights */
         real *D, *D0;          /* (width, width, padded): features, intercept */
+        int opens, opened;     /* whether the next step opens a span, whether the last one did */
+        int touches;           /* whether features change to the present span as they are seen */
+        real *score;           /* (2, padded) what a score takes of coordinates: spans.h */
         real *p, *p0;          /* (width, padded), or of the steps of a block (max_block, padded) */
         real *l1_cumulative;   /* (padded) State's, as reals */
         real *averaged;        /* (padded) weights in the average before the update */
@@ -140,6 +144,7 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->step.count = take_scratch(&at, padded, sizeof(double));
     ctx->step.D = take_scratch(&at, width * width * padded, sizeof(real));
     ctx->step.D0 = take_scratch(&at, width * width * padded, sizeof(real));
+    ctx->step.score = take_scratch(&at, 2 * padded, sizeof(real));
     ctx->step.p = take_scratch(&at, plans, sizeof(real));
     ctx->step.p0 = take_scratch(&at, plans, sizeof(real));
     ctx->block.scale = take_scratch(&at, plans, sizeof(real));
@@ -209,6 +214,8 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                  .last_column = data->d - 1,
                  .columns = problem->columns}};
     ctx->kind.scaled = !ctx->adaptive.on && !ctx->kind.l1 && !(settings->momentum > 0);
+    ctx->kind.spans = !ctx->adaptive.on && !ctx->kind.l1 && settings->momentum > 0 &&
+                      data->layout != FSGD_DENSE;
     if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
     if (data->layout == FSGD_CSR32 && ctx->rows.last_column > INT32_MAX)
         ctx->rows.last_column = INT32_MAX;

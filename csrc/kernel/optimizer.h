@@ -7,8 +7,8 @@
  *     u <- u + D u + p g      one update, g being the gradient of the loss in w
  *
  * with D (width, width) and p (width) the coefficients of the lane and the update, which plan_step
- * finds. Because a step is linear, a feature that is absent catches up by products of D
- * (lanes/lazy.h). Without momentum and L1 a step needs no D: scalars of the lane change instead,
+ * finds. With momentum a CSR row's step goes over its own features alone (spans.h). Without
+ * momentum and L1 a step needs no D: scalars of the lane change instead,
  *
  *     w = scale * stored,   q = stored_q + shift * stored        scale *= 1 - eta alpha,
  *                                                                shift += N (scale before - after)
@@ -26,6 +26,7 @@
 
 #include "adaptive.h"
 #include "rates.h"
+#include "spans.h"
 
 enum { max_width = 3 };
 
@@ -165,6 +166,8 @@ static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const in
         plan_adaptive(ctx, padded, count);
     else if (ctx->kind.scaled)
         plan_scaled(ctx, padded, width, count);
+    else if (ctx->kind.spans)
+        advance_span(ctx, padded, width, count);
     else
         plan_linear(ctx, padded, width, count);
     for (int64_t k = 0; ctx->kind.l1 && k < padded; ++k) {

@@ -32,6 +32,7 @@ cdef double SMALLEST = np.finfo(np.float64).tiny  # kernels take smaller divisor
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
     "scale": 1.0, "average_shift": 0.0, "l1_cumulative": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
     "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0, "alpha": 0.0, "l1": 0.0,
+    "span_momentum": 0.0, "span_average": 0.0,
 }
 
 cdef extern from *:

@@ -132,7 +132,6 @@ static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
 
 /* An update of features first to last, whose coefficients are found. */
 static void TILED(update_features)(context *ctx, int64_t first, int64_t last) {
-    const int lazy = TILED(is_lazy)(ctx);
     if (ctx->adaptive.on) {
         adaptive_features(ctx, first, last);
         return;
@@ -141,8 +140,8 @@ static void TILED(update_features)(context *ctx, int64_t first, int64_t last) {
         TILED(add_gradient_l1)(ctx, first, last);
         return;
     }
-    if (lazy) TILED(catch_up_range)(ctx->state, first, last);
-    const int direct = !lazy && !ctx->kind.scaled;
+    if (ctx->kind.spans && ctx->step.touches) change_range(ctx->state, first, last);
+    const int direct = !ctx->kind.spans && !ctx->kind.scaled;
     switch (ctx->state->width + (direct ? 2 : 0)) {
     case 1: TILED(add_gradient)(ctx, first, last, 1, 0); break;
     case 2: TILED(add_gradient)(ctx, first, last, 2, 0); break;

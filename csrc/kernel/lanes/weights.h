@@ -25,6 +25,10 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
             for (int64_t j = 0; j < d; ++j) out[j] = (real)(scale * (double)w[j]);
         return;
     }
+    if (state->pending > 0 && !ctx->adaptive.on && !ctx->kind.l1) {
+        read_spans(ctx, average, out);
+        return;
+    }
     for (int64_t j = 0; j < d; ++j) {
         const real *w = (const real *)state->w + j * state->feature_stride;
         for (int64_t a = 0; a < state->vectors; ++a)
@@ -35,8 +39,6 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
             TILED(shrink_copy)(state, u, state->last_update[j]);
         else if (ctx->kind.l1 && !state->last_update)
             truncate_feature(ctx->step.l1_cumulative, padded, u, u + width * padded);
-        else if (!ctx->kind.l1 && state->pending > 0 && state->last_update[j] < state->pending)
-            TILED(catch_up_copy)(state, u, state->last_update[j]);
         for (int64_t k = 0; k < state->k; ++k) {
             const double now = state->scale[k] * (double)u[k];
             const double q = (double)u[(width - 1) * padded + k] +

@@ -1,6 +1,5 @@
-/* rows.h: one lane, row by row: dense rows, and steps without momentum and L1 on CSR rows. Dense
- * plain steps go this way where they cannot be taken in blocks (blocks.h); CSR with momentum or L1
- * is lanes/rows.h.
+/* rows.h: one lane, row by row: dense rows, and steps without L1 on CSR rows. Dense plain steps go
+ * this way where they cannot be taken in blocks (blocks.h); CSR with L1 is lanes/rows.h.
  */
 #ifndef FASTSGD_KERNEL_ONE_LANE_ROWS_H
 #define FASTSGD_KERNEL_ONE_LANE_ROWS_H
@@ -51,11 +50,12 @@ static ALWAYS_INLINE row_pair read_next(const context *ctx, int64_t r, int64_t s
 
 /* z = x . w + b */
 static ALWAYS_INLINE real score_row(const context *ctx, const row_pair *rows,
-                                    const fsgd_layout layout) {
+                                    const fsgd_layout layout, const int spans) {
     const fsgd_state *state = ctx->state;
     const real dot = layout == FSGD_DENSE
                          ? dot_dense(rows->row.x, state->w, ctx->rows.stride, NULL, 0)
-                         : dot_csr(state->w, &rows->row, &rows->upcoming, layout);
+                         : dot_csr(state->w, spans ? state->vector_stride : 0, ctx->step.score,
+                                   &rows->row, &rows->upcoming, layout, spans);
     return (ctx->kind.scaled ? (real)state->scale[0] * dot : dot) + *(const real *)state->intercept;
 }
 
@@ -66,19 +66,17 @@ static ALWAYS_INLINE void update_row(context *ctx, const row_values *row, real c
         adaptive_dense(ctx, row->x, c);
         return;
     }
-    if (ctx->kind.scaled && c == 0) return;
+    if ((layout != FSGD_DENSE || ctx->kind.scaled) && c == 0) return;
     if (layout == FSGD_DENSE)
         update_dense(ctx, width, row->x, c);
-    else if (width == 1)
-        add_csr(ctx->state->w, row, ctx->step.p[0] * c, layout);
     else
-        add_csr_averaged(ctx->state->w, ctx->state->vector_stride, row, ctx->step.p[0] * c,
-                         ctx->step.p[1] * c, layout);
+        add_csr(ctx->state->w, ctx->state->vector_stride, row, ctx->step.p, c, layout, width);
 }
 
 /* Rows one by one, up to position `stop` of the epoch. */
 static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t budget,
-                                          const fsgd_layout layout, const int width) {
+                                          const fsgd_layout layout, const int width,
+                                          const int spans) {
     fsgd_state *state = ctx->state;
     loss_buffer losses = {0};
     fsgd_status status = FSGD_OK;
@@ -90,11 +88,14 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         load_targets(ctx, sample.row, 1, &sample.y, &sample.s);
         ctx->report->work += rows.row.count * width + 16;
 
-        sample.z = score_row(ctx, &rows, layout);
+        if (spans && ctx->step.touches) change_row(state, &rows.row, layout, 1);
+        sample.z = score_row(ctx, &rows, layout, spans);
         if (!(sample.s > 0)) continue;
         status = sample_slope(ctx, &losses, &sample);
         if (status != FSGD_OK) break;
         plan_step(ctx, 1, width, &sample.count);
+        if (spans && __builtin_expect(ctx->step.opened && ctx->step.touches, 0))
+            change_row(state, &rows.row, layout, 1);
         update_row(ctx, &rows.row, sample.c, layout, width);
         update_intercept(ctx, 1, width, &sample.c, &sample.count);
     }
@@ -105,18 +106,24 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
 /* The loop for dense rows; a call, since blocks.h needs it too. */
 static NO_INLINE fsgd_status run_dense_rows(context *ctx, int64_t stop, int64_t budget) {
     switch (ctx->state->width) {
-    case 1: return run_rows(ctx, stop, budget, FSGD_DENSE, 1);
-    case 2: return run_rows(ctx, stop, budget, FSGD_DENSE, 2);
-    default: return run_rows(ctx, stop, budget, FSGD_DENSE, 3);
+    case 1: return run_rows(ctx, stop, budget, FSGD_DENSE, 1, 0);
+    case 2: return run_rows(ctx, stop, budget, FSGD_DENSE, 2, 0);
+    default: return run_rows(ctx, stop, budget, FSGD_DENSE, 3, 0);
     }
 }
 
-/* Steps without momentum and L1 on CSR rows. */
+/* Steps without L1 on CSR rows. */
 static fsgd_status run_csr_rows(context *ctx, int64_t budget) {
+    const int width = (int)ctx->state->width;
 #define CALL(LAYOUT)                                                                               \
-    ctx->state->width == 1 ? run_rows(ctx, ctx->stop, budget, LAYOUT, 1)                           \
-                           : run_rows(ctx, ctx->stop, budget, LAYOUT, 2)
-    return ctx->data->layout == FSGD_CSR32 ? (CALL(FSGD_CSR32)) : (CALL(FSGD_CSR64));
+    if (width == 1) return run_rows(ctx, ctx->stop, budget, LAYOUT, 1, 0);                         \
+    if (!ctx->kind.spans) return run_rows(ctx, ctx->stop, budget, LAYOUT, 2, 0);                   \
+    if (width == 2) return run_rows(ctx, ctx->stop, budget, LAYOUT, 2, 1);                         \
+    return run_rows(ctx, ctx->stop, budget, LAYOUT, 3, 1)
+    if (ctx->data->layout == FSGD_CSR32) {
+        CALL(FSGD_CSR32);
+    }
+    CALL(FSGD_CSR64);
 #undef CALL
 }
 

@@ -95,7 +95,8 @@ cdef class Run:
                 raise MemoryError("no memory to apply pending truncations")
             state.allocate_pending()
         self.problem.order, self.problem.rates = NULL, NULL
-        self.problem.rates_row, self.problem.stop_row = 0, self.data.epoch_rows
+        self.problem.rates_row, self.problem.rates_stop = 0, self.data.epoch_rows
+        self.problem.stop_row = self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL
         if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
             columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
@@ -223,15 +224,16 @@ cdef class Run:
         )
 
     cdef _extend_rates(self):
-        """Ask the user's schedule for the rates of the batches to come: of the next one alone where
-        lanes may skip batches, since their update numbers are not known ahead."""
+        """Ask the user's schedule for the rates of the batches to come, to a multiple of RATE_BATCHES,
+        so that they end where they do after a resume too; of the next batch alone where lanes may skip
+        batches, since their update numbers are not known ahead."""
         cdef fsgd_state *c = &self.state.c
         cdef int64_t size = self.settings.batch_size, row = c.row, start = c.row, lane
         batches = -(-self.data.epoch_rows // size)
         t = self.state.t
         active = np.flatnonzero(self.state.active > 0)
         together = self.in_step and len(active) > 0 and (t[active] == t[active[0]]).all()
-        for i in range(RATE_BATCHES if together else 1):
+        for i in range(RATE_BATCHES - row // size % RATE_BATCHES if together else 1):
             e = c.epoch + (row // size) / batches
             if together:
                 self.rates[i] = self.schedule.at(t[active[0]] + 1 + i, e)
@@ -242,7 +244,7 @@ cdef class Run:
             if row == self.data.epoch_rows:
                 break
         self.rates_epoch = c.epoch
-        self.problem.rates_row, self.problem.stop_row = start, row
+        self.problem.rates_row, self.problem.rates_stop, self.problem.stop_row = start, row, row
 
     cdef _check_position(self):
         """Whether the state, which other runs may have trained, stands within this one's epoch."""
