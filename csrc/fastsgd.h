@@ -281,7 +281,7 @@ typedef struct {
     int64_t rates_stop; /* row of the epoch where the batches end whose rates are given */
     int64_t
         stop_row;  /* row of the epoch where the run ends: the last, or that of rates or caller */
-    void *columns; /* CSR: (longest) as wide as indices, all in [0, d): those of the row at work */
+    int64_t *columns; /* CSR: (longest) those of the row at work, all in [0, d) */
     double *sums;  /* CSR: (d) zeros, and zeros again when a call returns: to add up what a row
                     * has of one feature */
 } fsgd_problem;

@@ -7,6 +7,7 @@
 
 #include "batches.h"
 #include "one_lane/batches.h"
+#include "weights.h"
 
 #define TILE 1
 #include "lanes/verbs.h"
@@ -143,7 +144,7 @@ static fsgd_status read_model(const fsgd_problem *problem, int average, void *ou
     const int64_t last = (state->width - 1) * state->padded;
     if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs_for(&ctx);
-    verbs->weights(&ctx, average, out);
+    read_weights(&ctx, verbs, average, out);
     for (int64_t k = 0; k < state->k; ++k) {
         const real *u = (const real *)state->intercept + k;
         ((real *)intercept)[k] = model_weight(&ctx, average, k, (double)u[0], (double)u[last]);

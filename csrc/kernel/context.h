@@ -47,7 +47,7 @@ typedef struct {
         int64_t value_bytes; /* of one of its values */
         int64_t stride;      /* features of a copy, padded */
         int64_t last_column; /* CSR: d - 1, or what an index can name at most */
-        void *columns;       /* CSR: the problem's, for the row at work */
+        int64_t *columns;    /* CSR: the problem's, for the row at work */
     } rows;
     struct {                                     /* constants of each lane, (padded) */
         real *label;                             /* sign targets: y equal to it is +1 */
@@ -102,7 +102,7 @@ typedef struct {
     void (*update_by_rows)(context *, const int64_t *rows, int64_t m); /* CSR alone */
     fsgd_status (*run_single)(context *, int64_t budget);
     void (*catch_up_all)(context *);
-    void (*weights)(context *, int average, real *out);
+    void (*shrink_copy)(const fsgd_state *, real *u, int64_t from);
 } verb_table;
 
 /* Whether an update goes over all features, whatever rows it has. */

@@ -158,7 +158,7 @@ static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const 
 
 /* The plan of an update of all lanes that have rows in it (count > 0): their rates, and from these
  * the coefficients D and p. Called with constants where a step is short; plan_lanes is the one for
- * many lanes. */
+ * many lanes, and for spans. */
 static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const int width,
                                     const double *count) {
     find_rates(ctx, padded, count);
@@ -166,8 +166,6 @@ static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const in
         plan_adaptive(ctx, padded, count);
     else if (ctx->kind.scaled)
         plan_scaled(ctx, padded, width, count);
-    else if (ctx->kind.spans)
-        advance_span(ctx, padded, width, count);
     else
         plan_linear(ctx, padded, width, count);
     for (int64_t k = 0; ctx->kind.l1 && k < padded; ++k) {
@@ -176,8 +174,21 @@ static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const in
     }
 }
 
+/* The same where the step is known to be one on CSR without L1 and AdaGrad; `spans` by momentum. */
+static ALWAYS_INLINE void plan_csr_step(context *ctx, const int64_t padded, const int width,
+                                        const double *count, const int spans) {
+    find_rates(ctx, padded, count);
+    if (spans)
+        advance_span(ctx, padded, width, count);
+    else
+        plan_scaled(ctx, padded, width, count);
+}
+
 static void plan_lanes(context *ctx, const double *count) {
-    plan_step(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
+    if (ctx->kind.spans)
+        plan_csr_step(ctx, ctx->lanes->padded, (int)ctx->state->width, count, 1);
+    else
+        plan_step(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
 }
 
 /* Intercepts: u += D0 u + p0 g, where g (padded) is the sum of slopes plus intercept_gradient for

@@ -181,7 +181,7 @@ cdef extern from "fastsgd.h" nogil:
         int64_t rates_row
         int64_t rates_stop
         int64_t stop_row
-        void *columns
+        int64_t *columns
         double *sums
 
     ctypedef struct fsgd_kernels:

@@ -90,13 +90,12 @@ static void TILED(update_row_l1)(context *ctx, const row_values *row, const real
     } else {
         real *g = ctx->gradient.spread;
         for (int64_t p = 0; p < row->count; ++p) {
-            const int64_t j = index_at(row->indices, p, ctx->data->layout);
+            const int64_t j = row->columns[p];
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         TILED(l1_features)(ctx, 0, d - 1, NULL, g);
         for (int64_t p = 0; p < row->count; ++p)
-            memset(g + index_at(row->indices, p, ctx->data->layout) * padded, 0,
-                   (size_t)padded * sizeof(real));
+            memset(g + row->columns[p] * padded, 0, (size_t)padded * sizeof(real));
         ctx->report->work += d * ctx->state->width * ((padded + 15) / 16);
     }
 }

@@ -7,7 +7,6 @@
 
 #include "batches.h"
 #include "rows.h"
-#include "weights.h"
 #if TILE > 1
 #include "blocks.h"
 #endif
@@ -32,7 +31,7 @@ static const verb_table TILED(lanes_verbs) = {
     .update_by_rows = TILED(update_by_rows),
     .run_single = TILED(run_single),
     .catch_up_all = TILED(shrink_all),
-    .weights = TILED(read_weights),
+    .shrink_copy = TILED(shrink_copy),
 };
 
 #undef BY_LAYOUT
@@ -54,4 +53,3 @@ static const verb_table TILED(lanes_verbs) = {
 #undef FASTSGD_KERNEL_LANES_ROWS_H
 #undef FASTSGD_KERNEL_LANES_BLOCKS_H
 #undef FASTSGD_KERNEL_LANES_BATCHES_H
-#undef FASTSGD_KERNEL_LANES_WEIGHTS_H

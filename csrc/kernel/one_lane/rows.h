@@ -15,7 +15,8 @@ enum {
 
 /* A row and, of CSR, the one that is prefetched while it is read. */
 typedef struct {
-    row_values row, upcoming;
+    row_values row;
+    row_extent upcoming;
 } row_pair;
 
 /* The copy of the dense row at a position of the epoch; it stays until ring_rows later. */
@@ -43,9 +44,9 @@ static ALWAYS_INLINE row_pair read_next(const context *ctx, int64_t r, int64_t s
     }
     const int64_t values = r + csr_values_ahead < last ? r + csr_values_ahead : last;
     const int64_t starts = r + csr_starts_ahead < last ? r + csr_starts_ahead : last;
-    const row_values row = read_csr_row(ctx, row_at(ctx, r), layout);
-    prefetch_row_start(ctx, row_at(ctx, starts), layout);
-    return (row_pair){.row = row, .upcoming = csr_extent(ctx, row_at(ctx, values), layout)};
+    const row_values row = read_csr_row(ctx, row_at(ctx, r));
+    prefetch_row_start(ctx, row_at(ctx, starts));
+    return (row_pair){.row = row, .upcoming = csr_extent(ctx, row_at(ctx, values))};
 }
 
 /* z = x . w + b */
@@ -70,7 +71,7 @@ static ALWAYS_INLINE void update_row(context *ctx, const row_values *row, real c
     if (layout == FSGD_DENSE)
         update_dense(ctx, width, row->x, c);
     else
-        add_csr(ctx->state->w, ctx->state->vector_stride, row, ctx->step.p, c, layout, width);
+        add_csr(ctx->state->w, ctx->state->vector_stride, row, ctx->step.p, c, width);
 }
 
 /* Rows one by one, up to position `stop` of the epoch. */
@@ -93,7 +94,10 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         if (!(sample.s > 0)) continue;
         status = sample_slope(ctx, &losses, &sample);
         if (status != FSGD_OK) break;
-        plan_step(ctx, 1, width, &sample.count);
+        if (layout == FSGD_DENSE)
+            plan_step(ctx, 1, width, &sample.count);
+        else
+            plan_csr_step(ctx, 1, width, &sample.count, spans);
         if (spans && __builtin_expect(ctx->step.opened && ctx->step.touches, 0))
             change_row(state, &rows.row, layout, 1);
         update_row(ctx, &rows.row, sample.c, layout, width);
@@ -115,16 +119,10 @@ static NO_INLINE fsgd_status run_dense_rows(context *ctx, int64_t stop, int64_t 
 /* Steps without L1 on CSR rows. */
 static fsgd_status run_csr_rows(context *ctx, int64_t budget) {
     const int width = (int)ctx->state->width;
-#define CALL(LAYOUT)                                                                               \
-    if (width == 1) return run_rows(ctx, ctx->stop, budget, LAYOUT, 1, 0);                         \
-    if (!ctx->kind.spans) return run_rows(ctx, ctx->stop, budget, LAYOUT, 2, 0);                   \
-    if (width == 2) return run_rows(ctx, ctx->stop, budget, LAYOUT, 2, 1);                         \
-    return run_rows(ctx, ctx->stop, budget, LAYOUT, 3, 1)
-    if (ctx->data->layout == FSGD_CSR32) {
-        CALL(FSGD_CSR32);
-    }
-    CALL(FSGD_CSR64);
-#undef CALL
+    if (width == 1) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 1, 0);
+    if (!ctx->kind.spans) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 2, 0);
+    if (width == 2) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 2, 1);
+    return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 3, 1);
 }
 
 #endif

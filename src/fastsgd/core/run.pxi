@@ -99,10 +99,10 @@ cdef class Run:
         self.problem.stop_row = self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL
         if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
-            columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), np.zeros(data.d)
+            columns, sums = np.zeros(self.data.longest, dtype=np.int64), np.zeros(data.d)
             touch(columns)
             self.rows.extend([columns, sums])
-            self.problem.columns, self.problem.sums = pointer(columns), <double *>pointer(sums)
+            self.problem.columns, self.problem.sums = <int64_t *>pointer(columns), <double *>pointer(sums)
         self._bind_schedule(data, lanes, settings)
         self.order, self.order_epoch, self.order_done = None, -1, 0
         if settings.sampling != "sequential":

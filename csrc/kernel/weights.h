@@ -1,12 +1,13 @@
 /* weights.h: the model as it stands. */
 
-#ifndef FASTSGD_KERNEL_LANES_WEIGHTS_H
-#define FASTSGD_KERNEL_LANES_WEIGHTS_H
+#ifndef FASTSGD_KERNEL_WEIGHTS_H
+#define FASTSGD_KERNEL_WEIGHTS_H
 
-#include "lazy.h"
+#include "optimizer.h"
+#include "penalty.h"
 
 /* The model (k, d) with all lazy updates, while the state stays as it is. */
-static void TILED(read_weights)(context *ctx, int average, real *out) {
+static void read_weights(context *ctx, const verb_table *verbs, int average, real *out) {
     const fsgd_state *state = ctx->state;
     const int width = (int)state->width;
     const int64_t padded = state->padded, d = state->d;
@@ -36,7 +37,7 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
         if (ctx->adaptive.on && state->pending > 0)
             adaptive_catch_up(ctx, j, padded, u);
         else if (ctx->kind.l1 && state->last_update && state->last_update[j] < state->pending)
-            TILED(shrink_copy)(state, u, state->last_update[j]);
+            verbs->shrink_copy(state, u, state->last_update[j]);
         else if (ctx->kind.l1 && !state->last_update)
             truncate_feature(ctx->step.l1_cumulative, padded, u, u + width * padded);
         for (int64_t k = 0; k < state->k; ++k) {
