@@ -37,6 +37,8 @@ static void flush_pending(context *ctx, const verb_table *verbs) {
         adaptive_flush(ctx);
     } else if (ctx->state->pending > 0 && ctx->kind.l1 && !ctx->state->last_update) {
         flush_truncations(ctx);
+    } else if (ctx->state->pending > 0 && ctx->kind.l1 && has_momentum(ctx->state)) {
+        move_all(ctx);
     } else if (ctx->state->pending > 0 && ctx->kind.l1) {
         verbs = ctx->lanes->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs;
         verbs->catch_up_all(ctx);
@@ -56,6 +58,7 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
     if (steps_everywhere(&ctx)) flush_pending(&ctx, verbs);
     if (ctx.adaptive.on) adaptive_adopt(&ctx);
     if (ctx.kind.spans) start_spans(&ctx);
+    if (ctx.kind.l1_momentum) start_moving(&ctx);
     if (state->row == 0 && state->batch_row == 0)
         for (int64_t k = 0; k < state->padded; ++k) {
             state->loss_sum[k] = state->row_count[k] = 0;
@@ -87,6 +90,7 @@ static fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const in
     ctx.order = NULL; /* which may not be drawn yet */
     if (steps_everywhere(&ctx)) flush_pending(&ctx, verbs);
     if (ctx.kind.spans) start_spans(&ctx);
+    if (ctx.kind.l1_momentum) start_moving(&ctx);
     for (int64_t r = 0; r < m && status == FSGD_OK; r += ctx.chunk.size) {
         int64_t count = m - r < ctx.chunk.size ? m - r : ctx.chunk.size;
         size_t bytes = (size_t)(count * padded) * sizeof(real);

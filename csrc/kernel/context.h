@@ -13,6 +13,7 @@ enum {
     ring_rows = 4, /* copies of dense rows in a run row by row: the current one and 3 to come */
     max_block = 4, /* rows of a block of plain steps */
     max_in_flight = 2 * max_block,
+    decays = 64,           /* powers of the momentum that are kept, and of its power of that many */
     max_chunk = 32,        /* dense rows of a batch that are scored together */
     csr_chunk = 256,       /* the same of CSR rows, */
     csr_scores = 1 << 12,  /* of so many scores */
@@ -36,7 +37,8 @@ typedef struct {
         int scaled;      /* w = scale * stored: no momentum, no L1 penalty */
         int spans;       /* momentum on CSR without L1: spans.h */
         int lazy_l1;     /* its truncation waits until a feature is seen again, */
-        int shrinks;     /* or with L2 or averages all of the step does: lanes/lazy_l1.h */
+        int shrinks;     /* or with L2 or averages all of the step does: lanes/lazy_l1.h, */
+        int l1_momentum; /* or with momentum: l1_momentum.h */
         int unclipped;   /* a step is a rate times the slope */
         int slope_alone; /* a row's step depends on its scores by the slope of the loss alone */
     } kind;
@@ -88,7 +90,8 @@ typedef struct {
         int64_t lost; /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
         real *spread; /* (d, padded) a CSR row's gradient over all features, or NULL */
     } gradient;
-    struct batch_team *team; /* threads that share a batch, or NULL */
+    double decays[2 * decays]; /* l1_momentum.h */
+    struct batch_team *team;   /* threads that share a batch, or NULL */
     void *scratch;
 } context;
 
@@ -109,7 +112,7 @@ typedef struct {
 static inline int steps_everywhere(const context *ctx) {
     if (ctx->data->layout == FSGD_DENSE) return 1;
     if (ctx->adaptive.on) return !ctx->adaptive.lazy;
-    return ctx->kind.l1 && !ctx->kind.lazy_l1 && !ctx->kind.shrinks;
+    return ctx->kind.l1 && !ctx->kind.lazy_l1 && !ctx->kind.shrinks && !ctx->kind.l1_momentum;
 }
 
 static void *take_scratch(char **free_memory, int64_t count, size_t size) {
@@ -156,7 +159,8 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
     int everywhere = steps_everywhere(ctx);
     int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
-    ctx->gradient.spread = spreads ? take_scratch(&at, ctx->data->d * padded, sizeof(real)) : NULL;
+    const int64_t features = padded == 1 ? ctx->rows.stride : ctx->data->d * padded;
+    ctx->gradient.spread = spreads ? take_scratch(&at, features, sizeof(real)) : NULL;
     return (size_t)(at - base);
 }
 
@@ -221,6 +225,10 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
         ctx->rows.last_column = INT32_MAX;
     ctx->kind.slope_alone = ctx->kind.unclipped && !ctx->kind.coupled &&
                             settings->loss.kind != FSGD_COMPILED;
+    ctx->kind.l1_momentum = ctx->kind.l1 && data->layout != FSGD_DENSE &&
+                            problem->state->last_update && settings->momentum > 0;
+    for (int64_t k = 0; ctx->kind.l1_momentum && k < lanes->k; ++k)
+        ctx->kind.l1_momentum &= !(lanes->alpha[k] > 0);
     ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
                         !(settings->momentum > 0);
     ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1 &&

@@ -384,6 +384,17 @@ static int plans_differ(const context *ctx) {
     return differ;
 }
 
+/* Keep the settings of the steps to come beside what is pending of them. */
+static void keep_settings(const context *ctx) {
+    const fsgd_state *state = ctx->state;
+    const double beta = ctx->settings->momentum;
+    for (int64_t k = 0; k < state->padded; ++k) {
+        state->alpha[k] = ctx->lanes->alpha[k];
+        state->span_momentum[k] = ctx->settings->nesterov ? -beta : beta;
+        state->span_average[k] = (double)ctx->settings->average;
+    }
+}
+
 /* Begin a run: the score's coefficients, and whether its first step opens a span. */
 static void start_spans(context *ctx) {
     ctx->step.opens = ctx->state->pending > 0 && plans_differ(ctx);
@@ -422,10 +433,8 @@ static NO_INLINE void open_span(context *ctx, const double *count) {
         to.x -= plan[span_x * padded] * to.G.ww + plan[span_y * padded] * to.G.vw;
         to.y -= plan[span_x * padded] * to.G.wv + plan[span_y * padded] * to.G.vv;
         push_change(state, k, to);
-        state->alpha[k] = alpha;
-        state->span_momentum[k] = settings->nesterov ? -settings->momentum : settings->momentum;
-        state->span_average[k] = (double)settings->average;
     }
+    keep_settings(ctx);
     state->pending += 1;
     if (sweeps(state)) {
         change_range(state, 0, state->d - 1);

@@ -5,6 +5,7 @@
 
 #include "optimizer.h"
 #include "penalty.h"
+#include "l1_momentum.h"
 
 /* The model (k, d) with all lazy updates, while the state stays as it is. */
 static void read_weights(context *ctx, const verb_table *verbs, int average, real *out) {
@@ -30,13 +31,18 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, rea
         read_spans(ctx, average, out);
         return;
     }
+    if (state->pending > 0 && has_momentum(state)) find_decays(ctx);
     for (int64_t j = 0; j < d; ++j) {
         const real *w = (const real *)state->w + j * state->feature_stride;
         for (int64_t a = 0; a < state->vectors; ++a)
             memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(real));
         if (ctx->adaptive.on && state->pending > 0)
             adaptive_catch_up(ctx, j, padded, u);
-        else if (ctx->kind.l1 && state->last_update && state->last_update[j] < state->pending)
+        else if (ctx->kind.l1 && state->last_update && has_momentum(state) &&
+                 state->last_update[j] < state->pending)
+            move_feature(ctx, u, padded, state->last_update[j], state->pending);
+        else if (ctx->kind.l1 && state->last_update && !has_momentum(state) &&
+                 state->last_update[j] < state->pending)
             verbs->shrink_copy(state, u, state->last_update[j]);
         else if (ctx->kind.l1 && !state->last_update)
             truncate_feature(ctx->step.l1_cumulative, padded, u, u + width * padded);

@@ -167,6 +167,7 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
     const int64_t padded = state->padded;
     plan_lanes(ctx, state->batch_count);
     if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
+    if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
     for (int64_t r = 0; r < m; ++r) {
         const row_values row = read_csr_row(ctx, rows[r]);
         if (ctx->kind.l1)
@@ -189,6 +190,7 @@ static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     plan_lanes(ctx, state->batch_count);
     if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
+    if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
     if (TILED(takes_all)(ctx)) {
         TILED(update_features)(ctx, 0, state->d - 1);
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);

@@ -9,6 +9,7 @@
 
 #include "../adaptive.h"
 #include "../penalty.h"
+#include "../l1_momentum.h"
 #include "../spans.h"
 #include "lazy_l1.h"
 #include "tile.h"
@@ -21,6 +22,8 @@ static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *ro
         TILED(shrink_row)(state, row, layout);
     } else if (ctx->kind.spans) {
         if (ctx->step.touches) change_row(state, row, layout, TILE);
+    } else if (ctx->kind.l1_momentum) {
+        move_features(ctx, row->columns, 0, row->count, state->pending);
     } else if (ctx->adaptive.waits) {
         adaptive_touch_row(ctx, row);
     } else if (ctx->kind.lazy_l1) {

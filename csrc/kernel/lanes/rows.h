@@ -56,6 +56,7 @@ static fsgd_status TILED(run_rows)(context *ctx, int64_t stop, int64_t budget) {
         if (!updated) continue;
         plan_lanes(ctx, ctx->step.count);
         if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, ctx->step.count);
+        if (ctx->kind.l1_momentum) push_moving(ctx, ctx->step.count);
         if (dense && !ctx->kind.l1 && !ctx->adaptive.on && state->width > 1 &&
             state->row + 1 < stop && ctx->report->work < budget) {
             next = TILED(read_row)(ctx, state->row + 1);

@@ -93,7 +93,9 @@ cdef bint _is_lazy(data, lanes, settings):
         return False
     if not settings.optimizer.linear:
         return settings.width == 1 and bool(l1 or l2)
-    return bool(l1 and (l2 or settings.average)) if settings.momentum == 0.0 else not l1
+    if settings.momentum > 0.0:
+        return not (l1 and l2)
+    return bool(l1 and (l2 or settings.average))
 
 
 cdef class State:
@@ -297,11 +299,10 @@ cdef class State:
         cdef fsgd_optimizer optimizer = optimizer_code(fields["optimizer"])
         dtype, batched, lazy = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
         linear = _is_linear(optimizer)
-        both = vectors > width and width > 2
-        if linear and lazy and (vectors == 1 or both):
+        if linear and lazy and vectors == 1:
             raise ValueError(
-                "a saved state of SGD has the array last_update only with momentum or with L1, and "
-                f"not with both, got width {width} and {vectors} vectors"
+                "a saved state of SGD has the array last_update only with momentum or with L1, got "
+                f"width {width} and {vectors} vectors"
             )
         if not linear and (vectors == width or width > 2 or lazy and width > 1):
             raise ValueError(

@@ -62,8 +62,8 @@ def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -
     """Warn when an update on CSR goes over many more features than its rows have values."""
     l2, l1 = lanes.alpha.any(), lanes.l1.any()
     if settings.optimizer.linear:
-        everywhere = l1 and settings.momentum > 0.0
-        what = "An L1 penalty together with momentum"
+        everywhere = l1 and l2 and settings.momentum > 0.0
+        what = "An elastic net together with momentum"
         without = "momentum=0"
     else:
         everywhere = (l1 or l2) and settings.average > 0
