@@ -167,8 +167,8 @@ MOVING_CASES = covering(
     values_of(MOVING_CASES),
 )
 def test_momentum_under_l1(l1, schedule, weighted, momentum, nesterov, average, batch_size, k):
-    """Weights that velocity pushes to 0, through it and away from it give the twin's numbers, however
-    a run is cut and copied."""
+    """Weights that velocity pushes to 0, through it and away from it give the twin's numbers,
+    however a run is cut and copied."""
     rng = np.random.default_rng(k + batch_size)
     X = sparse_rows(rng, repeated=True).astype(np.float64)
     weight = rng.integers(0, 3, ROWS).astype(np.float64) if weighted else None
