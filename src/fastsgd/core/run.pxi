@@ -1,6 +1,11 @@
 # Run: one problem bound to the kernels; calls that train, measure, and do the verbs of a step.
 
 
+cdef double number(const void *values, int64_t i, fsgd_dtype dtype) noexcept nogil:
+    """Number i of an array of reals."""
+    return (<const float *>values)[i] if dtype == FSGD_FLOAT32 else (<const double *>values)[i]
+
+
 cdef empty_order(int64_t n):
     """Room for the order of an epoch, and behind it for that of the blocks of "block"."""
     return np.empty(n + n // BLOCK_ROWS + 1, dtype=np.int64)
@@ -266,8 +271,13 @@ cdef class Run:
             raise ValueError("run was never initialised")
 
     def advance(self, int64_t budget, stop=None):
-        """Do about ``budget`` values' worth of work, to row ``stop`` of the epoch at most; whether that
-        ended the epoch, or the window as far as its rows make whole blocks, chunks or batches."""
+        """See _core.pyi."""
+        return bool(self._advance(budget, -1 if stop is None else stop))
+
+    cdef bint _advance(self, int64_t budget, int64_t stop) except -1:
+        """Do about ``budget`` values' worth of work, to row ``stop`` of the epoch at most unless it is -1;
+        whether that ended the epoch, or the window as far as its rows make whole blocks, chunks or
+        batches."""
         cdef fsgd_status status
         cdef const fsgd_kernels *kernels = self.kernels
         self._require()
@@ -282,8 +292,8 @@ cdef class Run:
         ):
             self._extend_rates()
         cdef int64_t planned = self.problem.stop_row
-        if stop is not None:
-            self.problem.stop_row = min(planned, <int64_t>stop)
+        if stop >= 0:
+            self.problem.stop_row = min(planned, stop)
         with nogil:
             status = kernels.run(&self.problem, budget, &self.report)
         self.problem.stop_row = planned
@@ -297,7 +307,7 @@ cdef class Run:
             raise ValueError(CHANGED)
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
-        return bool(self.report.epoch_done or self.report.window_done)
+        return self.report.epoch_done or self.report.window_done
 
     @property
     def draws_order(self):
@@ -354,26 +364,33 @@ cdef class Run:
             alpha / 2 |w|^2  +  l1 |w|_1  +  h b        summed over the lanes if they are coupled
         """
         self._require()
+        model = self.state._read(0, self.kernels)
+        loss = np.empty(self.state.c.k)
+        norm = self._measure(model, <double *>pointer(loss))
+        return *model, loss, norm
+
+    cdef double _measure(self, tuple model, double *loss) except? -1.0:
+        """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,)."""
         cdef const fsgd_state *c = &self.state.c
         cdef const fsgd_lanes *of = &self.lanes
+        cdef const fsgd_kernels *kernels = fsgd_kernels_for(NULL, c.dtype)
+        cdef int64_t row = c.d * (8 if c.dtype == FSGD_FLOAT64 else 4)  # bytes
+        cdef const char *w = <const char *>pointer(model[0])
+        cdef const void *b = pointer(model[1])
         cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
-        cdef double penalty, penalties = 0.0, norms = 0.0
+        cdef double penalty, squares, size = 0.0, penalties = 0.0, norms = 0.0
         cdef int64_t k
-        coef, intercept = self.state._read(0, self.kernels)
-        loss, b, squares = np.empty(c.k), intercept.astype(np.float64), row_norms(coef, True)
-        sizes = row_norms(coef, False) if c.vectors > c.width else np.zeros(c.k)  # without L1
-        cdef double *out = <double *>pointer(loss)
-        cdef double *b_ = <double *>pointer(b)
-        cdef double *squares_ = <double *>pointer(squares)
-        cdef double *sizes_ = <double *>pointer(sizes)
         for k in range(c.k):
-            penalty = 0.5 * of.alpha[k] * squares_[k] + of.l1[k] * sizes_[k] + of.intercept_gradient[k] * b_[k]
-            out[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
+            squares = kernels.sum(w + k * row, c.d, True)
+            if c.vectors > c.width:  # with L1
+                size = kernels.sum(w + k * row, c.d, False)
+            penalty = 0.5 * of.alpha[k] * squares + of.l1[k] * size + of.intercept_gradient[k] * number(b, k, c.dtype)
+            loss[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
             penalties += penalty
-            norms += sqrt(squares_[k])
-        if coupled:
-            loss += penalties
-        return coef, intercept, loss, norms / c.k
+            norms += sqrt(squares)
+        for k in range(c.k if coupled else 0):
+            loss[k] += penalties
+        return norms / c.k
 
     # The verbs of a step, for diagnostics and tests.
 

@@ -79,6 +79,7 @@ def fit(
                 progress.before_epoch()
             retries = progress.backoffs
             try:
+                done += training.plain_epochs(stopping.max_epochs - 1 - done)
                 seconds = training.epoch()
                 training.measure()
                 training.check()

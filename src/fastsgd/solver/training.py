@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import State
+from .._core import Epochs, State
 from ..exceptions import DivergenceError
 from ..problem import Data, Lanes, Settings
 from ..statistics.curvature import safe_rate
@@ -91,13 +91,55 @@ class Training:
         self.some_stopped = self.warned_of_scores = False
         self.lowered = np.ones(k)  # what a lane's rate was multiplied by
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
+        self.plain = self._plain()
+        self.undecided: float | None = None  # seconds of an epoch that is trained and no more
+
+    def _plain(self) -> Epochs | None:
+        """What trains several epochs in a call, where there is little to do between them."""
+        progress, stopping = self.progress, self.stopping
+        heard = progress.before_epoch, progress.on_epoch, progress.diagnose, stopping.validate
+        by_loss = stopping.tol is not None and self.annealing is None
+        if (
+            self.lanes.k > 1
+            or any(heard)
+            or stopping.backoff
+            or (by_loss and (self.swings or stopping.plateau_factor != 1.0))
+        ):
+            return None
+        columns = progress.history.columns.values()
+        return Epochs(self.run, columns, progress.epochs, self.watch if by_loss else None)
 
     def _bind(self, state: State) -> None:
         self.state = self.progress.state = state
         self.run = run_of(self.data, self.lanes, self.settings, state)
 
+    def plain_epochs(self, most: int) -> int:
+        """Train epochs after which there is nothing to decide, at most so many, in one call of the
+        core; how many there were."""
+        plain, annealing = self.plain, self.annealing
+        if plain is None or self.first_loss is None:
+            return 0
+        sums = None
+        if annealing is not None:
+            most, sums = min(most, annealing.plain), annealing.sums
+        if most < 1:
+            return 0
+        found = plain.advance(most, self.clock.budget, self.ceiling, sums)
+        done, model, self.undecided, error = found
+        self.progress.clipped |= plain.clipped
+        if model is not None:
+            self.progress.coef, self.progress.intercept = model
+        if annealing is not None:
+            annealing.skip(done)
+        if error is not None:
+            raise error
+        return done
+
     def epoch(self) -> float:
         """Train to the end of the epoch; the seconds that took."""
+        if self.undecided is not None:
+            seconds, self.undecided = self.undecided, None
+            return seconds
         start, done = time.perf_counter(), False
         while not done:
             done = self.clock.advance(self.run)
