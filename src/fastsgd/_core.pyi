@@ -91,6 +91,27 @@ def order(
         If n or epoch is negative, or the chunks do not rise from 0 to n.
     """
 
+def column_squares(
+    X: NDArray[Any],
+) -> tuple[NDArray[np.float64], float, float]:
+    """Sums of the squares of the columns of dense X (n, d), (d,); the least positive one and the
+    largest: infinity and 0 if there is none.
+
+    Raises
+    ------
+    ValueError
+        If X is of another type than float32 or float64.
+    """
+
+def rise(indices: NDArray[Any]) -> bool:
+    """Whether each of some indices, of int32 or int64, is greater than the one before."""
+
+def outside(
+    arrays: Iterable[NDArray[np.float64]], lowest: Iterable[float], highest: Iterable[float]
+) -> int:
+    """Which of some arrays is the first that has a number below its lowest or above its highest, or
+    NaN; -1 if none has."""
+
 def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
     """Sums of |w| or of w^2 along the rows of an array (K, d) of real numbers; (K,), float64."""
 

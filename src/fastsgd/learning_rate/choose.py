@@ -149,8 +149,10 @@ def is_settled(request: Request, settings: Settings, known: Rates) -> bool:
     return (eta0 is not None and kind != "inverse") or _stays(known, eta0, settings)
 
 
-def is_kept_by_row(data: Data, lanes: Lanes, settings: Settings, known: Rates) -> bool:
-    """Whether one row more, not steeper than those before, leaves rates from the data as they are.
+def is_kept_by_row(
+    square: float, data: Data, lanes: Lanes, settings: Settings, known: Rates
+) -> bool:
+    """Whether one row more, of this |x|^2, leaves rates from the data as they are.
 
     Of lanes without class weights; False also where that cannot be told at once.
     """
@@ -165,7 +167,7 @@ def is_kept_by_row(data: Data, lanes: Lanes, settings: Settings, known: Rates) -
         or terms.targets == {"count"}
     ):
         return False
-    found = rate_of_row(data, settings)
+    found = rate_of_row(square, data, settings)
     if not 0.0 < found < np.inf:
         return False
     rates = [found / (1.0 + found * alpha) for alpha in lanes.alpha.tolist()]
