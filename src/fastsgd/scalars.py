@@ -43,7 +43,8 @@ def _getter_of(kind: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
 
 def parameters_of(estimator: Any) -> tuple[Any, ...]:
     """The parameters of an estimator, in the order of their names."""
-    return _getter_of(type(estimator))(vars(estimator))
+    kind: Any = type(estimator)
+    return _getter_of(kind)(vars(estimator))
 
 
 def are_known(estimator: Any) -> bool:

@@ -374,17 +374,16 @@ cdef class Run:
         self._require()
         model = self.state._read(0, self.kernels)
         loss = np.empty(self.state.c.k)
-        norm = self._measure(model, <double *>pointer(loss))
+        norm = self._measure(pointer(model[0]), pointer(model[1]), <double *>pointer(loss))
         return *model, loss, norm
 
-    cdef double _measure(self, tuple model, double *loss) except? -1.0:
+    cdef double _measure(self, const void *coef, const void *b, double *loss) noexcept:
         """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,)."""
         cdef const fsgd_state *c = &self.state.c
         cdef const fsgd_lanes *of = &self.lanes
         cdef const fsgd_kernels *kernels = fsgd_kernels_for(NULL, c.dtype)
         cdef int64_t row = c.d * (8 if c.dtype == FSGD_FLOAT64 else 4)  # bytes
-        cdef const char *w = <const char *>pointer(model[0])
-        cdef const void *b = pointer(model[1])
+        cdef const char *w = <const char *>coef
         cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
         cdef double penalty, squares, size = 0.0, penalties = 0.0, norms = 0.0
         cdef int64_t k

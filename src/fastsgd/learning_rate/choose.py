@@ -94,7 +94,9 @@ def rates_of(
     rate, eta0 = request.learning_rate, request.eta0
 
     def given(eta0: Any, mu: Any = 0.0) -> Rates:
-        return Rates(np.full(lanes.k, eta0, dtype=np.float64), np.full(lanes.k, mu, dtype=float))
+        both = np.empty((2, lanes.k))
+        both[0], both[1] = eta0, mu
+        return Rates(both[0], both[1])
 
     if settings.schedule.kind == "callable":
         return given(1.0)

@@ -118,6 +118,7 @@ def feature_scales(
         if len(rows) == 0:
             return None
     X: Any = data.rows(rows, data.dtype)
+    squares: Any
     if data.sparse:
         X = without_duplicates(X)
         there = np.abs(X.data[X.data != 0.0])
