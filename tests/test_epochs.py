@@ -15,6 +15,7 @@ from numpy.testing import assert_array_equal
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, _core, solver
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.solver.epochs import Clock
 from fastsgd.solver.stopping import Stopping, Watch
 from fastsgd.solver.training import Training
 
@@ -152,8 +153,8 @@ def test_what_several_epochs_need_is_checked():
     watch = Watch(1, Stopping(), 1.0)
     epochs = _core.Epochs(run, columns, count, watch)
     with pytest.raises(ValueError, match=r"sums must be of shapes \(1, 6\) and \(1,\)"):
-        epochs.advance(3, 1 << 18, np.inf, (np.zeros((1, 5)), np.zeros(1)))
-    done, model, seconds, error = epochs.advance(3, 1 << 18, np.inf)
+        epochs.advance(3, Clock(), np.inf, (np.zeros((1, 5)), np.zeros(1)))
+    done, model, seconds, error = epochs.advance(3, Clock(), np.inf)
     assert (done, seconds, error, epochs.clipped) == (3, None, None, False)
     assert model[0].shape == (1, 6)
     assert count[0] == 3

@@ -276,14 +276,15 @@ class Epochs:
     def advance(
         self,
         most: int,
-        budget: int,
+        clock: Any,
         ceiling: float,
         sums: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> tuple[int, tuple[Any, Any] | None, float | None, BaseException | None]:
         """Train up to ``most`` epochs, each of which is added to the history, and its model to
         ``sums``. An epoch ends the call, and is left as it is, if its loss is above ``ceiling``, if
-        loss or weights are not finite, or if the watch would stop the lane; between epochs, and
-        after each ``budget`` of work, signals are looked at.
+        loss or weights are not finite, or if the watch would stop the lane. Signals are looked at
+        between epochs, and between the calls that an epoch of a large table takes, whose length the
+        ``Clock`` chooses.
 
         Returns
         -------

@@ -57,11 +57,11 @@ cdef class Epochs:
             self.best = <double *>pointer(watch.best)
             self.without_gain = <int64_t *>pointer(watch.without_gain)
 
-    def advance(self, int64_t most, int64_t budget, double ceiling, sums=None):
+    def advance(self, int64_t most, clock, double ceiling, sums=None):
         """See _core.pyi."""
         cdef int64_t done = 0
         cdef double start, seconds = 0.0
-        cdef bint undecided = False
+        cdef bint undecided = False, ended
         cdef void *coefs[3]  # two models in turns, and the last weights where they are not the model
         cdef void *intercepts[3]
         models = [self._room() for _ in range(3 if self.averaged else 2)]
@@ -74,9 +74,11 @@ cdef class Epochs:
             while done < most:
                 PyErr_CheckSignals()
                 start = perf_counter()
-                while not self.run._advance(budget, -1):
+                ended = self.run._advance(clock.budget, -1)
+                while not ended:  # of a table that is not small
                     self.clipped |= self.run.report.clipped
                     PyErr_CheckSignals()
+                    ended = clock.advance(self.run)
                 seconds = perf_counter() - start
                 self.clipped |= self.run.report.clipped
                 i = done & 1

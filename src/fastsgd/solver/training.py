@@ -123,26 +123,23 @@ class Training:
             most = min(most - 1, self.annealing.plain)
         if self.plain is None or most < 1:
             return 0
-        done = 0
-        if self.first_loss is None:
-            done = self._advance(self.plain, 1, FIRST_CEILING)
-            if done == 0:
-                return 0
-            self._measure_by(self.progress.losses[-1])
-        return done + self._advance(self.plain, most - done, self.ceiling)
-
-    def _advance(self, plain: Epochs, most: int, ceiling: float) -> int:
-        annealing = self.annealing
+        progress, annealing, done = self.progress, self.annealing, 0
         sums = None if annealing is None else annealing.sums
-        found = plain.advance(most, self.clock.budget, ceiling, sums)
-        done, model, self.undecided, error = found
-        self.progress.clipped |= plain.clipped
-        if model is not None:
-            self.progress.coef, self.progress.intercept = model
-        if annealing is not None:
-            annealing.skip(done)
-        if error is not None:
-            raise error
+        while done < most and self.undecided is None:
+            first = self.first_loss is None  # by which others are measured
+            count, ceiling = (1, FIRST_CEILING) if first else (most - done, self.ceiling)
+            found = self.plain.advance(count, self.clock, ceiling, sums)
+            count, model, self.undecided, error = found
+            done += count
+            progress.clipped |= self.plain.clipped
+            if model is not None:
+                progress.coef, progress.intercept = model
+            if annealing is not None:
+                annealing.skip(count)
+            if error is not None:
+                raise error
+            if first and count:
+                self._measure_by(progress.losses[-1])
         return done
 
     def epoch(self) -> float:
