@@ -7,13 +7,14 @@ import copyreg
 import math
 import operator
 import os
+from time import perf_counter
 
 import numpy as np
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.math cimport fabs, isnan, sqrt
+from libc.math cimport INFINITY, NAN, fabs, isfinite, isnan, sqrt
 from libc.string cimport memcpy, memset
 
 from .exceptions import DivergenceError
@@ -119,3 +120,4 @@ include "core/kernels.pxi"
 include "core/structure.pxi"
 include "core/state.pxi"
 include "core/run.pxi"
+include "core/epochs.pxi"

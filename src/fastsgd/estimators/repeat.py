@@ -9,11 +9,10 @@ model, or would warn, it is dropped, and the whole ``partial_fit`` follows, with
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import is_, itemgetter
+from operator import is_
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,11 +23,13 @@ from ..learning_rate.choose import Rates, Request, is_kept_by_row, is_settled
 from ..learning_rate.result import result_of
 from ..optimizers import Optimizer
 from ..problem import Data, Lanes, Settings
+from ..scalars import parameters_of
 from ..schedules import Schedule
 from ..solver import State
-from ..solver.epochs import check_unchanged, structure_of
+from ..solver.epochs import EpochEnd, check_unchanged, structure_of
 from ..solver.history import History, mean
 from ..solver.training import ceiling_of
+from ..statistics.curvature import square_of_row
 from .continuation import Continuation
 from .input import CSR, FEW_VALUES, NO_TARGETS, needs_no_conversion
 from .parameters import find_rates, request_of, threads_of
@@ -44,6 +45,9 @@ CONSTANT = (
 )
 """Types of parameters that say the same as long as they are the same object; a generator is drawn
 from in the first call alone."""
+
+NEARLY = 1.0 - 1e-9
+"""Times one |x|^2, another one is surely not steeper: rates fall with it, up to rounding."""
 
 BUDGET = 1 << 18
 """Values of work of a call into the core: a few milliseconds, between which Ctrl-C is seen."""
@@ -64,6 +68,8 @@ class Repeat:
         Lanes, at the rates of the call, and settings bound to the core, without rows.
     settled : bool
         Whether the learning rates are what they are whatever the rows.
+    steepest : float
+        The largest |x|^2 of a single row that left the rates as they are.
     state : State
         As the call left it.
     published : tuple of (name, ndarray, bytes)
@@ -80,17 +86,7 @@ class Repeat:
     state: State
     published: tuple[tuple[str, Any, bytes], ...]
     parameters: tuple[Any, ...] | None = None
-
-
-@functools.cache
-def _getter_of(kind: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    return itemgetter(*kind._get_param_names())
-
-
-def _parameters_of(estimator: Any) -> tuple[Any, ...]:
-    """The parameters of an estimator, in the order of their names."""
-    kind: Any = type(estimator)
-    return _getter_of(kind)(vars(estimator))
+    steepest: float = 0.0
 
 
 def repeatable(method: _Method) -> _Method:
@@ -102,7 +98,7 @@ def repeatable(method: _Method) -> _Method:
         plain = len(args) < 2 and options.get("sample_weight") is None
         if plain and _repeat(self, X, y, options.get("classes")):
             return self
-        given = _parameters_of(self)
+        given = parameters_of(self)
         method(self, X, *args, **options)
         if self._continuation.repeat is not None:
             self._continuation.repeat.parameters = given
@@ -121,7 +117,7 @@ def prepared(
     """What a ``partial_fit`` leaves to the next one, of the attributes ``model``; None if its
     parameters, or what a subclass may have changed, ask for more than a step."""
     data, lanes, settings = problem
-    parameters = _parameters_of(estimator)
+    parameters = parameters_of(estimator)
     if (
         not type(estimator).__module__.startswith(f"{__package__}.")
         or not all(isinstance(value, CONSTANT) for value in parameters)
@@ -164,7 +160,7 @@ def applies(estimator: Any, last: Repeat, X: Any, y: Any, classes: Any) -> bool:
     attributes = vars(estimator)
     return (
         last.parameters is not None
-        and all(map(is_, _parameters_of(estimator), last.parameters))
+        and all(map(is_, parameters_of(estimator), last.parameters))
         and last.state is attributes["_continuation"].state
         and all(
             attributes.get(name) is array and array.tobytes() == was
@@ -218,6 +214,8 @@ class _Step:
     model : tuple of ndarray of shape (K, d) and (K,)
     entry : tuple
         An epoch of the history.
+    steepest : float
+        See :class:`Repeat`.
     """
 
     data: Data
@@ -226,6 +224,7 @@ class _Step:
     state: State
     model: tuple[Any, Any]
     entry: tuple[Any, ...]
+    steepest: float
 
     def publish(self, estimator: Any, previous: Continuation, last: Repeat) -> None:
         """Make it the estimator's model; all of it, whatever interrupts."""
@@ -241,6 +240,7 @@ class _Step:
             state,
             published(model),
             last.parameters,
+            self.steepest,
         )
         continuation = previous.after(state, self.rates, repeat)
         result = result_of(self.rates, settings, updates=self.data.batches(settings.batch_size))
@@ -281,7 +281,13 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
     ):
         return None
     state = previous.next_epoch()
-    if last.settled or is_kept_by_row(data, lanes, settings, rates):
+    kept, steepest = last.settled, last.steepest
+    if not kept and data.n == 1:
+        square = square_of_row(data)
+        kept = square == steepest or square < NEARLY * steepest
+        kept = kept or is_kept_by_row(square, data, lanes, settings, rates)
+        steepest = max(steepest, square) if kept else 0.0
+    if kept:
         run = last.run.on(data, state)
     else:
         lanes = lanes.unrated()
@@ -291,19 +297,10 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
     while not run.advance(BUDGET):
         pass
     seconds = time.perf_counter() - start
-    if state.pending > 0:
-        run.flush()
-    coef, intercept, losses, norm = run.measure()
+    end = EpochEnd(run, state, settings)
     check_unchanged(data.X, structure)
-    loss = mean(losses)
-    sound = math.isfinite(loss + norm + mean(intercept))
-    if settings.average:
-        coef, intercept = state.weights(settings)
-        sound = sound and bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
     ceiling = ceiling_of(vars(estimator)["history_"]["losses"][0])
-    if run.clipped or not sound or loss * lanes.k > ceiling:
+    if run.clipped or not end.is_finite() or mean(end.loss) * lanes.k > ceiling:
         return None
-    numbers = math.nan, run.rate, state.gradient_norm, norm, math.nan, math.nan, math.nan
-    speed = seconds, data.n / max(seconds, 1e-9)
-    entry = state.epoch, loss, losses, *numbers, *speed
-    return _Step(data, run, rates, state, (coef, intercept), entry)
+    entry = end.entry(run, state, data.n, seconds)
+    return _Step(data, run, rates, state, end.model, entry, steepest if kept else 0.0)
