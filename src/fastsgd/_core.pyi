@@ -165,6 +165,10 @@ class State:
         """Steps that features with lazy updates have still to catch up with (CSR); with L1 alone, 1
         while truncations are pending, else 0."""
     @property
+    def has_pending_steps(self) -> bool:
+        """Whether reading the weights does steps, so that a flush pays before several readings; the
+        spans of momentum are read as fast as they are flushed."""
+    @property
     def is_lazy(self) -> bool:
         """Whether it has the arrays of lazy updates."""
     def allocate_pending(self) -> None:

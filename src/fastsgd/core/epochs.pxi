@@ -117,7 +117,7 @@ cdef class Epochs:
     cdef int _read(self, bint average, void *coef, void *intercept) except -1:
         """Read the model, or the last weights, when nothing is pending."""
         cdef fsgd_status status
-        if self.run.state.c.pending > 0:
+        if self.run.state.has_pending_steps:
             self.run.flush()
         with nogil:
             status = self.run.kernels.weights(&self.run.problem, average, coef, intercept)

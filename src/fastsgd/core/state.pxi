@@ -469,6 +469,10 @@ cdef class State:
     def pending(self):
         return self.c.pending
 
+    @property
+    def has_pending_steps(self):
+        return self.c.pending > 0 and self.c.span_steps == NULL
+
     def clear_batch(self):
         """Forget the open batch; make room for one where there is none."""
         if "grad" not in self.arrays:

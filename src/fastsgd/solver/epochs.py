@@ -54,7 +54,7 @@ class EpochEnd:
     """
 
     def __init__(self, run: Any, state: State, settings: Settings) -> None:
-        if state.pending > 0:
+        if state.has_pending_steps:
             run.flush()  # once, instead of at every reading
         coef, intercept, self.loss, self.norm = run.measure()
         self.last = self.model = coef, intercept
