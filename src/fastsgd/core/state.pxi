@@ -471,7 +471,7 @@ cdef class State:
 
     @property
     def has_pending_steps(self):
-        return self.c.pending > 0 and self.c.span_steps == NULL
+        return self.c.pending > 0 and (self.c.span_steps == NULL or self.c.k > 1)
 
     def clear_batch(self):
         """Forget the open batch; make room for one where there is none."""
