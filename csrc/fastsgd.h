@@ -208,9 +208,10 @@ typedef struct {
  *
  * no momentum, no L1: w = scale * stored and q = stored + average_shift * stored w, so that L2 and
  * averaging cost nothing for a feature that is not there.
- * momentum on CSR, no L1: updates are lazy. A feature's vector u holds as of its `last_update`, a
- * number of pending steps, and catches up by products of their D (kernel/lanes/lazy.h). After
- * max_pending steps all features catch up (a flush), O(d).
+ * momentum on CSR, no L1: (w, v) is stored as coordinates in a basis that moves with the steps, so
+ * that a feature that is not there stays as it is; the basis changes from span to span, and a
+ * feature with it when it is seen again (kernel/spans.h). After max_pending spans all features
+ * are stored as they are once more (a flush), O(d).
  */
 typedef struct {
     fsgd_dtype dtype;
@@ -224,7 +225,7 @@ typedef struct {
     double *scale;         /* (padded) */
     double *average_shift; /* (padded) */
     double *l1_cumulative; /* (padded) sum of eta l1 */
-    double *alpha, *l1;    /* (padded) AdaGrad: penalties of the pending steps */
+    double *alpha, *l1;    /* (padded) penalties of AdaGrad's pending steps; alpha of a span */
     double *rate_factor;   /* (padded) multiplies the schedule */
     double *active;        /* (padded) 1, or 0 for a frozen lane */
     int64_t *t;            /* (padded) updates done */
@@ -241,15 +242,19 @@ typedef struct {
     double *norm_sum;    /* (padded) sum of |g|^2 over the epoch's measured batches: g of the loss,
                           * in w and b; one batch in 16 is, or in 64 rows */
     double *norm_count;  /* (padded) their number */
-    int64_t max_pending; /* 0 where updates are not lazy; with momentum lazy_block^2 */
-    int64_t lazy_block;
-    int64_t pending;     /* steps that some features have not caught up with */
-    void *step_products; /* (width, 2, 2 lazy_block, padded) and (max_pending, width, 2, padded):
-                          * kernel/lanes/lazy.h */
+    int64_t max_pending; /* 0 where updates are not lazy */
+    int64_t pending;     /* steps, or spans, that some features have not caught up with */
+    int64_t span_length; /* most steps of a span; with momentum on CSR: kernel/spans.h */
+    int64_t *span_step;  /* (padded) steps of the present span that are done, */
+    int64_t *span_planned; /* (padded) and that are planned, */
+    double *span_momentum; /* (padded) with this momentum, negative if it is Nesterov's, */
+    double *span_average;  /* (padded) and this number of the first update that is averaged */
+    double *span_steps;    /* (span_length + 2, 8, padded) its plan */
+    double *span_products; /* (max_pending, width, 2, padded) from earlier spans to the present */
     double *step_sums; /* (max_pending + 1, columns, padded): with L1 and L2 or averages the sums of
                         * kernel/lanes/lazy_l1.h, of AdaGrad one column, the sum of the rates */
     int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
-    int32_t *last_update; /* (d) */
+    int32_t *last_update; /* (d), or of one lane with momentum a group of features each */
     int64_t rescales; /* how often scales were multiplied into the stored weights, all of them */
 } fsgd_state;
 
@@ -274,11 +279,12 @@ typedef struct {
     const int64_t *order; /* the rows in the order of this epoch, n; NULL for storage order */
     const double *rates;  /* FSGD_CALLABLE: (batches, padded) of the batches from rates_row on */
     int64_t rates_row;
+    int64_t rates_stop; /* row of the epoch where the batches end whose rates are given */
     int64_t
-        stop_row;  /* row of the epoch where the run ends: the last, or that of rates or caller */
-    void *columns; /* CSR: (longest) as wide as indices, all in [0, d): those of the row at work */
-    double *sums;  /* CSR: (d) zeros, and zeros again when a call returns: to add up what a row
-                    * has of one feature */
+        stop_row; /* row of the epoch where the run ends: the last, or that of rates or caller */
+    int64_t *columns; /* CSR: (longest) those of the row at work, all in [0, d) */
+    double *sums;     /* CSR: (d) zeros, and zeros again when a call returns: to add up what a row
+                       * has of one feature */
 } fsgd_problem;
 
 /* Kernels of one instruction set for one element type. Structure and ranges are checked by the

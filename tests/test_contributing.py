@@ -26,7 +26,9 @@ class Hop(NamedTuple):
             return python_source(text, self.name)
         last = self.name.split(".")[-1]
         if self.path.endswith(".pxi"):
-            found = re.search(rf"^    def {last}\(.*?(?=^    (?:def|cdef|@)|\Z)", text, re.M | re.S)
+            found = re.search(
+                rf"^    (?:def|cdef \w+) {last}\(.*?(?=^    (?:def|cdef|@)|\Z)", text, re.M | re.S
+            )
         else:
             found = re.search(rf"^static [^;{{}}]*\b{last}\)?\([^;{{]*{{.*?^}}", text, re.M | re.S)
         return found.group() if found else ""

@@ -46,7 +46,7 @@ def test_a_state_comes_back_bit_by_bit(kind):
     again.__setstate__(state.__getstate__())
     for other in (again, copy.deepcopy(state), pickle.loads(pickle.dumps(state)), state.copy()):
         assert bits(other, problem[2]) == bits(state, problem[2])
-    assert ("step_products" in state.__getstate__()["arrays"]) == ("history" in kind)
+    assert ("span_products" in state.__getstate__()["arrays"]) == ("history" in kind)
     if "history" in kind:
         assert state.pending > 0
     solver.run_epoch(*problem, state)
@@ -92,7 +92,10 @@ CRAFTED = {
         for name in ("epoch", "row", "batch_row", "batch_nnz", "pending")
         for value in (-1, 2**63, 2**70, 0.5, "1", None, True)
     },
-    "pending beyond the history": put("pending", 65),
+    "pending beyond the history": put("pending", 256),
+    "a step of a span that is not planned": change("span_position", 0, 600),
+    "a step before the first": change("span_position", 0, -1),
+    "a plan too long": change("span_position", 5, 2**40),
     "last update before the first": change("last_update", 3, -1),
     "last update of the future": change("last_update", 3, 64),
     **{f"dtype {dtype!r}": put("dtype", dtype) for dtype in ("<i4", "<f2", ">f8", "O", 8, None)},
@@ -114,7 +117,7 @@ CRAFTED = {
         f"without {name}": without(name)
         for name in (
             *("w", "intercept", "t", "grad_intercept", "numbers"),
-            *("step_products", "last_update"),
+            *("span_products", "span_steps", "span_position", "last_update"),
         )
     },
     "another array": lambda fields: {
@@ -372,3 +375,34 @@ def test_states_of_other_kinds_are_not_put_together():
             state.put(other, [0], [1])
     with pytest.raises(TypeError):
         state.put(None, [0], [1])
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_sums_of_squares_of_columns(dtype):
+    X = np.random.default_rng(0).normal(size=(50, 7)).astype(dtype)
+    X[:, 3] = 0.0
+    for rows in (X, X[::3], X[5:20], np.asfortranarray(X)):
+        squares, least, most = _core.column_squares(rows)
+        wanted = np.square(rows, dtype=np.float64).sum(axis=0)
+        np.testing.assert_allclose(squares, wanted, rtol=1e-14)
+        assert (least, most) == (squares[squares > 0.0].min(), squares.max())
+    assert _core.column_squares(np.zeros((2, 3), dtype))[1:] == (np.inf, 0.0)
+    for wrong in (X.astype(np.float16), X[0], X.tolist()):
+        with pytest.raises(ValueError, match="X must be an array"):
+            _core.column_squares(wrong)
+
+
+def test_the_first_array_with_a_number_out_of_range():
+    arrays = [np.array([0.0, 1.0]), np.array([-1.0, 5.0]), np.array([2.0])]
+    assert _core.outside(arrays, [0.0, -1.0, 2.0], [1.0, 5.0, 2.0]) == -1
+    assert _core.outside(arrays, [0.0, 0.0, 9.0], [1.0, 5.0, 9.0]) == 1
+    assert _core.outside([np.arange(6)[::2], np.array([np.nan])], [0.0] * 2, [4.0] * 2) == 1
+
+
+@pytest.mark.parametrize("dtype", (np.int32, np.int64))
+def test_whether_indices_rise(dtype):
+    for indices, rise in (([], True), ([3], True), ([1, 2, 9], True), ([1, 1], False)):
+        assert _core.rise(np.array(indices, dtype)) is rise
+    assert not _core.rise(np.array([0, 5, 1, 6], dtype)[::2][::-1])
+    with pytest.raises(ValueError, match="int32 or int64"):
+        _core.rise(np.array([1, 2], np.int16))

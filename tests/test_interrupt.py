@@ -21,6 +21,7 @@ import scipy.sparse as sp
 
 from fastsgd import SGDClassifier, SGDRegressor, _core
 from fastsgd.estimators import fitting
+from fastsgd.estimators.task import Task
 from fastsgd.problem import Data, Lanes, Settings
 
 LATENCY = 0.1
@@ -277,8 +278,10 @@ def test_keyboard_interrupt_arrives_in_time_everywhere(case, child):
         assert min(seconds) < LATENCY, (after, seconds)
 
 
-@pytest.mark.parametrize("where", ("lanes_of", "Data", "state_of"))
-def test_interrupt_before_the_first_step_keeps_the_model(where, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "where"), ((fitting, "lanes_of"), (Task, "data"), (fitting, "state_of"))
+)
+def test_interrupt_before_the_first_step_keeps_the_model(owner, where, monkeypatch):
     """There is no new model yet: the old one stays, with its classes and its features."""
     rng = np.random.default_rng(0)
     model = SGDClassifier(max_iter=2, tol=None).fit(rng.normal(size=(30, 3)), np.arange(30) % 2)
@@ -287,7 +290,7 @@ def test_interrupt_before_the_first_step_keeps_the_model(where, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, where, interrupt)
+    monkeypatch.setattr(owner, where, interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.fit(rng.normal(size=(40, 5)), np.arange(40) % 4)
     assert pickle.dumps(model) == before

@@ -114,9 +114,12 @@ class Cut:
 
     rng = np.random.default_rng(0)
 
+    @property
+    def budget(self):
+        return int(2.0 ** self.rng.uniform(3.0, 13.0))
+
     def advance(self, run, stop=None):
-        budget = int(2.0 ** self.rng.uniform(3.0, 13.0))
-        return run.advance(budget) if run.draws_order else run.advance(budget, stop)
+        return run.advance(self.budget) if run.draws_order else run.advance(self.budget, stop)
 
 
 COPIES = copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), lambda model: model

@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import skops.io as skops
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
@@ -40,6 +41,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"alpha": 1e-4, "average": 60},
     {"penalty": None, "learning_rate": "invscaling", "average": True},
     {"learning_rate": "optimal"},
+    {"learning_rate": "auto"},
+    {"learning_rate": "auto", "average": True},
     {"fit_intercept": False, "sampling": "sequential"},
 ]
 OTHERS: list[dict[str, Any]] = [
@@ -332,6 +335,17 @@ def test_a_model_changed_by_hand_is_where_training_starts(how: str, eagerly: Any
     assert bits(model.coef_) == bits(eager.coef_)
 
 
+def by_pickle(model: Any) -> Any:
+    return pickle.loads(pickle.dumps(model))
+
+
+def by_skops(model: Any) -> Any:
+    data = skops.dumps(model)
+    other = skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+    assert "coef_" in vars(other)
+    return other
+
+
 def by_dictionary(model: Any) -> Any:
     other = clone(model)
     vars(other).update(vars(model))
@@ -340,8 +354,8 @@ def by_dictionary(model: Any) -> Any:
 
 @pytest.mark.parametrize(
     "copied",
-    (copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), by_dictionary),
-    ids=("copy", "deepcopy", "pickle", "dictionary"),
+    (copy.copy, copy.deepcopy, by_pickle, by_skops, by_dictionary),
+    ids=("copy", "deepcopy", "pickle", "skops", "dictionary"),
 )
 def test_copies_go_on_by_themselves(copied: Any, steps: list[bool]) -> None:
     model, twin, other_twin = fitted(), fitted(), fitted()

@@ -118,8 +118,7 @@ static ALWAYS_INLINE void adaptive_touch(const context *ctx, int64_t j, const in
 
 static void adaptive_touch_row(const context *ctx, const row_values *row) {
 #define CALL(PADDED)                                                                               \
-    for (int64_t p = 0; p < row->count; ++p)                                                       \
-    adaptive_touch(ctx, index_at(row->indices, p, ctx->data->layout), PADDED)
+    for (int64_t p = 0; p < row->count; ++p) adaptive_touch(ctx, row->columns[p], PADDED)
     BY_PADDED(CALL)
 #undef CALL
 }
@@ -222,13 +221,11 @@ static void adaptive_features(context *ctx, int64_t first, int64_t last) {
 /* The features of a CSR row, its values of one feature added up: squares are of their sum. */
 static ALWAYS_INLINE void adaptive_csr(context *ctx, const row_values *row, const real *c,
                                        const int64_t padded, const int averaged) {
-    const fsgd_layout layout = ctx->data->layout;
     double *sums = ctx->problem->sums;
-    const int rises = indices_rise(row, layout);
-    for (int64_t p = 0; !rises && p < row->count; ++p)
-        sums[index_at(row->indices, p, layout)] += (double)row->x[p];
+    const int rises = indices_rise(row);
+    for (int64_t p = 0; !rises && p < row->count; ++p) sums[row->columns[p]] += (double)row->x[p];
     for (int64_t p = 0; p < row->count; ++p) {
-        const int64_t j = index_at(row->indices, p, layout);
+        const int64_t j = row->columns[p];
         real x = row->x[p];
         if (!rises) x = (real)sums[j], sums[j] = 0;
         if (ctx->adaptive.waits) adaptive_touch(ctx, j, padded);
@@ -254,13 +251,12 @@ static void adaptive_row(context *ctx, const row_values *row, const real *c) {
     } else {
         real *g = ctx->gradient.spread;
         for (int64_t p = 0; p < row->count; ++p) {
-            const int64_t j = index_at(row->indices, p, ctx->data->layout);
+            const int64_t j = row->columns[p];
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         adaptive_range(ctx, 0, d - 1, NULL, g, 1);
         for (int64_t p = 0; p < row->count; ++p)
-            memset(g + index_at(row->indices, p, ctx->data->layout) * padded, 0,
-                   (size_t)padded * sizeof(real));
+            memset(g + row->columns[p] * padded, 0, (size_t)padded * sizeof(real));
         ctx->report->work += d * state->vectors * ((padded + 15) / 16);
     }
 }

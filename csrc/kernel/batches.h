@@ -55,6 +55,29 @@ static int updates_by_rows(const context *ctx) {
            !steps_everywhere(ctx) && !ctx->adaptive.on;
 }
 
+/* The norm of a batch of one lane whose slopes go straight into the weights: its gradient is added
+ * up in `sums`, which are zeros again then. */
+static void measure_rows(context *ctx, const int64_t *rows, int64_t m) {
+    double *restrict sums = ctx->problem->sums, square = 0, of_b = 0;
+    const double count = ctx->state->batch_count[0];
+    for (int64_t r = 0; r < m; ++r) {
+        const row_values row = read_csr_row(ctx, rows[r]);
+        const double c = (double)ctx->chunk.c[r];
+        of_b += c;
+        for (int64_t p = 0; p < row.count; ++p) sums[row.columns[p]] += c * (double)row.x[p];
+    }
+    for (int64_t r = 0; r < m; ++r) {
+        const row_values row = read_csr_row(ctx, rows[r]);
+        for (int64_t p = 0; p < row.count; ++p) {
+            const double sum = sums[row.columns[p]];
+            square += sum * sum;
+            sums[row.columns[p]] = 0;
+        }
+    }
+    if (ctx->settings->fit_intercept) square += of_b * of_b;
+    if (count > 0) measure_and_clip(ctx, 0, 1, sqrt(square) / count, count);
+}
+
 /* The rows of the next part of the open batch, `most` at most: scores, slopes, and their part of
  * the gradient; or the whole update, where that goes row by row. */
 static fsgd_status take_chunk(context *ctx, const verb_table *verbs, const int64_t *rows,
@@ -64,7 +87,9 @@ static fsgd_status take_chunk(context *ctx, const verb_table *verbs, const int64
     verbs->score(ctx, rows, count);
     const fsgd_status status = find_and_count_slopes(ctx, rows, count);
     if (status != FSGD_OK) return status;
-    if (by_rows && state->batch_row == 0 && !measures_batch(ctx)) {
+    const int measured = measures_batch(ctx);
+    if (by_rows && state->batch_row == 0 && (!measured || state->padded == 1)) {
+        if (measured) measure_rows(ctx, rows, count);
         if (any_lane_updates(state)) verbs->update_by_rows(ctx, rows, count);
         memset(state->batch_count, 0, (size_t)state->padded * sizeof(double));
         state->row += count;

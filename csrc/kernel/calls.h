@@ -7,6 +7,7 @@
 
 #include "batches.h"
 #include "one_lane/batches.h"
+#include "weights.h"
 
 #include <float.h>
 
@@ -38,9 +39,13 @@ static void flush_pending(context *ctx, const verb_table *verbs) {
         adaptive_flush(ctx);
     } else if (ctx->state->pending > 0 && ctx->kind.l1 && !ctx->state->last_update) {
         flush_truncations(ctx);
-    } else if (ctx->state->pending > 0) {
+    } else if (ctx->state->pending > 0 && ctx->kind.l1 && has_momentum(ctx->state)) {
+        move_all(ctx);
+    } else if (ctx->state->pending > 0 && ctx->kind.l1) {
         verbs = ctx->lanes->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs;
         verbs->catch_up_all(ctx);
+    } else {
+        flush_spans(ctx);
     }
 }
 
@@ -54,6 +59,8 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
     const verb_table *verbs = verbs_for(&ctx);
     if (steps_everywhere(&ctx)) flush_pending(&ctx, verbs);
     if (ctx.adaptive.on) adaptive_adopt(&ctx);
+    if (ctx.kind.spans) start_spans(&ctx);
+    if (ctx.kind.l1_momentum) start_moving(&ctx);
     if (state->row == 0 && state->batch_row == 0)
         for (int64_t k = 0; k < state->padded; ++k) {
             state->loss_sum[k] = state->row_count[k] = 0;
@@ -84,6 +91,8 @@ static fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const in
     const verb_table *verbs = verbs_for(&ctx);
     ctx.order = NULL; /* which may not be drawn yet */
     if (steps_everywhere(&ctx)) flush_pending(&ctx, verbs);
+    if (ctx.kind.spans) start_spans(&ctx);
+    if (ctx.kind.l1_momentum) start_moving(&ctx);
     for (int64_t r = 0; r < m && status == FSGD_OK; r += ctx.chunk.size) {
         int64_t count = m - r < ctx.chunk.size ? m - r : ctx.chunk.size;
         size_t bytes = (size_t)(count * padded) * sizeof(real);
@@ -141,7 +150,7 @@ static fsgd_status read_model(const fsgd_problem *problem, int average, void *ou
     const int64_t last = (state->width - 1) * state->padded;
     if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs_for(&ctx);
-    verbs->weights(&ctx, average, out);
+    read_weights(&ctx, verbs, average, out);
     for (int64_t k = 0; k < state->k; ++k) {
         const real *u = (const real *)state->intercept + k;
         ((real *)intercept)[k] = model_weight(&ctx, average, k, (double)u[0], (double)u[last]);

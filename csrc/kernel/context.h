@@ -13,6 +13,7 @@ enum {
     ring_rows = 4, /* copies of dense rows in a run row by row: the current one and 3 to come */
     max_block = 4, /* rows of a block of plain steps */
     max_in_flight = 2 * max_block,
+    decays = 64,           /* powers of the momentum that are kept, and of its power of that many */
     max_chunk = 32,        /* dense rows of a batch that are scored together */
     csr_chunk = 256,       /* the same of CSR rows, */
     csr_scores = 1 << 12,  /* of so many scores */
@@ -34,8 +35,10 @@ typedef struct {
         int coupled;     /* lanes share a row's loss */
         int l1;          /* there is an L1 penalty */
         int scaled;      /* w = scale * stored: no momentum, no L1 penalty */
+        int spans;       /* momentum on CSR without L1: spans.h */
         int lazy_l1;     /* its truncation waits until a feature is seen again, */
-        int shrinks;     /* or with L2 or averages all of the step does: lanes/lazy_l1.h */
+        int shrinks;     /* or with L2 or averages all of the step does: lanes/lazy_l1.h, */
+        int l1_momentum; /* or with momentum: l1_momentum.h */
         int unclipped;   /* a step is a rate times the slope */
         int slope_alone; /* a row's step depends on its scores by the slope of the loss alone */
     } kind;
@@ -46,7 +49,7 @@ typedef struct {
         int64_t value_bytes; /* of one of its values */
         int64_t stride;      /* features of a copy, padded */
         int64_t last_column; /* CSR: d - 1, or what an index can name at most */
-        void *columns;       /* CSR: the problem's, for the row at work */
+        int64_t *columns;    /* CSR: the problem's, for the row at work */
     } rows;
     struct {                                     /* constants of each lane, (padded) */
         real *label;                             /* sign targets: y equal to it is +1 */
@@ -63,6 +66,9 @@ typedef struct {
         double *done;          /* (padded) updates before this one */
         double *scale, *shift; /* (padded) those that are being multiplied into the weights */
         real *D, *D0;          /* (width, width, padded): features, intercept */
+        int opens, opened;     /* whether the next step opens a span, whether the last one did */
+        int touches;           /* whether features change to the present span as they are seen */
+        real *score;           /* (2, padded) what a score takes of coordinates: spans.h */
         real *p, *p0;          /* (width, padded), or of the steps of a block (max_block, padded) */
         real *l1_cumulative;   /* (padded) State's, as reals */
         real *averaged;        /* (padded) weights in the average before the update */
@@ -84,7 +90,8 @@ typedef struct {
         int64_t lost; /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
         real *spread; /* (d, padded) a CSR row's gradient over all features, or NULL */
     } gradient;
-    struct batch_team *team; /* threads that share a batch, or NULL */
+    double decays[2 * decays]; /* l1_momentum.h */
+    struct batch_team *team;   /* threads that share a batch, or NULL */
     void *scratch;
 } context;
 
@@ -98,14 +105,14 @@ typedef struct {
     void (*update_by_rows)(context *, const int64_t *rows, int64_t m); /* CSR alone */
     fsgd_status (*run_single)(context *, int64_t budget);
     void (*catch_up_all)(context *);
-    void (*weights)(context *, int average, real *out);
+    void (*shrink_copy)(const fsgd_state *, real *u, int64_t from);
 } verb_table;
 
 /* Whether an update goes over all features, whatever rows it has. */
 static inline int steps_everywhere(const context *ctx) {
     if (ctx->data->layout == FSGD_DENSE) return 1;
     if (ctx->adaptive.on) return !ctx->adaptive.lazy;
-    return ctx->kind.l1 && !ctx->kind.lazy_l1 && !ctx->kind.shrinks;
+    return ctx->kind.l1 && !ctx->kind.lazy_l1 && !ctx->kind.shrinks && !ctx->kind.l1_momentum;
 }
 
 static void *take_scratch(char **free_memory, int64_t count, size_t size) {
@@ -140,6 +147,7 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->step.count = take_scratch(&at, padded, sizeof(double));
     ctx->step.D = take_scratch(&at, width * width * padded, sizeof(real));
     ctx->step.D0 = take_scratch(&at, width * width * padded, sizeof(real));
+    ctx->step.score = take_scratch(&at, 2 * padded, sizeof(real));
     ctx->step.p = take_scratch(&at, plans, sizeof(real));
     ctx->step.p0 = take_scratch(&at, plans, sizeof(real));
     ctx->block.scale = take_scratch(&at, plans, sizeof(real));
@@ -151,7 +159,8 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
     int everywhere = steps_everywhere(ctx);
     int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
-    ctx->gradient.spread = spreads ? take_scratch(&at, ctx->data->d * padded, sizeof(real)) : NULL;
+    const int64_t features = padded == 1 ? ctx->rows.stride : ctx->data->d * padded;
+    ctx->gradient.spread = spreads ? take_scratch(&at, features, sizeof(real)) : NULL;
     return (size_t)(at - base);
 }
 
@@ -209,11 +218,17 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                  .last_column = data->d - 1,
                  .columns = problem->columns}};
     ctx->kind.scaled = !ctx->adaptive.on && !ctx->kind.l1 && !(settings->momentum > 0);
+    ctx->kind.spans = !ctx->adaptive.on && !ctx->kind.l1 && settings->momentum > 0 &&
+                      data->layout != FSGD_DENSE;
     if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
     if (data->layout == FSGD_CSR32 && ctx->rows.last_column > INT32_MAX)
         ctx->rows.last_column = INT32_MAX;
     ctx->kind.slope_alone = ctx->kind.unclipped && !ctx->kind.coupled &&
                             settings->loss.kind != FSGD_COMPILED;
+    ctx->kind.l1_momentum = ctx->kind.l1 && data->layout != FSGD_DENSE &&
+                            problem->state->last_update && settings->momentum > 0;
+    for (int64_t k = 0; ctx->kind.l1_momentum && k < lanes->k; ++k)
+        ctx->kind.l1_momentum &= !(lanes->alpha[k] > 0);
     ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
                         !(settings->momentum > 0);
     ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1 &&

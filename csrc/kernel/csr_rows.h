@@ -7,29 +7,43 @@
 
 #include "prefetch.h"
 
-/* Number p of an index array. */
+/* The rows of X by which a loop is compiled: dense ones, or CSR, whose features are copied and as
+ * wide as int64_t, whatever X has. */
+#define CSR_ROWS FSGD_CSR64
+
+/* Number p of an index array of X. */
 static ALWAYS_INLINE int64_t index_at(const void *indices, int64_t p, const fsgd_layout layout) {
     return layout == FSGD_CSR32 ? ((const int32_t *)indices)[p] : ((const int64_t *)indices)[p];
 }
+
+/* Bytes of an index of X. */
+static ALWAYS_INLINE int64_t index_bytes(const context *ctx) {
+    return ctx->data->layout == FSGD_CSR32 ? 4 : 8;
+}
+
+/* Where a CSR row lies in X. */
+typedef struct {
+    const real *x;
+    const char *indices;
+    int64_t count;
+} row_extent;
 
 /* Where CSR row i lies. The arrays are the user's, whose code, or another of whose
  * threads, may change them at any time: a row that is not within them is reported and has no
  * values.
  */
-static ALWAYS_INLINE row_values csr_extent(const context *ctx, int64_t i,
-                                           const fsgd_layout layout) {
+static ALWAYS_INLINE row_extent csr_extent(const context *ctx, int64_t i) {
     const fsgd_data *data = ctx->data;
-    const int64_t begin = index_at(data->indptr, i, layout);
-    const uint64_t end = (uint64_t)index_at(data->indptr, i + 1, layout);
+    const int64_t begin = index_at(data->indptr, i, data->layout);
+    const uint64_t end = (uint64_t)index_at(data->indptr, i + 1, data->layout);
     const int64_t count = (int64_t)(end - (uint64_t)begin);
-    const int64_t size = layout == FSGD_CSR32 ? 4 : 8;
     if ((uint64_t)count > (uint64_t)data->longest ||
         (uint64_t)begin > (uint64_t)(data->nnz - count)) {
         ctx->report->changed = 1;
-        return (row_values){data->x, data->indices, 0};
+        return (row_extent){data->x, data->indices, 0};
     }
-    return (row_values){(const real *)data->x + begin, (const char *)data->indices + begin * size,
-                        count};
+    return (row_extent){(const real *)data->x + begin,
+                        (const char *)data->indices + begin * index_bytes(ctx), count};
 }
 
 /* Copy the indices of a row, those that are not in [0, d) as d - 1, and report these. They are read
@@ -37,14 +51,16 @@ static ALWAYS_INLINE row_values csr_extent(const context *ctx, int64_t i,
 #define COPY_GROUP(AT)                                                                             \
     _Pragma("omp simd") for (int k = 0; k < GROUP; ++k) {                                          \
         const UNSIGNED j = from[(AT) + k], clamped = j < last ? j : last;                          \
-        to[(AT) + k] = clamped;                                                                    \
+        to[(AT) + k] = (int64_t)clamped;                                                           \
         wrong[k] |= j ^ clamped;                                                                   \
     }
 #define COPY_COLUMNS                                                                               \
     do {                                                                                           \
         enum { GROUP = 16 };                                                                       \
-        const UNSIGNED *restrict from = row->indices, last = (UNSIGNED)ctx->rows.last_column;      \
-        UNSIGNED *restrict to = ctx->rows.columns, wrong[GROUP] = {0}, any = 0;                    \
+        const UNSIGNED *restrict from = (const void *)row->indices;                                \
+        const UNSIGNED last = (UNSIGNED)ctx->rows.last_column;                                     \
+        UNSIGNED wrong[GROUP] = {0}, any = 0;                                                      \
+        int64_t *restrict to = ctx->rows.columns;                                                  \
         const int64_t count = row->count;                                                          \
         int64_t p = 0;                                                                             \
         for (; p + GROUP <= count; p += GROUP) COPY_GROUP(p);                                      \
@@ -54,16 +70,15 @@ static ALWAYS_INLINE row_values csr_extent(const context *ctx, int64_t i,
         }                                                                                          \
         for (; p < count; ++p) {                                                                   \
             const UNSIGNED j = from[p], clamped = j < last ? j : last;                             \
-            to[p] = clamped;                                                                       \
+            to[p] = (int64_t)clamped;                                                              \
             wrong[0] |= j ^ clamped;                                                               \
         }                                                                                          \
         _Pragma("omp simd reduction(| : any)") for (int k = 0; k < GROUP; ++k) any |= wrong[k];    \
         if (any) ctx->report->changed = 1;                                                         \
     } while (0)
 
-static ALWAYS_INLINE void copy_columns(const context *ctx, const row_values *row,
-                                       const fsgd_layout layout) {
-    if (layout == FSGD_CSR32) {
+static ALWAYS_INLINE void copy_columns(const context *ctx, const row_extent *row) {
+    if (ctx->data->layout == FSGD_CSR32) {
 #define UNSIGNED uint32_t
         COPY_COLUMNS;
 #undef UNSIGNED
@@ -74,34 +89,30 @@ static ALWAYS_INLINE void copy_columns(const context *ctx, const row_values *row
     }
 }
 
-/* CSR row i of data; its indices are a copy, good until the next row is read. */
-static ALWAYS_INLINE row_values read_csr_row(const context *ctx, int64_t i,
-                                             const fsgd_layout layout) {
-    row_values row = csr_extent(ctx, i, layout);
-    copy_columns(ctx, &row, layout);
-    row.indices = ctx->rows.columns;
-    return row;
+/* CSR row i of data; its columns are a copy, good until the next row is read. */
+static ALWAYS_INLINE row_values read_csr_row(const context *ctx, int64_t i) {
+    const row_extent row = csr_extent(ctx, i);
+    copy_columns(ctx, &row);
+    return (row_values){row.x, ctx->rows.columns, row.count};
 }
 
 /* The feature of value p of a row. */
 static ALWAYS_INLINE int64_t feature_of(const row_values *row, int64_t p,
                                         const fsgd_layout layout) {
-    return layout == FSGD_DENSE ? p : index_at(row->indices, p, layout);
+    return layout == FSGD_DENSE ? p : row->columns[p];
 }
 
 /* Prefetch all values of row i, and their columns. */
 static ALWAYS_INLINE void prefetch_csr_row(const context *ctx, int64_t i) {
-    const row_values row = csr_extent(ctx, i, ctx->data->layout);
+    const row_extent row = csr_extent(ctx, i);
     prefetch(row.x, row.count * (int64_t)sizeof(real));
-    prefetch(row.indices, row.count * (ctx->data->layout == FSGD_CSR32 ? 4 : 8));
+    prefetch(row.indices, row.count * index_bytes(ctx));
 }
 
 /* Prefetch where row i starts, and its targets: for a row whose values are prefetched a little
  * later. */
-static ALWAYS_INLINE void prefetch_row_start(const context *ctx, int64_t i,
-                                             const fsgd_layout layout) {
-    const int64_t size = layout == FSGD_CSR32 ? 4 : 8;
-    prefetch_line((const char *)ctx->data->indptr + i * size);
+static ALWAYS_INLINE void prefetch_row_start(const context *ctx, int64_t i) {
+    prefetch_line((const char *)ctx->data->indptr + i * index_bytes(ctx));
     prefetch_targets(ctx, i);
 }
 

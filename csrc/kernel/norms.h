@@ -19,20 +19,18 @@ static double converted_square(const fsgd_data *data, const void *row) {
 }
 
 /* Whether the features of a CSR row rise, so that none is there twice. */
-static int indices_rise(const row_values *row, const fsgd_layout layout) {
+static int indices_rise(const row_values *row) {
     int falls = 0;
-    for (int64_t p = 1; p < row->count; ++p)
-        falls |= index_at(row->indices, p - 1, layout) >= index_at(row->indices, p, layout);
+    for (int64_t p = 1; p < row->count; ++p) falls |= row->columns[p - 1] >= row->columns[p];
     return !falls;
 }
 
 /* |x|^2 of a CSR row that may have several values of a feature, which add up */
 static double summed_square(const context *ctx, const row_values *row) {
     double *sums = ctx->problem->sums, square = 0;
-    for (int64_t p = 0; p < row->count; ++p)
-        sums[index_at(row->indices, p, ctx->data->layout)] += (double)row->x[p];
+    for (int64_t p = 0; p < row->count; ++p) sums[row->columns[p]] += (double)row->x[p];
     for (int64_t p = 0; p < row->count; ++p) {
-        double *sum = sums + index_at(row->indices, p, ctx->data->layout);
+        double *sum = sums + row->columns[p];
         square += *sum * *sum;
         *sum = 0;
     }
@@ -48,8 +46,8 @@ static double row_square(const context *ctx, int64_t i) {
     if (data->layout == FSGD_DENSE) {
         row.x = dense_row(ctx, i);
     } else {
-        row = read_csr_row(ctx, i, data->layout);
-        if (!indices_rise(&row, data->layout)) return summed_square(ctx, &row);
+        row = read_csr_row(ctx, i);
+        if (!indices_rise(&row)) return summed_square(ctx, &row);
     }
     double sum = 0;
     _Pragma("omp simd reduction(+ : sum)") for (int64_t p = 0; p < row.count; ++p)

@@ -7,8 +7,8 @@
  *     u <- u + D u + p g      one update, g being the gradient of the loss in w
  *
  * with D (width, width) and p (width) the coefficients of the lane and the update, which plan_step
- * finds. Because a step is linear, a feature that is absent catches up by products of D
- * (lanes/lazy.h). Without momentum and L1 a step needs no D: scalars of the lane change instead,
+ * finds. With momentum a CSR row's step goes over its own features alone (spans.h). Without
+ * momentum and L1 a step needs no D: scalars of the lane change instead,
  *
  *     w = scale * stored,   q = stored_q + shift * stored        scale *= 1 - eta alpha,
  *                                                                shift += N (scale before - after)
@@ -26,6 +26,7 @@
 
 #include "adaptive.h"
 #include "rates.h"
+#include "spans.h"
 
 enum { max_width = 3 };
 
@@ -158,7 +159,7 @@ static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const 
 
 /* The plan of an update of all lanes that have rows in it (count > 0): their rates, and from these
  * the coefficients D and p. Called with constants where a step is short; plan_lanes is the one for
- * many lanes. */
+ * many lanes, and for spans. */
 static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const int width,
                                     const double *count) {
     find_rates(ctx, padded, count);
@@ -174,8 +175,21 @@ static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const in
     }
 }
 
+/* The same where the step is known to be one on CSR without L1 and AdaGrad; `spans` by momentum. */
+static ALWAYS_INLINE void plan_csr_step(context *ctx, const int64_t padded, const int width,
+                                        const double *count, const int spans) {
+    find_rates(ctx, padded, count);
+    if (spans)
+        advance_span(ctx, padded, width, count);
+    else
+        plan_scaled(ctx, padded, width, count);
+}
+
 static void plan_lanes(context *ctx, const double *count) {
-    plan_step(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
+    if (ctx->kind.spans)
+        plan_csr_step(ctx, ctx->lanes->padded, (int)ctx->state->width, count, 1);
+    else
+        plan_step(ctx, ctx->lanes->padded, (int)ctx->state->width, count);
 }
 
 /* Intercepts: u += D0 u + p0 g, where g (padded) is the sum of slopes plus intercept_gradient for

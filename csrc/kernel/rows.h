@@ -25,10 +25,10 @@ static inline int64_t chunk_position(const context *ctx, const int64_t *rows) {
     return ctx->order ? rows - ctx->order : rows[0] + ctx->data->first_row;
 }
 
-/* The values of a row, and of a CSR row their features; a dense row has indices NULL. */
+/* The values of a row, and of a CSR row their features, once they are copied: csr_rows.h. */
 typedef struct {
     const real *x;
-    const void *indices;
+    const int64_t *columns;
     int64_t count;
 } row_values;
 

@@ -149,9 +149,14 @@ cdef extern from "fastsgd.h" nogil:
         double *norm_sum
         double *norm_count
         int64_t max_pending
-        int64_t lazy_block
         int64_t pending
-        void *step_products
+        int64_t span_length
+        int64_t *span_step
+        int64_t *span_planned
+        double *span_momentum
+        double *span_average
+        double *span_steps
+        double *span_products
         double *step_sums
         int64_t sums_shared
         int32_t *last_update
@@ -175,8 +180,9 @@ cdef extern from "fastsgd.h" nogil:
         const int64_t *order
         const double *rates
         int64_t rates_row
+        int64_t rates_stop
         int64_t stop_row
-        void *columns
+        int64_t *columns
         double *sums
 
     ctypedef struct fsgd_kernels:

@@ -4,6 +4,7 @@
 to use. Lanes are numbered as in ``Lanes``; padding never shows.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,27 @@ def order(
         If n or epoch is negative, or the chunks do not rise from 0 to n.
     """
 
+def column_squares(
+    X: NDArray[Any],
+) -> tuple[NDArray[np.float64], float, float]:
+    """Sums of the squares of the columns of dense X (n, d), (d,); the least positive one and the
+    largest: infinity and 0 if there is none.
+
+    Raises
+    ------
+    ValueError
+        If X is of another type than float32 or float64.
+    """
+
+def rise(indices: NDArray[Any]) -> bool:
+    """Whether each of some indices, of int32 or int64, is greater than the one before."""
+
+def outside(
+    arrays: Iterable[NDArray[np.float64]], lowest: Iterable[float], highest: Iterable[float]
+) -> int:
+    """Which of some arrays is the first that has a number below its lowest or above its highest, or
+    NaN; -1 if none has."""
+
 def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
     """Sums of |w| or of w^2 along the rows of an array (K, d) of real numbers; (K,), float64."""
 
@@ -145,6 +167,11 @@ class State:
     def pending(self) -> int:
         """Steps that features with lazy updates have still to catch up with (CSR); with L1 alone, 1
         while truncations are pending, else 0."""
+    @property
+    def has_pending_steps(self) -> bool:
+        """Whether a flush must come before several readings: it does the steps once, and a lane
+        that stops then keeps its bits. The spans of momentum of one lane are read as fast as
+        flushed."""
     @property
     def is_lazy(self) -> bool:
         """Whether it has the arrays of lazy updates."""
@@ -252,3 +279,54 @@ class Run:
         self, rows: ArrayLike
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
         """sum_i c_i x_i (d, K), sum_i c_i (K,) and m_k (K,) over rows; State is left as it was."""
+
+@disjoint_base
+class Epochs:
+    """Whole epochs of a run of one lane, several in a call.
+
+    Parameters
+    ----------
+    run : Run
+        Of one lane.
+    columns : iterable of list
+        Those of a ``History``, in the order of its fields.
+    count : ndarray of shape (1,), int64
+        Epochs trained, which grows with them.
+    watch : Watch, optional
+        Of ``fastsgd.solver.stopping``, of a training loss; its arrays are changed in place.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        columns: Iterable[list[Any]],
+        count: NDArray[np.int64],
+        watch: Any = None,
+    ) -> None: ...
+    @property
+    def clipped(self) -> bool:
+        """Whether eta * alpha reached 1 in any epoch."""
+    def advance(
+        self,
+        most: int,
+        clock: Any,
+        ceiling: float,
+        sums: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    ) -> tuple[int, tuple[Any, Any] | None, float | None, BaseException | None]:
+        """Train up to ``most`` epochs, each of which is added to the history, and its model to
+        ``sums``. An epoch ends the call, and is left as it is, if its loss is above ``ceiling``, if
+        loss or weights are not finite, or if the watch would stop the lane. Signals are looked at
+        between epochs, and between the calls that an epoch of a large table takes, whose length the
+        ``Clock`` chooses.
+
+        Returns
+        -------
+        done : int
+            Epochs that were added to the history.
+        model : tuple of ndarray of shape (1, d) and (1,), or None
+            The model after the last of them.
+        seconds : float or None
+            Time of the epoch that ended the call, if one did.
+        error : BaseException or None
+            What ended the call before its time.
+        """

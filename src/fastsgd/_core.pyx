@@ -8,6 +8,7 @@ import math
 import mmap
 import operator
 import os
+from time import perf_counter
 
 import numpy as np
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
@@ -15,7 +16,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.math cimport fabs, isnan, sqrt
+from libc.math cimport INFINITY, NAN, fabs, isfinite, isnan, sqrt
 from libc.string cimport memcpy, memset
 
 from .exceptions import DivergenceError
@@ -34,6 +35,7 @@ cdef double SMALLEST = np.finfo(np.float64).tiny  # kernels take smaller divisor
 PER_LANE = {  # numbers of a state for each lane, and what they start from; rows of one array
     "scale": 1.0, "average_shift": 0.0, "l1_cumulative": 0.0, "rate_factor": 1.0, "active": 1.0, "batch_count": 0.0,
     "loss_sum": 0.0, "row_count": 0.0, "norm_sum": 0.0, "norm_count": 0.0, "alpha": 0.0, "l1": 0.0,
+    "span_momentum": 0.0, "span_average": 0.0,
 }
 
 cdef extern from *:
@@ -149,3 +151,4 @@ include "core/kernels.pxi"
 include "core/structure.pxi"
 include "core/state.pxi"
 include "core/run.pxi"
+include "core/epochs.pxi"

@@ -13,6 +13,7 @@ except in the one-class SVM. The fourth noun, State, is what training changes: t
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ._core import take_rows
+from ._core import outside, take_rows
 from .losses import CompiledLoss, Loss, find
 from .optimizers import SGD, Optimizer
 from .sampling import SAMPLINGS
@@ -335,8 +336,9 @@ STEPS = ("gradient", "pa1", "pa2")
 
 
 _NOT_NEGATIVE = ("alpha", "l1", "mu", "weight_positive", "weight_negative")
-_LOWEST = np.array([[0.0 if name in _NOT_NEGATIVE else -np.inf] for name in LANE_NUMBERS])
-_LOWEST[LANE_NUMBERS.index("eta0")] = np.nextafter(0.0, 1.0)
+_HIGHEST = [float(np.finfo(np.float64).max)] * len(LANE_NUMBERS)
+_LOWEST = [0.0 if name in _NOT_NEGATIVE else -_HIGHEST[0] for name in LANE_NUMBERS]
+_LOWEST[LANE_NUMBERS.index("eta0")] = math.nextafter(0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -415,13 +417,13 @@ class Lanes:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be >= 1, got {self.k!r}")
-        numbers, target = np.empty((len(LANE_NUMBERS), self.k)), np.empty(self.k, dtype=np.int64)
-        split = np.empty(self.k, dtype=np.uint64)
-        others = ("target", target), ("split", split)
-        for name, row in (*zip(LANE_NUMBERS, numbers, strict=True), *others):
-            row[:] = getattr(self, name)
-            object.__setattr__(self, name, row)
-        self._check(numbers)
+        fields, k = vars(self), self.k
+        arrays = {name: np.empty(k) for name in LANE_NUMBERS}
+        arrays |= {"target": np.empty(k, dtype=np.int64), "split": np.empty(k, dtype=np.uint64)}
+        for name, array in arrays.items():
+            array[:] = fields[name]
+        fields.update(arrays)
+        self.check()
 
     def unrated(self) -> Lanes:
         """The same lanes at a learning rate of 1, with all else in common.
@@ -444,16 +446,12 @@ class Lanes:
         ValueError
             Naming the field, its values and what was expected.
         """
-        self._check(np.array([getattr(self, name) for name in LANE_NUMBERS]))
-
-    def _check(self, numbers: NDArray[np.float64]) -> None:
-        """The same of the numbers as one array, in the order of ``LANE_NUMBERS``."""
-        valid = np.isfinite(numbers) & (numbers >= _LOWEST)
-        if not valid.all():
-            name = LANE_NUMBERS[valid.all(axis=1).argmin()]
+        wrong = outside([getattr(self, name) for name in LANE_NUMBERS], _LOWEST, _HIGHEST)
+        if wrong >= 0:
+            name = LANE_NUMBERS[wrong]
             wanted = " and >= 0" if name in _NOT_NEGATIVE else " and > 0" * (name == "eta0")
             raise ValueError(f"{name} must be finite{wanted}, got {getattr(self, name)}")
-        if self.target.min() < 0:
+        if min(self.target.tolist()) < 0:
             raise ValueError(f"target must be >= 0, got {self.target}")
 
 
@@ -597,7 +595,7 @@ class Settings:
             The number.
         """
         optimizer = self.optimizer
-        return self.width + (bool(lanes.l1.any()) if optimizer.linear else len(optimizer.slots))
+        return self.width + (any(lanes.l1.tolist()) if optimizer.linear else len(optimizer.slots))
 
     def check(self, data: Data, lanes: Lanes) -> None:
         """Refuse combinations that are not valid, such as a loss without a minimum.
@@ -614,7 +612,8 @@ class Settings:
         ValueError
             Naming the argument, its value and what was expected.
         """
-        if not 0 <= lanes.target.min() <= lanes.target.max() < data.y.shape[1]:
+        target = lanes.target.tolist()
+        if not 0 <= min(target) <= max(target) < data.y.shape[1]:
             raise ValueError(
                 f"target must be in [0, {data.y.shape[1]}), the columns of y, got {lanes.target}"
             )

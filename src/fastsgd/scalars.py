@@ -7,19 +7,66 @@ is rounded to three digits, and warnings of NumPy come with both.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
 
-__all__ = ["make_python_numbers", "python_number", "python_parameters"]
+__all__ = [
+    "are_known",
+    "make_python_numbers",
+    "parameters_of",
+    "python_number",
+    "python_parameters",
+    "remember",
+]
 
 _PYTHON_TYPES = frozenset((float, bool, str, type(None)))
 
 _LARGEST = 2**1023
 """Integers above this may be infinite as floats."""
+
+
+_known: dict[type, tuple[Any, ...]] = {}
+"""The parameters that an estimator of a class was last found valid with, if all are Python's own
+numbers and strings: clones have the same objects, which cannot have changed."""
+
+
+@functools.cache
+def _getter_of(kind: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    return itemgetter(*kind._get_param_names())
+
+
+def parameters_of(estimator: Any) -> tuple[Any, ...]:
+    """The parameters of an estimator, in the order of their names."""
+    kind: Any = type(estimator)
+    return _getter_of(kind)(vars(estimator))
+
+
+def are_known(estimator: Any) -> bool:
+    """Whether the parameters are the very objects that were found valid last."""
+    known = _known.get(type(estimator))
+    try:
+        return known is not None and all(map(is_, parameters_of(estimator), known))
+    except KeyError:  # no attribute: whoever asks for it says so
+        return False
+
+
+def remember(estimator: Any) -> None:
+    """Note that the parameters are valid."""
+    parameters = parameters_of(estimator)
+    if all(map(_is_python, parameters)):
+        _known[type(estimator)] = parameters
+
+
+def _is_python(value: Any) -> bool:
+    """Whether a parameter needs no conversion."""
+    kind = type(value)
+    return kind in _PYTHON_TYPES or (kind is int and -_LARGEST <= value <= _LARGEST)
 
 
 def python_number(value: Any, *, whole: bool = True) -> Any:
@@ -57,8 +104,7 @@ def make_python_numbers(estimator: Any) -> dict[str, tuple[Any, Any]]:
     attributes, changed = vars(estimator), {}
     for name in estimator._get_param_names():
         given = attributes.get(name)
-        kind = type(given)
-        if kind in _PYTHON_TYPES or (kind is int and -_LARGEST <= given <= _LARGEST):
+        if _is_python(given):
             continue
         value = python_number(given)
         if type(value) is int and abs(value) > _LARGEST and not _may_be_whole(estimator, name):
@@ -72,7 +118,7 @@ def make_python_numbers(estimator: Any) -> dict[str, tuple[Any, Any]]:
 @contextlib.contextmanager
 def python_parameters(estimator: Any) -> Iterator[None]:
     """Within the context parameters are Python's own numbers; afterwards they are as given."""
-    changed = make_python_numbers(estimator)
+    changed = {} if are_known(estimator) else make_python_numbers(estimator)
     try:
         yield
     finally:

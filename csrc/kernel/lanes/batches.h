@@ -62,9 +62,9 @@ static void TILED(score)(context *ctx, const int64_t *rows, int64_t m) {
     }
     for (int64_t r = 0; r < m; ++r) {
         const int64_t next = here + r + csr_values_ahead, start = next + csr_values_ahead;
-        if (start < end) prefetch_row_start(ctx, row_at(ctx, start), ctx->data->layout);
+        if (start < end) prefetch_row_start(ctx, row_at(ctx, start));
         if (next < end) prefetch_csr_row(ctx, row_at(ctx, next));
-        const row_values row = read_csr_row(ctx, rows[r], ctx->data->layout);
+        const row_values row = read_csr_row(ctx, rows[r]);
         TILED(dot_up_to_date)(ctx, &row, ctx->chunk.z + r * ctx->state->padded);
         TILED(finish_score)(ctx, row.count, ctx->chunk.z + r * ctx->state->padded);
     }
@@ -124,7 +124,7 @@ static void TILED(accumulate)(context *ctx, const int64_t *rows, int64_t m) {
         TILED(accumulate_dense)(ctx, m);
     } else {
         for (int64_t r = 0; r < m; ++r) {
-            const row_values row = read_csr_row(ctx, rows[r], ctx->data->layout);
+            const row_values row = read_csr_row(ctx, rows[r]);
 #define CALL(LAYOUT) TILED(scatter_row)(state, &row, ctx->chunk.c + r * padded, LAYOUT)
             BY_LAYOUT(CALL)
 #undef CALL
@@ -151,10 +151,9 @@ static void TILED(norms)(context *ctx, const int64_t *rows, int64_t m, double *s
         return;
     }
     for (int64_t r = 0; r < m; ++r) {
-        const row_values row = read_csr_row(ctx, rows ? rows[r] : row_at(ctx, state->row + r),
-                                            ctx->data->layout);
+        const row_values row = read_csr_row(ctx, rows ? rows[r] : row_at(ctx, state->row + r));
         for (int64_t p = 0; p < row.count; ++p) {
-            real *grad = (real *)state->grad + index_at(row.indices, p, ctx->data->layout) * padded;
+            real *grad = (real *)state->grad + row.columns[p] * padded;
             if (grad[lost] == (real)INFINITY) continue;
             grad[lost] = (real)INFINITY;
             for (int64_t k = 0; k < padded; ++k) squares[k] += (double)grad[k] * (double)grad[k];
@@ -167,16 +166,17 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     plan_lanes(ctx, state->batch_count);
-    TILED(postpone)(ctx, state->batch_count);
+    if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
+    if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
     for (int64_t r = 0; r < m; ++r) {
-        const row_values row = read_csr_row(ctx, rows[r], ctx->data->layout);
+        const row_values row = read_csr_row(ctx, rows[r]);
         if (ctx->kind.l1)
             TILED(add_row_l1)(ctx, &row, ctx->chunk.c + r * padded);
         else
             TILED(add_row_by_layout)(ctx, &row, ctx->chunk.c + r * padded);
     }
     for (int64_t r = 0; ctx->kind.l1 && r < m; ++r) {
-        const row_values row = read_csr_row(ctx, rows[r], ctx->data->layout);
+        const row_values row = read_csr_row(ctx, rows[r]);
         TILED(truncate_row_l1)(ctx, &row);
     }
     for (int64_t r = 1; r < m; ++r)
@@ -189,16 +189,16 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
 static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     plan_lanes(ctx, state->batch_count);
-    TILED(postpone)(ctx, state->batch_count);
+    if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
+    if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
     if (TILED(takes_all)(ctx)) {
         TILED(update_features)(ctx, 0, state->d - 1);
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
         for (int64_t r = 0; r < m; ++r) {
-            const row_values row = read_csr_row(ctx, rows ? rows[r] : row_at(ctx, state->row + r),
-                                                ctx->data->layout);
+            const row_values row = read_csr_row(ctx, rows ? rows[r] : row_at(ctx, state->row + r));
             for (int64_t p = 0; p < row.count; ++p) {
-                const int64_t j = index_at(row.indices, p, ctx->data->layout);
+                const int64_t j = row.columns[p];
                 TILED(update_features)(ctx, j, j);
             }
         }

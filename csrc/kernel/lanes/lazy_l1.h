@@ -219,7 +219,8 @@ static void TILED(shrink_all)(context *ctx) {
 }
 
 /* Put the planned step into the sums. All features catch up first when there is no room, before A
- * might underflow, and where lanes that shared sums do so no longer. */
+ * might underflow, or with averages the sums of A hide what it has become, and where lanes that
+ * shared sums do so no longer. */
 static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
     fsgd_state *state = ctx->state;
     const int64_t padded = TILE < 16 ? TILE : state->padded, start = ctx->settings->average;
@@ -228,7 +229,8 @@ static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
     int64_t lanes = state->sums_shared ? 1 : padded;
     const double *last = l1_sums_at(state, averaged, lanes, state->pending);
     int full = state->pending >= most_l1_steps(state) || (state->sums_shared && !agree);
-    for (int64_t k = 0; state->pending > 0 && k < lanes; ++k) full |= last[k] < 1e-100;
+    for (int64_t k = 0; state->pending > 0 && k < lanes; ++k)
+        full |= last[k] < (averaged ? 1e-3 : 1e-100);
     if (full && state->pending > 0) TILED(shrink_all)(ctx);
     if (state->pending == 0) state->sums_shared = agree;
     lanes = state->sums_shared ? 1 : padded;

@@ -15,7 +15,7 @@
  * two buffers, until the next but one is read. */
 static inline row_values TILED(read_row)(const context *ctx, int64_t position) {
     const int64_t d = ctx->data->d, i = row_at(ctx, position);
-    if (ctx->data->layout != FSGD_DENSE) return read_csr_row(ctx, i, ctx->data->layout);
+    if (ctx->data->layout != FSGD_DENSE) return read_csr_row(ctx, i);
     if (ctx->rows.unconverted) return (row_values){dense_row(ctx, i), NULL, d};
     real *to = ctx->chunk.x + (position & 1) * ctx->rows.stride;
     convert_row(ctx->data, dense_row(ctx, i), to);
@@ -29,8 +29,7 @@ static ALWAYS_INLINE void TILED(prefetch_ahead)(const context *ctx, int64_t r, i
     if (ctx->data->layout == FSGD_DENSE) {
         if (r + distance < end) prefetch_row(ctx, row_at(ctx, r + distance));
     } else {
-        if (r + 2 * distance < end)
-            prefetch_row_start(ctx, row_at(ctx, r + 2 * distance), ctx->data->layout);
+        if (r + 2 * distance < end) prefetch_row_start(ctx, row_at(ctx, r + 2 * distance));
         if (r + distance < end) prefetch_csr_row(ctx, row_at(ctx, r + distance));
     }
 }
@@ -56,7 +55,8 @@ static fsgd_status TILED(run_rows)(context *ctx, int64_t stop, int64_t budget) {
         if (find_row_slopes(ctx, i, &updated) != FSGD_OK) return FSGD_NONFINITE;
         if (!updated) continue;
         plan_lanes(ctx, ctx->step.count);
-        if (!dense) TILED(postpone)(ctx, ctx->step.count);
+        if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, ctx->step.count);
+        if (ctx->kind.l1_momentum) push_moving(ctx, ctx->step.count);
         if (dense && !ctx->kind.l1 && !ctx->adaptive.on && state->width > 1 &&
             state->row + 1 < stop && ctx->report->work < budget) {
             next = TILED(read_row)(ctx, state->row + 1);

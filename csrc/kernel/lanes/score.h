@@ -5,26 +5,38 @@
 
 #include "lazy.h"
 
+/* The weights of vector i of a tile at p; of coordinates, `spans`, by the score's coefficients. */
+static ALWAYS_INLINE VEC TILED(weight_at)(const real *p, int i, int64_t apart, const VEC m[][NV],
+                                          const int spans) {
+    if (!spans) return *TILED(at)(p, i);
+    return m[0][i] * *TILED(at)(p, i) + m[1][i] * *TILED(at)(p + apart, i);
+}
+
 /* z (padded) = x . W of one row; a dense one from its end if ctx->rows.backwards. */
 static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *row, real *z,
-                                         const fsgd_layout layout) {
+                                         const fsgd_layout layout, const int spans) {
     const fsgd_state *state = ctx->state;
-    const int64_t stride = TILED(stride)(state);
+    const int64_t stride = TILED(stride)(state), apart = state->vector_stride;
     const int64_t by = layout == FSGD_DENSE && ctx->rows.backwards ? -1 : 1;
     for (int64_t tile = 0; tile < state->padded; tile += TILE) {
         const real *w = (const real *)state->w + tile;
-        VEC sum[UNROLL][NV];
+        VEC sum[UNROLL][NV], m[2][NV];
         for (int u = 0; u < UNROLL; ++u)
             for (int i = 0; i < NV; ++i) sum[u][i] = (VEC){0};
+        for (int a = 0; a < 2; ++a)
+            for (int i = 0; spans && i < NV; ++i)
+                m[a][i] = *TILED(at)(ctx->step.score + a * state->padded + tile, i);
         int64_t done = 0, p = by < 0 ? row->count - 1 : 0;
         for (; done + UNROLL <= row->count; done += UNROLL)
             for (int u = 0; u < UNROLL; ++u, p += by) {
                 const real *wj = w + feature_of(row, p, layout) * stride;
-                for (int i = 0; i < NV; ++i) sum[u][i] += row->x[p] * *TILED(at)(wj, i);
+                for (int i = 0; i < NV; ++i)
+                    sum[u][i] += row->x[p] * TILED(weight_at)(wj, i, apart, m, spans);
             }
         for (; done < row->count; ++done, p += by) {
             const real *wj = w + feature_of(row, p, layout) * stride;
-            for (int i = 0; i < NV; ++i) sum[0][i] += row->x[p] * *TILED(at)(wj, i);
+            for (int i = 0; i < NV; ++i)
+                sum[0][i] += row->x[p] * TILED(weight_at)(wj, i, apart, m, spans);
         }
         for (int i = 0; i < NV; ++i) {
             for (int u = 1; u < UNROLL; ++u) sum[0][i] += sum[u][i];
@@ -37,7 +49,10 @@ static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *r
 static NO_INLINE void TILED(dot_up_to_date)(context *ctx, const row_values *row, real *z) {
 #define CALL(LAYOUT)                                                                               \
     if (LAYOUT != FSGD_DENSE) TILED(catch_up_row)(ctx, row, LAYOUT);                               \
-    TILED(dot_row)(ctx, row, z, LAYOUT)
+    if (LAYOUT != FSGD_DENSE && ctx->kind.spans)                                                   \
+        TILED(dot_row)(ctx, row, z, LAYOUT, 1);                                                    \
+    else                                                                                           \
+        TILED(dot_row)(ctx, row, z, LAYOUT, 0)
     BY_LAYOUT(CALL)
 #undef CALL
 }

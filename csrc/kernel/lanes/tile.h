@@ -56,19 +56,18 @@ static ALWAYS_INLINE VEC *TILED(at)(const real *p, int i) {
     return (VEC *)(uintptr_t)(p + i * PER);
 }
 
-/* Call a body with the layout as a constant. Dense rows of one lane are in one_lane. */
+/* Call a body with the kind of rows as a constant. Dense rows of one lane are in one_lane. */
 #if TILE == 1
 #define BY_LAYOUT(CALL)                                                                            \
-    switch (ctx->data->layout) {                                                                   \
-    case FSGD_CSR32: CALL(FSGD_CSR32); break;                                                      \
-    default: CALL(FSGD_CSR64);                                                                     \
+    {                                                                                              \
+        CALL(CSR_ROWS);                                                                            \
     }
 #else
 #define BY_LAYOUT(CALL)                                                                            \
-    switch (ctx->data->layout) {                                                                   \
-    case FSGD_DENSE: CALL(FSGD_DENSE); break;                                                      \
-    case FSGD_CSR32: CALL(FSGD_CSR32); break;                                                      \
-    default: CALL(FSGD_CSR64);                                                                     \
+    if (ctx->data->layout == FSGD_DENSE) {                                                         \
+        CALL(FSGD_DENSE);                                                                          \
+    } else {                                                                                       \
+        CALL(CSR_ROWS);                                                                            \
     }
 #endif
 

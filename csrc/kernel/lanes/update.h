@@ -102,26 +102,11 @@ static void TILED(update_and_dot)(context *ctx, const real *x, const real *next)
         TILED(add_and_dot)(ctx, x, ctx->chunk.c, next, ctx->chunk.z, 3);
 }
 
-/* step_row for CSR of either index type. */
-static NO_INLINE void TILED(step_row_by_layout)(context *ctx, const row_values *row,
-                                                const real *c) {
-#define CALL(LAYOUT)                                                                               \
-    if (LAYOUT == FSGD_DENSE) return;                                                              \
-    if (ctx->state->width == 2)                                                                    \
-        TILED(step_row)(ctx, row, c, LAYOUT, 2);                                                   \
-    else                                                                                           \
-        TILED(step_row)(ctx, row, c, LAYOUT, 3)
-    BY_LAYOUT(CALL)
-#undef CALL
-}
-
-/* Add a row times c to the weights, or, where updates are lazy or have a D, take the step. */
+/* Add a row times c to the weights, or, where updates have a D, take the step. */
 static NO_INLINE void TILED(add_row_by_layout)(context *ctx, const row_values *row, const real *c) {
-    if (TILED(is_lazy)(ctx)) {
-        TILED(step_row_by_layout)(ctx, row, c);
-        return;
-    }
 #define CALL(LAYOUT)                                                                               \
+    if (LAYOUT != FSGD_DENSE && ctx->step.opened && ctx->step.touches)                             \
+        change_row(ctx->state, row, LAYOUT, TILE);                                                 \
     switch (ctx->state->width) {                                                                   \
     case 1: TILED(add_row)(ctx, row, c, LAYOUT, 1); break;                                         \
     case 2: TILED(add_row)(ctx, row, c, LAYOUT, 2); break;                                         \

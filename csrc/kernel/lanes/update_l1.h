@@ -3,6 +3,7 @@
 #ifndef FASTSGD_KERNEL_LANES_UPDATE_L1_H
 #define FASTSGD_KERNEL_LANES_UPDATE_L1_H
 
+#include "../one_lane/features.h"
 #include "update.h"
 
 /* The whole step of one feature with an L1 penalty: u += D u + p x g, then truncation; g (padded).
@@ -47,6 +48,16 @@ static ALWAYS_INLINE void TILED(l1_steps)(context *ctx, int64_t first, int64_t l
 
 static void TILED(l1_features)(context *ctx, int64_t first, int64_t last, const real *x,
                                const real *g) {
+#if TILE == 1
+    if (!x && first == 0 && last == ctx->state->d - 1) { /* along the features */
+        switch (ctx->state->width) {
+        case 1: update_dense(ctx, 1, g, 1); break;
+        case 2: update_dense(ctx, 2, g, 1); break;
+        default: update_dense(ctx, 3, g, 1);
+        }
+        return;
+    }
+#endif
     switch (ctx->state->width) {
     case 1: TILED(l1_steps)(ctx, first, last, 1, x, g); break;
     case 2: TILED(l1_steps)(ctx, first, last, 2, x, g); break;
@@ -57,6 +68,10 @@ static void TILED(l1_features)(context *ctx, int64_t first, int64_t last, const 
 /* What a step with an L1 penalty does to the features of a CSR row where the others may wait: decay
  * and gradient, */
 static NO_INLINE void TILED(add_row_l1)(context *ctx, const row_values *row, const real *c) {
+    if (ctx->kind.l1_momentum) {
+        add_row_moving(ctx, row, c);
+        return;
+    }
 #define CALL(LAYOUT)                                                                               \
     if (ctx->kind.shrinks)                                                                         \
         TILED(decay_and_add_row)(ctx, row, c, LAYOUT);                                             \
@@ -68,6 +83,10 @@ static NO_INLINE void TILED(add_row_l1)(context *ctx, const row_values *row, con
 
 /* and, when all rows of the step have had theirs, truncation. */
 static NO_INLINE void TILED(truncate_row_l1)(context *ctx, const row_values *row) {
+    if (ctx->kind.l1_momentum) {
+        truncate_row_moving(ctx, row);
+        return;
+    }
 #define CALL(LAYOUT)                                                                               \
     if (ctx->kind.shrinks)                                                                         \
         TILED(truncate_row)(ctx, row, LAYOUT);                                                     \
@@ -84,19 +103,18 @@ static void TILED(update_row_l1)(context *ctx, const row_values *row, const real
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
     if (ctx->data->layout == FSGD_DENSE) {
         TILED(l1_features)(ctx, 0, d - 1, row->x, c);
-    } else if (ctx->kind.lazy_l1 || ctx->kind.shrinks) {
+    } else if (ctx->kind.lazy_l1 || ctx->kind.shrinks || ctx->kind.l1_momentum) {
         TILED(add_row_l1)(ctx, row, c);
         TILED(truncate_row_l1)(ctx, row);
     } else {
         real *g = ctx->gradient.spread;
         for (int64_t p = 0; p < row->count; ++p) {
-            const int64_t j = index_at(row->indices, p, ctx->data->layout);
+            const int64_t j = row->columns[p];
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         TILED(l1_features)(ctx, 0, d - 1, NULL, g);
         for (int64_t p = 0; p < row->count; ++p)
-            memset(g + index_at(row->indices, p, ctx->data->layout) * padded, 0,
-                   (size_t)padded * sizeof(real));
+            memset(g + row->columns[p] * padded, 0, (size_t)padded * sizeof(real));
         ctx->report->work += d * ctx->state->width * ((padded + 15) / 16);
     }
 }
@@ -110,6 +128,17 @@ static void TILED(update_row)(context *ctx, const row_values *row, const real *c
         TILED(add_row_by_layout)(ctx, row, c);
 }
 
+/* The step of features first to last by the gradient of a batch, those that have not had it. */
+static void TILED(move_and_add_gradient)(context *ctx, int64_t first, int64_t last) {
+    const fsgd_state *state = ctx->state;
+    move_features(ctx, NULL, first, last - first + 1, state->pending - 1);
+    for (int64_t j = first; j <= last; ++j) {
+        if (state->last_update[j] == (int32_t)state->pending) continue;
+        TILED(l1_features)(ctx, j, j, NULL, state->grad);
+        state->last_update[j] = (int32_t)state->pending;
+    }
+}
+
 /* The same with an L1 penalty: of all features, unless truncation may wait. */
 static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
     fsgd_state *state = ctx->state;
@@ -117,6 +146,8 @@ static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
     real *grad = (real *)state->grad + first * padded;
     if (ctx->kind.shrinks)
         TILED(shrink_and_add_gradient)(ctx, first, last);
+    else if (ctx->kind.l1_momentum)
+        TILED(move_and_add_gradient)(ctx, first, last);
     else if (!ctx->kind.lazy_l1)
         TILED(l1_features)(ctx, first, last, NULL, state->grad);
     for (int64_t j = first; ctx->kind.lazy_l1 && j <= last; ++j) {
@@ -132,7 +163,6 @@ static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
 
 /* An update of features first to last, whose coefficients are found. */
 static void TILED(update_features)(context *ctx, int64_t first, int64_t last) {
-    const int lazy = TILED(is_lazy)(ctx);
     if (ctx->adaptive.on) {
         adaptive_features(ctx, first, last);
         return;
@@ -141,8 +171,8 @@ static void TILED(update_features)(context *ctx, int64_t first, int64_t last) {
         TILED(add_gradient_l1)(ctx, first, last);
         return;
     }
-    if (lazy) TILED(catch_up_range)(ctx->state, first, last);
-    const int direct = !lazy && !ctx->kind.scaled;
+    if (ctx->kind.spans && ctx->step.touches) change_range(ctx->state, first, last);
+    const int direct = !ctx->kind.spans && !ctx->kind.scaled;
     switch (ctx->state->width + (direct ? 2 : 0)) {
     case 1: TILED(add_gradient)(ctx, first, last, 1, 0); break;
     case 2: TILED(add_gradient)(ctx, first, last, 2, 0); break;

@@ -7,7 +7,6 @@
 
 #include "batches.h"
 #include "rows.h"
-#include "weights.h"
 #if TILE > 1
 #include "blocks.h"
 #endif
@@ -15,7 +14,7 @@
 /* Single samples. */
 static fsgd_status TILED(run_single)(context *ctx, int64_t budget) {
 #if TILE == 1
-    if (ctx->kind.scaled) return run_csr_rows(ctx, budget);
+    if (ctx->kind.scaled || ctx->kind.spans) return run_csr_rows(ctx, budget);
 #else
     if (ctx->kind.scaled && ctx->state->width == 1 && ctx->data->layout == FSGD_DENSE)
         return TILED(run_blocks)(ctx, budget);
@@ -31,8 +30,8 @@ static const verb_table TILED(lanes_verbs) = {
     .update_features = TILED(update_features),
     .update_by_rows = TILED(update_by_rows),
     .run_single = TILED(run_single),
-    .catch_up_all = TILED(catch_up_all),
-    .weights = TILED(read_weights),
+    .catch_up_all = TILED(shrink_all),
+    .shrink_copy = TILED(shrink_copy),
 };
 
 #undef BY_LAYOUT
@@ -54,4 +53,3 @@ static const verb_table TILED(lanes_verbs) = {
 #undef FASTSGD_KERNEL_LANES_ROWS_H
 #undef FASTSGD_KERNEL_LANES_BLOCKS_H
 #undef FASTSGD_KERNEL_LANES_BATCHES_H
-#undef FASTSGD_KERNEL_LANES_WEIGHTS_H

@@ -30,51 +30,52 @@ static ALWAYS_INLINE real dot_dense(const real *x, const real *w, int64_t n, con
 }
 
 /* Prefetch values p to p + 15 of a CSR row, and their columns. */
-static ALWAYS_INLINE void prefetch_values(const row_values *row, int64_t p,
-                                          const fsgd_layout layout) {
-    const char *x = (const char *)(row->x + p), *indices = row->indices;
-    const int64_t size = layout == FSGD_CSR32 ? 4 : 8;
+static ALWAYS_INLINE void prefetch_values(const row_extent *row, int64_t p, int64_t size) {
+    const char *x = (const char *)(row->x + p);
     prefetch_line(x);
-    prefetch_line(indices + p * size);
+    prefetch_line(row->indices + p * size);
     if (REAL_BYTES == 8) prefetch_line(x + 64);
-    if (size == 8) prefetch_line(indices + p * size + 64);
+    if (size == 8) prefetch_line(row->indices + p * size + 64);
 }
 
-/* x . w; on the way the row `upcoming` is prefetched, a few lines at a time. In scalars: a scatter
- * by vectors would lose the updates of columns that a row holds twice, and gathers are no faster.
+/* x . w; on the way the row `upcoming`, with indices of `size` bytes, is prefetched, a few lines at
+ * a time. Of coordinates, `spans`, x . (m[0] w + m[1] v), v lying `apart` elements behind w. In
+ * scalars: a scatter by vectors would lose the updates of columns that a row holds twice, and
+ * gathers are no faster.
  */
-static ALWAYS_INLINE real dot_csr(const real *w, const row_values *row, const row_values *upcoming,
-                                  const fsgd_layout layout) {
+static ALWAYS_INLINE real dot_csr(const real *w, int64_t apart, const real *m,
+                                  const row_values *row, const row_extent *upcoming, int64_t size,
+                                  const int spans) {
     enum { GROUP = 16 }; /* values of one or two cache lines */
     const row_values r = *row;
+    const real *v = w + apart, m0 = spans ? m[0] : 1, m1 = spans ? m[1] : 0;
     real sum[4] = {0};
     int64_t p = 0;
+#define TERM(SUM, P)                                                                               \
+    (SUM += r.x[P] * (spans ? m0 * w[r.columns[P]] + m1 * v[r.columns[P]] : w[r.columns[P]]))
     for (; p + GROUP <= r.count; p += GROUP) {
-        if (p < upcoming->count) prefetch_values(upcoming, p, layout);
-        for (int64_t k = p; k < p + GROUP; k += 4)
-            for (int u = 0; u < 4; ++u) sum[u] += r.x[k + u] * w[feature_of(&r, k + u, layout)];
+        if (p < upcoming->count) prefetch_values(upcoming, p, size);
+        for (int u = 0; u < GROUP; ++u) TERM(sum[u & 3], p + u);
     }
-    for (int64_t k = p; k < upcoming->count; k += GROUP) prefetch_values(upcoming, k, layout);
-    if (upcoming->count > 0) prefetch_values(upcoming, upcoming->count - 1, layout);
-    for (; p < r.count; ++p) sum[p & 3] += r.x[p] * w[feature_of(&r, p, layout)];
+    for (int64_t k = p; k < upcoming->count; k += GROUP) prefetch_values(upcoming, k, size);
+    if (upcoming->count > 0) prefetch_values(upcoming, upcoming->count - 1, size);
+    for (; p + 4 <= r.count; p += 4)
+        for (int u = 0; u < 4; ++u) TERM(sum[u], p + u);
+    if (p < r.count) TERM(sum[0], p);
+    if (p + 1 < r.count) TERM(sum[1], p + 1);
+    if (p + 2 < r.count) TERM(sum[2], p + 2);
+#undef TERM
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/* w += a x */
-static ALWAYS_INLINE void add_csr(real *w, const row_values *row, real a,
-                                  const fsgd_layout layout) {
+/* u += p c x of the `width` numbers of a feature, which lie `apart` elements one behind another */
+static ALWAYS_INLINE void add_csr(real *w, int64_t apart, const row_values *row, const real *p,
+                                  real c, const int width) {
     const row_values r = *row;
-    for (int64_t p = 0; p < r.count; ++p) w[feature_of(&r, p, layout)] += a * r.x[p];
-}
-
-/* w += a x and q += b x, q lying `apart` elements behind w */
-static ALWAYS_INLINE void add_csr_averaged(real *w, int64_t apart, const row_values *row, real a,
-                                           real b, const fsgd_layout layout) {
-    const row_values r = *row;
-    for (int64_t p = 0; p < r.count; ++p) {
-        real *u = w + feature_of(&r, p, layout);
-        u[0] += a * r.x[p];
-        u[apart] += b * r.x[p];
+    const real by[max_width] = {p[0] * c, width > 1 ? p[1] * c : 0, width > 2 ? p[2] * c : 0};
+    for (int64_t i = 0; i < r.count; ++i) {
+        real *u = w + r.columns[i];
+        for (int a = 0; a < width; ++a) u[a * apart] += by[a] * r.x[i];
     }
 }
 

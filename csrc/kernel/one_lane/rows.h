@@ -1,6 +1,5 @@
-/* rows.h: one lane, row by row: dense rows, and steps without momentum and L1 on CSR rows. Dense
- * plain steps go this way where they cannot be taken in blocks (blocks.h); CSR with momentum or L1
- * is lanes/rows.h.
+/* rows.h: one lane, row by row: dense rows, and steps without L1 on CSR rows. Dense plain steps go
+ * this way where they cannot be taken in blocks (blocks.h); CSR with L1 is lanes/rows.h.
  */
 #ifndef FASTSGD_KERNEL_ONE_LANE_ROWS_H
 #define FASTSGD_KERNEL_ONE_LANE_ROWS_H
@@ -16,7 +15,8 @@ enum {
 
 /* A row and, of CSR, the one that is prefetched while it is read. */
 typedef struct {
-    row_values row, upcoming;
+    row_values row;
+    row_extent upcoming;
 } row_pair;
 
 /* The copy of the dense row at a position of the epoch; it stays until ring_rows later. */
@@ -44,18 +44,19 @@ static ALWAYS_INLINE row_pair read_next(const context *ctx, int64_t r, int64_t s
     }
     const int64_t values = r + csr_values_ahead < last ? r + csr_values_ahead : last;
     const int64_t starts = r + csr_starts_ahead < last ? r + csr_starts_ahead : last;
-    const row_values row = read_csr_row(ctx, row_at(ctx, r), layout);
-    prefetch_row_start(ctx, row_at(ctx, starts), layout);
-    return (row_pair){.row = row, .upcoming = csr_extent(ctx, row_at(ctx, values), layout)};
+    const row_values row = read_csr_row(ctx, row_at(ctx, r));
+    prefetch_row_start(ctx, row_at(ctx, starts));
+    return (row_pair){.row = row, .upcoming = csr_extent(ctx, row_at(ctx, values))};
 }
 
 /* z = x . w + b */
 static ALWAYS_INLINE real score_row(const context *ctx, const row_pair *rows,
-                                    const fsgd_layout layout) {
+                                    const fsgd_layout layout, const int spans) {
     const fsgd_state *state = ctx->state;
     const real dot = layout == FSGD_DENSE
                          ? dot_dense(rows->row.x, state->w, ctx->rows.stride, NULL, 0)
-                         : dot_csr(state->w, &rows->row, &rows->upcoming, layout);
+                         : dot_csr(state->w, spans ? state->vector_stride : 0, ctx->step.score,
+                                   &rows->row, &rows->upcoming, layout, spans);
     return (ctx->kind.scaled ? (real)state->scale[0] * dot : dot) + *(const real *)state->intercept;
 }
 
@@ -66,19 +67,17 @@ static ALWAYS_INLINE void update_row(context *ctx, const row_values *row, real c
         adaptive_dense(ctx, row->x, c);
         return;
     }
-    if (ctx->kind.scaled && c == 0) return;
+    if ((layout != FSGD_DENSE || ctx->kind.scaled) && c == 0) return;
     if (layout == FSGD_DENSE)
         update_dense(ctx, width, row->x, c);
-    else if (width == 1)
-        add_csr(ctx->state->w, row, ctx->step.p[0] * c, layout);
     else
-        add_csr_averaged(ctx->state->w, ctx->state->vector_stride, row, ctx->step.p[0] * c,
-                         ctx->step.p[1] * c, layout);
+        add_csr(ctx->state->w, ctx->state->vector_stride, row, ctx->step.p, c, width);
 }
 
 /* Rows one by one, up to position `stop` of the epoch. */
 static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t budget,
-                                          const fsgd_layout layout, const int width) {
+                                          const fsgd_layout layout, const int width,
+                                          const int spans) {
     fsgd_state *state = ctx->state;
     loss_buffer losses = {0};
     fsgd_status status = FSGD_OK;
@@ -90,11 +89,17 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         load_targets(ctx, sample.row, 1, &sample.y, &sample.s);
         ctx->report->work += rows.row.count * width + 16;
 
-        sample.z = score_row(ctx, &rows, layout);
+        if (spans && ctx->step.touches) change_row(state, &rows.row, layout, 1);
+        sample.z = score_row(ctx, &rows, layout, spans);
         if (!(sample.s > 0)) continue;
         status = sample_slope(ctx, &losses, &sample);
         if (status != FSGD_OK) break;
-        plan_step(ctx, 1, width, &sample.count);
+        if (layout == FSGD_DENSE)
+            plan_step(ctx, 1, width, &sample.count);
+        else
+            plan_csr_step(ctx, 1, width, &sample.count, spans);
+        if (spans && __builtin_expect(ctx->step.opened && ctx->step.touches, 0))
+            change_row(state, &rows.row, layout, 1);
         update_row(ctx, &rows.row, sample.c, layout, width);
         update_intercept(ctx, 1, width, &sample.c, &sample.count);
     }
@@ -105,19 +110,19 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
 /* The loop for dense rows; a call, since blocks.h needs it too. */
 static NO_INLINE fsgd_status run_dense_rows(context *ctx, int64_t stop, int64_t budget) {
     switch (ctx->state->width) {
-    case 1: return run_rows(ctx, stop, budget, FSGD_DENSE, 1);
-    case 2: return run_rows(ctx, stop, budget, FSGD_DENSE, 2);
-    default: return run_rows(ctx, stop, budget, FSGD_DENSE, 3);
+    case 1: return run_rows(ctx, stop, budget, FSGD_DENSE, 1, 0);
+    case 2: return run_rows(ctx, stop, budget, FSGD_DENSE, 2, 0);
+    default: return run_rows(ctx, stop, budget, FSGD_DENSE, 3, 0);
     }
 }
 
-/* Steps without momentum and L1 on CSR rows. */
+/* Steps without L1 on CSR rows. */
 static fsgd_status run_csr_rows(context *ctx, int64_t budget) {
-#define CALL(LAYOUT)                                                                               \
-    ctx->state->width == 1 ? run_rows(ctx, ctx->stop, budget, LAYOUT, 1)                           \
-                           : run_rows(ctx, ctx->stop, budget, LAYOUT, 2)
-    return ctx->data->layout == FSGD_CSR32 ? (CALL(FSGD_CSR32)) : (CALL(FSGD_CSR64));
-#undef CALL
+    const int width = (int)ctx->state->width;
+    if (width == 1) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 1, 0);
+    if (!ctx->kind.spans) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 2, 0);
+    if (width == 2) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 2, 1);
+    return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 3, 1);
 }
 
 #endif

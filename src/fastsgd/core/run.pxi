@@ -1,6 +1,19 @@
 # Run: one problem bound to the kernels; calls that train, measure, and do the verbs of a step.
 
 
+cdef double number(const void *values, int64_t i, fsgd_dtype dtype) noexcept nogil:
+    """Number i of an array of reals."""
+    return (<const float *>values)[i] if dtype == FSGD_FLOAT32 else (<const double *>values)[i]
+
+
+cdef void *copied(values, dtype, void *into) except NULL:
+    """``into``, where an array of numbers of eight bytes is copied to."""
+    if values.dtype != dtype or not values.flags.c_contiguous:
+        values = np.ascontiguousarray(values, dtype=dtype)
+    memcpy(into, pointer(values), 8 * len(values))
+    return into
+
+
 cdef empty_order(int64_t n):
     """Room for the order of an epoch, and behind it for that of the blocks of "block"."""
     return np.empty(n + n // BLOCK_ROWS + 1, dtype=np.int64)
@@ -23,6 +36,7 @@ cdef class Run:
     cdef int64_t width, vectors  # numbers of a weight that the state has to have
     cdef fsgd_optimizer optimizer
     cdef bint of_counts      # the loss takes y >= 0 alone
+    cdef int lazy            # whether updates are lazy on CSR; -1: nobody has asked
     cdef object order
     cdef int64_t order_epoch
     cdef int64_t order_done  # draws of order_epoch that are made
@@ -38,7 +52,7 @@ cdef class Run:
         self.what, self.held = (lanes, settings, isa), []
         self.width, self.vectors = settings.width, settings.vectors(lanes)
         self.optimizer = optimizer_code(settings.optimizer.name)
-        self.of_counts = settings.terms.targets == {"count"}
+        self.of_counts, self.lazy = settings.terms.targets == {"count"}, -1
         self._bind_lanes(lanes, data.y.shape[1])
         self._bind_settings(settings)
         self._bind_rows(data, state)
@@ -46,7 +60,7 @@ cdef class Run:
     cdef Run _without_rows(self):
         cdef Run run = Run.__new__(Run)
         run.what, run.held, run.optimizer, run.of_counts = self.what, self.held, self.optimizer, self.of_counts
-        run.width, run.vectors = self.width, self.vectors
+        run.width, run.vectors, run.lazy = self.width, self.vectors, self.lazy
         run.lanes, run.settings, run.data.n_targets = self.lanes, self.settings, self.data.n_targets
         return run
 
@@ -90,18 +104,21 @@ cdef class Run:
         self._check_position()
         self.problem.data, self.problem.lanes = &self.data, &self.lanes
         self.problem.settings, self.problem.state = &self.settings, &state.c
-        if _is_lazy(data, lanes, settings) and not state.is_lazy:
+        if self.data.layout != FSGD_DENSE and self.lazy < 0:  # not known yet
+            self.lazy = _is_lazy(data, lanes, settings)
+        if self.data.layout != FSGD_DENSE and self.lazy and not state.is_lazy:
             if state.c.pending > 0 and self.kernels.flush(&self.problem) != FSGD_OK:
                 raise MemoryError("no memory to apply pending truncations")
             state.allocate_pending()
         self.problem.order, self.problem.rates = NULL, NULL
-        self.problem.rates_row, self.problem.stop_row = 0, self.data.epoch_rows
+        self.problem.rates_row, self.problem.rates_stop = 0, self.data.epoch_rows
+        self.problem.stop_row = self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL
         if self.data.layout != FSGD_DENSE:
-            columns, sums = np.zeros(self.data.longest, dtype=data.X.indices.dtype), untouched_zeros(data.d)
+            columns, sums = np.zeros(self.data.longest, dtype=np.int64), untouched_zeros(data.d)
             touch(columns)
             self.rows.extend([columns, sums])
-            self.problem.columns, self.problem.sums = pointer(columns), <double *>pointer(sums)
+            self.problem.columns, self.problem.sums = <int64_t *>pointer(columns), <double *>pointer(sums)
         self._bind_schedule(data, lanes, settings)
         self.order, self.order_epoch, self.order_done = None, -1, 0
         if settings.sampling != "sequential":
@@ -175,27 +192,24 @@ cdef class Run:
 
     cdef _bind_lanes(self, lanes, n_targets):
         cdef int64_t padded = fsgd_padded_lanes(lanes.k)
-        numbers = np.zeros((len(lanes.NUMBERS), padded))
-        for row, name in zip(numbers, lanes.NUMBERS):
-            row[:lanes.k] = getattr(lanes, name)
-        target, split = np.zeros(padded, dtype=np.int64), np.zeros(padded, dtype=np.uint64)
-        target[:lanes.k], split[:lanes.k] = lanes.target, lanes.split
-        self.held.extend([numbers, target, split])
-        cdef dict held = dict(zip(lanes.NUMBERS, numbers))
+        copies = np.zeros((10, padded))  # in which those that fill the last tile stay 0
+        self.held.append(copies)
+        cdef double *to = <double *>pointer(copies)
         self.lanes.k, self.lanes.padded = lanes.k, padded
-        self.lanes.alpha = <double *>pointer(held["alpha"])
-        self.lanes.l1 = <double *>pointer(held["l1"])
-        self.lanes.intercept_gradient = <double *>pointer(held["intercept_gradient"])
-        self.lanes.eta0 = <double *>pointer(held["eta0"])
-        self.lanes.mu = <double *>pointer(held["mu"])
-        self.lanes.label = <double *>pointer(held["label"])
-        self.lanes.weight_positive = <double *>pointer(held["weight_positive"])
-        self.lanes.weight_negative = <double *>pointer(held["weight_negative"])
-        self.lanes.target = <int64_t *>pointer(target)
-        self.lanes.split = <uint64_t *>pointer(split)
+        self.lanes.alpha = <double *>copied(lanes.alpha, np.float64, to)
+        self.lanes.l1 = <double *>copied(lanes.l1, np.float64, to + padded)
+        self.lanes.intercept_gradient = <double *>copied(lanes.intercept_gradient, np.float64, to + 2 * padded)
+        self.lanes.eta0 = <double *>copied(lanes.eta0, np.float64, to + 3 * padded)
+        self.lanes.mu = <double *>copied(lanes.mu, np.float64, to + 4 * padded)
+        self.lanes.label = <double *>copied(lanes.label, np.float64, to + 5 * padded)
+        self.lanes.weight_positive = <double *>copied(lanes.weight_positive, np.float64, to + 6 * padded)
+        self.lanes.weight_negative = <double *>copied(lanes.weight_negative, np.float64, to + 7 * padded)
+        self.lanes.target = <int64_t *>copied(lanes.target, np.int64, to + 8 * padded)
+        self.lanes.split = <uint64_t *>copied(lanes.split, np.uint64, to + 9 * padded)
 
     cdef _bind_settings(self, settings):
         cdef fsgd_settings *c = &self.settings
+        schedule = settings.schedule
         c.loss = loss_spec(settings.loss, settings.loss_parameter)
         c.step = <fsgd_step><int>settings.STEPS.index(settings.step)
         c.clip_norm = settings.clip_norm
@@ -208,15 +222,15 @@ cdef class Run:
         c.threads = settings.n_jobs
         c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
         c.seed = settings.seed
-        c.schedule.kind = <fsgd_schedule_kind><int>SCHEDULES.index(settings.schedule.kind)
-        c.schedule.power_t = settings.schedule.power_t
-        c.schedule.decay = settings.schedule.decay
-        c.schedule.step_epochs = max(SMALLEST, settings.schedule.step_epochs)
-        c.schedule.total_epochs = max(SMALLEST, settings.schedule.horizon)
-        c.schedule.warmup_steps = settings.schedule.warmup_steps
-        c.schedule.power = settings.schedule.power
-        c.schedule.final = settings.schedule.final
-        c.schedule.rise = settings.schedule.rise
+        c.schedule.kind = <fsgd_schedule_kind><int>SCHEDULES.index(schedule.kind)
+        c.schedule.power_t = schedule.power_t
+        c.schedule.decay = schedule.decay
+        c.schedule.step_epochs = max(SMALLEST, schedule.step_epochs)
+        c.schedule.total_epochs = max(SMALLEST, schedule.horizon)
+        c.schedule.warmup_steps = schedule.warmup_steps
+        c.schedule.power = schedule.power
+        c.schedule.final = schedule.final
+        c.schedule.rise = schedule.rise
 
     cdef _bind_schedule(self, data, lanes, settings):
         self.rates_epoch = -1
@@ -234,15 +248,16 @@ cdef class Run:
         )
 
     cdef _extend_rates(self):
-        """Ask the user's schedule for the rates of the batches to come: of the next one alone where
-        lanes may skip batches, since their update numbers are not known ahead."""
+        """Ask the user's schedule for the rates of the batches to come, to a multiple of RATE_BATCHES,
+        so that they end where they do after a resume too; of the next batch alone where lanes may skip
+        batches, since their update numbers are not known ahead."""
         cdef fsgd_state *c = &self.state.c
         cdef int64_t size = self.settings.batch_size, row = c.row, start = c.row, lane
         batches = -(-self.data.epoch_rows // size)
         t = self.state.t
         active = np.flatnonzero(self.state.active > 0)
         together = self.in_step and len(active) > 0 and (t[active] == t[active[0]]).all()
-        for i in range(RATE_BATCHES if together else 1):
+        for i in range(RATE_BATCHES - row // size % RATE_BATCHES if together else 1):
             e = c.epoch + (row // size) / batches
             if together:
                 self.rates[i] = self.schedule.at(t[active[0]] + 1 + i, e)
@@ -253,7 +268,7 @@ cdef class Run:
             if row == self.data.epoch_rows:
                 break
         self.rates_epoch = c.epoch
-        self.problem.rates_row, self.problem.stop_row = start, row
+        self.problem.rates_row, self.problem.rates_stop, self.problem.stop_row = start, row, row
 
     cdef _check_position(self):
         """Whether the state, which other runs may have trained, stands within this one's epoch."""
@@ -277,8 +292,13 @@ cdef class Run:
             raise ValueError("run was never initialised")
 
     def advance(self, int64_t budget, stop=None):
-        """Do about ``budget`` values' worth of work, to row ``stop`` of the epoch at most; whether that
-        ended the epoch, or the window as far as its rows make whole blocks, chunks or batches."""
+        """See _core.pyi."""
+        return bool(self._advance(budget, -1 if stop is None else stop))
+
+    cdef bint _advance(self, int64_t budget, int64_t stop) except -1:
+        """Do about ``budget`` values' worth of work, to row ``stop`` of the epoch at most unless it is -1;
+        whether that ended the epoch, or the window as far as its rows make whole blocks, chunks or
+        batches."""
         cdef fsgd_status status
         cdef const fsgd_kernels *kernels = self.kernels
         self._require()
@@ -293,8 +313,8 @@ cdef class Run:
         ):
             self._extend_rates()
         cdef int64_t planned = self.problem.stop_row
-        if stop is not None:
-            self.problem.stop_row = min(planned, <int64_t>stop)
+        if stop >= 0:
+            self.problem.stop_row = min(planned, stop)
         with nogil:
             status = kernels.run(&self.problem, budget, &self.report)
         self.problem.stop_row = planned
@@ -308,7 +328,7 @@ cdef class Run:
             raise ValueError(CHANGED)
         if status != FSGD_OK:
             raise MemoryError("no memory for the buffers of a training step")
-        return bool(self.report.epoch_done or self.report.window_done)
+        return self.report.epoch_done or self.report.window_done
 
     @property
     def draws_order(self):
@@ -365,11 +385,10 @@ cdef class Run:
             alpha / 2 |w|^2  +  l1 |w|_1  +  h b        summed over the lanes if they are coupled
         """
         self._require()
-        cdef const fsgd_state *c = &self.state.c
-        coef, intercept = self.state._read(0, self.kernels)
-        squares = row_norms(coef, True)
-        sizes = row_norms(coef, False) if c.vectors > c.width else np.zeros(c.k)  # without L1
-        return coef, intercept, *self._losses(intercept, squares, sizes)
+        model = self.state._read(0, self.kernels)
+        loss = np.empty(self.state.c.k)
+        norm = self._measure(pointer(model[0]), pointer(model[1]), <double *>pointer(loss))
+        return *model, loss, norm
 
     def measure_sparse(self):
         """See _core.pyi."""
@@ -383,29 +402,33 @@ cdef class Run:
         with nogil:
             status = self.kernels.measure(&self.problem, self.settings.average > 0, &square, &finite, out)
         self._check(status)
-        loss, norm = self._losses(intercepts[:1], np.full(1, square), np.zeros(1))
+        loss = np.empty(1)
+        norm = self._measure(NULL, out, <double *>pointer(loss), square)
         return intercepts[1:].copy(), loss, norm, bool(finite and np.isfinite(intercepts).all())
 
-    cdef tuple _losses(self, intercept, squares, sizes):
-        """Mean losses of lanes plus their penalties (K,), and mean |w|, of sums of w^2 and of |w|."""
+    cdef double _measure(self, const void *coef, const void *b, double *loss, double square=0.0) noexcept:
+        """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,). Of one
+        lane without L1 ``square``, the sum of w^2, stands for the weights, which are NULL then."""
         cdef const fsgd_state *c = &self.state.c
         cdef const fsgd_lanes *of = &self.lanes
+        cdef const fsgd_kernels *kernels = fsgd_kernels_for(NULL, c.dtype)
+        cdef int64_t row = c.d * (8 if c.dtype == FSGD_FLOAT64 else 4)  # bytes
+        cdef const char *w = <const char *>coef
         cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
-        cdef double penalty, penalties = 0.0, norms = 0.0
+        cdef double penalty, size = 0.0, penalties = 0.0, norms = 0.0
         cdef int64_t k
-        loss, b = np.empty(c.k), intercept.astype(np.float64)
-        cdef double *out = <double *>pointer(loss)
-        cdef double *b_ = <double *>pointer(b)
-        cdef double *squares_ = <double *>pointer(squares)
-        cdef double *sizes_ = <double *>pointer(sizes)
         for k in range(c.k):
-            penalty = 0.5 * of.alpha[k] * squares_[k] + of.l1[k] * sizes_[k] + of.intercept_gradient[k] * b_[k]
-            out[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
+            if w != NULL:
+                square = kernels.sum(w + k * row, c.d, True)
+            if c.vectors > c.width:  # with L1
+                size = kernels.sum(w + k * row, c.d, False)
+            penalty = 0.5 * of.alpha[k] * square + of.l1[k] * size + of.intercept_gradient[k] * number(b, k, c.dtype)
+            loss[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
             penalties += penalty
-            norms += sqrt(squares_[k])
-        if coupled:
-            loss += penalties
-        return loss, norms / c.k
+            norms += sqrt(square)
+        for k in range(c.k if coupled else 0):
+            loss[k] += penalties
+        return norms / c.k
 
     # The verbs of a step, for diagnostics and tests.
 

@@ -4,6 +4,12 @@
 SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "sums_shared", "arrays")
 cdef int64_t FOLLOWED_AHEAD = 16  # features that are fetched before their turn
 FOLLOWED = ("w", "intercept", "t", "grad_intercept", "numbers")  # what a state of plain steps has
+SPANS = "span_position", "span_steps", "span_products", "last_update"  # arrays of lazy updates: kernel/spans.h,
+SUMS = "step_sums", "last_update"  # kernel/lanes/lazy_l1.h, kernel/adaptive.h
+OTHER_DTYPES = {  # than that of the weights
+    "t": np.int64, "numbers": np.float64, "last_update": np.int32, "step_sums": np.float64, "span_steps": np.float64,
+    "span_products": np.float64, "span_position": np.int64,
+}
 NOT_NEGATIVE = (
     "average_shift", "l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count", "alpha", "l1"
 )
@@ -22,12 +28,14 @@ cdef bint _is_linear(fsgd_optimizer optimizer):
     return (<type>list(_OPTIMIZERS.values())[<int>optimizer]).linear
 
 
-cdef int64_t lazy_block(int64_t d):
-    """Steps of a block of pending steps, of which there are as many blocks: a flush, O(d), is rare."""
-    cdef int64_t block = 8
-    while block * block < d // 32:
-        block *= 2
-    return block
+cdef int64_t span_length(int64_t padded):
+    """Most steps of a span (kernel/spans.h): their plan stays in the L2 cache."""
+    return max(32, min(512, 8192 // padded))
+
+
+cdef int64_t most_spans(int64_t padded):
+    """Spans between flushes, which are O(d); their products stay in the L2 cache."""
+    return max(32, min(256, 4096 // padded))
 
 
 cdef int64_t pending_sums(int64_t d, int64_t numbers):
@@ -44,15 +52,17 @@ cdef dict _shapes(fsgd_optimizer optimizer, sizes):
     d, k, width, vectors = sizes
     padded = fsgd_padded_lanes(k)
     rows = fsgd_padded_features(d) if k == 1 else d
-    block, linear = lazy_block(d), _is_linear(optimizer)
+    linear = _is_linear(optimizer)
+    spans = linear and vectors == width
     columns = 1 if not linear else 8 if width > 1 else 4
-    pending = block * block if linear and vectors == width else pending_sums(d, columns * padded)
+    sums = pending_sums(d, columns * padded)
     return {
         "w": (vectors, rows) if k == 1 else (d, vectors, padded),
         "intercept": (width if linear else vectors, padded), "t": (padded,), "grad_intercept": (2, padded),
         "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
-        "step_products": (pending + 2 * block, width, 2, padded), "step_sums": (pending + 1, columns, padded),
-        "last_update": (d,),
+        "step_sums": (sums + 1, columns, padded), "last_update": (-(-d // max(1, 16 // padded)) if spans else d,),
+        "span_steps": (span_length(padded) + 2, 8, padded), "span_position": (2, padded),
+        "span_products": (most_spans(padded), width, 2, padded),
     }
 
 
@@ -90,7 +100,9 @@ cdef bint _is_lazy(data, lanes, settings):
         return False
     if not settings.optimizer.linear:
         return settings.width == 1 and bool(l1 or l2)
-    return bool(l1 and (l2 or settings.average)) if settings.momentum == 0.0 else not l1
+    if settings.momentum > 0.0:
+        return not (l1 and l2)
+    return bool(l1 and (l2 or settings.average))
 
 
 cdef class State:
@@ -222,16 +234,21 @@ cdef class State:
         self.c.loss_sum = <double *>pointer(self.numbers["loss_sum"])
         self.c.row_count = <double *>pointer(self.numbers["row_count"])
         self.c.grad = pointer(self.arrays["grad"]) if "grad" in self.arrays else NULL
-        if "step_products" in self.arrays:
-            self.c.step_products = pointer(self.arrays["step_products"])
+        self.c.span_momentum = <double *>pointer(self.numbers["span_momentum"])
+        self.c.span_average = <double *>pointer(self.numbers["span_average"])
+        if "span_steps" in self.arrays:
+            self.c.span_steps = <double *>pointer(self.arrays["span_steps"])
+            self.c.span_products = <double *>pointer(self.arrays["span_products"])
+            self.c.span_step = <int64_t *>pointer(self.arrays["span_position"])
+            self.c.span_planned = self.c.span_step + self.c.padded
         if "step_sums" in self.arrays:
             self.c.step_sums = <double *>pointer(self.arrays["step_sums"])
         if "last_update" in self.arrays:
             self.c.last_update = <int32_t *>pointer(self.arrays["last_update"])
 
-    cdef bint _keeps_products(self):
-        """Whether pending steps are kept as products, not as sums."""
-        return _is_linear(self.c.optimizer) and self.c.vectors == self.c.width
+    cdef tuple _pending_arrays(self):
+        """Names of the arrays of lazy updates, which `allocate_pending` adds."""
+        return SPANS if _is_linear(self.c.optimizer) and self.c.vectors == self.c.width else SUMS
 
     def allocate_pending(self):
         """Allocate the arrays of lazy updates. They hold so many pending steps that the flush after
@@ -240,13 +257,11 @@ cdef class State:
             return
         sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
         shapes = _shapes(self.c.optimizer, sizes)
-        self.c.max_pending = shapes["step_sums"][0] - 1
-        self.c.lazy_block = lazy_block(self.c.d)
-        if self._keeps_products():
-            self.arrays["step_products"] = aligned_zeros(shapes["step_products"], self.dtype)
-        else:
-            self.arrays["step_sums"] = aligned_zeros(shapes["step_sums"], np.float64)
-        self.arrays["last_update"] = aligned_zeros(shapes["last_update"], np.int32)
+        names = self._pending_arrays()
+        for name in names:
+            self.arrays[name] = aligned_zeros(shapes[name], OTHER_DTYPES[name])
+        self.c.max_pending = shapes["span_products"][0] if names is SPANS else shapes["step_sums"][0] - 1
+        self.c.span_length = span_length(self.c.padded)
         self._bind()
 
     # Copying and pickling: the arrays and the counters are all there is.
@@ -291,11 +306,10 @@ cdef class State:
         cdef fsgd_optimizer optimizer = optimizer_code(fields["optimizer"])
         dtype, batched, lazy = np.dtype(fields["dtype"]), "grad" in arrays, "last_update" in arrays
         linear = _is_linear(optimizer)
-        both = vectors > width and width > 2
-        if linear and lazy and (vectors == 1 or both):
+        if linear and lazy and vectors == 1:
             raise ValueError(
-                "a saved state of SGD has the array last_update only with momentum or with L1, and "
-                f"not with both, got width {width} and {vectors} vectors"
+                "a saved state of SGD has the array last_update only with momentum or with L1, got "
+                f"width {width} and {vectors} vectors"
             )
         if not linear and (vectors == width or width > 2 or lazy and width > 1):
             raise ValueError(
@@ -315,6 +329,8 @@ cdef class State:
         state.c.batch_nnz = _integer("batch_nnz", fields["batch_nnz"], 0)
         # Of L1 alone `pending` is 1 while truncations are pending.
         most = state.c.max_pending if lazy else linear and vectors - width
+        if "span_position" in arrays:
+            most -= 1  # a flush needs one more
         sums = lazy and linear and vectors > width
         state.c.sums_shared = _integer("sums_shared", fields["sums_shared"], 0, 1 if sums else 0)
         if state.c.sums_shared:
@@ -323,6 +339,10 @@ cdef class State:
         _check_numbers(state.numbers, k)
         if (state.arrays["t"] < 0).any():
             raise ValueError("a saved state must have t >= 0")
+        if "span_position" in arrays:
+            done, planned = arrays["span_position"]
+            if not ((0 <= done) & (done <= planned) & (planned <= state.c.span_length)).all():
+                raise ValueError("a saved state must have span_position in order and in its range")
         if lazy:
             last_update = state.arrays["last_update"]
             if not (0 <= last_update.min() and last_update.max() <= state.c.pending):
@@ -335,18 +355,16 @@ cdef class State:
         anything is allocated for them."""
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
-        products = _is_linear(optimizer) and vectors == width
-        shapes, pending = _shapes(optimizer, sizes), "step_products" if products else "step_sums"
+        shapes, pending = _shapes(optimizer, sizes), set(SPANS if _is_linear(optimizer) and vectors == width else SUMS)
         wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
         wanted |= {"grad"} & set(arrays)
-        wanted |= {pending, "last_update"} if {pending, "last_update"} & set(arrays) else set()
+        wanted |= pending if pending & set(arrays) else set()
         if set(arrays) != wanted:
             raise ValueError(
                 f"a saved state must have the arrays {sorted(wanted)}, got {sorted(map(str, arrays))}"
             )
-        dtypes = {"t": np.int64, "numbers": np.float64, "last_update": np.int32, "step_sums": np.float64}
         for name, array in arrays.items():
-            right = shapes[name], np.dtype(dtypes.get(name, dtype))
+            right = shapes[name], np.dtype(OTHER_DTYPES.get(name, dtype))
             if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != right:
                 got = getattr(array, "shape", type(array)), getattr(array, "dtype", None)
                 raise ValueError(
@@ -364,7 +382,7 @@ cdef class State:
         state.c, state.dtype = self.c, self.dtype
         state.arrays = {}
         for name, array in self.arrays.items():
-            if name in ("step_products", "step_sums") and self.c.pending == 0:
+            if name in ("span_products", "span_steps", "step_sums") and self.c.pending == 0:
                 state.arrays[name] = aligned_zeros(array.shape, array.dtype)  # nothing is in it
             else:
                 state.arrays[name] = aligned_copy(array)
@@ -504,6 +522,10 @@ cdef class State:
     @property
     def rescales(self):
         return self.c.rescales
+
+    @property
+    def has_pending_steps(self):
+        return self.c.pending > 0 and (self.c.span_steps == NULL or self.c.k > 1)
 
     def clear_batch(self):
         """Forget the open batch; make room for one where there is none."""

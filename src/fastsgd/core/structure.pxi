@@ -28,19 +28,22 @@ def _check_diagonals(X):
         raise ValueError(f"X.offsets must have {len(X.data)} entries, got {X.offsets.shape}")
 
 
+_CHECKS = {"coo": _check_coordinates, "lil": _check_lists, "dia": _check_diagonals}
+
+
 def check_structure(X):
     """See _core.pyi."""
     cdef fsgd_data c
     if len(X.shape) != 2:
         raise ValueError(f"X must have two dimensions, got shape {X.shape}")
-    checks = {"coo": _check_coordinates, "lil": _check_lists, "dia": _check_diagonals}
-    if X.format in checks:
-        return checks[X.format](X)
-    if X.format not in ("csr", "csc", "bsr"):
+    form = X.format
+    if form in _CHECKS:
+        return _CHECKS[form](X)
+    if form not in ("csr", "csc", "bsr"):
         return None  # dok is a dictionary: nothing to follow out of bounds
     arrays = X.data, X.indices, X.indptr
     for name, array in zip(("data", "indices", "indptr"), arrays):
-        blocks = name == "data" and X.format == "bsr"
+        blocks = name == "data" and form == "bsr"
         if not isinstance(array, np.ndarray) or (array.ndim != 1 and not blocks):
             raise ValueError(f"X.{name} must be a one-dimensional array")
     if X.indices.dtype not in (np.int32, np.int64) or X.indices.dtype != X.indptr.dtype:
@@ -49,8 +52,8 @@ def check_structure(X):
             f"{X.indices.dtype} and {X.indptr.dtype}"
         )
     memset(&c, 0, sizeof(c))
-    c.n, c.d = X.shape[::-1] if X.format == "csc" else X.shape
-    if X.format == "bsr":
+    c.n, c.d = X.shape[::-1] if form == "csc" else X.shape
+    if form == "bsr":
         if X.data.ndim != 3 or 0 in X.data.shape[1:]:
             raise ValueError(f"X.data must hold blocks, got shape {X.data.shape}")
         c.n, c.d = c.n // X.data.shape[1], c.d // X.data.shape[2]
@@ -62,7 +65,7 @@ def check_structure(X):
     c.layout = FSGD_CSR32 if X.indices.dtype == np.int32 else FSGD_CSR64
     indices, indptr = np.ascontiguousarray(X.indices), np.ascontiguousarray(X.indptr)
     c.indices, c.indptr = pointer(indices), pointer(indptr)
-    return check_rows(&c, X.format) ^ check_indices(&c, X.format)
+    return check_rows(&c, form) ^ check_indices(&c, form)
 
 
 cdef uint64_t check_rows(fsgd_data *c, form) except? 0:
@@ -251,6 +254,26 @@ def csr_arrays(X, dtype):
     return _csr_arrays(X, values, <int64_t>0, <uint64_t>0)
 
 
+cdef bint _rise(const index_t *indices, int64_t n) noexcept nogil:
+    cdef int64_t p
+    for p in range(1, n):
+        if indices[p - 1] >= indices[p]:
+            return False
+    return True
+
+
+def rise(indices):
+    """Whether each of some indices, of int32 or int64, is greater than the one before."""
+    array = np.ascontiguousarray(indices)
+    cdef int64_t n = array.size
+    cdef void *start = pointer(array)
+    if array.dtype == np.int32:
+        return bool(_rise(<int32_t *>start, n))
+    if array.dtype != np.int64:
+        raise ValueError(f"indices must be int32 or int64, got {array.dtype}")
+    return bool(_rise(<int64_t *>start, n))
+
+
 cdef double _part_of_square(const floating *x, const index_t *indices, int64_t count, int64_t d,
                             bint *rises) noexcept nogil:
     """Sum of squares of values whose features must rise; the feature of the last comes first of
@@ -276,6 +299,55 @@ cdef double _square_of_long(const floating *x, const index_t *indices, int64_t c
             rises[0] = False
         PyErr_CheckSignals()
     return total
+
+
+def column_squares(X):
+    """Sums of the squares of the columns of dense X (n, d) of float32 or float64, (d,), and the least
+    positive one and the largest: infinity and 0 if there is none."""
+    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in (np.float32, np.float64):
+        raise ValueError(f"X must be an array (n, d) of float32 or float64, got {X!r}")
+    cdef int64_t n = X.shape[0], d = X.shape[1], stride = X.strides[0], i
+    if X.strides[1] != X.itemsize:
+        X = np.ascontiguousarray(X)
+        stride = X.strides[0]
+    squares = np.zeros(d)
+    cdef double *sums = <double *>pointer(squares)
+    cdef const char *row = <const char *>pointer(X)
+    cdef bint single = X.dtype == np.float32
+    cdef double least = INFINITY, most = 0.0
+    with nogil:
+        for i in range(n):
+            if single:
+                add_squares(sums, <float *>(row + i * stride), d)
+            else:
+                add_squares(sums, <double *>(row + i * stride), d)
+        for i in range(d):
+            if sums[i] > 0.0:
+                least, most = min(least, sums[i]), max(most, sums[i])
+    return squares, least, most
+
+
+cdef inline void add_squares(double *sums, floating *values, int64_t n) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        sums[i] += <double>values[i] * <double>values[i]
+
+
+def outside(arrays, lowest, highest):
+    """Which of some arrays of float64 is the first that has a number below its lowest or above its
+    highest, or NaN; -1 if none has."""
+    cdef int64_t which = 0, i
+    cdef double low, high
+    cdef const double *values
+    for array, low, high in zip(arrays, lowest, highest):
+        if array.dtype != np.float64 or not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array, dtype=np.float64)
+        values = <const double *>pointer(array)
+        for i in range(array.size):
+            if not low <= values[i] <= high:
+                return which
+        which += 1
+    return -1
 
 
 def row_square(X, int64_t row):

@@ -60,16 +60,18 @@ def warn_of_scales(estimator: Any, data: Data) -> None:
 
 def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> None:
     """Warn when an update on CSR goes over many more features than its rows have values."""
+    if not data.sparse:
+        return
     l2, l1 = lanes.alpha.any(), lanes.l1.any()
     if settings.optimizer.linear:
-        everywhere = l1 and settings.momentum > 0.0
-        what = "An L1 penalty together with momentum"
+        everywhere = l1 and l2 and settings.momentum > 0.0
+        what = "An elastic net together with momentum"
         without = "momentum=0"
     else:
         everywhere = (l1 or l2) and settings.average > 0
         what = f"A penalty together with averaging and optimizer={settings.optimizer.name!r}"
         without = "average=False"
-    if not (data.sparse and everywhere):
+    if not everywhere:
         return
     ratio = data.d * data.n / max(1, data.X.nnz) / settings.batch_size
     if ratio > MAX_FEATURES_PER_VALUE:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..inputs.conversions import csr_of, rows_of
 from ..inputs.times import check_numbers
+from ..scalars import are_known, remember
 from .fitting import Fitting
 from .hooks import Hooks
 from .input import (
@@ -83,12 +84,15 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
 
     def _validate_params(self) -> None:
         """Check the parameters that are not at their defaults."""
+        if are_known(self):
+            return
         kind: Any = type(self)
         defaults = valid_defaults(kind)
         for name in kind._get_param_names():
             value = getattr(self, name)
             if value is not defaults.get(name, NO_TARGETS):
                 (check_plain if type(value) in PLAIN else check_parameter)(kind, name, value)
+        remember(self)
 
     def _scores(self, X: Any) -> NDArray[np.floating]:
         """X coef_' + intercept_, shape (n, K)."""

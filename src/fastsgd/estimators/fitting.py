@@ -88,8 +88,10 @@ class Fitting(InputValidation):
         where a run starts from the ``present`` weights, those.
         """
         (coef, intercept), k, d = given, len(task.labels), task.X.shape[1]
-        if coef is None and intercept is None and self._is_unread_and_ours(previous):
-            return None, None
+        if coef is None and intercept is None:
+            at_zero = previous is None and not present and not any(self._initial(k).tolist())
+            if at_zero or self._is_unread_and_ours(previous):
+                return None, None
         if previous is not None or present:
             model = self._present_model()
         else:
@@ -107,8 +109,6 @@ class Fitting(InputValidation):
             same_space = task.scaling.scale is previous.scaling.scale
             if same_space and all(map(np.array_equal, model, ours)):
                 return None, weights
-        elif not (present or model[1].any()):
-            return None, None
         dtype, names = computed_in(task.X), self._names_of_start(coef, intercept)
         trained = task.scaling.to_trained(*model)
         check_start(trained, dtype, names)
@@ -182,9 +182,7 @@ class Fitting(InputValidation):
                 task.class_weight = self._class_weights(task.y, weight)
             task.scaling = self._scaling(task, weight, previous)
             validate = self._validation(task, rows, validation)
-            data = Data(
-                task.X, task.y, weight, task.scaling.offset, task.scaling.scale, checked=True
-            )
+            data = task.data(weight)
             watched = validate is None
             how = {"goes_on": goes_on, "partial": partial, "watched": watched}
             settings = settings_of(self, task, data, previous, seed, **how)
@@ -321,8 +319,8 @@ class Fitting(InputValidation):
 
     def _check_unseen(self, data: Data, lanes: Lanes, settings: Settings) -> None:
         """Scan X where no score may tell of a bad value: in rows that are left out or not drawn."""
-        weights = (data.sample_weight, lanes.weight_positive, lanes.weight_negative)
-        unseen = any(weight is not None and not weight.all() for weight in weights)
+        unseen = data.sample_weight is not None and not data.sample_weight.all()
+        unseen |= 0.0 in (*lanes.weight_positive.tolist(), *lanes.weight_negative.tolist())
         if unseen or settings.sampling == "replacement":
             check_finite(self, data.X)
 
@@ -362,8 +360,8 @@ class Fitting(InputValidation):
             del model["coef_"]
             vars(self).pop("coef_", None)
         vars(self).update(model)
-        self.n_iter_ = int(progress.epochs.max())
-        self.t_ = 1 + int(progress.state.t.max())
+        self.n_iter_ = max(progress.epochs.tolist())
+        self.t_ = 1 + max(progress.state.t.tolist())
         self.history_ = progress.history.columns
         self.loss_curve_ = self.history_["loss"]
         vars(self).pop("certificate_", None)
@@ -401,7 +399,7 @@ class Fitting(InputValidation):
 
 
 def _end_of(progress: Fit) -> str:
-    if progress.stopped.all():
+    if all(progress.stopped.tolist()):
         return "tolerance"
     return "callback" if progress.ended else "max_iter"
 

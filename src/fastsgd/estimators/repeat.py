@@ -13,11 +13,10 @@ date in the features that the last call had.
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import is_, itemgetter
+from operator import is_
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,11 +28,13 @@ from ..learning_rate.choose import Rates, Request, is_kept_by_row, is_settled
 from ..learning_rate.result import result_of
 from ..optimizers import Optimizer
 from ..problem import Data, Lanes, Settings
+from ..scalars import parameters_of
 from ..schedules import Schedule
 from ..solver import State
-from ..solver.epochs import check_unchanged, structure_of
+from ..solver.epochs import EpochEnd, check_unchanged, structure_of
 from ..solver.history import History, mean
 from ..solver.training import ceiling_of
+from ..statistics.curvature import square_of_row
 from .continuation import Continuation
 from .input import CSR, FEW_VALUES, NO_TARGETS, needs_no_conversion
 from .parameters import find_rates, request_of, threads_of
@@ -49,6 +50,9 @@ CONSTANT = (
 )
 """Types of parameters that say the same as long as they are the same object; a generator is drawn
 from in the first call alone."""
+
+NEARLY = 1.0 - 1e-9
+"""Times one |x|^2, another one is surely not steeper: rates fall with it, up to rounding."""
 
 BUDGET = 1 << 18
 """Values of work of a call into the core: a few milliseconds, between which Ctrl-C is seen."""
@@ -75,6 +79,8 @@ class Repeat:
         The attributes that publish the model, and what was in them.
     parameters : tuple or None
         The objects that the user gave; None: they are not known yet.
+    steepest : float
+        The largest |x|^2 of a single row that left the rates as they are.
     spare : State or None
         Of a wide model that of the call before, to be written over unless somebody else has it.
     touched : ndarray or None
@@ -89,6 +95,7 @@ class Repeat:
     state: State
     published: tuple[tuple[str, Any, bytes], ...]
     parameters: tuple[Any, ...] | None = None
+    steepest: float = 0.0
     spare: State | None = None
     touched: NDArray[np.integer[Any]] | None = None
 
@@ -103,17 +110,6 @@ class Repeat:
         return spare
 
 
-@functools.cache
-def _getter_of(kind: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    return itemgetter(*kind._get_param_names())
-
-
-def _parameters_of(estimator: Any) -> tuple[Any, ...]:
-    """The parameters of an estimator, in the order of their names."""
-    kind: Any = type(estimator)
-    return _getter_of(kind)(vars(estimator))
-
-
 def repeatable(method: _Method) -> _Method:
     """A ``partial_fit`` that is shorter where it repeats the last call with other rows."""
 
@@ -123,7 +119,7 @@ def repeatable(method: _Method) -> _Method:
         plain = len(args) < 2 and options.get("sample_weight") is None
         if plain and _repeat(self, X, y, options.get("classes")):
             return self
-        given = _parameters_of(self)
+        given = parameters_of(self)
         method(self, X, *args, **options)
         if self._continuation.repeat is not None:
             self._continuation.repeat.parameters = given
@@ -142,7 +138,7 @@ def prepared(
     """What a ``partial_fit`` leaves to the next one, of the attributes ``model``; None if its
     parameters, or what a subclass may have changed, ask for more than a step."""
     data, lanes, settings = problem
-    parameters = _parameters_of(estimator)
+    parameters = parameters_of(estimator)
     if (
         not type(estimator).__module__.startswith(f"{__package__}.")
         or not all(isinstance(value, CONSTANT) for value in parameters)
@@ -155,17 +151,15 @@ def prepared(
         or settings.schedule.kind == "callable"
         or settings.sampling == "replacement"
         or data.y.shape[1] > 1
+        or (lanes.k * data.d > FEW_VALUES and "coef_" in model)
     ):
-        return None
-    run = Run(data, lanes, settings, state)
-    if lanes.k * data.d > FEW_VALUES and "coef_" in model:
         return None
     request = request_of(estimator)
     return Repeat(
         lanes,
         settings,
         request,
-        run.without_rows(),
+        Run(data, lanes, settings, state).without_rows(),
         is_settled(request, settings, rates),
         state,
         published(model),
@@ -187,7 +181,7 @@ def applies(estimator: Any, last: Repeat, X: Any, y: Any, classes: Any) -> bool:
     attributes = vars(estimator)
     return (
         last.parameters is not None
-        and all(map(is_, _parameters_of(estimator), last.parameters))
+        and all(map(is_, parameters_of(estimator), last.parameters))
         and last.state is attributes["_continuation"].state
         and all(
             attributes.get(name) is array and array.tobytes() == was
@@ -226,11 +220,9 @@ def _repeat(estimator: Any, X: Any, y: Any, classes: Any) -> bool:
     """Make the step of the last call on other rows; whether it was made."""
     previous = vars(estimator).get("_continuation")
     last = None if previous is None else previous.repeat
-    if last is None or type(X) not in (np.ndarray, *CSR):
+    if last is None or type(X) not in (CSR if previous.unread else (np.ndarray, *CSR)):
         return False
     if X.size > (max(FEW_VALUES, X.shape[-1]) if previous.unread else FEW_VALUES):
-        return False
-    if previous.unread and type(X) is np.ndarray:
         return False
     y = numbers_of(y)
     if not applies(estimator, last, X, y, classes):
@@ -258,6 +250,8 @@ class _Step:
         The former is None where it is left in the state.
     entry : tuple
         An epoch of the history.
+    steepest : float
+        See :class:`Repeat`.
     touched : ndarray or None
         Of a wide model features in which ``state`` differs from that before, if not in all.
     """
@@ -268,7 +262,8 @@ class _Step:
     state: State
     model: tuple[Any, Any]
     entry: tuple[Any, ...]
-    touched: NDArray[np.integer[Any]] | None = None
+    steepest: float
+    touched: NDArray[np.integer[Any]] | None
 
     def publish(self, estimator: Any, previous: Continuation, last: Repeat) -> None:
         """Make it the estimator's model; all of it, whatever interrupts."""
@@ -288,6 +283,7 @@ class _Step:
             state,
             published(model),
             last.parameters,
+            self.steepest,
             None if self.touched is None else previous.state,
             self.touched,
         )
@@ -331,12 +327,17 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
         estimator.n_jobs, data, settings.batch_size, lanes.k
     ):
         return None
-    unread, touched = previous.unread, None
-    if unread:
-        touched = np.array(X.indices)  # which user code may change
+    unread = previous.unread
+    touched = np.array(X.indices) if unread else None  # which user code may change
     state = last.next_state(previous) if unread else previous.next_epoch()
     rescales = state.rescales
-    if last.settled or is_kept_by_row(data, lanes, settings, rates):
+    kept, steepest = last.settled, last.steepest
+    if not kept and data.n == 1:
+        square = square_of_row(data)
+        kept = square == steepest or square < NEARLY * steepest
+        kept = kept or is_kept_by_row(square, data, lanes, settings, rates)
+        steepest = max(steepest, square) if kept else 0.0
+    if kept:
         run = last.run.on(data, state)
     else:
         lanes = lanes.unrated()
@@ -346,25 +347,12 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
     while not run.advance(BUDGET):
         pass
     seconds = time.perf_counter() - start
-    if state.pending > 0:
-        run.flush()
-    coef, finite = None, True
-    if unread:
-        intercept, losses, norm, finite = run.measure_sparse()
-    else:
-        coef, intercept, losses, norm = run.measure()
+    end = EpochEnd(run, state, settings, unread=unread)
     check_unchanged(data.X, structure)
-    loss = mean(losses)
-    sound = finite and math.isfinite(loss + norm + mean(intercept))
-    if settings.average and not unread:
-        coef, intercept = state.weights(settings)
-        sound = sound and bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
     ceiling = ceiling_of(vars(estimator)["history_"]["losses"][0])
-    if run.clipped or not sound or loss * lanes.k > ceiling:
+    if run.clipped or not end.is_finite() or mean(end.loss) * lanes.k > ceiling:
         return None
-    numbers = math.nan, run.rate, state.gradient_norm, norm, math.nan, math.nan, math.nan
-    speed = seconds, data.n / max(seconds, 1e-9)
-    entry = state.epoch, loss, losses, *numbers, *speed
+    entry = end.entry(run, state, data.n, seconds)
     if state.rescales != rescales:
         touched = None
-    return _Step(data, run, rates, state, (coef, intercept), entry, touched)
+    return _Step(data, run, rates, state, end.model, entry, steepest if kept else 0.0, touched)

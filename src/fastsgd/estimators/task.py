@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..losses import CompiledLoss
-from ..problem import pinned
+from ..problem import Data, pinned
 from .standardise import Scaling
 
 __all__ = ["Task"]
@@ -54,6 +54,13 @@ class Task:
 
     def __post_init__(self) -> None:
         self.pins = pinned(self.X, self.y, self.weight, self.user_y)  # as long as this exists
+
+    def data(self, weight: NDArray[np.floating] | None) -> Data:
+        """The rows as they are trained on, of these weights; X and y have been looked at."""
+        if weight is None and self.scaling.scale is None and self.y.ndim == 1:
+            return Data.of_sound(self.X, self.y)
+        scaling = self.scaling
+        return Data(self.X, self.y, weight, scaling.offset, scaling.scale, checked=True)
 
     def lane_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """What each lane should say of targets y: shape (n, K), real, or whether positive."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .._core import outside
 from ..problem import Data, Lanes
 
 __all__ = [
@@ -95,12 +96,14 @@ def check_lanes(lanes: Lanes, dtype: DTypeLike) -> None:
     if dtype == np.float64:  # they are finite
         return
     most = float(np.finfo(dtype).max)
-    for name, values in (("alpha", lanes.alpha), ("alpha", lanes.l1), ("eta0", lanes.eta0)):
-        if not values.max() <= most:
-            raise ValueError(
-                f"{name} must be within the range of {np.dtype(dtype)}, which X is computed in: "
-                f"got {values.max():.3g}, and at most {most:.3g} is allowed"
-            )
+    arrays = lanes.alpha, lanes.l1, lanes.eta0
+    wrong = outside(arrays, [-most] * 3, [most] * 3)
+    if wrong >= 0:
+        name = ("alpha", "alpha", "eta0")[wrong]
+        raise ValueError(
+            f"{name} must be within the range of {np.dtype(dtype)}, which X is computed in: "
+            f"got {arrays[wrong].max():.3g}, and at most {most:.3g} is allowed"
+        )
 
 
 def check_start(model: tuple[Any, Any], dtype: DTypeLike, names: tuple[str, str]) -> None:

@@ -94,7 +94,9 @@ def rates_of(
     rate, eta0 = request.learning_rate, request.eta0
 
     def given(eta0: Any, mu: Any = 0.0) -> Rates:
-        return Rates(np.full(lanes.k, eta0, dtype=np.float64), np.full(lanes.k, mu, dtype=float))
+        both = np.empty((2, lanes.k))
+        both[0], both[1] = eta0, mu
+        return Rates(both[0], both[1])
 
     if settings.schedule.kind == "callable":
         return given(1.0)
@@ -149,8 +151,10 @@ def is_settled(request: Request, settings: Settings, known: Rates) -> bool:
     return (eta0 is not None and kind != "inverse") or _stays(known, eta0, settings)
 
 
-def is_kept_by_row(data: Data, lanes: Lanes, settings: Settings, known: Rates) -> bool:
-    """Whether one row more, not steeper than those before, leaves rates from the data as they are.
+def is_kept_by_row(
+    square: float, data: Data, lanes: Lanes, settings: Settings, known: Rates
+) -> bool:
+    """Whether one row more, of this |x|^2, leaves rates from the data as they are.
 
     Of lanes without class weights; False also where that cannot be told at once.
     """
@@ -165,7 +169,7 @@ def is_kept_by_row(data: Data, lanes: Lanes, settings: Settings, known: Rates) -
         or terms.targets == {"count"}
     ):
         return False
-    found = rate_of_row(data, settings)
+    found = rate_of_row(square, data, settings)
     if not 0.0 < found < np.inf:
         return False
     rates = [found / (1.0 + found * alpha) for alpha in lanes.alpha.tolist()]

@@ -142,8 +142,21 @@ class Annealing:
 
     def reset_mean(self) -> None:
         """Begin the mean of the weights anew."""
-        self.sums: tuple[Any, Any] | None = None
+        # From -0.0, which any number is itself added to. Averages are a mean already.
+        shapes, dtype = (self.coef.shape, self.intercept.shape), self.objective.data.dtype
+        zeros = tuple(np.full(shape, -0.0, dtype=dtype) for shape in shapes)
+        self.sums: Any = None if self.settings.average else zeros
         self.count = 0
+
+    @property
+    def plain(self) -> int:
+        """Epochs to come before that of the next checkpoint."""
+        return self.next_checkpoint - self.epoch - 1
+
+    def skip(self, epochs: int) -> None:
+        """Count epochs whose models were added to ``sums`` already."""
+        self.epoch += epochs
+        self.count += epochs
 
     def is_due(self, model: tuple[Any, Any]) -> bool:
         """Add the weights (K, d) and (K,) at the end of an epoch to the mean; whether the epoch
@@ -215,13 +228,10 @@ class Annealing:
         return halve, stops
 
     def _add(self, model: tuple[Any, Any]) -> None:
-        if self.settings.average:  # the published weights are a mean already
-            return
         if self.sums is None:
-            self.sums = np.array(model[0]), np.array(model[1])
-        else:
-            for sums, part in zip(self.sums, model, strict=True):
-                sums += part
+            return
+        for sums, part in zip(self.sums, model, strict=True):
+            sums += part
         self.count += 1
 
     def _evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from .._core import CHANGED, Run, State, check_structure
 from ..problem import Data, Lanes, Settings
+from .history import mean
 
-__all__ = ["Clock", "check_unchanged", "gradient", "run_epoch", "structure_of"]
+__all__ = ["Clock", "EpochEnd", "check_unchanged", "gradient", "run_epoch", "structure_of"]
 
 CALL_SECONDS = 0.01
 """Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
@@ -36,6 +38,54 @@ class Clock:
         elif seconds < CALL_SECONDS / 2 and not done:
             self.budget = min(1 << 30, self.budget * 2)
         return done
+
+
+class EpochEnd:
+    """The model at the end of an epoch, and what the history says of it.
+
+    Attributes
+    ----------
+    last, model : tuple of ndarray of shape (K, d) and (K,)
+        The last weights, and what is published: averages if there are any. With ``unread`` weights
+        stay in the state, for which ``run.is_sparse`` is needed: None, and the model's intercepts.
+    loss : ndarray of shape (K,)
+        Mean loss of the rows, each before its step, plus the penalty.
+    norm : float
+        |w| of the last weights, mean over lanes.
+    """
+
+    def __init__(self, run: Any, state: State, settings: Settings, *, unread: bool = False) -> None:
+        coef, self._finite = None, True  # what loss and norm do not say
+        if state.has_pending_steps:
+            run.flush()  # once, instead of at every reading
+        if unread:
+            intercept, self.loss, self.norm, self._finite = run.measure_sparse()
+        else:
+            coef, intercept, self.loss, self.norm = run.measure()
+        self.last = self.model = coef, intercept
+        if settings.average > 0 and not unread:
+            self.model = state.weights(settings)
+            self._finite = bool(np.isfinite(self.model[0]).all())
+
+    def is_finite(self) -> bool:
+        """Whether losses and weights are."""
+        total = mean(self.loss) + self.norm + mean(self.model[1])
+        return self._finite and math.isfinite(total)
+
+    def entry(
+        self,
+        run: Any,
+        state: State,
+        rows: int,
+        seconds: float,
+        score: Any = math.nan,
+        noise: tuple[float, float, float] = (math.nan, math.nan, math.nan),
+    ) -> tuple[Any, ...]:
+        """Its values in the history."""
+        rate, loss = run.rate, mean(self.loss)
+        score = score if isinstance(score, float) else mean(score)
+        measures = score, rate, state.gradient_norm, self.norm, *noise
+        return state.epoch, loss, self.loss, *measures, seconds, rows / max(seconds, 1e-9)
 
 
 def run_epoch(

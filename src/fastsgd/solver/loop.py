@@ -79,6 +79,9 @@ def fit(
                 progress.before_epoch()
             retries = progress.backoffs
             try:
+                done += training.plain_epochs(stopping.max_epochs - done)
+                if done == stopping.max_epochs:
+                    break
                 seconds = training.epoch()
                 training.measure()
                 training.check()

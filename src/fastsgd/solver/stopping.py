@@ -115,7 +115,9 @@ class Watch:
             self.patience = max(self.patience, PLATEAU_REDUCTIONS)
         elif self.tol is not None and not self.scored:
             self.tol = self.tol * np.minimum(1.0, unit)
-        self.best, self.best_tie = np.full((2, k), np.inf)
+        self.best, self.best_tie = np.empty(k), np.empty(k)
+        self.best.fill(np.inf)
+        self.best_tie.fill(np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
 
     def see(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import State
+from .._core import Epochs, State
 from ..exceptions import DivergenceError
 from ..problem import Data, Lanes, Settings
 from ..statistics.curvature import safe_rate
@@ -19,7 +19,7 @@ from ..statistics.sample import loss_at, overflows
 from ..statistics.weights import mean_weight
 from .annealing import Annealing
 from .compaction import run_of
-from .epochs import Clock
+from .epochs import Clock, EpochEnd
 from .history import mean
 from .progress import Fit
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
@@ -28,6 +28,9 @@ __all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged."""
+
+FIRST_CEILING = BLOWN_UP**2
+"""The same of a first epoch, times the loss of weights of zero; below it that is not asked."""
 
 BACKOFFS = 60
 """Halvings of the rate after which a run that still diverges is given up."""
@@ -66,9 +69,9 @@ class Training:
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         start = progress.start
-        self.coef: Any = None  # the model at the end of an epoch, and its last weights
-        self.last_coef: Any = None
-        self.finite = True
+        self.looks = stopping.backoff or any(  # at every epoch's end
+            (progress.on_epoch, progress.diagnose, stopping.validate)
+        )
         self.defers = self._may_defer()
         if self.defers:
             progress.coef = None
@@ -104,15 +107,32 @@ class Training:
             self._measure_by(progress.losses[0])
         elif stopping.backoff:  # the first epoch too is measured by something
             self.first_loss = np.abs(loss_at(*problem, progress.coef, progress.intercept))
-        self.loss, self.mean_loss = np.zeros(k), 0.0
+        self.end: EpochEnd  # of the epoch
         self.score: Any = math.nan
         self.publishes_last_weights, self.coupled = (
             self.settings.average == 0,
             self.settings.terms.coupled,
         )
-        self.some_stopped = self.warned_of_scores = False
+        self.some_stopped = self.warned_of_scores = self.has_lowered = False
         self.lowered = np.ones(k)  # what a lane's rate was multiplied by
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
+        self.plain = self._plain()
+        self.undecided: float | None = None  # seconds of an epoch that is trained and no more
+
+    def _plain(self) -> Epochs | None:
+        """What trains several epochs in a call, where there is little to do between them."""
+        progress, stopping = self.progress, self.stopping
+        by_loss = stopping.tol is not None and self.annealing is None
+        if (
+            self.lanes.k > 1
+            or self.looks
+            or self.defers  # whose epochs are long
+            or progress.before_epoch
+            or (by_loss and (self.swings or stopping.plateau_factor != 1.0))
+        ):
+            return None
+        columns = progress.history.columns.values()
+        return Epochs(self.run, columns, progress.epochs, self.watch if by_loss else None)
 
     def _bind(self, state: State) -> None:
         self.state = self.progress.state = state
@@ -121,17 +141,46 @@ class Training:
     def _may_defer(self) -> bool:
         """Whether weights may wait in the state until the end: nothing looks at them before, but an
         error, for which the epochs so far are trained once more."""
-        stopping, progress = self.stopping, self.progress
-        listens = progress.on_epoch is not None or progress.diagnose is not None
-        lowers = stopping.adaptive or stopping.plateau_factor != 1.0 or stopping.backoff
-        by_user = self.settings.schedule.kind == "callable" or not isinstance(
-            self.settings.loss, str
+        stopping, settings = self.stopping, self.settings
+        lowers = stopping.adaptive or (stopping.plateau_factor != 1.0 and stopping.tol is not None)
+        by_user = settings.schedule.kind == "callable" or not isinstance(settings.loss, str)
+        return (
+            self.progress.begin is not None
+            and not (self.looks or lowers or by_user)
+            and getattr(self.run, "is_sparse", False)
         )
-        looks = listens or lowers or by_user or stopping.validate is not None
-        return progress.begin is not None and not looks and getattr(self.run, "is_sparse", False)
+
+    def plain_epochs(self, most: int) -> int:
+        """Train epochs after which there is nothing to decide, at most so many, in one call of the
+        core; how many there were."""
+        if self.annealing is not None:  # whose last epoch ends at a checkpoint
+            most = min(most - 1, self.annealing.plain)
+        if self.plain is None or most < 1:
+            return 0
+        progress, annealing, done = self.progress, self.annealing, 0
+        sums = None if annealing is None else annealing.sums
+        while done < most and self.undecided is None:
+            first = self.first_loss is None  # by which others are measured
+            count, ceiling = (1, FIRST_CEILING) if first else (most - done, self.ceiling)
+            found = self.plain.advance(count, self.clock, ceiling, sums)
+            count, model, self.undecided, error = found
+            done += count
+            progress.clipped |= self.plain.clipped
+            if model is not None:
+                progress.coef, progress.intercept = model
+            if annealing is not None:
+                annealing.skip(count)
+            if error is not None:
+                raise error
+            if first and count:
+                self._measure_by(progress.losses[-1])
+        return done
 
     def epoch(self) -> float:
         """Train to the end of the epoch; the seconds that took."""
+        if self.undecided is not None:
+            seconds, self.undecided = self.undecided, None
+            return seconds
         start, done = time.perf_counter(), False
         while not done:
             done = self.clock.advance(self.run)
@@ -141,42 +190,31 @@ class Training:
 
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
-        state, progress = self.state, self.progress
-        if state.pending > 0:
-            self.run.flush()  # once, instead of at every reading
-        if self.defers:
-            self.intercept, loss, self.norm, self.finite = self.run.measure_sparse()
-            self.coef = self.last_coef = None
-            self.loss = np.where(progress.stopped, self.loss, loss) if self.some_stopped else loss
-            return
-        self.last_coef, self.last_intercept, loss, self.norm = self.run.measure()
-        self.coef, self.intercept = self.last_coef, self.last_intercept
-        if not self.publishes_last_weights:
-            self.coef, self.intercept = state.weights(self.settings)
-        self.loss = np.where(progress.stopped, self.loss, loss) if self.some_stopped else loss
+        end = EpochEnd(self.run, self.state, self.settings, unread=self.defers)
+        if self.some_stopped:
+            end.loss = np.where(self.progress.stopped, self.end.loss, end.loss)
+        self.end = end
 
     def check(self) -> None:
         """Whether loss and weights are finite, and have not blown up.
 
         At the end of every epoch: where a run is cut into calls makes no difference.
         """
-        loss = self.mean_loss = mean(self.loss)
-        total = loss + self.norm + mean(self.intercept)
-        if not self.defers:
-            self.finite = self.publishes_last_weights or bool(np.isfinite(self.coef).all())
-        if not (math.isfinite(total) and self.finite):
+        end, losses = self.end, self.end.loss
+        loss = mean(losses)
+        if not end.is_finite():
             raise self._diverged()
-        if self.first_loss is None and loss > BLOWN_UP**2:
+        if self.first_loss is None and loss > FIRST_CEILING:
             self._check_first_epoch()
-        if loss * len(self.loss) > self.ceiling:
-            self.ran_away = self._blown_up(self.loss)
+        if loss * len(losses) > self.ceiling:
+            self.ran_away = self._blown_up(losses)
             if self.ran_away.any():
                 raise self._diverged(overflow=False)
         if not self.stopping.backoff:
             return
         # Weights to go back to must not be such that no rate could mend them.
-        at_end = loss_at(self.data, self.lanes, self.settings, self.last_coef, self.last_intercept)
-        if (self._blown_up(self.loss) | self._blown_up(at_end, of=10.0)).any():
+        at_end = loss_at(self.data, self.lanes, self.settings, *end.last)
+        if (self._blown_up(losses) | self._blown_up(at_end, of=10.0)).any():
             raise self._diverged(overflow=False)
         self.good = self.state.copy()
 
@@ -186,7 +224,7 @@ class Training:
         problem, k = (self.data, self.lanes, self.settings), self.lanes.k
         at_zero = np.abs(loss_at(*problem, np.zeros((k, self.data.d)), np.zeros(k)))
         with np.errstate(over="ignore"):
-            limit = BLOWN_UP**2 * at_zero
+            limit = FIRST_CEILING * at_zero
         at_end = loss_at(*problem, *self.state.last_weights())
         self.ran_away = (at_zero > 0.0) & ~(at_end <= limit)
         if self.ran_away.any():
@@ -194,30 +232,20 @@ class Training:
 
     def record(self, seconds: float) -> None:
         """Publish the epoch's model and add the epoch to the history."""
-        progress, state = self.progress, self.state
+        progress, state, end = self.progress, self.state, self.end
         self.before = progress.coef, progress.intercept
-        progress.coef, progress.intercept = self.coef, self.intercept
+        progress.coef, progress.intercept = end.model
         if not len(progress.history):
-            self._measure_by(self.loss)
+            self._measure_by(end.loss)
         if self.stopping.validate is not None:
-            self.score = self.stopping.validate(self.coef, self.intercept)
+            self.score = self.stopping.validate(*end.model)
         progress.epochs += ~progress.stopped if self.some_stopped else 1
         noise = (math.nan, math.nan, math.nan)
         if progress.diagnose is not None:
-            found = progress.diagnose(state.epoch, self.coef, self.intercept)
+            found = progress.diagnose(state.epoch, *end.model)
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
-        progress.history.add(
-            state.epoch,
-            self.mean_loss,
-            self.loss,
-            self.score if isinstance(self.score, float) else mean(self.score),
-            self.run.rate,
-            state.gradient_norm,
-            self.norm,
-            *noise,
-            seconds,
-            self.data.n / max(seconds, 1e-9),
-        )
+        rows = self.data.n
+        progress.history.add(*end.entry(self.run, state, rows, seconds, self.score, noise))
 
     def decide(self, *, last: bool = False) -> bool:
         """Stop the lanes that no longer gain; whether all have stopped. ``last``: whether the epoch
@@ -227,12 +255,12 @@ class Training:
             return False
         if self.annealing is not None:
             return self._anneal(self.annealing, last)
-        value = self.loss
+        value = self.end.loss
         if stopping.validate is not None:
             value = self._losses_of_scores()
         stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
         if stopping.validate is not None:
-            self._keep_best(better & ~progress.stopped, (self.coef, self.intercept))
+            self._keep_best(better & ~progress.stopped, self.end.model)
         elif self.swings:  # the loss of an epoch is nearest to that of the weights it began with
             self._keep_best(better & ~progress.stopped, self.before)
         if stopping.plateau_factor != 1.0 and stopping.validate is None:
@@ -262,7 +290,7 @@ class Training:
 
     def _anneal(self, annealing: Annealing, last: bool) -> bool:
         """Lower the rates of lanes that no longer gain, or stop them; whether all have stopped."""
-        model = self.coef, self.intercept
+        model = self.end.model
         if not annealing.is_due(model) and not last:
             return False
         rate = self.lanes.eta0 * self.state.rate_factor
@@ -275,6 +303,7 @@ class Training:
 
     def _lower(self, which: NDArray[np.bool_], divisor: float) -> None:
         """Divide the rates of some lanes, by a power of two, which is exact."""
+        self.has_lowered = True
         self.lowered[which] /= divisor
         self.state.rate_factor[which] /= divisor
 
@@ -286,12 +315,13 @@ class Training:
 
     def restore_rates(self) -> None:
         """Rates that were lowered are what they were: another call may have something to learn."""
-        self.state.rate_factor[:] /= self.lowered
-        self.lowered[:] = 1.0
+        if self.has_lowered:
+            self.state.rate_factor[:] /= self.lowered
+            self.lowered[:] = 1.0
 
     def _losses_of_scores(self) -> NDArray[np.float64]:
         """Minus the validation scores, (K,): NaN for what is no finite number."""
-        value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.loss.shape)
+        value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.end.loss.shape)
         wrong = ~np.isfinite(value)
         if not wrong.any():
             return value

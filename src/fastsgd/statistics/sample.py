@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core import column_squares
 from ..losses import CompiledLoss
 from ..problem import Data, Lanes, Settings
 from ..targets import targets_of, weights_of
@@ -117,6 +118,7 @@ def feature_scales(
         if len(rows) == 0:
             return None
     X: Any = data.rows(rows, data.dtype)
+    squares: Any
     if data.sparse:
         X = without_duplicates(X)
         there = np.abs(X.data[X.data != 0.0])
@@ -126,11 +128,10 @@ def feature_scales(
         squares = np.bincount(column, np.square(X.data, dtype=np.float64), len(columns))
         counts = np.bincount(column[X.data != 0.0], minlength=len(columns))
     else:
-        columns = np.arange(data.d)
-        squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
-        used = squares[squares > 0.0]
-        if len(used) and X.shape[0] * used.max() <= ratio**2 * used.min():  # counts are at least 1
+        squares, least, most = column_squares(X)
+        if most > 0.0 and X.shape[0] * most <= ratio**2 * least:  # counts are at least 1
             return None
+        columns = np.arange(data.d)
         counts = np.count_nonzero(X, axis=0)
     scales = np.sqrt(squares / np.maximum(1, counts))
     kept = (scales > 0.0) & np.isfinite(scales)

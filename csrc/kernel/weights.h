@@ -1,12 +1,14 @@
 /* weights.h: the model as it stands. */
 
-#ifndef FASTSGD_KERNEL_LANES_WEIGHTS_H
-#define FASTSGD_KERNEL_LANES_WEIGHTS_H
+#ifndef FASTSGD_KERNEL_WEIGHTS_H
+#define FASTSGD_KERNEL_WEIGHTS_H
 
-#include "lazy.h"
+#include "optimizer.h"
+#include "penalty.h"
+#include "l1_momentum.h"
 
 /* The model (k, d) with all lazy updates, while the state stays as it is. */
-static void TILED(read_weights)(context *ctx, int average, real *out) {
+static void read_weights(context *ctx, const verb_table *verbs, int average, real *out) {
     const fsgd_state *state = ctx->state;
     const int width = (int)state->width;
     const int64_t padded = state->padded, d = state->d;
@@ -18,18 +20,25 @@ static void TILED(read_weights)(context *ctx, int average, real *out) {
         read_planes(planes_of(ctx, average), 0, d, out);
         return;
     }
+    if (state->pending > 0 && !ctx->adaptive.on && !ctx->kind.l1) {
+        read_spans(ctx, average, out);
+        return;
+    }
+    if (state->pending > 0 && has_momentum(state)) find_decays(ctx);
     for (int64_t j = 0; j < d; ++j) {
         const real *w = (const real *)state->w + j * state->feature_stride;
         for (int64_t a = 0; a < state->vectors; ++a)
             memcpy(u + a * padded, w + a * state->vector_stride, (size_t)padded * sizeof(real));
         if (ctx->adaptive.on && state->pending > 0)
             adaptive_catch_up(ctx, j, padded, u);
-        else if (ctx->kind.l1 && state->last_update && state->last_update[j] < state->pending)
-            TILED(shrink_copy)(state, u, state->last_update[j]);
+        else if (ctx->kind.l1 && state->last_update && has_momentum(state) &&
+                 state->last_update[j] < state->pending)
+            move_feature(ctx, u, padded, state->last_update[j], state->pending);
+        else if (ctx->kind.l1 && state->last_update && !has_momentum(state) &&
+                 state->last_update[j] < state->pending)
+            verbs->shrink_copy(state, u, state->last_update[j]);
         else if (ctx->kind.l1 && !state->last_update)
             truncate_feature(ctx->step.l1_cumulative, padded, u, u + width * padded);
-        else if (!ctx->kind.l1 && state->pending > 0 && state->last_update[j] < state->pending)
-            TILED(catch_up_copy)(state, u, state->last_update[j]);
         for (int64_t k = 0; k < state->k; ++k) {
             const double now = state->scale[k] * (double)u[k];
             const double q = (double)u[(width - 1) * padded + k] +
