@@ -55,7 +55,8 @@ class EpochEnd:
     """
 
     def __init__(self, run: Any, state: State, settings: Settings, *, unread: bool = False) -> None:
-        coef, self._finite = None, True  # what loss and norm do not say
+        coef: Any = None
+        self._finite = True  # what loss and norm do not say
         if state.has_pending_steps:
             run.flush()  # once, instead of at every reading
         if unread:

@@ -72,7 +72,7 @@ class Training:
         self.looks = stopping.backoff or any(  # at every epoch's end
             (progress.on_epoch, progress.diagnose, stopping.validate)
         )
-        self.defers = self._may_defer()
+        self.defers = progress.begin is not None and self._may_defer()
         if self.defers:
             progress.coef = None
         else:
@@ -139,16 +139,13 @@ class Training:
         self.run = run_of(self.data, self.lanes, self.settings, state)
 
     def _may_defer(self) -> bool:
-        """Whether weights may wait in the state until the end: nothing looks at them before, but an
-        error, for which the epochs so far are trained once more."""
+        """Whether weights may wait in the state until the end, where it can be made anew: nothing
+        looks at them before, but an error, for which the epochs so far are trained once more."""
         stopping, settings = self.stopping, self.settings
         lowers = stopping.adaptive or (stopping.plateau_factor != 1.0 and stopping.tol is not None)
         by_user = settings.schedule.kind == "callable" or not isinstance(settings.loss, str)
-        return (
-            self.progress.begin is not None
-            and not (self.looks or lowers or by_user)
-            and getattr(self.run, "is_sparse", False)
-        )
+        looks = self.looks or lowers or by_user
+        return not looks and getattr(self.run, "is_sparse", False)
 
     def plain_epochs(self, most: int) -> int:
         """Train epochs after which there is nothing to decide, at most so many, in one call of the
