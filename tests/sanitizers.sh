@@ -15,7 +15,7 @@ esac
 if [ $# -eq 0 ]; then
     set -- tests/test_core.py tests/test_corrupt_csr.py tests/test_door.py tests/test_bad_input.py \
         tests/test_threads.py tests/test_changed_data.py tests/test_windows.py \
-        tests/test_losses.py tests/test_store.py
+        tests/test_losses.py tests/test_store.py tests/test_lazy.py
 fi
 
 build=$(mktemp -d)

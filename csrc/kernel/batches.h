@@ -61,13 +61,13 @@ static void measure_rows(context *ctx, const int64_t *rows, int64_t m) {
     double *restrict sums = ctx->problem->sums, square = 0, of_b = 0;
     const double count = ctx->state->batch_count[0];
     for (int64_t r = 0; r < m; ++r) {
-        const row_values row = read_csr_row(ctx, rows[r]);
+        const row_values row = read_kept(ctx, r, rows[r]);
         const double c = (double)ctx->chunk.c[r];
         of_b += c;
         for (int64_t p = 0; p < row.count; ++p) sums[row.columns[p]] += c * (double)row.x[p];
     }
     for (int64_t r = 0; r < m; ++r) {
-        const row_values row = read_csr_row(ctx, rows[r]);
+        const row_values row = read_kept(ctx, r, rows[r]);
         for (int64_t p = 0; p < row.count; ++p) {
             const double sum = sums[row.columns[p]];
             square += sum * sum;

@@ -16,11 +16,19 @@ enum {
     decays = 64,           /* powers of the momentum that are kept, and of its power of that many */
     max_chunk = 32,        /* dense rows of a batch that are scored together */
     csr_chunk = 256,       /* the same of CSR rows, */
-    csr_scores = 1 << 12,  /* of so many scores */
+    csr_scores = 1 << 12,  /* of so many scores, */
+    most_kept = 1 << 15,   /* and so many columns that are copied once; the rest is copied again */
     chunk_bytes = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
 };
 
 struct batch_team;
+
+/* A CSR row whose columns are kept in the chunk; NULL where there was no room. */
+struct kept_row {
+    const real *x;
+    const int64_t *columns;
+    int64_t count;
+};
 
 typedef struct {
     const fsgd_problem *problem;
@@ -60,6 +68,9 @@ typedef struct {
         real *x;      /* (max(ring_rows, size), stride) dense rows, padded with zeros */
         real *z, *c, *y, *s, *v; /* (size, padded) scores, slopes, targets, weights, losses */
         int64_t *iota;           /* (size) row numbers when there is no order */
+        struct kept_row *kept;   /* (size) the CSR rows that were scored: csr_rows.h, */
+        int64_t *columns;        /* (room) their columns, as far as there is room, */
+        int64_t room, used;
     } chunk;
     struct {                   /* one update, or the steps of a block; optimizer.h */
         double *eta, *count;   /* (padded) rates; rows of positive weight */
@@ -157,6 +168,10 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->step.done = take_scratch(&at, padded, sizeof(double));
     ctx->block.in_flight = take_scratch(&at, max_in_flight * padded, sizeof(real));
     ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
+    const int keeps = ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size > 1;
+    ctx->chunk.room = !keeps ? 0 : ctx->data->nnz < most_kept ? ctx->data->nnz : most_kept;
+    ctx->chunk.columns = take_scratch(&at, ctx->chunk.room, sizeof(int64_t));
+    ctx->chunk.kept = keeps ? take_scratch(&at, chunk, sizeof(struct kept_row)) : NULL;
     int everywhere = steps_everywhere(ctx);
     int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
     const int64_t features = padded == 1 ? ctx->rows.stride : ctx->data->d * padded;

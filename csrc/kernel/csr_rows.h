@@ -96,6 +96,27 @@ static ALWAYS_INLINE row_values read_csr_row(const context *ctx, int64_t i) {
     return (row_values){row.x, ctx->rows.columns, row.count};
 }
 
+/* Row number r of a chunk, row i of data, as it is scored: its columns stay for the update. */
+static ALWAYS_INLINE row_values read_and_keep(context *ctx, int64_t r, int64_t i) {
+    const row_extent row = csr_extent(ctx, i);
+    int64_t *const own = ctx->rows.columns;
+    const int keeps = ctx->chunk.kept && row.count <= ctx->chunk.room - ctx->chunk.used;
+    if (keeps) ctx->rows.columns = ctx->chunk.columns + ctx->chunk.used;
+    copy_columns(ctx, &row);
+    const row_values read = {row.x, ctx->rows.columns, row.count};
+    ctx->rows.columns = own;
+    if (ctx->chunk.kept)
+        ctx->chunk.kept[r] = (struct kept_row){row.x, keeps ? read.columns : NULL, row.count};
+    ctx->chunk.used += keeps ? row.count : 0;
+    return read;
+}
+
+/* The same row once more. */
+static ALWAYS_INLINE row_values read_kept(const context *ctx, int64_t r, int64_t i) {
+    const struct kept_row row = ctx->chunk.kept[r];
+    return row.columns ? (row_values){row.x, row.columns, row.count} : read_csr_row(ctx, i);
+}
+
 /* The feature of value p of a row. */
 static ALWAYS_INLINE int64_t feature_of(const row_values *row, int64_t p,
                                         const fsgd_layout layout) {

@@ -170,8 +170,7 @@ class State:
     @property
     def has_pending_steps(self) -> bool:
         """Whether a flush must come before several readings: it does the steps once, and a lane
-        that stops then keeps its bits. The spans of momentum of one lane are read as fast as
-        flushed."""
+        that stops then keeps its bits. The spans of one lane are read as fast as flushed."""
     @property
     def is_lazy(self) -> bool:
         """Whether it has the arrays of lazy updates."""

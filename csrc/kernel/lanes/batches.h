@@ -60,11 +60,12 @@ static void TILED(score)(context *ctx, const int64_t *rows, int64_t m) {
         TILED(score_dense)(ctx, rows, m);
         return;
     }
+    ctx->chunk.used = 0;
     for (int64_t r = 0; r < m; ++r) {
         const int64_t next = here + r + csr_values_ahead, start = next + csr_values_ahead;
         if (start < end) prefetch_row_start(ctx, row_at(ctx, start));
         if (next < end) prefetch_csr_row(ctx, row_at(ctx, next));
-        const row_values row = read_csr_row(ctx, rows[r]);
+        const row_values row = read_and_keep(ctx, r, rows[r]);
         TILED(dot_up_to_date)(ctx, &row, ctx->chunk.z + r * ctx->state->padded);
         TILED(finish_score)(ctx, row.count, ctx->chunk.z + r * ctx->state->padded);
     }
@@ -169,14 +170,14 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
     if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
     if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
     for (int64_t r = 0; r < m; ++r) {
-        const row_values row = read_csr_row(ctx, rows[r]);
+        const row_values row = read_kept(ctx, r, rows[r]);
         if (ctx->kind.l1)
             TILED(add_row_l1)(ctx, &row, ctx->chunk.c + r * padded);
         else
             TILED(add_row_by_layout)(ctx, &row, ctx->chunk.c + r * padded);
     }
     for (int64_t r = 0; ctx->kind.l1 && r < m; ++r) {
-        const row_values row = read_csr_row(ctx, rows[r]);
+        const row_values row = read_kept(ctx, r, rows[r]);
         TILED(truncate_row_l1)(ctx, &row);
     }
     for (int64_t r = 1; r < m; ++r)

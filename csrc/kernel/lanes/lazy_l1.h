@@ -3,14 +3,19 @@
  * While a feature is in no row, a weight of size m > 0 is multiplied by a = 1 - eta alpha and then
  * loses eta l1, step by step, until it is 0, where it stays. With the sums over the pending steps
  *
- *     A = prod a,   C = sum eta l1 / A,   B = sum A,   E = sum A C          B, E of averaged steps
+ *     A = prod a,   C = sum eta l1 / A
  *
  * the size after step t is A_t (m / A_f - (C_t - C_f)) as long as that is positive, f being the
- * feature's last update, and the sizes of the steps between add up to (m / A_f + C_f) (B_t - B_f) -
- * (E_t - E_f): catching up is O(1) (Duchi & Singer, JMLR 10, 2009; Lipton & Elkan,
- * arXiv:1505.06449). Only a weight that has died on the way asks which step that was: a search in
- * C, which rises almost evenly. What a weight has received of the penalty is -sign(w) cumulative
- * while it lives (penalty.h).
+ * feature's last update. At every step q of the average gains N times what w loses, N being the
+ * weights in the average before (optimizer.h). These gains add up to
+ *
+ *     (m / A_f + C_f) (B_t - B_f) - (E_t - E_f),   B = sum of N times what A loses in a step,
+ *                                                  E = sum of N times what A C loses in a step
+ *
+ * so that catching up is O(1) (Duchi & Singer, JMLR 10, 2009; Lipton & Elkan, arXiv:1505.06449).
+ * Only a weight that has died on the way asks which step that was: a search in C, which rises
+ * almost evenly. What a weight has received of the penalty is -sign(w) cumulative while it lives
+ * (penalty.h).
  *
  * The features of a step's own rows get their gradient between the decay and the truncation.
  */
@@ -22,24 +27,36 @@
 
 #ifndef FASTSGD_KERNEL_L1_SUMS
 #define FASTSGD_KERNEL_L1_SUMS
-/* What is kept of the end of a pending step for each lane, a column each; without averages the
- * first four. */
+/* What is kept of the end of a pending step for each lane, a column each. Catching up reads these
+ * of a feature's last update, without averages the first two, so they lie by themselves: */
 enum {
-    l1_decay,         /* A */
-    l1_inverse,       /* 1 / A */
-    l1_scaled,        /* C */
-    l1_cumulative,    /* sum of eta l1 */
-    l1_decays,        /* B */
-    l1_scaled_sum,    /* E */
-    l1_averaged,      /* weights in the average */
-    l1_sums = 8,      /* a cache line for one lane, */
-    l1_plain_sums = 4 /* and half of one without averages */
+    l1_inverse,     /* 1 / A */
+    l1_scaled,      /* C */
+    l1_lost,        /* B */
+    l1_scaled_lost, /* E */
+    l1_sums,
+    l1_plain_sums = l1_lost
+};
+/* and behind them those that only the last step, or a death, asks for. */
+enum {
+    l1_decay,      /* A */
+    l1_cumulative, /* sum of eta l1 */
+    l1_averaged,   /* N, before the step; with averages */
+    l1_more = 4,
+    l1_plain_more = 2
 };
 
 /* The sums at the end of a pending step, (columns, lanes): of one lane where all have the same. */
 static ALWAYS_INLINE double *l1_sums_at(const fsgd_state *state, const int averaged,
                                         const int64_t lanes, int64_t step) {
     return state->step_sums + step * (averaged ? l1_sums : l1_plain_sums) * lanes;
+}
+
+static ALWAYS_INLINE double *l1_more_at(const fsgd_state *state, const int averaged,
+                                        const int64_t lanes, int64_t step) {
+    const int64_t room = (state->max_pending + 1) * state->padded;
+    return state->step_sums + room * (averaged ? l1_sums : l1_plain_sums) +
+           step * (averaged ? l1_more : l1_plain_more) * lanes;
 }
 
 /* Most steps that may be pending: as many as there is room for, and a cache. */
@@ -62,152 +79,234 @@ static ALWAYS_INLINE int lanes_agree(const context *ctx, const double *count) {
     return agree;
 }
 
-/* The first step after `from` at which C, which lies `stride` apart from step 0 on, has reached
- * `target`; it has at `to`. */
+/* The first step after `from` at which C, which lies `stride` apart from step 0 on, has risen by
+ * `rise`; it has at `to`. */
 static NO_INLINE int64_t first_step_reaching(const double *C, int64_t stride, int64_t from,
-                                             int64_t to, double target) {
+                                             int64_t to, double rise) {
+    const double start = C[from * stride];
     for (int probes = 0; to - from > 1; ++probes) {
-        const double low = C[from * stride], high = C[to * stride];
+        const double low = C[from * stride] - start, high = C[to * stride] - start;
         int64_t middle = from + (to - from) / 2;
         if (probes < 6 && high > low && high < (double)INFINITY) {
-            const double part = (target - low) / (high - low);
+            const double part = (rise - low) / (high - low);
             middle = from + (int64_t)(part * (double)(to - from));
             /* one on, in turn, so that both ends close in on where C is even */
             middle += probes & 1;
             middle = middle <= from ? from + 1 : middle >= to ? to - 1 : middle;
         }
-        if (C[middle * stride] >= target)
+        if (C[middle * stride] - start >= rise)
             to = middle;
         else
             from = middle;
     }
     return to;
 }
+
+/* The sums of a lane at the end of a step. */
+typedef struct {
+    double inverse, scaled, lost, scaled_lost; /* those of the feature's last update */
+    double decay, cumulative;                  /* the others of the step to which it is brought */
+} lane_sums;
+
+/* Bring a weight from the end of a step to that of another, and q of its average and what it
+ * received with it. Whether it has died between them: then it stays as it is. The sign has no
+ * branch, since signs are chance; loops over this vectorise unless `branches`. */
+static ALWAYS_INLINE int shrink_weight(const int averaged, const int branches, lane_sums from,
+                                       lane_sums to, real *w, real *q, real *applied) {
+    const double sign = (double)sign_of(*w), size = sign * (double)*w;
+    const double scaled = size * from.inverse, left = scaled - (to.scaled - from.scaled);
+    if (branches && !(left > 0)) return size > 0;
+    const int lives = (left > 0) & (size > 0);
+    const double now = sign * (to.decay * left), all = -sign * to.cumulative;
+    if (averaged) {
+        const double lost = to.lost - from.lost;
+        const double rest = from.scaled * lost - (to.scaled_lost - from.scaled_lost);
+        const double gained = (double)*q + sign * (scaled * lost + rest);
+        *q = branches || lives ? (real)gained : *q;
+    }
+    *applied = branches || lives ? (real)all : *applied;
+    *w = branches || lives ? (real)now : *w;
+    return (size > 0) & !(left > 0);
+}
+
+/* The numbers of features: feature j's w at w + j stride, the others `apart` elements on. */
+typedef struct {
+    real *w;
+    int64_t stride, apart;
+    int32_t *last_update; /* a number for each feature, */
+    int32_t to;           /* and the step to which they are brought */
+} l1_slots;
 #endif
 
 /* A weight that died between two steps: w, what it received, q of its average. */
-static NO_INLINE void TILED(let_die)(const fsgd_state *state, const int averaged, int64_t from,
-                                     int64_t to, int64_t k, real *w, real *q, real *applied) {
+static NO_INLINE void TILED(let_die)(const fsgd_state *state, int64_t from, int64_t to, int64_t k,
+                                     real *w, real *q, real *applied) {
+    const int averaged = state->width > 1;
     const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int64_t lanes = state->sums_shared ? 1 : padded, lane = state->sums_shared ? 0 : k;
     const int64_t stride = l1_sums_at(state, averaged, lanes, 1) - state->step_sums;
     const double *f = l1_sums_at(state, averaged, lanes, from) + lane;
-    const double sign = (double)signed_as(1, *w), size = sign * (double)*w;
-    const double start = size * f[l1_inverse * lanes] + f[l1_scaled * lanes];
+    const double sign = *w < 0 ? -1 : 1, scaled = sign * (double)*w * f[l1_inverse * lanes];
     const int64_t death = first_step_reaching(state->step_sums + l1_scaled * lanes + lane, stride,
-                                              from, to, start);
+                                              from, to, scaled);
     const double *last = l1_sums_at(state, averaged, lanes, death - 1) + lane;
-    const double left = l1_sums_at(state, averaged, lanes, death)[l1_decay * lanes + lane] *
-                        (start - last[l1_scaled * lanes]);
+    const double *end = l1_more_at(state, averaged, lanes, death - 1) + lane;
+    const double *dead = l1_more_at(state, averaged, lanes, death) + lane;
+    const double rise = last[l1_scaled * lanes] - f[l1_scaled * lanes], left = scaled - rise;
     *w = 0;
-    *applied = (real)(-sign * (last[l1_cumulative * lanes] + left));
-    if (averaged)
-        *q += (real)(sign * (f[l1_averaged * lanes] * size +
-                             start * (last[l1_decays * lanes] - f[l1_decays * lanes]) -
-                             (last[l1_scaled_sum * lanes] - f[l1_scaled_sum * lanes])));
+    *applied = (real)(-sign * (end[l1_cumulative * lanes] + dead[l1_decay * lanes] * left));
+    if (!averaged) return;
+    const double lost = last[l1_lost * lanes] - f[l1_lost * lanes];
+    const double rest = f[l1_scaled * lanes] * lost -
+                        (last[l1_scaled_lost * lanes] - f[l1_scaled_lost * lanes]);
+    const double at_death = dead[l1_averaged * lanes] * end[l1_decay * lanes] * left;
+    *q = (real)((double)*q + sign * (scaled * lost + rest + at_death));
 }
 
 #if TILE == 1
-/* A weight from the end of step `from` to that of step `to`, its other numbers `apart` elements on.
- */
-static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int averaged,
-                                        const int shared, int64_t from, int64_t to, real *w,
-                                        int64_t apart) {
-    (void)shared;
-    const double *f = l1_sums_at(state, averaged, 1, from), *t = l1_sums_at(state, averaged, 1, to);
-    real *q = w + averaged * apart, *applied = w + (1 + averaged) * apart;
-    const double sign = (double)signed_as(1, *w), size = sign * (double)*w;
-    const double start = size * f[l1_inverse] + f[l1_scaled], left = start - t[l1_scaled];
-    if (!(left > 0)) {
-        if (size > 0) TILED(let_die)(state, averaged, from, to, 0, w, q, applied);
-        return;
+/* Bring features of a row to a step; of a dense row, which has no values, the first `count`. */
+static ALWAYS_INLINE void TILED(shrink_values)(const fsgd_state *state, const int averaged,
+                                               const l1_slots *slots, const row_values *row,
+                                               const fsgd_layout layout) {
+    const l1_slots s = *slots;
+    const row_values r = *row;
+    const double *all = state->step_sums, *t = l1_sums_at(state, averaged, 1, s.to);
+    const double *more = l1_more_at(state, averaged, 1, s.to);
+    const lane_sums to = {t[l1_inverse],
+                          t[l1_scaled],
+                          averaged ? t[l1_lost] : 0,
+                          averaged ? t[l1_scaled_lost] : 0,
+                          more[l1_decay],
+                          more[l1_cumulative]};
+    for (int64_t p = 0; p < r.count; ++p) {
+        const int64_t j = feature_of(&r, p, layout), from = s.last_update[j];
+        real *w = s.w + j, *q = w + averaged * s.apart;
+        if (from >= s.to || *w == 0) continue; /* which stays 0 */
+        const double *f = all + from * (averaged ? l1_sums : l1_plain_sums);
+        const lane_sums of = {f[l1_inverse],
+                              f[l1_scaled],
+                              averaged ? f[l1_lost] : 0,
+                              averaged ? f[l1_scaled_lost] : 0,
+                              0,
+                              0};
+        if (shrink_weight(averaged, 1, of, to, w, q, q + s.apart))
+            TILED(let_die)(state, from, s.to, 0, w, q, q + s.apart);
+        s.last_update[j] = s.to;
     }
-    const real now = (real)(sign * t[l1_decay] * left);
-    if (averaged)
-        *q = (real)((double)*q +
-                    sign * (f[l1_averaged] * size + start * (t[l1_decays] - f[l1_decays]) -
-                            (t[l1_scaled_sum] - f[l1_scaled_sum])) -
-                    t[l1_averaged] * (double)now);
-    *applied = (real)(-sign * t[l1_cumulative]);
-    *w = now;
+}
+
+static NO_INLINE void TILED(shrink)(const fsgd_state *state, const l1_slots *slots,
+                                    const row_values *row, const fsgd_layout layout) {
+    if (state->width > 1)
+        TILED(shrink_values)(state, 1, slots, row, layout);
+    else
+        TILED(shrink_values)(state, 0, slots, row, layout);
 }
 #else
-/* A feature of all lanes from the end of step `from` to that of step `to`: w (padded), and its
- * other numbers `apart` elements on. */
-static ALWAYS_INLINE void TILED(shrink)(const fsgd_state *state, const int averaged,
-                                        const int shared, int64_t from, int64_t to, real *w,
-                                        int64_t apart) {
+/* Bring a feature of all lanes from the end of step `from` to a step: w (padded). */
+static ALWAYS_INLINE void TILED(shrink_feature)(const fsgd_state *state, const int averaged,
+                                                const int shared, const l1_slots *slots,
+                                                int64_t from, real *w) {
     const int64_t padded = TILE < 16 ? TILE : state->padded, lanes = shared ? 1 : padded;
     const double *f = l1_sums_at(state, averaged, lanes, from);
-    const double *t = l1_sums_at(state, averaged, lanes, to);
-    real *q = w + averaged * apart, *applied = w + (1 + averaged) * apart;
-#define OF(ROW, COLUMN) ROW[(COLUMN) * lanes + (shared ? 0 : k)]
+    const double *t = l1_sums_at(state, averaged, lanes, slots->to);
+    const double *more = l1_more_at(state, averaged, lanes, slots->to);
+    real *q = w + averaged * slots->apart, *applied = q + slots->apart;
+#define OF(ROW, COLUMN, LANE) ROW[(COLUMN) * lanes + (LANE)]
+#define FROM(LANE)                                                                                 \
+    {OF(f, l1_inverse, LANE),                                                                      \
+     OF(f, l1_scaled, LANE),                                                                       \
+     averaged ? OF(f, l1_lost, LANE) : 0,                                                          \
+     averaged ? OF(f, l1_scaled_lost, LANE) : 0,                                                   \
+     0,                                                                                            \
+     0}
+#define TO(LANE)                                                                                   \
+    { OF(t, l1_inverse, LANE),                                                                     \
+      OF(t, l1_scaled, LANE),                                                                      \
+      averaged ? OF(t, l1_lost, LANE) : 0,                                                         \
+      averaged ? OF(t, l1_scaled_lost, LANE) : 0,                                                  \
+      OF(more, l1_decay, LANE),                                                                    \
+      OF(more, l1_cumulative, LANE) }
+    const lane_sums from_all = FROM(0), to_all = TO(0);
     for (int64_t tile = 0; tile < padded; tile += TILE) {
-        int any = 0;
-        unsigned char died[TILE];
-        _Pragma("omp simd reduction(| : any)") for (int64_t i = 0; i < TILE; ++i) {
-            const int64_t k = tile + i;
-            const double sign = (double)signed_as(1, w[k]), size = sign * (double)w[k];
-            const double start = size * OF(f, l1_inverse) + OF(f, l1_scaled);
-            const double left = start - OF(t, l1_scaled);
-            const int lives = left > 0;
-            const real now = (real)(OF(t, l1_decay) * left);
-            if (averaged) {
-                const double sum = OF(f, l1_averaged) * size - OF(t, l1_averaged) * (double)now +
-                                   start * (OF(t, l1_decays) - OF(f, l1_decays)) -
-                                   (OF(t, l1_scaled_sum) - OF(f, l1_scaled_sum));
-                q[k] = lives && size > 0 ? (real)((double)q[k] + sign * sum) : q[k];
+        int any = 0, died[TILE];
+        _Pragma("omp simd reduction(| : any)") for (int64_t k = tile; k < tile + TILE; ++k) {
+            if (shared) {
+                died[k - tile] = shrink_weight(averaged, 0, from_all, to_all, w + k, q + k,
+                                               applied + k);
+            } else {
+                const lane_sums of = FROM(k), to = TO(k);
+                died[k - tile] = shrink_weight(averaged, 0, of, to, w + k, q + k, applied + k);
             }
-            died[i] = size > 0 && !lives;
-            any |= died[i];
-            applied[k] = lives && size > 0 ? (real)(-sign * OF(t, l1_cumulative)) : applied[k];
-            w[k] = lives && size > 0 ? (real)sign * now : w[k];
+            any |= died[k - tile];
         }
-        for (int64_t i = 0; any && i < TILE; ++i)
-            if (died[i]) {
-                const int64_t k = tile + i;
-                TILED(let_die)(state, averaged, from, to, k, w + k, q + k, applied + k);
-            }
+        for (int64_t k = tile; any && k < tile + TILE; ++k)
+            if (died[k - tile])
+                TILED(let_die)(state, from, slots->to, k, w + k, q + k, applied + k);
     }
+#undef TO
+#undef FROM
 #undef OF
+}
+
+/* Bring features of a row to a step; of a dense row, which has no values, the first `count`. */
+static NO_INLINE void TILED(shrink)(const fsgd_state *state, const l1_slots *slots,
+                                    const row_values *row, const fsgd_layout layout) {
+    const l1_slots s = *slots;
+    enum { ahead = 8 }; /* features: one after the other their misses would add up */
+    const int64_t bytes = state->vectors * s.apart * (int64_t)sizeof(real);
+#define EACH(AVERAGED, SHARED)                                                                     \
+    for (int64_t p = 0; p < row->count; ++p) {                                                     \
+        const int64_t j = feature_of(row, p, layout), from = s.last_update[j];                     \
+        if (p + ahead < row->count)                                                                \
+            prefetch(s.w + feature_of(row, p + ahead, layout) * s.stride, bytes);                  \
+        if (from >= s.to) continue;                                                                \
+        TILED(shrink_feature)(state, AVERAGED, SHARED, &s, from, s.w + j * s.stride);              \
+        s.last_update[j] = s.to;                                                                   \
+    }
+    if (state->width > 1 && state->sums_shared) {
+        EACH(1, 1)
+    } else if (state->width > 1) {
+        EACH(1, 0)
+    } else if (state->sums_shared) {
+        EACH(0, 1)
+    } else {
+        EACH(0, 0)
+    }
+#undef EACH
 }
 #endif
 
-/* Call a body with whether there are averages, and whether lanes share the sums, as constants. */
-#define BY_SUMS(CALL)                                                                              \
-    if (state->width > 1 && TILE > 1 && state->sums_shared) {                                      \
-        CALL(1, 1);                                                                                \
-    } else if (state->width > 1) {                                                                 \
-        CALL(1, 0);                                                                                \
-    } else if (TILE > 1 && state->sums_shared) {                                                   \
-        CALL(0, 1);                                                                                \
-    } else {                                                                                       \
-        CALL(0, 0);                                                                                \
-    }
-
-/* Bring feature j to step `to`. */
-static ALWAYS_INLINE void TILED(shrink_feature)(const fsgd_state *state, const int averaged,
-                                                const int shared, int64_t j, int64_t to) {
-    real *w = (real *)state->w + j * state->feature_stride;
-    if (state->last_update[j] >= to || (TILE == 1 && w[0] == 0)) return;
-    TILED(shrink)(state, averaged, shared, state->last_update[j], to, w, state->vector_stride);
-    state->last_update[j] = (int32_t)to;
+/* The features of the state from `first` on, which are brought to step `to`. */
+static ALWAYS_INLINE l1_slots TILED(slots_from)(const fsgd_state *state, int64_t first,
+                                                int64_t to) {
+    return (l1_slots){.w = (real *)state->w + first * state->feature_stride,
+                      .stride = state->feature_stride,
+                      .apart = state->vector_stride,
+                      .last_update = state->last_update + first,
+                      .to = (int32_t)to};
 }
 
-static NO_INLINE void TILED(shrink_range)(const fsgd_state *state, int64_t first, int64_t last,
-                                          int64_t to) {
-#define CALL(AVERAGED, SHARED)                                                                     \
-    for (int64_t j = first; j <= last; ++j) TILED(shrink_feature)(state, AVERAGED, SHARED, j, to)
-    BY_SUMS(CALL)
-#undef CALL
+static ALWAYS_INLINE void TILED(shrink_range)(const fsgd_state *state, int64_t first, int64_t last,
+                                              int64_t to) {
+    const l1_slots slots = TILED(slots_from)(state, first, to);
+    const row_values all = {NULL, NULL, last - first + 1};
+    TILED(shrink)(state, &slots, &all, FSGD_DENSE);
 }
 
 /* A copy of a feature's numbers, (vectors, padded), from step `from` to the present. */
-static NO_INLINE void TILED(shrink_copy)(const fsgd_state *state, real *u, int64_t from) {
-#define CALL(AVERAGED, SHARED)                                                                     \
-    TILED(shrink)(state, AVERAGED, SHARED, from, state->pending, u, state->padded)
-    BY_SUMS(CALL)
-#undef CALL
+static ALWAYS_INLINE void TILED(shrink_copy)(const fsgd_state *state, real *u, int64_t from) {
+    int32_t last_update = (int32_t)from;
+    const l1_slots slots = {u, 0, state->padded, &last_update, (int32_t)state->pending};
+    const row_values one = {NULL, NULL, 1};
+    TILED(shrink)(state, &slots, &one, FSGD_DENSE);
+}
+
+/* Bring the features of a row to the present. */
+static ALWAYS_INLINE void TILED(shrink_row)(const fsgd_state *state, const row_values *row,
+                                            const fsgd_layout layout) {
+    const l1_slots slots = TILED(slots_from)(state, 0, state->pending);
+    TILED(shrink)(state, &slots, row, layout);
 }
 
 static void TILED(shrink_all)(context *ctx) {
@@ -223,44 +322,54 @@ static void TILED(shrink_all)(context *ctx) {
  * shared sums do so no longer. */
 static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
     fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded, start = ctx->settings->average;
+    const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int averaged = state->width > 1, agree = TILE > 1 && lanes_agree(ctx, count);
     const double *eta = ctx->step.eta, *alpha = ctx->lanes->alpha, *l1 = ctx->lanes->l1;
     int64_t lanes = state->sums_shared ? 1 : padded;
-    const double *last = l1_sums_at(state, averaged, lanes, state->pending);
+    const double *last = l1_more_at(state, averaged, lanes, state->pending);
     int full = state->pending >= most_l1_steps(state) || (state->sums_shared && !agree);
     for (int64_t k = 0; state->pending > 0 && k < lanes; ++k)
-        full |= last[k] < (averaged ? 1e-3 : 1e-100);
+        full |= last[l1_decay * lanes + k] < (averaged ? 1e-3 : 1e-100);
     if (full && state->pending > 0) TILED(shrink_all)(ctx);
     if (state->pending == 0) state->sums_shared = agree;
     lanes = state->sums_shared ? 1 : padded;
     double *before = l1_sums_at(state, averaged, lanes, state->pending);
-    double *after = l1_sums_at(state, averaged, lanes, state->pending + 1);
-    for (int64_t k = 0; k < lanes; ++k) {
-        const int64_t t = state->t[k] - start + 1; /* weights in the average after this step */
-        const double N = averaged && t > 0 ? (double)t : 0, updated = count[k] > 0;
-        if (state->pending == 0) {
-            for (int i = 0; i < (averaged ? l1_sums : l1_plain_sums); ++i)
-                before[i * lanes + k] = 0;
-            before[l1_decay * lanes + k] = before[l1_inverse * lanes + k] = 1;
-            before[l1_cumulative * lanes + k] = state->l1_cumulative[k] - eta[k] * l1[k];
-            if (averaged) before[l1_averaged * lanes + k] = N - (N > 0 ? updated : 0);
+    double *more = l1_more_at(state, averaged, lanes, state->pending);
+    double *after = before + (averaged ? l1_sums : l1_plain_sums) * lanes;
+    double *more_after = more + (averaged ? l1_more : l1_plain_more) * lanes;
+    if (state->pending == 0)
+        for (int64_t k = 0; k < lanes; ++k) {
+            before[l1_inverse * lanes + k] = more[l1_decay * lanes + k] = 1;
+            before[l1_scaled * lanes + k] = 0;
+            if (averaged) before[l1_lost * lanes + k] = before[l1_scaled_lost * lanes + k] = 0;
+            more[l1_cumulative * lanes + k] = state->l1_cumulative[k] - eta[k] * l1[k];
         }
-        const double a = 1 - eta[k] * alpha[k], A = before[k] * (a > 0 ? a : 0);
-        const double C = A > 0 ? before[l1_scaled * lanes + k] + eta[k] * l1[k] / A
-                               : (double)INFINITY;
-        after[l1_decay * lanes + k] = A;
-        after[l1_inverse * lanes + k] = A > 0 ? 1 / A : 0;
-        after[l1_scaled * lanes + k] = C;
-        after[l1_cumulative * lanes + k] = state->l1_cumulative[k];
+    for (int64_t k = 0; k < lanes; ++k) {
+        const double a = 1 - eta[k] * alpha[k], penalty = eta[k] * l1[k];
+        const double A = more[l1_decay * lanes + k] * (a > 0 ? a : 0);
+        const double C = before[l1_scaled * lanes + k];
+        const double inverse = A > 0 ? 1 / A : 0;
+        after[l1_inverse * lanes + k] = inverse;
+        after[l1_scaled * lanes + k] = A > 0 ? C + penalty * inverse : (double)INFINITY;
+        more_after[l1_decay * lanes + k] = A;
+        more_after[l1_cumulative * lanes + k] = state->l1_cumulative[k];
         if (!averaged) continue;
-        const double counts = N > 0 ? updated : 0;
-        after[l1_decays * lanes + k] = before[l1_decays * lanes + k] + counts * A;
-        after[l1_scaled_sum * lanes + k] = before[l1_scaled_sum * lanes + k] +
-                                           (A > 0 ? counts * A * C : 0);
-        after[l1_averaged * lanes + k] = N;
+        const double N = averaged_before(ctx, k), lost = more[l1_decay * lanes + k] - A;
+        after[l1_lost * lanes + k] = before[l1_lost * lanes + k] + N * lost;
+        after[l1_scaled_lost * lanes + k] = before[l1_scaled_lost * lanes + k] +
+                                            N * (lost * C - penalty);
+        more_after[l1_averaged * lanes + k] = N;
     }
     state->pending += 1;
+}
+
+/* Decay and gradient of a weight, `change` in all, and truncation in the same step. */
+static ALWAYS_INLINE void TILED(take_step)(const int averaged, real change, real N, real cumulative,
+                                           real *w, real *q, real *applied) {
+    real now = *w + change, received = *applied;
+    truncate_weight(&now, &received, cumulative);
+    if (averaged) *q -= N * (now - *w);
+    *w = now, *applied = received;
 }
 
 /* The decay and gradient of a feature in the step that was last put into the sums: g (padded) for
@@ -276,9 +385,9 @@ static ALWAYS_INLINE void TILED(decay_and_add)(const context *ctx, const int ave
          *q = w + averaged * state->vector_stride;
     state->last_update[j] = now;
     _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-        const real old = w[k], change = first * D[k] * old + p[k] * (x * g[k]);
-        w[k] = old + change;
-        if (averaged) q[k] -= N[k] * (w[k] - old);
+        const real change = first * D[k] * w[k] + p[k] * (x * g[k]);
+        w[k] += change;
+        if (averaged) q[k] -= N[k] * change;
     }
 }
 
@@ -288,26 +397,9 @@ static ALWAYS_INLINE void TILED(truncate_now)(const context *ctx, const int aver
     const int64_t padded = TILE < 16 ? TILE : state->padded;
     const real *N = ctx->step.averaged, *cumulative = ctx->step.l1_cumulative;
     real *w = (real *)state->w + j * state->feature_stride,
-         *q = w + averaged * state->vector_stride;
-    real *applied = w + (1 + averaged) * state->vector_stride;
-    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) {
-        real weight = w[k], received = applied[k];
-        truncate_weight(&weight, &received, cumulative[k]);
-        if (averaged) q[k] -= N[k] * (weight - w[k]);
-        w[k] = weight, applied[k] = received;
-    }
-}
-
-/* Bring the features of a row to the present. */
-static ALWAYS_INLINE void TILED(shrink_row)(const fsgd_state *state, const row_values *row,
-                                            const fsgd_layout layout) {
-    const row_values r = *row;
-    const int64_t now = state->pending;
-#define CALL(AVERAGED, SHARED)                                                                     \
-    for (int64_t p = 0; p < r.count; ++p)                                                          \
-    TILED(shrink_feature)(state, AVERAGED, SHARED, feature_of(&r, p, layout), now)
-    BY_SUMS(CALL)
-#undef CALL
+         *q = w + averaged * state->vector_stride, *applied = q + state->vector_stride;
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
+        TILED(take_step)(averaged, 0, N[k], cumulative[k], w + k, q + k, applied + k);
 }
 
 /* Decay and gradient c x of a row's features. */
@@ -331,6 +423,47 @@ static ALWAYS_INLINE void TILED(truncate_row)(const context *ctx, const row_valu
             TILED(truncate_now)(ctx, 0, feature_of(row, p, layout));
 }
 
+/* Whether the columns of a row increase, so that none is there twice. */
+static ALWAYS_INLINE int TILED(is_increasing)(const row_values *row) {
+    const int64_t *j = row->columns;
+    int falls = 0;
+    _Pragma("omp simd reduction(| : falls)") for (int64_t p = 1; p < row->count; ++p)
+        falls |= j[p] <= j[p - 1];
+    return !falls;
+}
+
+/* The whole step of the features of a row, none of them twice, with c x for a gradient. */
+static ALWAYS_INLINE void TILED(step_features)(const context *ctx, const int averaged,
+                                               const row_values *row, const real *c,
+                                               const fsgd_layout layout) {
+    const fsgd_state *state = ctx->state;
+    const int64_t padded = TILE < 16 ? TILE : state->padded, apart = state->vector_stride;
+    const real *D = ctx->step.D, *pp = ctx->step.p, *N = ctx->step.averaged;
+    const real *cumulative = ctx->step.l1_cumulative;
+    for (int64_t p = 0; p < row->count; ++p) {
+        const int64_t j = feature_of(row, p, layout);
+        const real x = row->x[p];
+        real *w = (real *)state->w + j * state->feature_stride, *q = w + averaged * apart;
+        state->last_update[j] = (int32_t)state->pending;
+        for (int64_t tile = 0; tile < padded; tile += TILE)
+            _Pragma("omp simd") for (int64_t k = tile; k < tile + TILE; ++k)
+                TILED(take_step)(averaged, D[k] * w[k] + pp[k] * (x * c[k]), N[k], cumulative[k],
+                                 w + k, q + k, q + apart + k);
+    }
+}
+
+/* The step that was last put into the sums, of a row's features. */
+static NO_INLINE void TILED(step_row_l1)(const context *ctx, const row_values *row, const real *c) {
+    if (!TILED(is_increasing)(row)) {
+        TILED(decay_and_add_row)(ctx, row, c, CSR_ROWS);
+        TILED(truncate_row)(ctx, row, CSR_ROWS);
+    } else if (ctx->state->width > 1) {
+        TILED(step_features)(ctx, 1, row, c, CSR_ROWS);
+    } else {
+        TILED(step_features)(ctx, 0, row, c, CSR_ROWS);
+    }
+}
+
 /* The step of features first to last by the gradient of a batch. */
 static void TILED(shrink_and_add_gradient)(const context *ctx, int64_t first, int64_t last) {
     const fsgd_state *state = ctx->state;
@@ -346,7 +479,5 @@ static void TILED(shrink_and_add_gradient)(const context *ctx, int64_t first, in
         }
     }
 }
-
-#undef BY_SUMS
 
 #endif

@@ -103,7 +103,9 @@ static void TILED(update_row_l1)(context *ctx, const row_values *row, const real
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
     if (ctx->data->layout == FSGD_DENSE) {
         TILED(l1_features)(ctx, 0, d - 1, row->x, c);
-    } else if (ctx->kind.lazy_l1 || ctx->kind.shrinks || ctx->kind.l1_momentum) {
+    } else if (ctx->kind.shrinks) {
+        TILED(step_row_l1)(ctx, row, c);
+    } else if (ctx->kind.lazy_l1 || ctx->kind.l1_momentum) {
         TILED(add_row_l1)(ctx, row, c);
         TILED(truncate_row_l1)(ctx, row);
     } else {
