@@ -255,6 +255,7 @@ typedef struct {
                         * kernel/lanes/lazy_l1.h, of AdaGrad one column, the sum of the rates */
     int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
     int32_t *last_update; /* (d), or of one lane with momentum a group of features each */
+    int64_t rescales; /* how often scales were multiplied into the stored weights, all of them */
 } fsgd_state;
 
 /* What a call did. */
@@ -280,10 +281,10 @@ typedef struct {
     int64_t rates_row;
     int64_t rates_stop; /* row of the epoch where the batches end whose rates are given */
     int64_t
-        stop_row;  /* row of the epoch where the run ends: the last, or that of rates or caller */
+        stop_row; /* row of the epoch where the run ends: the last, or that of rates or caller */
     int64_t *columns; /* CSR: (longest) those of the row at work, all in [0, d) */
-    double *sums;  /* CSR: (d) zeros, and zeros again when a call returns: to add up what a row
-                    * has of one feature */
+    double *sums;     /* CSR: (d) zeros, and zeros again when a call returns: to add up what a row
+                       * has of one feature */
 } fsgd_problem;
 
 /* Kernels of one instruction set for one element type. Structure and ranges are checked by the
@@ -300,6 +301,11 @@ typedef struct {
                               const void *c); /* into grad; needs batch_size > 1 */
     /* The model as it stands; leaves State as it was. out: (k, d), intercept: (k) reals. */
     fsgd_status (*weights)(const fsgd_problem *problem, int average, void *out, void *intercept);
+    /* Of one lane of plain steps on CSR, and without a copy of its weights: the sum of w^2 over the
+     * last ones, whether those of the model are finite, and the intercepts (2): the last, and the
+     * model's. */
+    fsgd_status (*measure)(const fsgd_problem *problem, int average, double *square, int *finite,
+                           void *intercepts);
     /* Bring the stored weights up to date: nothing pending, scale 1. */
     fsgd_status (*flush)(const fsgd_problem *problem);
     /* The sum of |value|, or of value^2, of n reals, in double. */

@@ -64,6 +64,11 @@ static fsgd_status flushed_weights(const fsgd_problem *problem, int average, voi
     FLUSHED(read_model(problem, average, out, intercept));
 }
 
+static fsgd_status flushed_measure(const fsgd_problem *problem, int average, double *square,
+                                   int *finite, void *intercepts) {
+    FLUSHED(measure_model(problem, average, square, finite, intercepts));
+}
+
 static fsgd_status flushed_flush(const fsgd_problem *problem) { FLUSHED(flush_problem(problem)); }
 
 extern const fsgd_kernels TABLE;
@@ -74,6 +79,7 @@ const fsgd_kernels TABLE = {
     .slope = flushed_slope,
     .accumulate = flushed_accumulate,
     .weights = flushed_weights,
+    .measure = flushed_measure,
     .flush = flushed_flush,
     .sum = sum_of_sizes,
     .loss = loss_at,

@@ -45,6 +45,7 @@ static void apply_scales(context *ctx, double limit) {
         scale[k] = applies ? state->scale[k] : 1, shift[k] = applies ? state->average_shift[k] : 0;
         if (applies) state->scale[k] = 1, state->average_shift[k] = 0;
     }
+    state->rescales += 1;
     for (int64_t j = 0; j < state->d; ++j) {
         real *w = (real *)state->w + j * state->feature_stride;
         for (int64_t k = 0; q > 0 && k < padded; ++k)
@@ -228,6 +229,32 @@ static void update_intercepts(context *ctx, const real *g, const double *count) 
 static real model_weight(const context *ctx, int average, int64_t k, double w, double q) {
     int64_t start = ctx->settings->average, N = ctx->state->t[k] - start + 1;
     return (real)(average && start > 0 && N > 0 ? w + q / (double)N : w);
+}
+
+/* The model of one lane as its planes stand, with no step pending: of_w w + q / by. */
+typedef struct {
+    const real *w, *q; /* (d) each; q is NULL where no average is asked for, or none begun */
+    double of_w, by;
+} model_planes;
+
+static model_planes planes_of(const context *ctx, int average) {
+    const fsgd_state *state = ctx->state;
+    const real *w = (const real *)state->w;
+    const int64_t start = ctx->settings->average, N = state->t[0] - start + 1;
+    if (!average || start == 0 || N <= 0) return (model_planes){w, NULL, state->scale[0], 1};
+    const double by = (double)N, of_w = state->scale[0] + state->average_shift[0] / by;
+    return (model_planes){w, w + (state->width - 1) * state->vector_stride, of_w, by};
+}
+
+/* The features from `first` up to `last` of the model; out: (last - first). */
+static void read_planes(model_planes model, int64_t first, int64_t last, real *restrict out) {
+    const real *w = model.w + first, *q = model.q + (model.q ? first : 0);
+    const double of_w = model.of_w, by = model.by;
+    if (model.q)
+        for (int64_t j = 0; j < last - first; ++j)
+            out[j] = (real)(of_w * (double)w[j] + (double)q[j] / by);
+    else
+        for (int64_t j = 0; j < last - first; ++j) out[j] = (real)(of_w * (double)w[j]);
 }
 
 #endif

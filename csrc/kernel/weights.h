@@ -17,14 +17,7 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, rea
                           ? state->t[0] - ctx->settings->average + 1
                           : 0;
     if (padded == 1 && state->pending == 0 && (N <= 0 || width > 1)) { /* planes, as they stand */
-        const real *w = (const real *)state->w, *q = w + (width - 1) * state->vector_stride;
-        const double by = N > 0 ? (double)N : 1, scale = state->scale[0];
-        const double of_w = scale + state->average_shift[0] / by;
-        if (N > 0)
-            for (int64_t j = 0; j < d; ++j)
-                out[j] = (real)(of_w * (double)w[j] + (double)q[j] / by);
-        else
-            for (int64_t j = 0; j < d; ++j) out[j] = (real)(scale * (double)w[j]);
+        read_planes(planes_of(ctx, average), 0, d, out);
         return;
     }
     if (state->pending > 0 && !ctx->adaptive.on && !ctx->kind.l1) {

@@ -115,6 +115,9 @@ def outside(
 def row_norms(coef: NDArray[Any], squared: bool) -> NDArray[np.float64]:
     """Sums of |w| or of w^2 along the rows of an array (K, d) of real numbers; (K,), float64."""
 
+def is_alone(owner: dict[str, Any], name: str) -> bool:
+    """Whether nothing but this dictionary refers to its value of a name; False without one."""
+
 CHANGED: str
 
 @disjoint_base
@@ -179,6 +182,22 @@ class State:
         """An independent state with the same bits."""
     def at_epoch(self, epoch: int) -> State:
         """A copy at the start of an epoch, without what was done of another."""
+    @property
+    def rescales(self) -> int:
+        """How often all stored weights were multiplied by their scale."""
+    def follow(self, other: State, features: NDArray[np.integer[Any]]) -> None:
+        """Make it, bit for bit, a copy of another state that differs from it in these features,
+        and in what is not of a feature; takes O(len(features)).
+
+        Raises
+        ------
+        ValueError
+            If the two are no states of plain steps of one lane, or of different kinds.
+        """
+    def weights_at(
+        self, settings: Settings, features: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Those of ``weights`` of m features, (1, m) and (1,): of one lane, nothing pending."""
     def put(self, other: State, here: Any, there: Any) -> None:
         """Make lanes ``here`` what lanes ``there`` of another state are, its counters too.
 
@@ -244,6 +263,15 @@ class Run:
         """
     def measure(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64], float]:
         """The epoch's end: last weights (K, d) and (K,), mean loss plus penalty (K,), mean |w|."""
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a step of a row changes its features alone: plain steps of one lane on CSR."""
+    def measure_sparse(self) -> tuple[NDArray[Any], NDArray[np.float64], float, bool]:
+        """The epoch's end without a copy of the weights, where ``is_sparse``.
+
+        Intercept of the model (1,), mean loss plus penalty (1,) and |w|, with the bits of
+        ``measure``, and whether the model is finite.
+        """
     def score(self, rows: ArrayLike) -> NDArray[Any]:
         """Scores of rows, shape (m, K)."""
     def gradient_sums(

@@ -5,6 +5,7 @@ shows, where NumPy's calls would cost more than a small epoch.
 
 import copyreg
 import math
+import mmap
 import operator
 import os
 from time import perf_counter
@@ -12,6 +13,7 @@ from time import perf_counter
 import numpy as np
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.math cimport INFINITY, NAN, fabs, isfinite, isnan, sqrt
@@ -46,8 +48,18 @@ cdef extern from *:
     #else
     static void fsgd_advise_huge(void *start, size_t bytes) { (void)start, (void)bytes; }
     #endif
+    #ifdef __GNUC__
+    #define fsgd_prefetch(at) __builtin_prefetch(at)
+    #else
+    #define fsgd_prefetch(at) ((void)(at))
+    #endif
     """
     void fsgd_advise_huge(void *start, size_t nbytes)
+    void fsgd_prefetch(const void *at) nogil
+
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItem(object owner, object key)  # borrowed: no reference of its own
+    Py_ssize_t Py_REFCNT(PyObject *value)
 
 
 cdef void *pointer(array) except? NULL:
@@ -92,10 +104,29 @@ cdef touch(array):
             PyErr_CheckSignals()
 
 
+def is_alone(dict owner, name):
+    """See _core.pyi."""
+    cdef PyObject *value = PyDict_GetItem(owner, name)
+    return value != NULL and Py_REFCNT(value) == 1
+
+
 def aligned_zeros(shape, dtype):
     """Zeros on a 64-byte boundary; vectors that straddle cache lines cost up to 35 %."""
     count = math.prod(shape) if isinstance(shape, (list, tuple)) else int(shape)
     return _aligned(np.zeros, shape, dtype, count * np.dtype(dtype).itemsize)
+
+
+cdef untouched_zeros(int64_t count):
+    """Zeros of which few or none are written: without memory until then, and without the clearing of
+    memory that was used before, which calloc does where it finds some."""
+    if 8 * count < HUGE_FROM or not hasattr(mmap, "MAP_ANONYMOUS"):
+        return np.zeros(count)
+    try:
+        array = np.frombuffer(mmap.mmap(-1, 8 * count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError as error:
+        raise MemoryError(f"no memory for {count} sums") from error
+    fsgd_advise_huge(pointer(array), 8 * count)
+    return array
 
 
 cdef aligned_empty(shape, dtype):

@@ -114,8 +114,8 @@ cdef class Run:
         self.problem.rates_row, self.problem.rates_stop = 0, self.data.epoch_rows
         self.problem.stop_row = self.data.epoch_rows
         self.problem.columns, self.problem.sums = NULL, NULL
-        if self.data.layout != FSGD_DENSE:  # zeros that are never written take no memory
-            columns, sums = np.zeros(self.data.longest, dtype=np.int64), np.zeros(data.d)
+        if self.data.layout != FSGD_DENSE:
+            columns, sums = np.zeros(self.data.longest, dtype=np.int64), untouched_zeros(data.d)
             touch(columns)
             self.rows.extend([columns, sums])
             self.problem.columns, self.problem.sums = <int64_t *>pointer(columns), <double *>pointer(sums)
@@ -124,6 +124,17 @@ cdef class Run:
         if settings.sampling != "sequential":
             self.order = empty_order(self.data.n)
             self.problem.order = <int64_t *>pointer(self.order)
+
+    @property
+    def is_sparse(self):
+        """See _core.pyi."""
+        self._require()
+        _, settings, _ = self.what
+        return bool(
+            self.data.layout != FSGD_DENSE and self.lanes.k == 1 and settings.batch_size == 1
+            and settings.momentum == 0.0 and self.state.c.vectors == self.state.c.width
+            and _is_linear(self.optimizer) and self.state.c.pending == 0 and set(self.state.arrays) == set(FOLLOWED)
+        )
 
     cdef const void *_hold(self, array, dtype) except? NULL:
         if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
@@ -379,24 +390,42 @@ cdef class Run:
         norm = self._measure(pointer(model[0]), pointer(model[1]), <double *>pointer(loss))
         return *model, loss, norm
 
-    cdef double _measure(self, const void *coef, const void *b, double *loss) noexcept:
-        """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,)."""
+    def measure_sparse(self):
+        """See _core.pyi."""
+        if not self.is_sparse:
+            raise ValueError("measure_sparse needs plain steps of one lane on CSR")
+        cdef double square
+        cdef int finite
+        cdef fsgd_status status
+        intercepts = np.empty(2, dtype=self.state.dtype)
+        cdef void *out = pointer(intercepts)
+        with nogil:
+            status = self.kernels.measure(&self.problem, self.settings.average > 0, &square, &finite, out)
+        self._check(status)
+        loss = np.empty(1)
+        norm = self._measure(NULL, out, <double *>pointer(loss), square)
+        return intercepts[1:].copy(), loss, norm, bool(finite and np.isfinite(intercepts).all())
+
+    cdef double _measure(self, const void *coef, const void *b, double *loss, double square=0.0) noexcept:
+        """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,). Of one
+        lane without L1 ``square``, the sum of w^2, stands for the weights, which are NULL then."""
         cdef const fsgd_state *c = &self.state.c
         cdef const fsgd_lanes *of = &self.lanes
         cdef const fsgd_kernels *kernels = fsgd_kernels_for(NULL, c.dtype)
         cdef int64_t row = c.d * (8 if c.dtype == FSGD_FLOAT64 else 4)  # bytes
         cdef const char *w = <const char *>coef
         cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
-        cdef double penalty, squares, size = 0.0, penalties = 0.0, norms = 0.0
+        cdef double penalty, size = 0.0, penalties = 0.0, norms = 0.0
         cdef int64_t k
         for k in range(c.k):
-            squares = kernels.sum(w + k * row, c.d, True)
+            if w != NULL:
+                square = kernels.sum(w + k * row, c.d, True)
             if c.vectors > c.width:  # with L1
                 size = kernels.sum(w + k * row, c.d, False)
-            penalty = 0.5 * of.alpha[k] * squares + of.l1[k] * size + of.intercept_gradient[k] * number(b, k, c.dtype)
+            penalty = 0.5 * of.alpha[k] * square + of.l1[k] * size + of.intercept_gradient[k] * number(b, k, c.dtype)
             loss[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
             penalties += penalty
-            norms += sqrt(squares)
+            norms += sqrt(square)
         for k in range(c.k if coupled else 0):
             loss[k] += penalties
         return norms / c.k

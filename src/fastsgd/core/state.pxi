@@ -2,6 +2,8 @@
 
 
 SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "sums_shared", "arrays")
+cdef int64_t FOLLOWED_AHEAD = 16  # features that are fetched before their turn
+FOLLOWED = ("w", "intercept", "t", "grad_intercept", "numbers")  # what a state of plain steps has
 SPANS = "span_position", "span_steps", "span_products", "last_update"  # arrays of lazy updates: kernel/spans.h,
 SUMS = "step_sums", "last_update"  # kernel/lanes/lazy_l1.h, kernel/adaptive.h
 OTHER_DTYPES = {  # than that of the weights
@@ -11,6 +13,11 @@ OTHER_DTYPES = {  # than that of the weights
 NOT_NEGATIVE = (
     "average_shift", "l1_cumulative", "rate_factor", "batch_count", "row_count", "norm_sum", "norm_count", "alpha", "l1"
 )
+
+
+ctypedef fused index:
+    int32_t
+    int64_t
 
 
 cdef fsgd_optimizer optimizer_code(name):
@@ -390,6 +397,49 @@ cdef class State:
             state.clear_batch()
         return state
 
+    def follow(self, State other not None, features):
+        """See _core.pyi."""
+        self._require()
+        other._require()
+        mine, theirs = (
+            (str(one.dtype), one.c.optimizer, one.c.d, one.c.k, one.c.width, one.c.vectors, one.c.pending)
+            for one in (self, other)
+        )
+        if not (mine == theirs and self.c.k == 1 and set(self.arrays) == set(other.arrays) == set(FOLLOWED)):
+            raise ValueError(
+                f"follow needs two states of one lane with the arrays {FOLLOWED} and the same (dtype, optimizer, "
+                f"d, K, width, vectors, pending): {mine}, got {theirs}"
+            )
+        if features.dtype == np.int32:
+            self._follow(other, <int32_t *>pointer(features), len(features))
+        else:
+            features = np.ascontiguousarray(features, dtype=np.int64)
+            self._follow(other, <int64_t *>pointer(features), len(features))
+        for name in FOLLOWED[1:]:
+            self.arrays[name][...] = other.arrays[name]
+        self.c.epoch, self.c.row, self.c.batch_row = other.c.epoch, other.c.row, other.c.batch_row
+        self.c.batch_nnz, self.c.rescales = other.c.batch_nnz, other.c.rescales
+
+    cdef _follow(self, State other, const index *features, int64_t count):
+        """The numbers of these features that another state has."""
+        cdef int64_t i, vector, at, size = self.dtype.itemsize, stride = self.c.vector_stride * size
+        cdef char *mine = <char *>self.c.w
+        cdef const char *theirs = <const char *>other.c.w
+        with nogil:
+            for i in range(count):
+                for vector in range(self.c.vectors if i + FOLLOWED_AHEAD < count else 0):
+                    at = size * <int64_t>features[i + FOLLOWED_AHEAD] + vector * stride
+                    fsgd_prefetch(mine + at)
+                    fsgd_prefetch(theirs + at)
+                if not 0 <= features[i] < self.c.d:
+                    continue
+                for vector in range(self.c.vectors):
+                    at = size * <int64_t>features[i] + vector * stride
+                    if size == 4:
+                        (<int32_t *>(mine + at))[0] = (<const int32_t *>(theirs + at))[0]
+                    else:
+                        (<int64_t *>(mine + at))[0] = (<const int64_t *>(theirs + at))[0]
+
     def put(self, State other not None, here, there):
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
         states of several lanes, without the arrays of lazy updates."""
@@ -470,6 +520,10 @@ cdef class State:
         return self.c.pending
 
     @property
+    def rescales(self):
+        return self.c.rescales
+
+    @property
     def has_pending_steps(self):
         return self.c.pending > 0 and (self.c.span_steps == NULL or self.c.k > 1)
 
@@ -505,6 +559,18 @@ cdef class State:
 
     def last_weights(self):
         return self._read(0, kernels_for(None, self.c.dtype))
+
+    def weights_at(self, settings, features):
+        """See _core.pyi."""
+        self._require()
+        if self.c.k != 1 or self.c.pending > 0:
+            raise ValueError("weights_at needs a state of one lane without pending steps")
+        cdef State few = State.__new__(State)
+        few.c, few.dtype = self.c, self.dtype
+        few.arrays = {**self.arrays, "w": np.ascontiguousarray(self.arrays["w"][:, features])}
+        few._bind()
+        few.c.d = few.c.vector_stride = len(features)
+        return few._read(settings.average, kernels_for(None, self.c.dtype))
 
     cdef _read(self, int64_t average, const fsgd_kernels *kernels):
         if self.c.k < 1:

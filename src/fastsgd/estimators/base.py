@@ -108,6 +108,11 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
         if not (needs_no_conversion(X, NO_TARGETS) and self._expects_unnamed(X.shape[1])):
             X = self._converted(X)
         check_finite(self, X)
+        if self._has_unread_coef and sp.issparse(X) and X.nnz < X.shape[1] // 8:
+            coef, _ = self._continuation.weights_at(X.indices)
+            columns = np.arange(len(X.indices), dtype=X.indices.dtype)  # a feature for each value
+            X = sp.csr_array((X.data, columns, X.indptr), shape=(X.shape[0], len(columns)))
+            return products(X, coef)
         coef = self.coef_
         if sp.issparse(coef) and coef.ndim == 1:  # some SciPys transpose and reshape no such array
             coef = sp.csr_array(coef.toarray()[None])

@@ -46,6 +46,8 @@ class Continuation:
         That of the features the state is trained on.
     repeat : Repeat or None
         What the last call leaves to a ``partial_fit`` like it; it is not saved.
+    unread : bool
+        Whether ``coef_`` is made of the state when it is read: that of a wide model.
     """
 
     state: State
@@ -58,6 +60,7 @@ class Continuation:
     rates: Rates
     scaling: Scaling
     repeat: Repeat | None = None
+    unread: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "repeat"}
@@ -65,7 +68,7 @@ class Continuation:
     def after(self, state: State, rates: Rates, repeat: Repeat) -> Continuation:
         """The same after another call; a third of the time that ``dataclasses.replace`` takes."""
         run = self.seed, self.split, self.horizon, self.average, self.fits, self.recipe
-        return Continuation(state, *run, rates, self.scaling, repeat)
+        return Continuation(state, *run, rates, self.scaling, repeat, self.unread)
 
     def next_epoch(self) -> State:
         """A copy of the state at the start of an epoch; what is left of one is skipped."""
@@ -74,8 +77,22 @@ class Continuation:
 
     def weights(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """The model of the state, (K, d) and (K,); ``scaling`` makes the published one of it."""
-        how: Any = SimpleNamespace(average=self.average[1])  # all of Settings that is asked for
-        return self.state.weights(how)
+        return self.state.weights(self._reading)
+
+    def weights_at(
+        self, features: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Those of some features, (1, m) and (1,), of an unread model."""
+        return self.state.weights_at(self._reading, features)
+
+    @property
+    def _reading(self) -> Any:
+        """All of Settings that is asked for when weights are read."""
+        return SimpleNamespace(average=self.average[1])
+
+    def coef(self, estimator: Any) -> Any:
+        """What the estimator publishes as ``coef_``."""
+        return estimator._attributes(*self.scaling.to_users(*self.weights()))["coef_"]
 
 
 def recipe_of(estimator: Any) -> tuple[Any, ...]:

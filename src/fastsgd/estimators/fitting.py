@@ -23,11 +23,12 @@ from ..scalars import python_parameters
 from ..solver import Fit, Stopping, fit
 from ..solver.history import History
 from ..solver.stopping import ADAPTIVE_FLOOR, PLATEAU_FACTOR
+from ..solver.training import read_last_epoch
 from ..statistics.sample import overflows
 from .advice import warn_of_cost, warn_of_result, warn_of_scales, warn_of_targets
 from .continuation import Continuation, recipe_of, state_key, state_of
 from .hooks import Array, Validate
-from .input import InputValidation, blame_input, check_finite
+from .input import FEW_VALUES, InputValidation, blame_input, check_finite
 from .parameters import horizon_of, lanes_of, seed_of, settings_of
 from .repeat import prepared
 from .report import listening
@@ -87,11 +88,12 @@ class Fitting(InputValidation):
         where a run starts from the ``present`` weights, those.
         """
         (coef, intercept), k, d = given, len(task.labels), task.X.shape[1]
-        new = previous is None and coef is None and intercept is None and not present
-        if new and not any(self._initial(k).tolist()):
-            return None, None
+        if coef is None and intercept is None:
+            at_zero = previous is None and not present and not any(self._initial(k).tolist())
+            if at_zero or self._is_unread_and_ours(previous):
+                return None, None
         if previous is not None or present:
-            model = self._model(vars(self))
+            model = self._present_model()
         else:
             model = np.zeros((k, d)), self._initial(k)
         if coef is not None or intercept is not None:
@@ -112,6 +114,20 @@ class Fitting(InputValidation):
         check_start(trained, dtype, names)
         return trained, None
 
+    def _is_unread_and_ours(self, previous: Continuation | None) -> bool:
+        """Whether the model is that of the state: its weights are unread, its intercept not set."""
+        if previous is None or not self._has_unread_coef:
+            return False
+        nothing, intercept = previous.weights_at(np.zeros(0, dtype=np.int64))
+        ours = self._model(self._attributes(nothing, intercept))[1]
+        return np.array_equal(self._model({**vars(self), "coef_": nothing})[1], ours)
+
+    def _present_model(self) -> tuple[Any, Any]:
+        """The model (K, d) and (K,) of the attributes."""
+        if self._has_unread_coef:
+            _ = self.coef_
+        return self._model(vars(self))
+
     def _names_of_start(self, coef: Any, intercept: Any) -> tuple[str, str]:
         """What the weights that a run starts from are called: arguments, or attributes."""
         return (
@@ -120,7 +136,7 @@ class Fitting(InputValidation):
         )
 
     def _check_going_on(self, k: int, d: int) -> None:
-        shape = self._model(vars(self))[0].shape
+        shape = self._present_model()[0].shape
         if shape != (k, d):
             raise ValueError(
                 f"Provided coef_ does not match dataset: the model to go on from has {shape[0]} "
@@ -154,7 +170,7 @@ class Fitting(InputValidation):
         """
         goes_on = resume or partial
         previous = vars(self).get("_continuation") if goes_on else None
-        present = previous is None and (goes_on or self.warm_start) and "coef_" in vars(self)
+        present = previous is None and (goes_on or self.warm_start) and hasattr(self, "coef_")
         if previous is not None or present:
             self._check_going_on(len(task.labels), task.X.shape[1])
         with blame_input(self, task.X):
@@ -177,13 +193,20 @@ class Fitting(InputValidation):
                     warn_of_scales(self, data)
                 warn_of_cost(self, data, lanes, settings)
             weights, model = self._start(previous, start, task, present=present)
-            state, settings = state_of(data, lanes, settings, previous, weights)
+            begin = functools.partial(state_of, data, lanes, settings, previous, weights)
+            state, settings = begin()
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
             history = History() if previous is None else History(self.history_)
             progress, epochs = Fit(history), 1 if partial else self.max_iter
             if previous is not None and previous.fits == state_key(data, lanes, settings):
                 progress.start = model
+            if (
+                data.sparse
+                and data.d > FEW_VALUES
+                and (partial or not (self.certificate or rates.search is not None))
+            ):
+                progress.begin = lambda: begin()[0]
             if diagnostics:
                 from ..solver.diagnosis import Diagnosis
 
@@ -217,7 +240,7 @@ class Fitting(InputValidation):
                 raise error.scaled(task.scaling) from None
             except KeyboardInterrupt:
                 if progress.state is not None:
-                    self._take_what_there_is(settings, progress)
+                    self._take_what_there_is(problem, progress)
                     publish(progress)
                 raise
         warn_of_result(self, settings, stopping, progress)
@@ -301,13 +324,14 @@ class Fitting(InputValidation):
         if unseen or settings.sampling == "replacement":
             check_finite(self, data.X)
 
-    def _take_what_there_is(self, settings: Settings, progress: Fit) -> None:
+    def _take_what_there_is(self, problem: tuple[Data, Lanes, Settings], progress: Fit) -> None:
         """After Ctrl-C: the model as it stands, or as it was when it was last finite."""
         assert progress.state is not None
-        coef, intercept = progress.state.weights(settings)
+        coef, intercept = progress.state.weights(problem[2])
         if np.isfinite(coef).all() and np.isfinite(intercept).all():
             progress.coef, progress.intercept = coef, intercept
         else:
+            read_last_epoch(problem, progress)
             progress.state.set_weights(progress.coef, progress.intercept)
 
     def _publish(
@@ -322,7 +346,9 @@ class Fitting(InputValidation):
     ) -> None:
         (data, lanes, settings), (scaling, rates, source) = problem, found
         assert progress.state is not None
-        coef, intercept = scaling.to_users(progress.coef, progress.intercept)
+        unread = progress.coef is None
+        coef = np.empty((len(progress.intercept), 0)) if unread else progress.coef
+        coef, intercept = scaling.to_users(coef, progress.intercept)
         scaled = scaling.scale is not None
         if scaled and not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
@@ -330,6 +356,9 @@ class Fitting(InputValidation):
                 f"that the weights for X itself are not finite in {data.dtype}. Scale X first."
             )
         model = self._attributes(coef, intercept)
+        if unread:
+            del model["coef_"]
+            vars(self).pop("coef_", None)
         vars(self).update(model)
         self.n_iter_ = max(progress.epochs.tolist())
         self.t_ = 1 + max(progress.state.t.tolist())
@@ -348,6 +377,7 @@ class Fitting(InputValidation):
             rates=rates,
             scaling=scaling,
             repeat=prepared(self, problem, rates, state, model) if partial else None,
+            unread=unread,
         )
         self.result_ = result_of(
             rates,

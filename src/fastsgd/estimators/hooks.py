@@ -29,6 +29,24 @@ Validate = Callable[[Array, Array], Array | float]
 """A score of a model (K, d) and (K,): one for each lane, or one for all."""
 
 
+class UnreadCoef:
+    """``coef_`` of a wide model that nobody has read: made of the state when somebody does.
+
+    An array of a million weights takes as long to write as a call of ``partial_fit`` takes to
+    train. What is in the instance goes before this, so that ``coef_`` once read, or set, is an
+    attribute like any other.
+    """
+
+    def __get__(self, model: Any, owner: Any = None) -> Any:
+        continuation = vars(model).get("_continuation") if model is not None else None
+        if continuation is None or not continuation.unread:
+            kind = "type" if model is None else type(model).__name__
+            raise AttributeError(
+                f"{kind!r} object has no attribute 'coef_'", name="coef_", obj=model
+            )
+        return vars(model).setdefault("coef_", continuation.coef(model))
+
+
 class Hooks(BaseEstimator):
     """Parameters that all estimators have, and what each of them answers in its own way."""
 
@@ -76,7 +94,10 @@ class Hooks(BaseEstimator):
     standardize: bool
 
     # What a fit leaves behind.
-    coef_: NDArray[np.floating]
+    if TYPE_CHECKING:
+        coef_: NDArray[np.floating]
+    else:
+        coef_ = UnreadCoef()
     intercept_: NDArray[np.floating]
     n_iter_: int
     t_: int
@@ -113,6 +134,18 @@ class Hooks(BaseEstimator):
     def _attributes(self, coef: Array, intercept: Array) -> dict[str, Any]:
         """The attributes that publish a model (K, d) and (K,)."""
         return {"coef_": coef, "intercept_": intercept}
+
+    @property
+    def _has_unread_coef(self) -> bool:
+        """Whether the weights are in the state alone."""
+        continuation = vars(self).get("_continuation")
+        return continuation is not None and continuation.unread and "coef_" not in vars(self)
+
+    def __getstate__(self) -> Any:
+        """As scikit-learn has it, with ``coef_`` for whoever loads it."""
+        if self._has_unread_coef:
+            _ = self.coef_
+        return super().__getstate__()
 
     def _model(self, attributes: dict[str, Any]) -> tuple[Array, Array]:
         """The model (K, d) and (K,) of such attributes."""

@@ -4,6 +4,10 @@ What scikit-learn's rules and the solver have to say of parameters, lanes and se
 the call before, which left a :class:`Repeat`. :func:`applies` is the one place that decides whether
 that still holds. The step is made on a copy of the state: if it ends in anything but a finite
 model, or would warn, it is dropped, and the whole ``partial_fit`` follows, with its messages.
+
+Of a wide model on CSR a call goes over all features once, for the norm of the weights. ``coef_``
+is not made until it is read. The copy of the state is the one before the last call, brought up to
+date in the features that the last call had.
 """
 
 from __future__ import annotations
@@ -16,8 +20,9 @@ from operator import is_
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .._core import Run
+from .._core import Run, is_alone
 from ..inputs.times import numbers_of
 from ..learning_rate.choose import Rates, Request, is_kept_by_row, is_settled
 from ..learning_rate.result import result_of
@@ -68,14 +73,18 @@ class Repeat:
         Lanes, at the rates of the call, and settings bound to the core, without rows.
     settled : bool
         Whether the learning rates are what they are whatever the rows.
-    steepest : float
-        The largest |x|^2 of a single row that left the rates as they are.
     state : State
         As the call left it.
     published : tuple of (name, ndarray, bytes)
         The attributes that publish the model, and what was in them.
     parameters : tuple or None
         The objects that the user gave; None: they are not known yet.
+    steepest : float
+        The largest |x|^2 of a single row that left the rates as they are.
+    spare : State or None
+        Of a wide model that of the call before, to be written over unless somebody else has it.
+    touched : ndarray or None
+        Features in which ``state`` differs from it.
     """
 
     lanes: Lanes
@@ -87,6 +96,18 @@ class Repeat:
     published: tuple[tuple[str, Any, bytes], ...]
     parameters: tuple[Any, ...] | None = None
     steepest: float = 0.0
+    spare: State | None = None
+    touched: NDArray[np.integer[Any]] | None = None
+
+    def next_state(self, previous: Continuation) -> State:
+        """What ``previous.next_epoch()`` gives, in less time where there is a spare state."""
+        alone = self.spare is not None and is_alone(vars(self), "spare")
+        spare = vars(self).pop("spare", None) if alone else None  # no other thread takes it too
+        self.spare = None
+        if spare is None or previous.state.row > 0 or previous.state.batch_row > 0:
+            return previous.next_epoch()
+        spare.follow(previous.state, self.touched)
+        return spare
 
 
 def repeatable(method: _Method) -> _Method:
@@ -130,7 +151,7 @@ def prepared(
         or settings.schedule.kind == "callable"
         or settings.sampling == "replacement"
         or data.y.shape[1] > 1
-        or lanes.k * data.d > FEW_VALUES
+        or (lanes.k * data.d > FEW_VALUES and "coef_" in model)
     ):
         return None
     request = request_of(estimator)
@@ -172,6 +193,18 @@ def applies(estimator: Any, last: Repeat, X: Any, y: Any, classes: Any) -> bool:
         and (classes is None or _are_known(classes, attributes["classes_"]))
         and not has_callbacks(estimator)
         and len(attributes["history_"]["losses"]) > 0
+        and (not attributes["_continuation"].unread or _is_unchanged(estimator))
+    )
+
+
+def _is_unchanged(estimator: Any) -> bool:
+    """Whether ``coef_`` of a model that was published unread is that of its state: unread still, or
+    an array of its weights, which a user may have changed."""
+    if estimator._has_unread_coef:
+        return True
+    coef = vars(estimator)["coef_"]
+    return type(coef) is np.ndarray and np.array_equal(
+        coef, estimator._continuation.coef(estimator)
     )
 
 
@@ -187,7 +220,9 @@ def _repeat(estimator: Any, X: Any, y: Any, classes: Any) -> bool:
     """Make the step of the last call on other rows; whether it was made."""
     previous = vars(estimator).get("_continuation")
     last = None if previous is None else previous.repeat
-    if last is None or type(X) not in (np.ndarray, *CSR) or X.size > FEW_VALUES:
+    if last is None or type(X) not in (CSR if previous.unread else (np.ndarray, *CSR)):
+        return False
+    if X.size > (max(FEW_VALUES, X.shape[-1]) if previous.unread else FEW_VALUES):
         return False
     y = numbers_of(y)
     if not applies(estimator, last, X, y, classes):
@@ -212,10 +247,13 @@ class _Step:
     rates : Rates
     state : State
     model : tuple of ndarray of shape (K, d) and (K,)
+        The former is None where it is left in the state.
     entry : tuple
         An epoch of the history.
     steepest : float
         See :class:`Repeat`.
+    touched : ndarray or None
+        Of a wide model features in which ``state`` differs from that before, if not in all.
     """
 
     data: Data
@@ -225,11 +263,16 @@ class _Step:
     model: tuple[Any, Any]
     entry: tuple[Any, ...]
     steepest: float
+    touched: NDArray[np.integer[Any]] | None
 
     def publish(self, estimator: Any, previous: Continuation, last: Repeat) -> None:
         """Make it the estimator's model; all of it, whatever interrupts."""
         attributes, state = vars(estimator), self.state
-        model, settings = estimator._attributes(*self.model), last.settings
+        (coef, intercept), settings = self.model, last.settings
+        unread = coef is None
+        model = estimator._attributes(np.empty((1, 0)) if unread else coef, intercept)
+        if unread:
+            del model["coef_"]
         kept = self.rates is previous.rates
         repeat = Repeat(
             last.lanes,
@@ -241,6 +284,8 @@ class _Step:
             published(model),
             last.parameters,
             self.steepest,
+            None if self.touched is None else previous.state,
+            self.touched,
         )
         continuation = previous.after(state, self.rates, repeat)
         result = result_of(self.rates, settings, updates=self.data.batches(settings.batch_size))
@@ -249,6 +294,8 @@ class _Step:
         try:
             history.add(*self.entry)
             attributes.pop("certificate_", None)
+            if unread:
+                attributes.pop("coef_", None)
             attributes.update(
                 model,
                 n_iter_=1,
@@ -280,7 +327,10 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
         estimator.n_jobs, data, settings.batch_size, lanes.k
     ):
         return None
-    state = previous.next_epoch()
+    unread = previous.unread
+    touched = np.array(X.indices) if unread else None  # which user code may change
+    state = last.next_state(previous) if unread else previous.next_epoch()
+    rescales = state.rescales
     kept, steepest = last.settled, last.steepest
     if not kept and data.n == 1:
         square = square_of_row(data)
@@ -297,10 +347,12 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
     while not run.advance(BUDGET):
         pass
     seconds = time.perf_counter() - start
-    end = EpochEnd(run, state, settings)
+    end = EpochEnd(run, state, settings, unread=unread)
     check_unchanged(data.X, structure)
     ceiling = ceiling_of(vars(estimator)["history_"]["losses"][0])
     if run.clipped or not end.is_finite() or mean(end.loss) * lanes.k > ceiling:
         return None
     entry = end.entry(run, state, data.n, seconds)
-    return _Step(data, run, rates, state, end.model, entry, steepest if kept else 0.0)
+    if state.rescales != rescales:
+        touched = None
+    return _Step(data, run, rates, state, end.model, entry, steepest if kept else 0.0, touched)

@@ -97,7 +97,7 @@ def problem_of(
     k = len(task.labels)
     model = np.zeros((k, data.d)), estimator._initial(k)
     if has_model:
-        model = scaling.to_trained(*estimator._model(vars(estimator)))
+        model = scaling.to_trained(*estimator._present_model())
     coef, intercept = (np.asarray(part, dtype=np.float64) for part in model)
     return EstimatorProblem(data, lanes, settings, coef, intercept, scaling, estimator)
 

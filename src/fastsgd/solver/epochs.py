@@ -46,26 +46,32 @@ class EpochEnd:
     Attributes
     ----------
     last, model : tuple of ndarray of shape (K, d) and (K,)
-        The last weights, and what is published: averages if there are any.
+        The last weights, and what is published: averages if there are any. With ``unread`` weights
+        stay in the state, for which ``run.is_sparse`` is needed: None, and the model's intercepts.
     loss : ndarray of shape (K,)
         Mean loss of the rows, each before its step, plus the penalty.
     norm : float
         |w| of the last weights, mean over lanes.
     """
 
-    def __init__(self, run: Any, state: State, settings: Settings) -> None:
+    def __init__(self, run: Any, state: State, settings: Settings, *, unread: bool = False) -> None:
+        coef: Any = None
+        self._finite = True  # what loss and norm do not say
         if state.has_pending_steps:
             run.flush()  # once, instead of at every reading
-        coef, intercept, self.loss, self.norm = run.measure()
+        if unread:
+            intercept, self.loss, self.norm, self._finite = run.measure_sparse()
+        else:
+            coef, intercept, self.loss, self.norm = run.measure()
         self.last = self.model = coef, intercept
-        if settings.average > 0:
+        if settings.average > 0 and not unread:
             self.model = state.weights(settings)
+            self._finite = bool(np.isfinite(self.model[0]).all())
 
     def is_finite(self) -> bool:
         """Whether losses and weights are."""
-        coef, intercept = self.model
-        total = mean(self.loss) + self.norm + mean(intercept)
-        return math.isfinite(total) and (self.model is self.last or bool(np.isfinite(coef).all()))
+        total = mean(self.loss) + self.norm + mean(self.model[1])
+        return self._finite and math.isfinite(total)
 
     def entry(
         self,

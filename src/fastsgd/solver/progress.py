@@ -33,9 +33,13 @@ class Fit:
         The state that is trained; another object than the one given after a backoff.
     start : tuple of ndarray of shape (K, d) and (K,), optional
         The model of the state that is given, if it was read already.
+    begin : callable or None
+        ``begin()`` makes the state anew that was given. With it, weights of wide models are not
+        read at every epoch's end, where nothing but an error asks for them.
     coef, intercept : ndarray of shape (K, d) and (K,)
         The model: averages if there are any; at the end, with validation, with momentum under a
-        tolerance and of an annealed run, the best.
+        tolerance and of an annealed run, the best. With ``begin`` the former may be None: it is
+        that of the state then.
     epochs : ndarray of shape (K,), int64
         Epochs each lane was trained.
     clipped : bool
@@ -71,6 +75,7 @@ class Fit:
     diagnose: Callable[[int, Any, Any], Any] | None = None
     state: State | None = None
     start: tuple[Any, Any] | None = None
+    begin: Callable[[], State] | None = None
     coef: Any = None
     intercept: Any = None
     epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

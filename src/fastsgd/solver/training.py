@@ -24,7 +24,7 @@ from .history import mean
 from .progress import Fit
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
-__all__ = ["BLOWN_UP", "Training", "ceiling_of"]
+__all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged."""
@@ -43,6 +43,20 @@ def ceiling_of(loss: NDArray[np.float64]) -> float:
     return BLOWN_UP * float(np.abs(loss).min(where=loss != 0.0, initial=np.inf))
 
 
+def read_last_epoch(problem: tuple[Data, Lanes, Settings], progress: Fit) -> None:
+    """Make the model of a fit that of the last epoch that ended, if its weights were not read: by
+    training up to there once more, which gives the same bits."""
+    if progress.coef is not None:
+        return
+    assert progress.begin is not None
+    state, clock = progress.begin(), Clock()
+    run = run_of(*problem, state)
+    for _ in range(int(progress.epochs.max())):
+        while not clock.advance(run):
+            pass
+    progress.coef, progress.intercept = state.weights(problem[2])
+
+
 class Training:
     """One call of :func:`fit`: the verbs of its loop, and what they share."""
 
@@ -55,7 +69,15 @@ class Training:
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         start = progress.start
-        progress.coef, progress.intercept = state.weights(self.settings) if start is None else start
+        self.looks = stopping.backoff or any(  # at every epoch's end
+            (progress.on_epoch, progress.diagnose, stopping.validate)
+        )
+        self.defers = progress.begin is not None and self._may_defer()
+        if self.defers:
+            progress.coef = None
+        else:
+            model = state.weights(self.settings) if start is None else start
+            progress.coef, progress.intercept = model
         progress.start = None
         self.good = state.copy() if stopping.backoff else None
         unit: Any = stopping.unit
@@ -100,12 +122,12 @@ class Training:
     def _plain(self) -> Epochs | None:
         """What trains several epochs in a call, where there is little to do between them."""
         progress, stopping = self.progress, self.stopping
-        heard = progress.before_epoch, progress.on_epoch, progress.diagnose, stopping.validate
         by_loss = stopping.tol is not None and self.annealing is None
         if (
             self.lanes.k > 1
-            or any(heard)
-            or stopping.backoff
+            or self.looks
+            or self.defers  # whose epochs are long
+            or progress.before_epoch
             or (by_loss and (self.swings or stopping.plateau_factor != 1.0))
         ):
             return None
@@ -115,6 +137,15 @@ class Training:
     def _bind(self, state: State) -> None:
         self.state = self.progress.state = state
         self.run = run_of(self.data, self.lanes, self.settings, state)
+
+    def _may_defer(self) -> bool:
+        """Whether weights may wait in the state until the end, where it can be made anew: nothing
+        looks at them before, but an error, for which the epochs so far are trained once more."""
+        stopping, settings = self.stopping, self.settings
+        lowers = stopping.adaptive or (stopping.plateau_factor != 1.0 and stopping.tol is not None)
+        by_user = settings.schedule.kind == "callable" or not isinstance(settings.loss, str)
+        looks = self.looks or lowers or by_user
+        return not looks and getattr(self.run, "is_sparse", False)
 
     def plain_epochs(self, most: int) -> int:
         """Train epochs after which there is nothing to decide, at most so many, in one call of the
@@ -156,7 +187,7 @@ class Training:
 
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
-        end = EpochEnd(self.run, self.state, self.settings)
+        end = EpochEnd(self.run, self.state, self.settings, unread=self.defers)
         if self.some_stopped:
             end.loss = np.where(self.progress.stopped, self.end.loss, end.loss)
         self.end = end
@@ -191,7 +222,7 @@ class Training:
         at_zero = np.abs(loss_at(*problem, np.zeros((k, self.data.d)), np.zeros(k)))
         with np.errstate(over="ignore"):
             limit = FIRST_CEILING * at_zero
-        at_end = loss_at(*problem, *self.end.last)
+        at_end = loss_at(*problem, *self.state.last_weights())
         self.ran_away = (at_zero > 0.0) & ~(at_end <= limit)
         if self.ran_away.any():
             raise self._diverged(overflow=False)
@@ -407,6 +438,7 @@ class Training:
                 "which X is computed in: the largest size in y is "
                 f"{np.abs(self.data.y).max():.3g}. Scale y, or sample_weight."
             )
+        read_last_epoch(problem, self.progress)
         safe = safe_rate(self.data, self.lanes, self.settings)
         numbers = error.step, error.learning_rate, error.feature_scale
         how = error.epoch, error.overflow

@@ -1,0 +1,494 @@
+"""Wide models on CSR: what a call leaves out of its work changes no bit, no error and no array that
+somebody holds.
+
+The model ``eager`` reads and publishes all its weights in every call, as narrow models do.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import skops.io as skops
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor, _core, solver
+from fastsgd.estimators import fitting, repeat
+from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.solver import training
+
+D = repeat.FEW_VALUES + 100
+RNG = np.random.default_rng(0)
+MODELS: dict[str, Callable[..., Any]] = {
+    "log loss": lambda **options: SGDClassifier(loss="log_loss", **options),
+    "squares": lambda **options: SGDRegressor(**options),
+    "one class": lambda **options: SGDOneClassSVM(**options),
+}
+RATE: dict[str, Any] = {"learning_rate": "constant", "eta0": 0.05, "random_state": 0}
+SETTINGS: list[dict[str, Any]] = [
+    {"alpha": 1e-4},
+    {"alpha": 5.0},  # scales underflow
+    {"alpha": 0.1, "average": True},
+    {"alpha": 1e-4, "average": 60},
+    {"penalty": None, "learning_rate": "invscaling", "average": True},
+    {"learning_rate": "optimal"},
+    {"learning_rate": "auto"},
+    {"learning_rate": "auto", "average": True},
+    {"fit_intercept": False, "sampling": "sequential"},
+]
+OTHERS: list[dict[str, Any]] = [
+    {"momentum": 0.9},
+    {"penalty": "l1"},
+    {"batch_size": 8},
+    {"optimizer": "adagrad"},
+    {"clip_norm": 0.1},
+]
+
+
+def rows(n: int, seed: int, dtype: Any = np.float32, index: Any = np.int32) -> tuple[Any, Any]:
+    """Rows of ten values; features are out of order, and some are there twice."""
+    rng = np.random.default_rng(seed)
+    indices = rng.integers(0, D, 10 * n).astype(index)
+    indices[:-1:7] = indices[1::7]
+    values = rng.normal(size=10 * n).astype(dtype)
+    X = sp.csr_array((values, indices, np.arange(n + 1, dtype=index) * 10), shape=(n, D))
+    assert not X.has_sorted_indices
+    return X, (values[::10] > 0).astype(np.int64)
+
+
+CALLS = [rows(n, seed) for seed, n in enumerate((30, 50, 1, 70, 40, 20))]
+
+
+def call(model: Any, X: Any, y: Any) -> Any:
+    if isinstance(model, SGDOneClassSVM):
+        return model.partial_fit(X)
+    if isinstance(model, SGDClassifier):
+        return model.partial_fit(X, y, classes=[0, 1])
+    return model.partial_fit(X, y)
+
+
+def bits(value: Any) -> Any:
+    """What can be compared, bit for bit, of a value."""
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, value.tobytes()
+    if isinstance(value, dict):
+        timed = ("seconds", "rows_per_second")
+        return {name: bits(one) for name, one in value.items() if name not in timed}
+    if isinstance(value, (list, tuple)):
+        return [bits(one) for one in value]
+    return value.hex() if isinstance(value, float) else value
+
+
+def learned(model: Any) -> Any:
+    """What a model is, without reading ``coef_``."""
+    state = model._continuation.state.__getstate__()
+    others = {name: value for name, value in vars(model).items() if name.endswith("_")}
+    return bits([state, {name: others[name] for name in others.keys() - {"coef_", "result_"}}])
+
+
+@pytest.fixture
+def eagerly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Calls a function while wide models are treated as narrow ones, without steps of repeat.py."""
+
+    def treated(work: Callable[..., Any], *arguments: Any) -> Any:
+        with monkeypatch.context() as patched:
+            patched.setattr(fitting, "FEW_VALUES", 1 << 40)
+            patched.setattr(repeat, "FEW_VALUES", -1)
+            return work(*arguments)
+
+    return treated
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """Of the calls that were steps: whether the state before the last was written over."""
+    made: list[bool] = []
+    whole = repeat.Repeat.next_state
+
+    def next_state(self: Any, previous: Any) -> Any:
+        spare = self.spare if self.spare is None else id(self.spare)
+        state = whole(self, previous)
+        made.append(id(state) == spare)
+        return state
+
+    monkeypatch.setattr(repeat.Repeat, "next_state", next_state)
+    yield made
+
+
+def fitted(calls: int = 4, **options: Any) -> Any:
+    model = SGDClassifier(loss="log_loss", **RATE | options)
+    for X, y in CALLS[:calls]:
+        call(model, X, y)
+    assert "coef_" not in vars(model)
+    return model
+
+
+@pytest.mark.parametrize("reads", (False, True))
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_bits_as_with_all_weights_read(
+    name: str, options: dict[str, Any], reads: bool, eagerly: Any, steps: list[bool]
+) -> None:
+    if name == "squares" and options.get("learning_rate") == "optimal":
+        pytest.skip("diverges")
+    if name == "one class":
+        options = {key: value for key, value in options.items() if key not in ("alpha", "penalty")}
+    model, eager = (MODELS[name](**RATE | options) for _ in range(2))
+    for X, y in CALLS:
+        call(model, X, y)
+        eagerly(call, eager, X, y)
+        assert "coef_" not in vars(model)
+        assert "coef_" in vars(eager)
+        assert learned(model) == learned(eager)
+        for table in (X, X[:3], X.toarray()[:2]) if reads else (X[:3],):
+            predicted = [one.predict(table) for one in (model, eager)]
+            assert bits(predicted[0]) == bits(predicted[1])
+        if reads:
+            assert bits(model.coef_) == bits(eager.coef_)
+    assert bits(model.coef_) == bits(eager.coef_)
+    assert len(steps) == len(CALLS) - 1
+    if name != "one class" and options.get("alpha", 0.0) < 0.1:
+        assert steps == [False] + [True] * (len(CALLS) - 2)
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize("index", (np.int32, np.int64))
+def test_types_of_values_and_indices(dtype: Any, index: Any, eagerly: Any) -> None:
+    model, eager = (SGDRegressor(**RATE, average=True) for _ in range(2))
+    for seed in range(4):
+        X, y = rows(40, seed, dtype, index)
+        call(model, X, y)
+        eagerly(call, eager, X, y)
+        assert learned(model) == learned(eager)
+    assert bits(model.coef_) == bits(eager.coef_)
+    assert model.coef_.dtype == dtype
+
+
+@pytest.mark.parametrize("options", OTHERS, ids=str)
+def test_other_steps(options: dict[str, Any], eagerly: Any) -> None:
+    model, eager = (SGDClassifier(**RATE | options) for _ in range(2))
+    for X, y in CALLS[:3]:
+        call(model, X, y)
+        eagerly(call, eager, X, y)
+        assert learned(model) == learned(eager)
+    assert bits(model.coef_) == bits(eager.coef_)
+
+
+@pytest.mark.parametrize("average", (False, True))
+@pytest.mark.parametrize("tol", (None, 1e-3))
+def test_a_fit(average: bool, tol: float | None, eagerly: Any) -> None:
+    options = {**RATE, "average": average, "tol": tol, "max_iter": 60}
+    X, y = CALLS[3]
+    model, eager = (SGDClassifier(**options) for _ in range(2))
+    model.fit(X, y)
+    eagerly(eager.fit, X, y)
+    assert "coef_" not in vars(model)
+    assert learned(model) == learned(eager)
+    assert bits(model.coef_) == bits(eager.coef_)
+    model.set_params(warm_start=True).fit(X, y)
+    eagerly(eager.set_params(warm_start=True).fit, X, y)
+    assert bits(model.coef_) == bits(eager.coef_)
+
+
+@pytest.mark.parametrize("interrupt", (KeyboardInterrupt, ValueError, MemoryError))
+@pytest.mark.parametrize("after", (1, 3, 6))
+@pytest.mark.parametrize("options", ({}, {"average": True}, {"alpha": 5.0}), ids=str)
+def test_an_exception_within_a_call_leaves_every_array_as_it_was(
+    options: dict[str, Any], after: int, interrupt: type[BaseException], monkeypatch: Any
+) -> None:
+    model, other = fitted(**options), fitted(**options)
+    before, names, steps = learned(model), set(vars(model)), [0]
+
+    def advance(self: Any, run: Any, stop: int | None = None) -> bool:
+        steps[0] += 1
+        if steps[0] > after:
+            raise interrupt("in the middle")
+        run.advance(1, 4 * steps[0])
+        return False
+
+    class Halting:
+        """A Run that stops every few rows, and then for good."""
+
+        def __init__(self, run: Any) -> None:
+            self.run = run
+
+        def advance(self, budget: int) -> bool:
+            return advance(None, self.run)
+
+        def on(self, *arguments: Any) -> Any:
+            return Halting(self.run.on(*arguments))
+
+    whole, model._continuation.repeat.run = (
+        model._continuation.repeat.run,
+        Halting(model._continuation.repeat.run),
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Clock, "advance", advance)
+        with pytest.raises(interrupt, match="in the middle"):
+            model.partial_fit(*CALLS[4])
+    assert steps[0] > after
+    assert learned(model) == before
+    assert set(vars(model)) == names
+    model._continuation.repeat.run = whole
+    for X, y in CALLS[4:]:
+        call(model, X, y)
+        call(other, X, y)
+        assert learned(model) == learned(other)
+    assert bits(model.coef_) == bits(other.coef_)
+
+
+@pytest.mark.parametrize("bad", (np.nan, np.inf))
+def test_rows_that_are_not_finite(bad: float, eagerly: Any) -> None:
+    model, eager = fitted(), SGDClassifier(loss="log_loss", **RATE)
+    for X, y in CALLS[:4]:
+        eagerly(call, eager, X, y)
+    before = learned(model)
+    X, y = CALLS[4]
+    X = X.copy()
+    X.data[-3] = bad
+    errors = []
+    for one in (model.partial_fit, lambda *rows: eagerly(eager.partial_fit, *rows)):
+        with pytest.raises(ValueError, match="contains") as caught:
+            one(X, y)
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+    assert learned(model) == before
+    call(model, *CALLS[4])
+    eagerly(call, eager, *CALLS[4])
+    assert learned(model) == learned(eager)
+
+
+@pytest.mark.parametrize("average", (False, True))
+@pytest.mark.parametrize("how", ("fit", "resume", "partial_fit"))
+def test_a_divergence_says_what_it_says_of_other_models(
+    how: str, average: bool, eagerly: Any
+) -> None:
+    """The last finite weights are those of the last epoch that ended."""
+    X, y = CALLS[3]
+    y = y + 0.5
+    found = []
+    for treated in (lambda work, *rest: work(*rest), eagerly):
+        model = SGDRegressor(
+            **RATE | {"eta0": 0.02}, average=average, max_iter=400, tol=None, penalty=None
+        )
+        if how != "fit":
+            treated(model.partial_fit, X, y)
+            treated(model.partial_fit, X, y)
+        before = learned(model) if how != "fit" else None
+        model.set_params(eta0=0.5)
+        work = {"fit": model.fit, "partial_fit": model.partial_fit}.get(how)
+        with pytest.raises(DivergenceError) as caught:
+            for _ in range(400 if how == "partial_fit" else 1):
+                if how == "partial_fit":
+                    before = learned(model)
+                treated(work or (lambda X, y, model=model: model.fit(X, y, resume=True)), X, y)
+        assert before is None or learned(model) == before
+        error = caught.value
+        found.append((str(error), bits(error.coef_), bits(error.intercept_), error.epoch))
+    assert found[0] == found[1]
+
+
+def test_weights_that_somebody_holds_stay_as_they_are() -> None:
+    model = fitted(2)
+    held = []
+    for X, y in CALLS[2:]:
+        coef, intercept = model.coef_, model.intercept_
+        assert model.coef_ is coef
+        held.append((coef, intercept, bits(coef), bits(intercept)))
+        call(model, X, y)
+        assert "coef_" not in vars(model)
+    assert len({was for *_, was, _ in held}) == len(held)
+    for coef, intercept, was, was_intercept in held:
+        assert bits(coef) == was
+        assert bits(intercept) == was_intercept
+
+
+@pytest.mark.parametrize("how", ("new", "in place", "sparse", "intercept", "deleted"))
+def test_a_model_changed_by_hand_is_where_training_starts(how: str, eagerly: Any) -> None:
+    model, eager = fitted(average=True), SGDClassifier(loss="log_loss", **RATE, average=True)
+    for X, y in CALLS[:4]:
+        eagerly(call, eager, X, y)
+    for one in (model, eager):
+        if how == "new":
+            one.coef_ = 2.0 * one.coef_
+        elif how == "in place":
+            one.coef_ *= 2.0
+        elif how == "intercept":
+            one.intercept_[0] = 3.0
+        elif how == "sparse":
+            one.sparsify()
+        elif one is model:
+            assert one.coef_ is not None
+            del one.coef_
+    call(model, *CALLS[4])
+    eagerly(call, eager, *CALLS[4])
+    assert learned(model) == learned(eager)
+    assert bits(model.coef_) == bits(eager.coef_)
+
+
+def by_pickle(model: Any) -> Any:
+    return pickle.loads(pickle.dumps(model))
+
+
+def by_skops(model: Any) -> Any:
+    data = skops.dumps(model)
+    other = skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+    assert "coef_" in vars(other)
+    return other
+
+
+def by_dictionary(model: Any) -> Any:
+    other = clone(model)
+    vars(other).update(vars(model))
+    return other
+
+
+@pytest.mark.parametrize(
+    "copied",
+    (copy.copy, copy.deepcopy, by_pickle, by_skops, by_dictionary),
+    ids=("copy", "deepcopy", "pickle", "skops", "dictionary"),
+)
+def test_copies_go_on_by_themselves(copied: Any, steps: list[bool]) -> None:
+    model, twin, other_twin = fitted(), fitted(), fitted()
+    was = bits(twin.coef_)
+    twin = fitted()
+    other = copied(model)
+    other.history_ = copy.deepcopy(model.history_)  # which a shallow copy shares
+    call(model, *CALLS[4])
+    call(model, *CALLS[0])
+    call(twin, *CALLS[4])
+    call(twin, *CALLS[0])
+    assert bits(other.coef_) == was
+    assert learned(model) == learned(twin)
+    call(other, *CALLS[5])
+    call(other_twin, *CALLS[5])
+    assert bits(other.coef_) == bits(other_twin.coef_)
+    call(model, *CALLS[1])
+    call(twin, *CALLS[1])
+    assert learned(model) == learned(twin)
+    assert bits(model.coef_) == bits(twin.coef_)
+
+
+def test_a_snapshot_of_the_attributes_brings_the_model_back() -> None:
+    model = fitted()
+    before, snapshot = learned(model), vars(model).copy()
+    snapshot["history_"] = copy.deepcopy(model.history_)  # lists that grow
+    snapshot["loss_curve_"] = snapshot["history_"]["loss"]
+    for X, y in CALLS:
+        call(model, X, y)
+    vars(model).clear()
+    vars(model).update(snapshot)
+    assert learned(model) == before
+    assert bits(model.coef_) == bits(fitted().coef_)
+
+
+def test_pickling_between_calls_changes_nothing() -> None:
+    model, pickled = fitted(1), fitted(1)
+    for X, y in CALLS[1:]:
+        call(model, X, y)
+        pickled = pickle.loads(pickle.dumps(pickled))
+        assert "coef_" in vars(pickled)
+        call(pickled, X, y)
+    assert learned(model) == learned(pickled)
+    assert bits(model.coef_) == bits(pickled.coef_)
+
+
+def test_the_attribute_is_there_for_whoever_asks() -> None:
+    new = SGDClassifier()
+    assert not hasattr(new, "coef_")
+    assert not hasattr(SGDClassifier, "coef_")
+    with pytest.raises(AttributeError, match="'SGDClassifier' object has no attribute 'coef_'"):
+        new.coef_  # noqa: B018
+    model = fitted()
+    check_is_fitted(model, "coef_")
+    assert "coef_" in vars(model)
+    assert "coef_" in fitted().__getstate__()
+    assert joblib.hash(fitted()) is not None
+    assert not hasattr(clone(fitted()), "coef_")
+    assert sp.issparse(fitted().sparsify().coef_)
+    assert fitted().densify().coef_.shape == (1, D)
+
+
+def test_nothing_is_kept_beside_two_states() -> None:
+    model = fitted()
+    kept = model._continuation.repeat
+    for X, y in CALLS:
+        call(model, X, y)
+    gc.collect()
+    states = [one for one in gc.get_objects() if isinstance(one, repeat.Repeat)]
+    assert kept not in states or kept.spare is None
+    assert pickle.loads(pickle.dumps(model))._continuation.repeat is None
+
+
+def problem(**settings: Any) -> tuple[Data, Lanes, Settings]:
+    X, y = rows(40, 9)
+    signs = np.where(y > 0, 1.0, -1.0).astype(np.float32)
+    return (
+        Data(X, signs),
+        Lanes(1, alpha=1e-3, eta0=0.05),
+        Settings(loss="log_loss", sign_targets=True, **settings),
+    )
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("average", (0, 1, 30))
+def test_measures_without_a_copy_of_the_weights(average: int, isa: str) -> None:
+    parts = problem(average=average)
+    state = solver.State(*parts)
+    run = _core.Run(*parts, state, isa=isa)
+    assert run.is_sparse
+    for _ in range(3):
+        run.advance(1 << 30)
+        _, last, loss, norm = run.measure()
+        intercept, *others, finite = run.measure_sparse()
+        assert bits(others) == bits([loss, norm])
+        assert bits(intercept) == bits(state.weights(parts[2])[1])
+        assert average or bits(intercept) == bits(last)
+        assert finite
+        features = np.unique(parts[0].X.indices)[::3]
+        coef, _ = state.weights_at(parts[2], features)
+        assert_array_equal(coef, state.weights(parts[2])[0][:, features])
+    kept = state.__getstate__()
+    assert kept["arrays"]["w"].shape[0] == (2 if average else 1)
+    for vector in range(len(kept["arrays"]["w"])):
+        for value in (np.nan, np.inf, 3e38):
+            changed = copy.deepcopy(kept)
+            changed["arrays"]["w"][vector, D - 3] = value
+            other = solver.State.__new__(solver.State)
+            other.__setstate__(changed)
+            *_, finite = _core.Run(*parts, other, isa=isa).measure_sparse()
+            coef, _ = other.weights(parts[2])
+            squares = _core.row_norms(other.last_weights()[0], True)
+            assert finite == bool(np.isfinite(coef).all() and np.isfinite(squares).all())
+
+
+def test_a_state_follows_another() -> None:
+    parts = problem(average=1)
+    one, other = solver.State(*parts), solver.State(*parts)
+    _core.Run(*parts, one).advance(1 << 30)
+    other.follow(one, parts[0].X.indices)
+    assert bits(one.__getstate__()) == bits(other.__getstate__())
+    outside = np.array([-1, D, 1 << 40])
+    other.follow(one, outside)
+    assert bits(one.__getstate__()) == bits(other.__getstate__())
+    with pytest.raises(ValueError, match="follow needs two states"):
+        other.follow(solver.State(*problem()), parts[0].X.indices)
+
+
+def test_whether_something_is_alone() -> None:
+    owner: dict[str, Any] = {"one": np.zeros(3)}
+    assert _core.is_alone(owner, "one")
+    assert not _core.is_alone(owner, "other")
+    second = owner["one"]
+    assert not _core.is_alone(owner, "one")
+    del second
+    assert _core.is_alone(owner, "one")
