@@ -56,7 +56,7 @@ static ALWAYS_INLINE real score_row(const context *ctx, const row_pair *rows,
     const real dot = layout == FSGD_DENSE
                          ? dot_dense(rows->row.x, state->w, ctx->rows.stride, NULL, 0)
                          : dot_csr(state->w, spans ? state->vector_stride : 0, ctx->step.score,
-                                   &rows->row, &rows->upcoming, layout, spans);
+                                   &rows->row, &rows->upcoming, index_bytes(ctx), spans);
     return (ctx->kind.scaled ? (real)state->scale[0] * dot : dot) + *(const real *)state->intercept;
 }
 
