@@ -252,7 +252,8 @@ typedef struct {
     double *span_steps;    /* (span_length + 2, 8, padded) its plan */
     double *span_products; /* (max_pending, width, 2, padded) from earlier spans to the present */
     double *step_sums; /* (max_pending + 1, columns, padded): with L1 and L2 or averages the sums of
-                        * kernel/lanes/lazy_l1.h, of AdaGrad one column, the sum of the rates */
+                        * kernel/lanes/lazy_l1.h, with L1 and momentum those of
+                        * kernel/l1_momentum.h, of AdaGrad one column, the sum of the rates */
     int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
     int32_t *last_update; /* (d), or of one lane with momentum a group of features each */
     int64_t rescales; /* how often scales were multiplied into the stored weights, all of them */

@@ -43,7 +43,7 @@ static void flush_pending(context *ctx, const verb_table *verbs) {
         move_all(ctx);
     } else if (ctx->state->pending > 0 && ctx->kind.l1) {
         verbs = ctx->lanes->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs;
-        verbs->catch_up_all(ctx);
+        verbs->shrink_all(ctx);
     } else {
         flush_spans(ctx);
     }

@@ -115,7 +115,7 @@ typedef struct {
     void (*update_features)(context *, int64_t first, int64_t last);   /* of many lanes */
     void (*update_by_rows)(context *, const int64_t *rows, int64_t m); /* CSR alone */
     fsgd_status (*run_single)(context *, int64_t budget);
-    void (*catch_up_all)(context *);
+    void (*shrink_all)(context *);
     void (*shrink_copy)(const fsgd_state *, real *u, int64_t from);
 } verb_table;
 

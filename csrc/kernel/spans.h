@@ -2,9 +2,8 @@
  *
  * Where the gradient is 0 a step multiplies the weight and velocity u = (w, v) of a feature by
  *
- *     M = [[1 - direct alpha, -eta b], [alpha, beta]]          b = beta,      direct = eta
- *                                                   (Nesterov: b = beta^2,    direct = eta (1 +
- * beta))
+ *     M = [[1 - direct alpha, -eta b], [alpha, beta]]      b = beta,    direct = eta
+ *                                               Nesterov: b = beta^2,  direct = eta (1 + beta)
  *
  * which is the same for all features of a lane. A span is a run of steps whose rates are planned.
  * During it u is stored as coordinates y in a basis that moves along with the steps, so that y of a
@@ -16,10 +15,11 @@
  * fast as beta^t. The second is found backwards from the end of the span, since forwards rounding
  * would mix the first into it. Where M has no such two directions (complex eigenvalues: strong L2)
  * E begins as the identity. A span ends when the columns become nearly parallel, too large or too
- * small, or when a rate is not as it was planned. The coordinates of a feature then change to the
- * basis of the next span by a matrix of 2 x 2, when the feature is next seen: `span_products` has
- * the product of these changes from every earlier span to the present. Stored coordinates change
- * for a group of features at once, those of a cache line; `last_update` has the span of each group.
+ * small, or when a rate is not as it was planned. Coordinates then change to the basis of the next
+ * span by a matrix of 2 x 2. Those of all features do so at once where that is little beside the
+ * steps of a span (`sweeps`). Else a feature's do when it is next seen: `span_products` has the
+ * product of the changes from every earlier span to the present. They change for a group of
+ * features at once, those of a cache line; `last_update` has the span of each group.
  *
  * With averages a third number h is stored, with q = N (a - w) = h + X_t y0 + Y_t y1, where X and Y
  * add up N times how far the w of the two columns will move until the end of the span.

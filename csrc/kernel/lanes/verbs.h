@@ -30,7 +30,7 @@ static const verb_table TILED(lanes_verbs) = {
     .update_features = TILED(update_features),
     .update_by_rows = TILED(update_by_rows),
     .run_single = TILED(run_single),
-    .catch_up_all = TILED(shrink_all),
+    .shrink_all = TILED(shrink_all),
     .shrink_copy = TILED(shrink_copy),
 };
 
