@@ -23,12 +23,12 @@ enum {
 
 struct batch_team;
 
-/* A CSR row whose columns are kept in the chunk; NULL where there was no room. */
-struct kept_row {
+/* The values of a row, and of a CSR row their features, once they are copied: csr_rows.h. */
+typedef struct {
     const real *x;
     const int64_t *columns;
     int64_t count;
-};
+} row_values;
 
 typedef struct {
     const fsgd_problem *problem;
@@ -68,8 +68,8 @@ typedef struct {
         real *x;      /* (max(ring_rows, size), stride) dense rows, padded with zeros */
         real *z, *c, *y, *s, *v; /* (size, padded) scores, slopes, targets, weights, losses */
         int64_t *iota;           /* (size) row numbers when there is no order */
-        struct kept_row *kept;   /* (size) the CSR rows that were scored: csr_rows.h, */
-        int64_t *columns;        /* (room) their columns, as far as there is room, */
+        row_values *kept;        /* (size) the CSR rows that were scored: csr_rows.h, */
+        int64_t *columns;        /* (room) their columns; NULL in a row that had no room */
         int64_t room, used;
     } chunk;
     struct {                   /* one update, or the steps of a block; optimizer.h */
@@ -171,7 +171,7 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     const int keeps = ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size > 1;
     ctx->chunk.room = !keeps ? 0 : ctx->data->nnz < most_kept ? ctx->data->nnz : most_kept;
     ctx->chunk.columns = take_scratch(&at, ctx->chunk.room, sizeof(int64_t));
-    ctx->chunk.kept = keeps ? take_scratch(&at, chunk, sizeof(struct kept_row)) : NULL;
+    ctx->chunk.kept = keeps ? take_scratch(&at, chunk, sizeof(row_values)) : NULL;
     int everywhere = steps_everywhere(ctx);
     int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
     const int64_t features = padded == 1 ? ctx->rows.stride : ctx->data->d * padded;

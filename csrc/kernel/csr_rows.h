@@ -106,15 +106,15 @@ static ALWAYS_INLINE row_values read_and_keep(context *ctx, int64_t r, int64_t i
     const row_values read = {row.x, ctx->rows.columns, row.count};
     ctx->rows.columns = own;
     if (ctx->chunk.kept)
-        ctx->chunk.kept[r] = (struct kept_row){row.x, keeps ? read.columns : NULL, row.count};
+        ctx->chunk.kept[r] = (row_values){row.x, keeps ? read.columns : NULL, row.count};
     ctx->chunk.used += keeps ? row.count : 0;
     return read;
 }
 
 /* The same row once more. */
 static ALWAYS_INLINE row_values read_kept(const context *ctx, int64_t r, int64_t i) {
-    const struct kept_row row = ctx->chunk.kept[r];
-    return row.columns ? (row_values){row.x, row.columns, row.count} : read_csr_row(ctx, i);
+    const row_values row = ctx->chunk.kept[r];
+    return row.columns ? row : read_csr_row(ctx, i);
 }
 
 /* The feature of value p of a row. */

@@ -25,13 +25,6 @@ static inline int64_t chunk_position(const context *ctx, const int64_t *rows) {
     return ctx->order ? rows - ctx->order : rows[0] + ctx->data->first_row;
 }
 
-/* The values of a row, and of a CSR row their features, once they are copied: csr_rows.h. */
-typedef struct {
-    const real *x;
-    const int64_t *columns;
-    int64_t count;
-} row_values;
-
 /* Copy dense row i into `to` (stride), whose padding is zero already, as features in real. */
 static inline void load_row(const context *ctx, int64_t i, real *restrict to) {
     const int64_t d = ctx->data->d;
