@@ -118,7 +118,7 @@ def test_a_lane_without_rows_is_left_alone(batch_size, layout):
     data, k = Data(X, y), 5
     of = Lanes(k, alpha=0.1, eta0=0.05, label=np.arange(k), weight_negative=0.0)
     for width in WIDTHS:
-        settings = Settings("log_loss", True, batch_size, sampling="sequential", **width)
+        settings = Settings("log_loss", True, batch_size=batch_size, sampling="sequential", **width)
         core, twin = (e.State(data, of, settings) for e in (solver, reference))
         for step in range(2 * 40 // batch_size):
             learns = step * batch_size % 40 // 8
@@ -203,7 +203,8 @@ def test_a_lane_that_stops_keeps_its_bits(dtype, layout):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_verbs_equal_the_twins(width, k, batch_size):
     """score, gradient_sums and gradient over some rows, one twice, at the state of a run."""
-    rows, settings = np.array([3, 0, 22, 3, 11, 7]), Settings("log_loss", True, batch_size, **width)
+    rows = np.array([3, 0, 22, 3, 11, 7])
+    settings = Settings("log_loss", True, batch_size=batch_size, **width)
     of, exact = lanes(k, "log_loss"), table().data(np.float64, "dense", sign=True, weighted=True)
     twin = train_twin(exact, of, settings)
     y = targets.targets_of(exact, of, settings, rows)

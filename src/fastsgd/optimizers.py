@@ -11,7 +11,11 @@
     AdaGrad      squares = squares + g^2,  time = eta / sqrt(squares),  w = w - time g,
                  then |w| = max(0, (|w| + l1 / alpha) exp(-alpha time) - l1 / alpha)
 
-Averages (``Settings.average``) are of the weights that any optimizer leaves behind.
+    Adam         m = b1 m + (1 - b1) g,  s = b2 s + (1 - b2) g^2,
+                 w = w - eta c m / (sqrt(s) + epsilon),  c = sqrt(1 - b2^t) / (1 - b1^t)
+
+Adam is for networks and for :func:`fastsgd.minimize`; its g has alpha w in it. Averages
+(``Settings.average``) are of the weights that any optimizer leaves behind.
 
 Examples
 --------
@@ -33,7 +37,7 @@ from numpy.typing import NDArray
 
 from .scalars import python_number
 
-__all__ = ["OPTIMIZERS", "SGD", "AdaGrad", "Optimizer"]
+__all__ = ["OPTIMIZERS", "SGD", "VECTOR_OPTIMIZERS", "AdaGrad", "Adam", "Optimizer"]
 
 Float = NDArray[np.float64]
 Slots = dict[str, Float]
@@ -227,6 +231,88 @@ class AdaGrad(Optimizer):
     step.__doc__ = Optimizer.step.__doc__
 
 
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Steps in units of the gradient's own size, from running means of it and of its square.
+
+    Kingma & Ba, "Adam: a method for stochastic optimization", ICLR 2015, in the form of its section
+    2, last paragraph, which scikit-learn has too. With t the number of the update, from 1,
+
+        m = beta_1 m + (1 - beta_1) g,  s = beta_2 s + (1 - beta_2) g^2
+        w = w - eta sqrt(1 - beta_2^t) / (1 - beta_1^t)  m / (sqrt(s) + epsilon)
+
+    Here g is the gradient with the L2 term. For networks, and for :func:`fastsgd.minimize`.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay of the running means, in [0, 1).
+    epsilon : float, default=1e-8
+        Added to the root, > 0.
+
+    Raises
+    ------
+    ValueError
+        If a constant is out of its range; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.optimizers import Adam
+    >>> optimizer = Adam()
+    >>> w, slots = np.zeros(2), {"mean": np.zeros(2), "square": np.zeros(2)}
+    >>> g, eta = np.array([100.0, -0.01]), np.array([0.1])
+    >>> w, slots = optimizer.step(w, slots, g, eta * optimizer.correction(1), alpha=0.0, l1=0.0)
+    >>> w.round(4)
+    array([-0.1,  0.1])
+    """
+
+    name: ClassVar[str] = "adam"
+    linear: ClassVar[bool] = False
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("beta_1", "beta_2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)!r}")
+        if not 0.0 < self.epsilon < np.inf:
+            raise ValueError(f"epsilon must be > 0 and finite, got {self.epsilon!r}")
+
+    @property
+    def slots(self) -> Mapping[str, float]:
+        """The running means of the gradient and of its square."""
+        return {"mean": 0.0, "square": 0.0}
+
+    def correction(self, t: int) -> float:
+        """What the rate of update t is multiplied by, since the running means start from 0.
+
+        Parameters
+        ----------
+        t : int
+            Number of the update, from 1.
+
+        Returns
+        -------
+        float
+            sqrt(1 - beta_2^t) / (1 - beta_1^t).
+        """
+        return float(np.sqrt(1.0 - self.beta_2**t) / (1.0 - self.beta_1**t))
+
+    def step(
+        self, w: Float, slots: Slots, g: Float, eta: Float, alpha: Any, l1: Any
+    ) -> tuple[Float, Slots]:
+        g = g + alpha * w
+        mean = self.beta_1 * slots["mean"] + (1.0 - self.beta_1) * g
+        square = self.beta_2 * slots["square"] + (1.0 - self.beta_2) * g**2
+        return w - eta * mean / (np.sqrt(square) + self.epsilon), {"mean": mean, "square": square}
+
+    step.__doc__ = Optimizer.step.__doc__
+
+
 def shrunk(w: Float, time: Float, alpha: Any, l1: Any) -> Float:
     """Weights that both penalties have held for a time: see :class:`AdaGrad`."""
     alpha, l1 = np.broadcast_to(alpha, w.shape), np.broadcast_to(l1, w.shape)
@@ -237,6 +323,10 @@ def shrunk(w: Float, time: Float, alpha: Any, l1: Any) -> Float:
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, AdaGrad)}
 """Optimizers by name, in the order of ``fsgd_optimizer`` in csrc/fastsgd.h."""
+
+VECTOR_OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, Adam)}
+"""Optimizers of networks and of :func:`fastsgd.minimize` by name, in the order of ``fsgd_rule`` in
+csrc/network.h."""
 
 OptimizerName = Literal["sgd", "adagrad"]
 """Their names, for type checkers."""

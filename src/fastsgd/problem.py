@@ -16,17 +16,16 @@ import copy
 import math
 import weakref
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._core import outside, take_rows
+from .descent import Descent
 from .losses import CompiledLoss, Loss, find
-from .optimizers import SGD, Optimizer
-from .sampling import SAMPLINGS
-from .schedules import Schedule
+from .optimizers import OPTIMIZERS, SGD
 
 __all__ = ["LANE_NUMBERS", "STEPS", "STORED", "Data", "Lanes", "Settings"]
 
@@ -456,39 +455,25 @@ class Lanes:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Descent):
     """What all lanes share.
 
     Attributes
     ----------
     loss : str or CompiledLoss
         A key of ``fastsgd.losses.LOSSES``, or a user's own.
-    loss_parameter : float
-        The loss's parameter e: epsilon >= 0, or the quantile in [0, 1].
     sign_targets : bool
         Turn y into -1 and +1 by ``Lanes.label`` (classification) or take it as it is.
-    batch_size : int
-        Rows a step, from 1; larger than n means n. The last batch of an epoch may be short.
-    optimizer : Optimizer
-        How a step moves a weight; see :mod:`fastsgd.optimizers`.
-    average : int
-        0, or the number of the update from which the weights are averaged (Polyak & Juditsky 1992).
+    fit_intercept : bool
+        Learn b; it is never penalised.
+    loss_parameter : float
+        The loss's parameter e: epsilon >= 0, or the quantile in [0, 1].
     step : str
         "gradient"; or a passive-aggressive step (Crammer et al., JMLR 2006), of single samples at a
         constant rate C = eta0, without momentum: a row's slope is then
         sign(c) min(1, loss / (C |x|^2)) ("pa1") or sign(c) loss / (C |x|^2 + 1/2) ("pa2").
-    clip_norm : float
-        Longest batch gradient (of the loss, in w and b together); a longer one is scaled down.
-    n_jobs : int
-        Threads that work on a batch of dense rows, at most; from 1. No bit depends on it.
-    fit_intercept : bool
-        Learn b; it is never penalised.
-    sampling : str
-        One of ``fastsgd.sampling.SAMPLINGS``.
-    seed : int
-        Key of the sampling streams, in [0, 2**64).
-    schedule : Schedule
-        Of the learning rate.
+    batch_size, optimizer, average, clip_norm, n_jobs, sampling, seed, schedule
+        How steps are made: see :class:`fastsgd.descent.Descent`.
 
     Raises
     ------
@@ -508,19 +493,12 @@ class Settings:
 
     loss: str | CompiledLoss = "squared_error"
     sign_targets: bool = False
-    batch_size: int = 1
-    optimizer: Optimizer = field(default_factory=SGD)
-    average: int = 0
     fit_intercept: bool = True
-    sampling: str = "reshuffle"
-    seed: int = 0
-    schedule: Schedule = field(default_factory=Schedule)
     loss_parameter: float = 0.1
     step: str = "gradient"
-    clip_norm: float = np.inf
-    n_jobs: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         loss = find(self.loss)
         kinds = {"sign"} if self.sign_targets else {"real", "count"}
         if not kinds & loss.targets:
@@ -548,30 +526,16 @@ class Settings:
             raise ValueError(
                 f"step={self.step!r} needs a loss that does not couple lanes, got {self.loss!r}"
             )
-        if not self.clip_norm > 0.0:
-            raise ValueError(f"clip_norm must be > 0, got {self.clip_norm!r}")
-        if not 1 <= self.n_jobs < 2**31:
-            raise ValueError(f"n_jobs must be >= 1, got {self.n_jobs!r}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be >= 1, got {self.batch_size!r}")
-        if not isinstance(self.optimizer, Optimizer):
-            raise ValueError(f"optimizer must be an Optimizer, got {self.optimizer!r}")
-        if not 0 <= self.average < 2**62:
-            raise ValueError(f"average must be in [0, 2**62), got {self.average!r}")
-        if self.sampling not in SAMPLINGS:
-            raise ValueError(f"sampling must be one of {SAMPLINGS}, got {self.sampling!r}")
-        if not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed must be in [0, 2**64), got {self.seed!r}")
+        if self.optimizer.name not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer must be one of {tuple(OPTIMIZERS)} for linear models, got "
+                f"{self.optimizer!r}"
+            )
 
     @property
     def terms(self) -> Loss | CompiledLoss:
         """The loss's functions and facts."""
         return find(self.loss)
-
-    @property
-    def momentum(self) -> float:
-        """Momentum beta of the optimizer; 0 if it has none."""
-        return float(getattr(self.optimizer, "momentum", 0.0))
 
     @property
     def width(self) -> int:

@@ -40,10 +40,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import sampling
-from .exceptions import DivergenceError
-from .problem import Data, Lanes, Settings, blocks
-from .targets import slopes_of, targets_of, weights_of
+from .. import sampling
+from ..exceptions import DivergenceError
+from ..problem import Data, Lanes, Settings, blocks
+from ..targets import slopes_of, targets_of, weights_of
 
 __all__ = [
     "State",
