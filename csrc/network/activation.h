@@ -13,7 +13,7 @@ static ALWAYS_INLINE real real_tanh(real z) {
     return z < 0 ? -t : t;
 }
 
-/* a = f(a) for n numbers. */
+/* a = f(a) for n numbers; a NaN stays one. */
 static void activate(fsgd_activation kind, real *restrict a, int64_t n) {
     switch (kind) {
     case FSGD_IDENTITY: break;
@@ -24,7 +24,7 @@ static void activate(fsgd_activation kind, real *restrict a, int64_t n) {
         _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) a[j] = real_tanh(a[j]);
         break;
     case FSGD_RELU:
-        _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) a[j] = a[j] > 0 ? a[j] : 0;
+        _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) a[j] = a[j] < 0 ? 0 : a[j];
         break;
     }
 }

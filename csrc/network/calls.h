@@ -4,8 +4,9 @@
 #ifndef FASTSGD_NETWORK_CALLS_H
 #define FASTSGD_NETWORK_CALLS_H
 
-#include "../schedule.h"
 #include "layers.h"
+
+#include "../schedule.h"
 
 /* One batch in 16 is measured, and one single row in 64. */
 static int is_measured(int64_t size, int64_t row) {

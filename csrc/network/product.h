@@ -40,10 +40,9 @@ static ALWAYS_INLINE void tile_product(const product_operands *o, int64_t i, int
     wide sum[TILE_ROWS][TILE_VECTORS];
     const int64_t a_row = along ? o->a_row : 1, a_p = along ? 1 : o->a_p, b_p = o->b_p;
     const real *a = o->a + i * a_row, *b = o->b + j;
-    UNROLL for (int r = 0; r < rows; ++r)
-        UNROLL for (int v = 0; v < vectors; ++v)
-            sum[r][v] = o->from ? wide_at(o->from + (i + r) * o->from_row + j + v * wide_count)
-                                : (wide){0};
+    UNROLL for (int r = 0; r < rows; ++r) UNROLL for (int v = 0; v < vectors; ++v)
+        sum[r][v] = o->from ? wide_at(o->from + (i + r) * o->from_row + j + v * wide_count)
+                            : (wide){0};
     for (int64_t p = o->k; p > 0; --p, a += a_p, b += b_p) {
         wide column[TILE_VECTORS];
         UNROLL for (int v = 0; v < vectors; ++v) column[v] = wide_at(b + v * wide_count);
@@ -52,9 +51,8 @@ static ALWAYS_INLINE void tile_product(const product_operands *o, int64_t i, int
             UNROLL for (int v = 0; v < vectors; ++v) sum[r][v] += x * column[v];
         }
     }
-    UNROLL for (int r = 0; r < rows; ++r)
-        UNROLL for (int v = 0; v < vectors; ++v)
-            *(wide *)(o->to + (i + r) * o->to_row + j + v * wide_count) = sum[r][v];
+    UNROLL for (int r = 0; r < rows; ++r) UNROLL for (int v = 0; v < vectors; ++v) *
+        (wide *)(o->to + (i + r) * o->to_row + j + v * wide_count) = sum[r][v];
 }
 
 typedef void (*tile_function)(const product_operands *, int64_t i, int64_t j);
