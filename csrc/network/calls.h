@@ -114,6 +114,9 @@ static fsgd_status train_chunk(network_context *ctx, const fsgd_network_problem 
     const int direct = last && state->batch_row == 0 && isinf(ctx->settings->clip_norm) &&
                        !is_measured(size, state->row);
     gather_rows(ctx, NULL, state->row + state->batch_row, taken);
+    ctx->upcoming = state->row + state->batch_row + taken;
+    const int64_t behind = n - ctx->upcoming;
+    ctx->upcoming_count = ctx->sparse ? 0 : behind < taken ? behind : taken;
     do_items(ctx, propagate_block, ctx->blocks);
     if (!count_chunk(ctx)) return FSGD_NONFINITE;
     if (!direct) {
@@ -176,7 +179,7 @@ static void square_row(network_context *ctx, int64_t r, double *squares) {
             const sparse_row row = find_sparse_row(ctx, ctx->rows[r]);
             of_input = square_of(row.x + row.begin, row.count);
         } else {
-            of_input = square_of(ctx->a[l] + r * ctx->units[l], net->sizes[l]);
+            of_input = square_of(ctx->a_rows[l][r], net->sizes[l]);
         }
         const double of_delta = square_of(ctx->delta[l] + r * net->strides[l], net->sizes[l + 1]) /
                                 (s * s);
