@@ -46,8 +46,9 @@ typedef struct {
     const real ***delta_rows; /* and those of delta */
     int64_t *first;           /* (layers + 1) number of the first block of W_l */
     double *partial;          /* (blocks of all layers) sums over a block */
-    char *is_touched;         /* (d) CSR: whether a row of W_0 has a gradient in this batch; with */
-    real *zeros;              /* (strides[0]) the gradient of one that has none */
+    char *
+        is_touched; /* (d) CSR, not lazy: whether a row of W_0 has a gradient in this batch; with */
+    real *zeros;    /* (strides[0]) the gradient of one that has none */
 
     /* What a phase does. */
     real *grad;    /* where gradients are added to, or NULL: the step is made at once, with */
@@ -112,8 +113,10 @@ static int64_t lay_out(network_context *ctx, char *start) {
     }
     if (start) ctx->first[layers] = blocks;
     ctx->partial = reserve(&next, blocks * (int64_t)sizeof(double));
-    ctx->is_touched = reserve(&next, ctx->sparse ? ctx->data->d : 0);
-    ctx->zeros = reserve(&next, ctx->sparse ? net->strides[0] * REAL_BYTES : 0);
+    const int dense_steps = ctx->sparse && ctx->state->lazy_rows == 0;
+    char *is_touched = reserve(&next, dense_steps ? ctx->data->d : 0);
+    ctx->is_touched = dense_steps ? is_touched : NULL;
+    ctx->zeros = reserve(&next, dense_steps ? net->strides[0] * REAL_BYTES : 0);
     return next - start;
 }
 

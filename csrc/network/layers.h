@@ -12,8 +12,8 @@
 #ifndef FASTSGD_NETWORK_LAYERS_H
 #define FASTSGD_NETWORK_LAYERS_H
 
+#include "lazy.h"
 #include "output.h"
-#include "rows.h"
 
 static void forward_layer(network_context *ctx, int64_t l, int64_t begin, int64_t end) {
     const fsgd_network *net = ctx->network;
@@ -76,22 +76,6 @@ static void propagate_block(network_context *ctx, int64_t block) {
     for (int64_t l = layers - 1; l > 0; --l) backward_layer(ctx, l, begin, end);
 }
 
-/* Sum of squares of n numbers, a multiple of 64 bytes: in four vectors at once. */
-static ALWAYS_INLINE double sum_squares(const real *w, int64_t n) {
-    enum { SUMS = 64 / VECTOR_BYTES * 4, STEP = SUMS * wide_count };
-    wide sums[SUMS] = {{0}};
-    int64_t j = 0;
-    for (; j + STEP <= n; j += STEP)
-        for (int c = 0; c < SUMS; ++c) {
-            const wide v = wide_at(w + j + c * wide_count);
-            sums[c] += v * v;
-        }
-    for (; j < n; j += wide_count) sums[0] += wide_at(w + j) * wide_at(w + j);
-    double sum = 0;
-    for (int c = 0; c < SUMS; ++c) sum += (double)wide_sum(sums[c]);
-    return sum;
-}
-
 /* The step of parameters side by side, with the sums of their gradients. */
 static ALWAYS_INLINE void apply_row(const network_context *ctx, real alpha, real *w,
                                     const real *restrict sum, int64_t n) {
@@ -149,7 +133,7 @@ static void weight_gradient(network_context *ctx, int64_t l, int64_t begin, int6
     }
 }
 
-/* Gradients of the first layer from CSR rows, in `state->grad`, whose rows are 0 but for those that
+/* Gradients of the first layer from CSR rows, added to `grad`, whose rows are 0 but for those that
  * are touched. */
 static void sparse_gradient(network_context *ctx, real *grad) {
     const int64_t stride = ctx->network->strides[0];
@@ -157,9 +141,12 @@ static void sparse_gradient(network_context *ctx, real *grad) {
         const sparse_row row = find_sparse_row(ctx, ctx->rows[r]);
         const real *delta = ctx->delta[0] + r * stride;
         for (int64_t p = 0; p < row.count; ++p) {
+            if (p + 8 < row.count)
+                for (int64_t c = 0; c < stride; c += LINE)
+                    __builtin_prefetch(grad + feature_at(ctx, &row, p + 8) * stride + c, 1);
             const int64_t j = feature_at(ctx, &row, p);
             add_times(grad + j * stride, row.x[row.begin + p], delta, stride);
-            ctx->is_touched[j] = 1;
+            if (ctx->is_touched) ctx->is_touched[j] = 1;
         }
     }
 }
@@ -175,6 +162,11 @@ static void sparse_step(network_context *ctx, int64_t begin, int64_t end) {
         if (ctx->is_touched[i]) memset(g, 0, (size_t)stride * sizeof(real));
         ctx->is_touched[i] = 0;
     }
+}
+
+/* Whether the steps of a layer's weights are lazy, and so none of its blocks' concern. */
+static ALWAYS_INLINE int is_lazy_layer(const network_context *ctx, int64_t l) {
+    return l == 0 && ctx->state->lazy_rows > 0;
 }
 
 /* The layer of a block of weights, and its rows. */
@@ -203,14 +195,16 @@ static void prefetch_share(const network_context *ctx, int64_t block) {
 static void weight_block(network_context *ctx, int64_t block) {
     int64_t begin, end;
     const int64_t l = find_block(ctx, block, &begin, &end), stride = ctx->network->strides[l];
+    const int lazy = is_lazy_layer(ctx, l);
     if (ctx->penalised)
-        ctx->partial[block] = sum_squares(weights_of(ctx, l) + begin * stride,
-                                          (end - begin) * stride);
+        ctx->partial[block] = lazy ? 0
+                                   : sum_squares(weights_of(ctx, l) + begin * stride,
+                                                 (end - begin) * stride);
     prefetch_share(ctx, block);
     if (begin == 0) intercept_gradient(ctx, l);
     if (l > 0 || !ctx->sparse)
         weight_gradient(ctx, l, begin, end);
-    else if (!ctx->grad)
+    else if (!ctx->grad && !lazy)
         sparse_step(ctx, begin, end);
     if (l > 0 && !ctx->grad) turn_weights(ctx, l, begin, end);
 }
@@ -218,10 +212,12 @@ static void weight_block(network_context *ctx, int64_t block) {
 /* A block of weights whose gradient is in `grad`: |grad|^2, */
 static void square_block(network_context *ctx, int64_t block) {
     int64_t begin, end;
-    const int64_t l = find_block(ctx, block, &begin, &end), stride = ctx->network->strides[l];
-    const int64_t rows = end - begin + (end == ctx->network->sizes[l]); /* with the intercepts */
-    ctx->partial[block] = sum_squares(
-        (const real *)ctx->state->grad + ctx->network->starts[l] + begin * stride, rows * stride);
+    const fsgd_network *net = ctx->network;
+    const int64_t l = find_block(ctx, block, &begin, &end), stride = net->strides[l];
+    const real *grad = (const real *)ctx->state->grad + net->starts[l];
+    double sum = end == net->sizes[l] ? sum_squares(grad + end * stride, stride) : 0;
+    if (!is_lazy_layer(ctx, l)) sum += sum_squares(grad + begin * stride, (end - begin) * stride);
+    ctx->partial[block] = sum;
 }
 
 /* and its step. */
@@ -229,12 +225,13 @@ static void step_block(network_context *ctx, int64_t block) {
     int64_t begin, end;
     const fsgd_network *net = ctx->network;
     const int64_t l = find_block(ctx, block, &begin, &end), stride = net->strides[l];
+    const int lazy = is_lazy_layer(ctx, l);
     real *w = weights_of(ctx, l), *grad = (real *)ctx->state->grad + net->starts[l];
     if (ctx->penalised)
-        ctx->partial[block] = sum_squares(w + begin * stride, (end - begin) * stride);
-    for (int64_t i = begin; i < end; ++i)
+        ctx->partial[block] = lazy ? 0 : sum_squares(w + begin * stride, (end - begin) * stride);
+    for (int64_t i = lazy ? end : begin; i < end; ++i)
         apply_row(ctx, ctx->alpha, w + i * stride, grad + i * stride, stride);
-    if (l == 0 && ctx->sparse)
+    if (l == 0 && ctx->sparse && !lazy)
         memset(grad + begin * stride, 0, (size_t)((end - begin) * stride) * sizeof(real));
     if (end == net->sizes[l]) apply_row(ctx, 0, w + end * stride, grad + end * stride, stride);
     if (l > 0) turn_weights(ctx, l, begin, end);
