@@ -101,7 +101,7 @@ def rows_of(case: Benchmark, rows: int) -> tuple[Any, np.ndarray]:
     rng = np.random.default_rng(0)
     d, outputs = case.sizes[0], case.sizes[-1]
     if case.values:
-        columns = np.sort(rng.zipf(1.3, (rows, case.values)) % d, axis=1).astype(np.int32)
+        columns = np.sort(rng.random((rows, case.values)) ** 2 * d, axis=1).astype(np.int32)
         starts = np.arange(0, rows * case.values + 1, case.values, dtype=np.int32)
         values = rng.random(rows * case.values, dtype=np.float32)
         X = sp.csr_array((values, columns.ravel(), starts), shape=(rows, d))
@@ -284,7 +284,7 @@ def test_accuracy(benchmark: Any, report: Any, check_targets: bool) -> None:
 
 
 def pytorch_accuracy(X: np.ndarray, y: np.ndarray, seed: int) -> float:
-    """Of the network, batch size, optimizer and initial weights that are scikit-learn's defaults."""
+    """Of the network, optimizer, batch size and initial weights of scikit-learn's defaults."""
     import torch
 
     torch.manual_seed(seed)
