@@ -1,9 +1,9 @@
-"""Training, lane by lane: epochs of the compiled core, and when the lanes of a run stop."""
+"""Training of linear lanes and of networks: epochs of the compiled core, and when a run stops."""
 
 from .._core import State
 from .epochs import check_unchanged, gradient, run_epoch, structure_of
 from .loop import fit
-from .progress import Fit
+from .progress import Fit, Progress
 from .stopping import Stopping
 from .training import BLOWN_UP
 from .windows import next_row, run_windows
@@ -11,6 +11,7 @@ from .windows import next_row, run_windows
 __all__ = [
     "BLOWN_UP",
     "Fit",
+    "Progress",
     "State",
     "Stopping",
     "check_unchanged",
