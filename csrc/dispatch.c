@@ -4,13 +4,19 @@
 
 #include "fastsgd.h"
 #include "isas.h"
+#include "network.h"
 
-#define DECLARE(ISA) extern const fsgd_kernels fsgd_kernels_##ISA##_f32, fsgd_kernels_##ISA##_f64;
-#define TABLES(ISA)  {&fsgd_kernels_##ISA##_f32, &fsgd_kernels_##ISA##_f64},
-#define STRING(ISA)  #ISA,
+#define DECLARE(ISA)                                                                               \
+    extern const fsgd_kernels fsgd_kernels_##ISA##_f32, fsgd_kernels_##ISA##_f64;                  \
+    extern const fsgd_network_kernels fsgd_network_kernels_##ISA##_f32,                            \
+        fsgd_network_kernels_##ISA##_f64;
+#define TABLES(ISA)         {&fsgd_kernels_##ISA##_f32, &fsgd_kernels_##ISA##_f64},
+#define NETWORK_TABLES(ISA) {&fsgd_network_kernels_##ISA##_f32, &fsgd_network_kernels_##ISA##_f64},
+#define STRING(ISA)         #ISA,
 
 FSGD_ISAS(DECLARE)
 static const fsgd_kernels *const tables[][2] = {FSGD_ISAS(TABLES)};
+static const fsgd_network_kernels *const network_tables[][2] = {FSGD_ISAS(NETWORK_TABLES)};
 static const char *const names[] = {FSGD_ISAS(STRING) NULL};
 enum { COUNT = sizeof tables / sizeof *tables };
 
@@ -30,9 +36,19 @@ int fsgd_isa_supported(const char *isa) {
     return 0;
 }
 
-const fsgd_kernels *fsgd_kernels_for(const char *isa, fsgd_dtype dtype) {
+/* The best of the instruction sets of this machine, or that of a name; COUNT if there is none. */
+static int find_isa(const char *isa) {
     for (int i = COUNT - 1; i >= 0; --i)
-        if ((!isa || !strcmp(isa, names[i])) && fsgd_isa_supported(names[i]))
-            return tables[i][dtype != FSGD_FLOAT32];
-    return NULL;
+        if ((!isa || !strcmp(isa, names[i])) && fsgd_isa_supported(names[i])) return i;
+    return COUNT;
+}
+
+const fsgd_kernels *fsgd_kernels_for(const char *isa, fsgd_dtype dtype) {
+    const int i = find_isa(isa);
+    return i < COUNT ? tables[i][dtype != FSGD_FLOAT32] : NULL;
+}
+
+const fsgd_network_kernels *fsgd_network_kernels_for(const char *isa, fsgd_dtype dtype) {
+    const int i = find_isa(isa);
+    return i < COUNT ? network_tables[i][dtype != FSGD_FLOAT32] : NULL;
 }

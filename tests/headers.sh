@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=0
-for header in csrc/*.h csrc/kernel/*.h csrc/kernel/*/*.h; do
+for header in csrc/*.h csrc/kernel/*.h csrc/kernel/*/*.h csrc/network/*.h; do
     "${CC:-gcc}" -std=c11 -fsyntax-only -fopenmp-simd -Wall -Wextra -Wconversion -Werror \
         -Wno-unused-function -x c "$header" || failed=1
 done

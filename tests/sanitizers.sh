@@ -15,7 +15,8 @@ esac
 if [ $# -eq 0 ]; then
     set -- tests/test_core.py tests/test_corrupt_csr.py tests/test_door.py tests/test_bad_input.py \
         tests/test_threads.py tests/test_changed_data.py tests/test_windows.py \
-        tests/test_losses.py tests/test_store.py tests/test_lazy.py
+        tests/test_losses.py tests/test_store.py tests/test_lazy.py \
+        tests/test_network_core.py
     # The AddressSanitizer of gcc before 14 does not free the locks of its allocator in a child: one that
     # is forked while another thread allocates hangs now and then, in the allocator.
     set -- "$@" --deselect 'tests/test_threads.py::test_processes[forks_beside_a_fit]'

@@ -209,3 +209,69 @@ cdef extern from "fastsgd.h" nogil:
                                    int64_t *where)
     int64_t fsgd_padded_lanes(int64_t k)
     int64_t fsgd_padded_features(int64_t d)
+
+cdef extern from "network.h" nogil:
+    ctypedef enum fsgd_rule:
+        FSGD_RULE_SGD
+        FSGD_RULE_ADAM
+
+    ctypedef enum fsgd_activation:
+        pass
+
+    ctypedef enum fsgd_network_loss:
+        pass
+
+    ctypedef struct fsgd_vector_rule:
+        fsgd_rule kind
+        double beta_1
+        double beta_2
+        double epsilon
+        double eta0
+        double mu
+
+    ctypedef struct fsgd_network:
+        int64_t layers
+        const int64_t *sizes
+        const int64_t *strides
+        const int64_t *starts
+        fsgd_activation activation
+        fsgd_network_loss loss
+        double alpha
+
+    ctypedef struct fsgd_vector_state:
+        fsgd_dtype dtype
+        int64_t length
+        int64_t vectors
+        void *values
+        void *grad
+        double rate_factor
+        int64_t t
+        int64_t epoch
+        int64_t row
+        int64_t batch_row
+        int64_t batch_used
+        double batch_weight
+        double batch_loss
+        double objective_sum
+        double row_count
+        double norm_sum
+        double norm_count
+
+    ctypedef struct fsgd_network_problem:
+        const fsgd_data *data
+        const fsgd_network *network
+        const fsgd_settings *settings
+        const fsgd_vector_rule *rule
+        fsgd_vector_state *state
+        const int64_t *order
+        const double *rates
+        int64_t rates_row
+        int64_t stop_row
+
+    ctypedef struct fsgd_network_kernels:
+        const char *isa
+        fsgd_status (*run)(const fsgd_network_problem *, int64_t, fsgd_report *) noexcept nogil
+        fsgd_status (*gradients)(const fsgd_network_problem *, const int64_t *, int64_t, void *, double *,
+                                 double *) noexcept nogil
+
+    const fsgd_network_kernels *fsgd_network_kernels_for(const char *isa, fsgd_dtype dtype) nogil

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
+from .descent import VectorDescent
 from .losses import CompiledLoss
+from .network import Network
 from .problem import Data, Lanes, Settings
 
 def isas() -> tuple[str, ...]:
@@ -328,4 +330,108 @@ class Epochs:
             Time of the epoch that ended the call, if one did.
         error : BaseException or None
             What ended the call before its time.
+        """
+
+@disjoint_base
+class VectorState:
+    """All that training changes of a vector of parameters; copies and pickles bit by bit.
+
+    ``__setstate__`` checks every value it is given, for it may come from a file: ValueError.
+    """
+
+    dtype: np.dtype[Any]
+    rate_factor: float
+    def __init__(self, length: int, dtype: DTypeLike, descent: VectorDescent) -> None: ...
+    @property
+    def length(self) -> int:
+        """Number of parameters."""
+    @property
+    def t(self) -> int:
+        """Updates done."""
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+    @property
+    def row(self) -> int:
+        """Rows of the running epoch whose update is done."""
+    @property
+    def batch_row(self) -> int:
+        """Rows of the open batch that are accumulated."""
+    @property
+    def objective_sum(self) -> float:
+        """Sum of the batches' objectives before their step, each times its rows, of this epoch."""
+    @property
+    def row_count(self) -> float:
+        """Rows of positive weight in the epoch so far."""
+    @property
+    def norm_sum(self) -> float:
+        """Sum of |g|^2 over the epoch's measured batches."""
+    @property
+    def norm_count(self) -> float:
+        """Number of measured batches."""
+    @property
+    def gradient_norm(self) -> float:
+        """Root mean square of |g| over the epoch's measured batches; or 0."""
+    def set(self, theta: ArrayLike) -> None:
+        """New parameters (length,); slots and averages begin afresh."""
+    def last(self) -> NDArray[Any]:
+        """The parameters (length,) as they stand."""
+    def model(self, descent: VectorDescent) -> NDArray[Any]:
+        """The parameters of the model (length,): their averages where there are any."""
+    def copy(self) -> VectorState:
+        """Another state with the same bits."""
+
+@disjoint_base
+class NetworkRun:
+    """A network, its rows and its state, checked and bound once; a call then costs little.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not what ``fastsgd.problem`` says, or the state does not fit them; from
+        its methods, if the index arrays of X were changed meanwhile, which are read with care.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        network: Network,
+        descent: VectorDescent,
+        state: VectorState,
+        isa: str | None = None,
+    ) -> None: ...
+    @property
+    def isa(self) -> str:
+        """The instruction set of this run."""
+    @property
+    def draws_order(self) -> bool:
+        """Whether the next call draws a part of the epoch's order instead of training."""
+    @property
+    def rate(self) -> float:
+        """The last learning rate."""
+    @property
+    def clipped(self) -> bool:
+        """False: no step of a network sets weights to zero."""
+    @property
+    def bad_row(self) -> int:
+        """The row at which a DivergenceError was met."""
+    def advance(self, budget: int, stop: int | None = None) -> bool:
+        """Do about ``budget`` values' worth of work; whether that ended the epoch.
+
+        Raises
+        ------
+        DivergenceError
+            If a loss is not finite.
+        """
+    def gradients(self, rows: ArrayLike, *, squares: bool = False) -> tuple[NDArray[Any], ...]:
+        """Gradients of the losses of rows at the last parameters.
+
+        Returns
+        -------
+        sum : ndarray of shape (length,)
+            sum_i s_i grad_i.
+        losses : ndarray of shape (m,)
+            Not multiplied by s_i; NaN of rows of weight 0.
+        squares : ndarray of shape (m, layers)
+            With ``squares``: |grad_i|^2 of each layer; NaN of rows of weight 0.
         """

@@ -21,6 +21,7 @@ from libc.string cimport memcpy, memset
 
 from .exceptions import DivergenceError
 from .optimizers import OPTIMIZERS as _OPTIMIZERS
+from .optimizers import VECTOR_OPTIMIZERS as _VECTOR_OPTIMIZERS
 from .losses import LOSSES, CompiledLoss
 from .sampling import BLOCK_ROWS, SAMPLINGS
 from .schedules import SCHEDULES
@@ -150,5 +151,7 @@ def aligned_copy(array):
 include "core/kernels.pxi"
 include "core/structure.pxi"
 include "core/state.pxi"
+include "core/rows.pxi"
 include "core/run.pxi"
 include "core/epochs.pxi"
+include "core/network.pxi"

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -72,6 +72,9 @@ class Network:
     >>> network.shapes, network.count
     ([(784, 64), (64, 10)], 50890)
     """
+
+    ACTIVATIONS: ClassVar[tuple[str, ...]] = ACTIVATIONS
+    LOSSES: ClassVar[tuple[str, ...]] = tuple(NETWORK_LOSSES)
 
     sizes: tuple[int, ...]
     activation: str = "relu"

@@ -1,0 +1,136 @@
+/* product.h: products of small matrices, tile by tile.
+ *
+ *     to (m, n)  =  from (m, n)  +  a (m, k) b (k, n)
+ *
+ * A tile is some rows of `to` by some vectors of its columns, which stay in registers while p goes
+ * from 0 to k. So every number is one sum in the order of p, whatever the tile and whoever computes
+ * it: no bit depends on how a product is divided.
+ */
+#ifndef FASTSGD_NETWORK_PRODUCT_H
+#define FASTSGD_NETWORK_PRODUCT_H
+
+#include "../kernel/vectors.h"
+
+/* Sums that fill the registers of the instruction set: 32 of them, or 16. */
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+#define TILE_VECTORS 4
+#else
+#define TILE_VECTORS 2
+#endif
+#define TILE_ROWS 6
+
+/* The operands. Numbers of `b`, `from` and `to` lie side by side along the columns. */
+typedef struct {
+    const real *a;
+    int64_t a_row, a_p; /* a[i * a_row + p * a_p]; one of the two is 1 */
+    const real *b;
+    int64_t b_p; /* b[p * b_p + j] */
+    const real *from;
+    int64_t from_row; /* from[i * from_row + j]: 0 for the same in all rows; `from` NULL: zeros */
+    real *to;
+    int64_t to_row; /* to[i * to_row + j] */
+    int64_t k;
+} product_operands;
+
+/* Without it gcc 12 unrolls these loops after it has put the sums into memory. */
+#define UNROLL _Pragma("GCC unroll 8")
+
+static ALWAYS_INLINE void tile_product(const product_operands *o, int64_t i, int64_t j,
+                                       const int rows, const int vectors, const int along) {
+    wide sum[TILE_ROWS][TILE_VECTORS];
+    const int64_t a_row = along ? o->a_row : 1, a_p = along ? 1 : o->a_p, b_p = o->b_p;
+    const real *a = o->a + i * a_row, *b = o->b + j;
+    UNROLL for (int r = 0; r < rows; ++r) UNROLL for (int v = 0; v < vectors; ++v)
+        sum[r][v] = o->from ? wide_at(o->from + (i + r) * o->from_row + j + v * wide_count)
+                            : (wide){0};
+    for (int64_t p = o->k; p > 0; --p, a += a_p, b += b_p) {
+        wide column[TILE_VECTORS];
+        UNROLL for (int v = 0; v < vectors; ++v) column[v] = wide_at(b + v * wide_count);
+        UNROLL for (int r = 0; r < rows; ++r) {
+            const real x = a[r * a_row];
+            UNROLL for (int v = 0; v < vectors; ++v) sum[r][v] += x * column[v];
+        }
+    }
+    UNROLL for (int r = 0; r < rows; ++r) UNROLL for (int v = 0; v < vectors; ++v) *
+        (wide *)(o->to + (i + r) * o->to_row + j + v * wide_count) = sum[r][v];
+}
+
+typedef void (*tile_function)(const product_operands *, int64_t i, int64_t j);
+
+/* Functions for every size of a tile; AROUND 1: the numbers of a row of `a` lie side by side. */
+#define TILE_NAME(ROWS, VECTORS, ALONG) tile_##ROWS##_##VECTORS##_##ALONG
+#define TILE_FUNCTION(ROWS, VECTORS, ALONG)                                                        \
+    static void TILE_NAME(ROWS, VECTORS, ALONG)(const product_operands *o, int64_t i, int64_t j) { \
+        tile_product(o, i, j, ROWS, VECTORS, ALONG);                                               \
+    }
+#define EACH_ROWS(F, VECTORS, ALONG)                                                               \
+    F(1, VECTORS, ALONG)                                                                           \
+    F(2, VECTORS, ALONG)                                                                           \
+    F(3, VECTORS, ALONG)                                                                           \
+    F(4, VECTORS, ALONG)                                                                           \
+    F(5, VECTORS, ALONG)                                                                           \
+    F(6, VECTORS, ALONG)
+#define TILE_ENTRY(ROWS, VECTORS, ALONG) TILE_NAME(ROWS, VECTORS, ALONG),
+
+EACH_ROWS(TILE_FUNCTION, 1, 0)
+EACH_ROWS(TILE_FUNCTION, 1, 1)
+EACH_ROWS(TILE_FUNCTION, 2, 0)
+EACH_ROWS(TILE_FUNCTION, 2, 1)
+#if TILE_VECTORS == 4
+EACH_ROWS(TILE_FUNCTION, 3, 0)
+EACH_ROWS(TILE_FUNCTION, 3, 1)
+EACH_ROWS(TILE_FUNCTION, 4, 0)
+EACH_ROWS(TILE_FUNCTION, 4, 1)
+#endif
+
+static const tile_function tile_functions[2][TILE_VECTORS][TILE_ROWS] = {
+    {
+        {EACH_ROWS(TILE_ENTRY, 1, 0)},
+        {EACH_ROWS(TILE_ENTRY, 2, 0)},
+#if TILE_VECTORS == 4
+        {EACH_ROWS(TILE_ENTRY, 3, 0)},
+        {EACH_ROWS(TILE_ENTRY, 4, 0)},
+#endif
+    },
+    {
+        {EACH_ROWS(TILE_ENTRY, 1, 1)},
+        {EACH_ROWS(TILE_ENTRY, 2, 1)},
+#if TILE_VECTORS == 4
+        {EACH_ROWS(TILE_ENTRY, 3, 1)},
+        {EACH_ROWS(TILE_ENTRY, 4, 1)},
+#endif
+    },
+};
+
+#undef TILE_NAME
+#undef TILE_FUNCTION
+#undef TILE_ENTRY
+#undef EACH_ROWS
+
+/* The product for m rows and n columns, which are rounded up to whole vectors: whatever lies behind
+ * the last column is computed too. */
+static void product(const product_operands *o, int64_t m, int64_t n) {
+    const int along = o->a_p == 1;
+    for (int64_t j = 0; j < n; j += TILE_VECTORS * wide_count) {
+        const int64_t left = (n - j + wide_count - 1) / wide_count;
+        const tile_function
+            *tiles = tile_functions[along][left < TILE_VECTORS ? left - 1 : TILE_VECTORS - 1];
+        for (int64_t i = 0; i < m; i += TILE_ROWS)
+            tiles[m - i < TILE_ROWS ? m - i - 1 : TILE_ROWS - 1](o, i, j);
+    }
+}
+
+/* to (n, m) = from (m, n), both padded to whole vectors of the widest kind. */
+static void transpose(const real *from, int64_t from_row, int64_t m, int64_t n, real *to,
+                      int64_t to_row) {
+    enum { B = 16 };
+    for (int64_t i = 0; i < m; i += B)
+        for (int64_t j = 0; j < n; j += B) {
+            const int64_t rows = m - i < B ? m - i : B, columns = n - j < B ? n - j : B;
+            for (int64_t c = 0; c < columns; ++c)
+                for (int64_t r = 0; r < rows; ++r)
+                    to[(j + c) * to_row + i + r] = from[(i + r) * from_row + j + c];
+        }
+}
+
+#endif

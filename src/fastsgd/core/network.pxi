@@ -1,0 +1,433 @@
+# VectorState: what training changes of a vector of parameters. NetworkRun: a network bound to the kernels.
+
+
+VECTOR_SAVED = (
+    "dtype", "optimizer", "slots", "average", "length", "t", "epoch", "row", "batch_row", "batch_used", "numbers", "arrays"
+)
+VECTOR_NUMBERS = (
+    "rate_factor", "batch_weight", "batch_loss", "objective_sum", "row_count", "norm_sum", "norm_count"
+)
+
+
+MAY_BE_NEGATIVE = "batch_loss", "objective_sum"
+cdef int64_t GRADIENT_VALUES = 1 << 26  # parameters times rows of one call: some tens of milliseconds
+
+
+cdef class VectorState:
+    # The first line is the signature for ``inspect``, which leaves it out of the docstring.
+    """VectorState(length, dtype, descent)
+--
+
+    All that training changes of a vector of parameters; copies and pickles bit by bit.
+
+    Parameters
+    ----------
+    length : int
+        Number of parameters, a multiple of 64 bytes: see :meth:`fastsgd.network.Network.length`.
+    dtype : dtype
+        float32 or float64.
+    descent : fastsgd.descent.VectorDescent
+        How steps are made: its optimizer's slots, and averages, have their place in the state.
+
+    Attributes
+    ----------
+    dtype : dtype
+        What is computed in.
+    length : int
+        Number of parameters.
+    t : int
+        Updates done.
+    rate_factor : float
+        Multiplies the learning rates; may be set.
+    objective_sum, row_count : float
+        Sum over the epoch's batches so far of their objective before their step, each times its
+        rows of positive weight, and the number of these rows.
+    norm_sum, norm_count : float
+        Sum of |g|^2 of the loss over the epoch's measured batches, and their number.
+    gradient_norm : float
+        Root mean square of |g| over these batches; or 0.
+    epoch, row : int
+        Epochs done, and rows of the running one whose update is done.
+    batch_row : int
+        Rows of the open batch that are accumulated.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd._core import VectorState
+    >>> from fastsgd.descent import VectorDescent
+    >>> state = VectorState(16, np.float32, VectorDescent())
+    >>> state.set(np.arange(16.0))
+    >>> state.last()[:3], state.t
+    (array([0., 1., 2.], dtype=float32), 0)
+    """
+
+    cdef fsgd_vector_state c
+    cdef dict arrays
+    cdef readonly object dtype
+    cdef tuple kind  # name of the optimizer, number of its slots, whether there are averages
+
+    def __init__(self, length, dtype, descent):
+        if self.arrays is not None:  # a run may have pointers to them
+            raise ValueError("VectorState.__init__ must be called only once")
+        self._allocate(length, np.dtype(dtype), kind_of(descent))
+
+    cdef _allocate(self, length, dtype, kind):
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype}")
+        cdef int64_t size = _integer("length", length, 1, 2**40)
+        if size * dtype.itemsize % 64:
+            raise ValueError(f"length must be a multiple of 64 bytes, got {length} numbers of {dtype}")
+        self.dtype, self.kind = dtype, kind
+        self.c.dtype, self.c.length, self.c.vectors = dtype_code(dtype), size, 1 + kind[1] + kind[2]
+        self.arrays = {
+            "values": aligned_zeros((self.c.vectors, size), dtype), "grad": aligned_zeros(size, dtype)
+        }
+        for array in self.arrays.values():
+            touch(array)
+        self.c.rate_factor = 1.0
+        self._bind()
+
+    cdef _bind(self):
+        self.c.values, self.c.grad = pointer(self.arrays["values"]), pointer(self.arrays["grad"])
+
+    cdef _require(self):
+        if self.arrays is None:
+            raise ValueError("state was never initialised")
+
+    # Copying and pickling: the arrays and the numbers are all there is.
+
+    def __getstate__(self):
+        self._require()
+        name, slots, average = self.kind
+        return {
+            "dtype": self.dtype.str, "optimizer": name, "slots": slots, "average": average,
+            "length": self.c.length, "t": self.c.t, "epoch": self.c.epoch, "row": self.c.row,
+            "batch_row": self.c.batch_row, "batch_used": self.c.batch_used,
+            "numbers": {
+                "rate_factor": self.c.rate_factor, "batch_weight": self.c.batch_weight,
+                "batch_loss": self.c.batch_loss, "objective_sum": self.c.objective_sum,
+                "row_count": self.c.row_count, "norm_sum": self.c.norm_sum, "norm_count": self.c.norm_count,
+            },
+            "arrays": {name: np.array(array) for name, array in self.arrays.items()},
+        }
+
+    def __reduce__(self):
+        return copyreg.__newobj__, (VectorState,), self.__getstate__()
+
+    def __setstate__(self, fields):
+        """Take in what ``__getstate__`` gave. It comes from a file: every value is checked."""
+        if self.arrays is not None:
+            raise ValueError("a saved state goes into a new object only")
+        if not isinstance(fields, dict) or set(fields) != set(VECTOR_SAVED):
+            raise ValueError(f"a saved state must be a dictionary of {VECTOR_SAVED}")
+        name, numbers, arrays = fields["optimizer"], fields["numbers"], fields["arrays"]
+        if fields["dtype"] not in ("<f4", "<f8"):
+            raise ValueError(f"a saved state must be of dtype <f4 or <f8, got {fields['dtype']!r}")
+        if not isinstance(name, str) or name not in _VECTOR_OPTIMIZERS:
+            raise ValueError(f"a saved state must be of an optimizer in {list(_VECTOR_OPTIMIZERS)}, got {name!r}")
+        fewest, most = (0, 1) if name == "sgd" else (2, 2)
+        slots = _integer("slots", fields["slots"], fewest, most)
+        if not isinstance(fields["average"], bool):
+            raise ValueError(f"a saved state must have average as a bool, got {fields['average']!r}")
+        length, dtype = _integer("length", fields["length"], 1, 2**40), np.dtype(fields["dtype"])
+        shapes = {"values": (1 + slots + fields["average"], length), "grad": (length,)}
+        if not isinstance(arrays, dict) or set(arrays) != set(shapes):
+            raise ValueError(f"a saved state must have the arrays {list(shapes)}")
+        for which, array in arrays.items():
+            if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (shapes[which], dtype):
+                got = getattr(array, "shape", type(array)), getattr(array, "dtype", None)
+                raise ValueError(
+                    f"a saved state must have {which} of shape {shapes[which]} and dtype {dtype}, got "
+                    f"{got[0]} and {got[1]}"
+                )
+        if not isinstance(numbers, dict) or set(numbers) != set(VECTOR_NUMBERS):
+            raise ValueError(f"a saved state must have the numbers {VECTOR_NUMBERS}")
+        for which, number in numbers.items():
+            if not isinstance(number, float) or not (which in MAY_BE_NEGATIVE or number >= 0.0):
+                raise ValueError(f"a saved state must have {which} as a float >= 0, got {number!r}")
+        cdef VectorState state = VectorState.__new__(VectorState)
+        state._allocate(length, dtype, (name, slots, fields["average"]))
+        for which, array in arrays.items():
+            state.arrays[which][...] = array
+        state.c.t, state.c.epoch = _integer("t", fields["t"], 0), _integer("epoch", fields["epoch"], 0)
+        state.c.row, state.c.batch_row = _integer("row", fields["row"], 0), _integer("batch_row", fields["batch_row"], 0)
+        state.c.batch_used = _integer("batch_used", fields["batch_used"], 0, state.c.batch_row)
+        state.c.rate_factor, state.c.batch_weight = numbers["rate_factor"], numbers["batch_weight"]
+        state.c.batch_loss, state.c.objective_sum = numbers["batch_loss"], numbers["objective_sum"]
+        state.c.row_count = numbers["row_count"]
+        state.c.norm_sum, state.c.norm_count = numbers["norm_sum"], numbers["norm_count"]
+        self.c, self.dtype, self.kind, self.arrays = state.c, state.dtype, state.kind, state.arrays
+        self._bind()
+
+    def copy(self):
+        self._require()
+        cdef VectorState state = VectorState.__new__(VectorState)
+        state.c, state.dtype, state.kind = self.c, self.dtype, self.kind
+        state.arrays = {name: aligned_copy(array) for name, array in self.arrays.items()}
+        state._bind()
+        return state
+
+    # What the outside reads and sets.
+
+    def set(self, theta):
+        """New parameters; slots and averages begin afresh."""
+        self._require()
+        theta = np.asarray(theta)
+        if theta.shape != (self.c.length,):
+            raise ValueError(f"theta must be of shape {(self.c.length,)}, got {theta.shape}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.arrays["values"][0] = theta
+        self.arrays["values"][1:] = 0
+        if self.kind[2]:
+            self.arrays["values"][-1] = self.arrays["values"][0]
+
+    def last(self):
+        self._require()
+        return self.arrays["values"][0].copy()
+
+    def model(self, descent):
+        self._require()
+        averaged = self.kind[2] and 0 < descent.average <= self.c.t
+        return self.arrays["values"][-1 if averaged else 0].copy()
+
+    @property
+    def length(self):
+        return self.c.length
+
+    @property
+    def t(self):
+        return self.c.t
+
+    @property
+    def epoch(self):
+        return self.c.epoch
+
+    @property
+    def row(self):
+        return self.c.row
+
+    @property
+    def batch_row(self):
+        return self.c.batch_row
+
+    @property
+    def objective_sum(self):
+        return self.c.objective_sum
+
+    @property
+    def row_count(self):
+        return self.c.row_count
+
+    @property
+    def norm_sum(self):
+        return self.c.norm_sum
+
+    @property
+    def norm_count(self):
+        return self.c.norm_count
+
+    @property
+    def gradient_norm(self):
+        return sqrt(self.c.norm_sum / self.c.norm_count) if self.c.norm_count > 0.0 else 0.0
+
+    @property
+    def rate_factor(self):
+        return self.c.rate_factor
+
+    @rate_factor.setter
+    def rate_factor(self, double value):
+        if not 0.0 <= value < INFINITY:
+            raise ValueError(f"rate_factor must be finite and >= 0, got {value}")
+        self.c.rate_factor = value
+
+
+cdef tuple kind_of(descent):
+    """What a state has to have for a descent."""
+    optimizer = descent.optimizer
+    if optimizer.name not in _VECTOR_OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {list(_VECTOR_OPTIMIZERS)}, got {optimizer!r}")
+    return optimizer.name, len(optimizer.slots), descent.average > 0
+
+
+cdef class NetworkRun(_Rows):
+    """A network, its rows and its state, bound once. See _core.pyi."""
+
+    cdef fsgd_network network
+    cdef fsgd_vector_rule rule
+    cdef fsgd_network_problem problem
+    cdef fsgd_report report
+    cdef const fsgd_network_kernels *kernels
+    cdef VectorState state
+    cdef object sizes        # arrays behind the pointers of the network
+    cdef double last_rate
+    cdef object schedule     # a user's, or None
+    cdef object rates        # (RATE_BATCHES,) its rates
+    cdef int64_t rates_epoch # of the epoch they are for
+
+    def __init__(self, data, network, descent, VectorState state not None, isa=None):
+        network.check(data)
+        state._require()
+        self.kernels = network_kernels_for(isa, dtype_code(data.dtype))
+        self.rows, self.state, self.last_rate = [], state, NAN
+        self._bind_data(data)
+        self._bind_descent(descent)
+        self.settings.batch_size = min(descent.batch_size, self.data.n)
+        self._bind_network(network, data.dtype)
+        self._bind_rule(descent)
+        needed = data.dtype, network.length(network.unit(data.dtype)), kind_of(descent)
+        has = state.dtype, state.c.length, state.kind
+        if has != needed:
+            raise ValueError(
+                "state does not fit data, network and descent: (dtype, length, (optimizer, slots, average)) must "
+                f"be {needed}, got {has}"
+            )
+        self._check_position()
+        self.problem.data, self.problem.network = &self.data, &self.network
+        self.problem.settings, self.problem.rule, self.problem.state = &self.settings, &self.rule, &state.c
+        self.problem.order = self._make_order(descent.sampling)
+        self.problem.rates, self.problem.rates_row, self.problem.stop_row = NULL, 0, self.data.n
+        self.rates_epoch = -1
+        self.schedule = descent.schedule if descent.schedule.kind == "callable" else None
+        if self.schedule is not None:
+            self.rates = np.zeros(RATE_BATCHES)
+            self.problem.rates = <double *>pointer(self.rates)
+
+    cdef _bind_network(self, network, dtype):
+        unit = network.unit(dtype)
+        strides = [network.stride(layer, unit) for layer in range(network.layers)]
+        lengths = [(size + 1) * stride for size, stride in zip(network.sizes, strides)]
+        numbers = [*network.sizes, *strides, 0, *np.cumsum(lengths)]
+        self.sizes = np.array(numbers, dtype=np.int64)
+        self.network.layers = network.layers
+        self.network.sizes = <int64_t *>pointer(self.sizes)
+        self.network.strides = self.network.sizes + self.network.layers + 1
+        self.network.starts = self.network.strides + self.network.layers
+        self.network.activation = <fsgd_activation><int>network.ACTIVATIONS.index(network.activation)
+        self.network.loss = <fsgd_network_loss><int>network.LOSSES.index(network.loss)
+        self.network.alpha = network.alpha
+
+    cdef _bind_rule(self, descent):
+        optimizer = descent.optimizer
+        kind_of(descent)
+        self.rule.kind = <fsgd_rule><int>list(_VECTOR_OPTIMIZERS).index(optimizer.name)
+        self.rule.beta_1, self.rule.beta_2 = getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0)
+        self.rule.epsilon = getattr(optimizer, "epsilon", 0.0)
+        self.rule.eta0, self.rule.mu = descent.eta0, descent.mu
+
+    cdef _check_position(self):
+        cdef const fsgd_vector_state *c = &self.state.c
+        cdef int64_t left = self.data.n - c.row
+        if left < 0:
+            raise ValueError(f"state is at row {c.row} of data with {self.data.n} rows")
+        if c.batch_row >= max(1, min(self.settings.batch_size, left)):
+            raise ValueError(
+                f"state is at row {c.batch_row} of an open batch; batch_size={self.settings.batch_size} and "
+                f"{left} rows have no such batch"
+            )
+
+    cdef _require(self):
+        if self.kernels == NULL or self.state is None:
+            raise ValueError("run was never initialised")
+
+    def advance(self, int64_t budget, stop=None):
+        """See _core.pyi."""
+        self._require()
+        self._check_position()
+        cdef int64_t last = self.data.n if stop is None else min(self.data.n, max(0, stop))
+        cdef fsgd_status status
+        cdef fsgd_vector_state *c = &self.state.c
+        if self._lacks_order(c.epoch):
+            self._extend_order()
+            if self.data.n > ORDER_ROWS:
+                return False
+        if self.schedule is not None:
+            last = min(last, self._find_rates())
+        self.problem.stop_row = last
+        with nogil:
+            status = self.kernels.run(&self.problem, budget, &self.report)
+        if not isnan(self.report.eta):
+            self.last_rate = self.report.eta
+        self._raise(status)
+        return bool(self.report.epoch_done)
+
+    cdef _raise(self, fsgd_status status):
+        if status == FSGD_NONFINITE:
+            scale = self._row_scale(self.report.row)
+            raise DivergenceError(self.report.step, self.last_rate, scale, epoch=self.state.c.epoch + 1)
+        if status == FSGD_BAD_CSR:
+            raise ValueError(CHANGED)
+        if status != FSGD_OK:
+            raise MemoryError("no memory for the buffers of a training step")
+
+    cdef int64_t _find_rates(self) except -1:
+        """Ask the user's schedule for the rates of the batches to come; the row behind the last of them. Of
+        the next batch alone where batches may be without weight, which makes no update."""
+        cdef const fsgd_vector_state *c = &self.state.c
+        cdef int64_t size = self.settings.batch_size, n = self.data.n, row = c.row, i
+        batches = -(-n // size)
+        count = RATE_BATCHES if self.data.sample_weight == NULL else 1
+        for i in range(count):
+            if row >= n:
+                break
+            self.rates[i] = self.schedule.at(c.t + 1 + i, c.epoch + (row // size) / batches)
+            row = min(row + size, n)
+        self.problem.rates_row = c.row
+        return row
+
+    @property
+    def draws_order(self):
+        """Whether the next call draws a part of the epoch's order instead of training."""
+        return self.data.n > ORDER_ROWS and self._lacks_order(self.state.c.epoch)
+
+    @property
+    def isa(self):
+        self._require()
+        return self.kernels.isa.decode()
+
+    @property
+    def bad_row(self):
+        return self.report.row
+
+    @property
+    def rate(self):
+        return self.last_rate
+
+    @property
+    def clipped(self):
+        return False
+
+    def gradients(self, rows, *, squares=False):
+        """See _core.pyi."""
+        self._require()
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        if rows.ndim != 1 or (rows.size and not (0 <= rows.min() and rows.max() < self.data.n)):
+            raise ValueError(f"rows must be row numbers in [0, {self.data.n})")
+        grad, losses = aligned_zeros(self.state.c.length, self.state.dtype), np.empty(len(rows))
+        parts = np.empty((len(rows), self.network.layers)) if squares else None
+        cdef void *to = pointer(grad)
+        cdef double *to_losses
+        cdef double *to_squares = NULL
+        cdef const int64_t *where
+        cdef int64_t m, first, size = max(1, GRADIENT_VALUES // self.state.c.length)
+        cdef fsgd_status status
+        for first in range(0, len(rows), size):
+            part = rows[first:first + size]
+            where, m, to_losses = <int64_t *>pointer(part), len(part), <double *>pointer(losses[first:])
+            if squares:
+                to_squares = <double *>pointer(parts[first:])
+            with nogil:
+                status = self.kernels.gradients(&self.problem, where, m, to, to_losses, to_squares)
+            self._raise(status)
+            PyErr_CheckSignals()
+        return (grad, losses, parts) if squares else (grad, losses)
+
+
+cdef const fsgd_network_kernels *network_kernels_for(name, fsgd_dtype dtype) except NULL:
+    """The kernels of the same instruction set as ``kernels_for``."""
+    return fsgd_network_kernels_for(kernels_for(name, dtype).isa, dtype)

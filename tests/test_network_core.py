@@ -1,0 +1,315 @@
+"""The core of networks against the twin, over settings of which every two values meet."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from covering import covering
+from problems import ISAS
+from test_network import OPTIMIZERS, start, targets
+
+from fastsgd import _core
+from fastsgd.descent import VectorDescent
+from fastsgd.exceptions import DivergenceError
+from fastsgd.network import ACTIVATIONS, NETWORK_LOSSES, Network
+from fastsgd.problem import Data
+from fastsgd.reference import network as twin
+from fastsgd.sampling import SAMPLINGS
+from fastsgd.schedules import Schedule
+
+N = 300  # more than a chunk of rows
+SIZES = ((11, 3), (23, 37, 9, 3), (50, 64, 70, 2), (5, 1, 33))
+SCHEDULES = (
+    Schedule(),
+    Schedule("inverse", power_t=0.5),
+    Schedule("invscaling", warmup_steps=5),
+    Schedule("cosine", total_epochs=2.0),
+    Schedule("callable", function=lambda t, e: 0.003 / (t + e)),
+)
+AXES = {
+    "loss": NETWORK_LOSSES,
+    "activation": ACTIVATIONS,
+    "optimizer": OPTIMIZERS,
+    "stored": (np.float64, np.float32, np.float16, np.uint8),
+    "layout": ("dense", "csr32", "csr64"),
+    "isa": ISAS,
+    "sizes": SIZES,
+    "batch_size": (1, 7, 100, 290, 1000),
+    "average": (0, 3),
+    "clip_norm": (np.inf, 0.1),
+    "sampling": SAMPLINGS,
+    "schedule": SCHEDULES,
+    "alpha": (0.0, 0.5),
+    "weighted": (False, True),
+    "scaled": (False, True),
+    "n_jobs": (1, 3),
+}
+
+
+def valid(case):
+    sparse = case.get("layout", "dense") != "dense"
+    narrow = case.get("stored", np.float64) in (np.float16, np.uint8)
+    return not (sparse and (narrow or case.get("scaled")))
+
+
+CASES = covering(AXES, valid=valid)
+
+
+def data_of(case, rng):
+    """Rows whose numbers every stored dtype holds, and targets."""
+    d, outputs = case["sizes"][0], case["sizes"][-1]
+    X = (rng.integers(0, 3, (N, d)) * (rng.random((N, d)) < 0.4)).astype(case["stored"])
+    if case["layout"] != "dense":
+        X = sp.csr_array(X)
+        index = np.int32 if case["layout"] == "csr32" else np.int64
+        X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    y = targets(case["loss"], N, outputs, rng).astype(np.float32)
+    weight = rng.choice([0.0, 0.5, 1.0, 2.0], N) if case["weighted"] else None
+    scaling = (np.full(d, 0.5), np.full(d, 0.75)) if case["scaled"] else ()
+    return Data(X, y, weight, *scaling)
+
+
+def problem_of(case, seed=0):
+    rng = np.random.default_rng(seed)
+    data = data_of(case, rng)
+    network = Network(case["sizes"], case["activation"], case["loss"], case["alpha"])
+    names = ("batch_size", "average", "clip_norm", "sampling", "schedule", "n_jobs")
+    settings = {name: case[name] for name in names}
+    eta0 = 0.003 if case["batch_size"] > 1 else 1e-4
+    optimizer = OPTIMIZERS[case["optimizer"]]
+    descent = VectorDescent(eta0=eta0, mu=0.1, optimizer=optimizer, seed=3, **settings)
+    theta = start(network, rng, 0.1).astype(np.float32).astype(np.float64)
+    return data, network, descent, theta
+
+
+def padded(network, theta, dtype):
+    """Parameters of the twin as the core has them."""
+    coefs, intercepts = zip(*network.views(theta), strict=True)
+    return network.pack(coefs, intercepts, dtype, network.unit(dtype))
+
+
+def unpadded(network, theta):
+    """And back."""
+    coefs, intercepts = zip(*network.views(theta, network.unit(theta.dtype)), strict=True)
+    return network.pack(coefs, intercepts, np.float64)
+
+
+def state_of(data, network, descent, theta):
+    state = _core.VectorState(network.length(network.unit(data.dtype)), data.dtype, descent)
+    state.set(padded(network, theta, data.dtype))
+    return state
+
+
+def train(data, network, descent, state, *, epochs=2, isa=None, budget=1 << 30):
+    run = _core.NetworkRun(data, network, descent, state, isa=isa)
+    while state.epoch < epochs:
+        run.advance(budget)
+    return run
+
+
+def named(case):
+    return "-".join(str(getattr(value, "__name__", value)) for value in case.values())
+
+
+@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
+def test_core_is_the_twin(case):
+    data, network, descent, theta = problem_of(case)
+    exact = twin.State(network.length(), descent)
+    exact.theta = theta.copy()
+    for _ in range(2):
+        twin.run_epoch(data, network, descent, exact)
+    state = state_of(data, network, descent, theta)
+    run = train(data, network, descent, state, isa=case["isa"])
+    tolerance = 1e-10 if data.dtype == np.float64 else 1e-4
+    scale = np.abs(exact.theta).max()
+    found = unpadded(network, state.model(descent))
+    assert np.abs(found - exact.model(descent)).max() <= tolerance * scale, named(case)
+    assert run.isa == case["isa"]
+    assert (state.t, state.epoch, state.row) == (exact.t, 2, 0)
+    for name in ("objective_sum", "row_count", "norm_sum", "norm_count"):
+        np.testing.assert_allclose(getattr(state, name), getattr(exact, name), rtol=tolerance)
+
+
+@pytest.mark.parametrize("case", CASES[::7], ids=range(len(CASES[::7])))
+def test_gradients_of_rows_are_the_twins(case):
+    """Their sum, their losses and their squared norms by layers, of rows in any order."""
+    data, network, descent, theta = problem_of(case)
+    rows = np.random.default_rng(5).integers(0, N, 70)
+    state = state_of(data, network, descent, theta)
+    run = _core.NetworkRun(data, network, descent, state, isa=case["isa"])
+    grad, losses, squares = run.gradients(rows, squares=True)
+    weight = np.ones(N) if data.sample_weight is None else data.sample_weight
+    X, y = data.rows(rows), data.y[rows].astype(np.float64)
+    each = twin.row_gradients(network, theta, X, y)
+    tolerance = 1e-10 if data.dtype == np.float64 else 1e-4
+    expected = weight[rows] @ each
+    assert np.abs(unpadded(network, grad) - expected).max() <= tolerance * np.abs(expected).max()
+    used = weight[rows] > 0.0
+    exact = twin.row_losses(network, twin.forward(network, theta, X)[-1], y)
+    np.testing.assert_allclose(losses[used], exact[used], rtol=tolerance, atol=tolerance)
+    assert np.isnan(losses[~used]).all()
+    stops = np.cumsum([(inputs + 1) * outputs for inputs, outputs in network.shapes])
+    parts = [(part**2).sum(axis=1) for part in np.split(each, stops[:-1], axis=1)]
+    np.testing.assert_allclose(squares[used], np.transpose(parts)[used], rtol=10 * tolerance)
+
+
+@pytest.mark.parametrize("case", CASES[::5], ids=range(len(CASES[::5])))
+def test_no_bit_depends_on_cuts_or_threads(case):
+    """One call, many calls with a pickle between them, and any number of threads."""
+    data, network, descent, theta = problem_of(case)
+    whole = state_of(data, network, descent, theta)
+    train(data, network, descent, whole, isa=case["isa"])
+    state = state_of(data, network, descent, theta)
+    steps = 0
+    while state.epoch < 2:
+        run = _core.NetworkRun(data, network, descent, state, isa=case["isa"])
+        run.advance(1)
+        steps += 1
+        if steps % 10 == 1:
+            state = pickle.loads(pickle.dumps(state))
+    assert steps >= 4
+    fields = ("t", "objective_sum", "row_count", "norm_sum", "norm_count")
+    for n_jobs in (1, 2, 5):
+        threaded = state_of(data, network, descent, theta)
+        other = VectorDescent(**vars(descent) | {"n_jobs": n_jobs})
+        train(data, network, other, threaded, isa=case["isa"])
+        for one in (state, threaded, state.copy()):
+            assert one.last().tobytes() == whole.last().tobytes()
+            assert one.model(descent).tobytes() == whole.model(descent).tobytes()
+            assert [getattr(one, name) for name in fields] == [
+                getattr(whole, name) for name in fields
+            ]
+
+
+SIMPLE = {name: next(iter(values)) for name, values in AXES.items()} | {
+    "sizes": (5, 4, 3),
+    "batch_size": 7,
+}
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there():
+    data, network, descent, theta = problem_of(SIMPLE | {"sampling": "sequential"})
+    rng = np.random.default_rng(0)
+    keeps = rng.random(N) < 0.7
+    weight = keeps.astype(np.float64)
+    X = data.X.copy()
+    X[~keeps] = np.nan
+    descent = VectorDescent(**vars(descent) | {"batch_size": N})
+    states = []
+    for one in (Data(X, data.y, weight), Data(data.X[keeps], data.y[keeps])):
+        state = state_of(one, network, descent, theta)
+        train(one, network, descent, state)
+        states.append(state)
+    np.testing.assert_allclose(states[0].last(), states[1].last(), rtol=1e-14)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("loss", NETWORK_LOSSES)
+@pytest.mark.parametrize(
+    ("value", "activation"),
+    [(np.nan, activation) for activation in ACTIVATIONS] + [(np.inf, "relu")],
+)
+def test_scores_that_are_not_finite_are_an_error(value, activation, loss, isa):
+    case = SIMPLE | {"loss": loss, "isa": isa, "activation": activation}
+    data, network, descent, theta = problem_of(case | {"sampling": "sequential"})
+    X = data.X.copy()
+    X[17, 2] = value
+    theta[:] = 0.1
+    bad = Data(X, data.y)
+    state = state_of(bad, network, descent, theta)
+    with pytest.raises(DivergenceError) as error:
+        train(bad, network, descent, state, isa=isa)
+    assert error.value.step == 2
+
+
+def test_diverging_runs_are_an_error():
+    case = SIMPLE | {"activation": "relu", "loss": "squared_error"}
+    data, network, descent, theta = problem_of(case)
+    descent = VectorDescent(**vars(descent) | {"eta0": 1e6})
+    with pytest.raises(DivergenceError, match=re.escape("learning rate was 1e+06")):
+        train(data, network, descent, state_of(data, network, descent, theta), epochs=50)
+
+
+def test_csr_that_changes_is_an_error():
+    data, network, descent, theta = problem_of(SIMPLE | {"layout": "csr32"})
+    for index in (-1, 5, 2**31 - 1):
+        run = _core.NetworkRun(data, network, descent, state_of(data, network, descent, theta))
+        kept = data.X.indices[3]
+        data.X.indices[3] = index
+        with pytest.raises(ValueError, match="X changed while it was trained on"):
+            run.advance(1 << 30)
+        data.X.indices[3] = kept
+    run = _core.NetworkRun(data, network, descent, state_of(data, network, descent, theta))
+    data.X.indptr[3] = 2**31 - 1
+    with pytest.raises(ValueError, match="X changed while it was trained on"):
+        run.advance(1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sizes": (6, 4, 3)}, "X must have 6 features"),
+        ({"sizes": (5, 4, 2)}, "y must have 2 columns"),
+        ({"sizes": (5, 3, 3)}, "state does not fit"),
+        ({"loss": "softmax"}, "y must have 1 columns"),
+        ({"loss": "log_loss"}, re.escape("y must be in [0.0, 1.0]")),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    data, network, descent, theta = problem_of(SIMPLE)
+    state = state_of(data, network, descent, theta)
+    other = Network(**vars(network) | change)
+    with pytest.raises(ValueError, match=message):
+        _core.NetworkRun(data, other, descent, state)
+
+
+def test_states_of_other_optimizers_do_not_fit():
+    data, network, descent, theta = problem_of(SIMPLE)
+    for name, optimizer in OPTIMIZERS.items():
+        other = VectorDescent(**vars(descent) | {"optimizer": optimizer, "average": 2})
+        state = state_of(data, network, other, theta)
+        with pytest.raises(ValueError, match="state does not fit"):
+            _core.NetworkRun(data, network, descent, state)
+        assert _core.NetworkRun(data, network, other, state).isa, name
+
+
+def saved():
+    data, network, descent, theta = problem_of(SIMPLE | {"optimizer": "adam", "average": 2})
+    state = state_of(data, network, descent, theta)
+    train(data, network, descent, state, epochs=1)
+    return state.__getstate__()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dtype", "<f2"),
+        ("dtype", None),
+        ("optimizer", "lion"),
+        ("optimizer", ["adam"]),
+        ("slots", 1),
+        ("slots", True),
+        ("average", 1),
+        ("length", 2**62),
+        ("length", 16),
+        ("t", -1),
+        ("row", 1.5),
+        ("batch_used", 3),
+        ("numbers", {}),
+        ("numbers", dict.fromkeys(_core.VECTOR_NUMBERS, -1.0)),
+        ("arrays", {}),
+        ("arrays", {"values": np.zeros(3), "grad": np.zeros(3)}),
+    ],
+)
+def test_broken_saved_states_are_refused(field, value):
+    fields = saved()
+    whole = _core.VectorState.__new__(_core.VectorState)
+    whole.__setstate__(dict(fields))
+    assert whole.t == fields["t"]
+    state = _core.VectorState.__new__(_core.VectorState)
+    with pytest.raises(ValueError, match="saved state"):
+        state.__setstate__(fields | {field: value})
+    with pytest.raises(ValueError, match="never initialised"):
+        state.last()
