@@ -11,7 +11,6 @@ from scipy.special import expit, softmax
 from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.utils import metaestimators
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from ..inputs.conversions import MatrixLike
 from ..losses import LOSSES, ClassificationLoss, CompiledLoss, loss_functions
@@ -350,19 +349,7 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         self._check_multinomial()
         self._check_partial()
         given = X, y, sample_weight
-        resume = hasattr(self, "_continuation")
-        if _check_partial_fit_first_call(self, classes):
-            self._multilabel = False  # until y is seen
-        X, y = self._validate(X, y, reset=not resume)
-        y = self._labels(y)
-        if not resume:
-            self._multilabel = y.ndim == 2
-            if self._multilabel and not np.array_equal(self.classes_, np.arange(y.shape[1])):
-                raise ValueError(
-                    f"classes of a multilabel problem must be range({y.shape[1]}), got {classes!s}"
-                )
-        self._check_classes()
-        encoded = self._encode(y, computed_in(X))
+        X, y, encoded = self._validate_part(X, y, classes)
         task = self._task(X, y, encoded, sample_weight, given, partial=True)
         self._solve(task, partial=True)
         return self

@@ -10,12 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .._core import check_structure as check_arrays
 from ..inputs.conversions import csr_of, rows_of
-from ..inputs.ranges import weight_range
+from ..inputs.ranges import cast, weight_range
 from ..inputs.times import check_numbers, numbers_of
 from ..problem import STORED, blocks, computed_in
 from .validation import HELD_OUT_ZERO
@@ -107,6 +107,19 @@ def table_of(X: Any) -> Any:
     """Lists of numbers as an array of float64, which they always become."""
     array = numbers_of(X)
     return array if array is X else array.astype(np.float64, copy=False)
+
+
+def real_targets(y: Any, dtype: Any, name: str = "y") -> NDArray[np.floating]:
+    """Targets of a regression as (n,), or (n, n_outputs) for more than one.
+
+    Raises
+    ------
+    ValueError
+        If one is beyond the range of the dtype.
+    """
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return cast(name, y, dtype)
 
 
 class InputValidation(BaseEstimator):

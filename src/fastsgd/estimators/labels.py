@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+)
 
 from ..inputs.conversions import MatrixLike
 from ..problem import computed_in
@@ -130,6 +134,24 @@ class Labels:
                 check_classification_targets(self.classes_)
         self._check_classes()
         return encoded
+
+    def _validate_part(
+        self: Any, X: Any, y: Any, classes: ArrayLike | None
+    ) -> tuple[Any, NDArray[Any], NDArray[np.floating]]:
+        """Rows of ``partial_fit``, their labels, and these as ``_encode`` gives them."""
+        resume = hasattr(self, "_continuation")
+        if _check_partial_fit_first_call(self, classes):
+            self._multilabel = False  # until y is seen
+        X, y = self._validate(X, y, reset=not resume)
+        y = self._labels(y)
+        if not resume:
+            self._multilabel = y.ndim == 2
+            if self._multilabel and not np.array_equal(self.classes_, np.arange(y.shape[1])):
+                raise ValueError(
+                    f"classes of a multilabel problem must be range({y.shape[1]}), got {classes!s}"
+                )
+        self._check_classes()
+        return X, y, self._encode(y, computed_in(X))
 
     def _weights_of_classes(
         self,

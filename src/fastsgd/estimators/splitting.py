@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .input import InputValidation
+from ..problem import computed_in
+from .input import InputValidation, real_targets
 from .parameters import seed_of
 from .standardise import Scaling, standardising
 from .task import Task
@@ -79,6 +80,17 @@ class Splitting(InputValidation):
     def _check_partial(self) -> None:
         if self.early_stopping:
             raise ValueError("early_stopping should be False with partial_fit")
+
+    def _validation_set(self, X_val: Any, y_val: Any, task: Task) -> tuple[Any, Any]:
+        """A validation set of the user's own, of real targets."""
+        X_val, y_val = self._validate(X_val, y_val, reset=False, names=("X_val", "y_val"))
+        y_val = real_targets(y_val, computed_in(task.X), "y_val")
+        if y_val.shape[1:] != task.y.shape[1:]:
+            raise ValueError(
+                f"y_val must have as many outputs as y: it has shape {y_val.shape}, and y has "
+                f"shape {task.y.shape}"
+            )
+        return X_val, y_val
 
     def _has_validation_set(self, X_val: Any, y_val: Any) -> bool:
         if (X_val is None) != (y_val is None):

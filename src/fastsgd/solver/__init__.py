@@ -3,6 +3,7 @@
 from .._core import State
 from .epochs import check_unchanged, gradient, run_epoch, structure_of
 from .loop import fit
+from .network_loop import NetworkFit, fit_network
 from .progress import Fit, Progress
 from .stopping import Stopping
 from .training import BLOWN_UP
@@ -11,11 +12,13 @@ from .windows import next_row, run_windows
 __all__ = [
     "BLOWN_UP",
     "Fit",
+    "NetworkFit",
     "Progress",
     "State",
     "Stopping",
     "check_unchanged",
     "fit",
+    "fit_network",
     "gradient",
     "next_row",
     "run_epoch",

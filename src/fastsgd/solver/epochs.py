@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import CHANGED, Run, State, check_structure
+from .._core import CHANGED, NetworkRun, Run, State, check_structure
 from ..problem import Data, Lanes, Settings
 from .history import NO_NOISE, entry, mean
 
@@ -27,7 +27,7 @@ class Clock:
     def __init__(self) -> None:
         self.budget = _FIRST_BUDGET
 
-    def advance(self, run: Run, stop: int | None = None) -> bool:
+    def advance(self, run: Run | NetworkRun, stop: int | None = None) -> bool:
         if run.draws_order:
             return run.advance(self.budget)
         start = time.perf_counter()
