@@ -65,6 +65,14 @@ typedef struct {
     double row_count;                /* ... their rows of positive weight, and the sum of these */
     double norm_sum; /* sum of |g|^2 of the loss over the epoch's measured batches */
     double norm_count;
+    int64_t lazy_rows;    /* CSR, SGD without averages: rows of W_0, whose steps are lazy */
+    int64_t lazy_stride;  /* (network/lazy.h), and numbers of each; else 0 */
+    int64_t max_pending;  /* steps between two flushes */
+    int64_t pending;      /* steps since the last */
+    double *products;     /* (max_pending + 1, 4) maps of (w, v) since each of these steps */
+    int32_t *last_update; /* (lazy_rows) the step that a row is up to date with */
+    char *touched;        /* (lazy_rows) whether the open batch has the feature */
+    double lazy_sums[3];  /* of w^2, w v and v^2 over W_0 at the present step */
 } fsgd_vector_state;
 
 typedef struct {
@@ -89,6 +97,8 @@ typedef struct {
      * be NULL. */
     fsgd_status (*gradients)(const fsgd_network_problem *problem, const int64_t *rows, int64_t m,
                              void *grad, double *losses, double *squares);
+    /* Bring every parameter up to date: no step is pending afterwards. */
+    void (*flush)(fsgd_vector_state *state);
 } fsgd_network_kernels;
 
 /* dispatch.c */

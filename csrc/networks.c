@@ -6,6 +6,7 @@
  *     product.h                    products of matrices, tile by tile
  *     activation.h, output.h       functions of the layers, losses
  *     update.h                     a step of the optimizer
+ *     lazy.h                       the first layer's steps on CSR
  *     layers.h                     back-propagation of a chunk
  *     calls.h                      the loop over batches
  */
@@ -38,9 +39,16 @@ static fsgd_status flushed_gradients(const fsgd_network_problem *problem, const 
     return status;
 }
 
+static void flushed_flush(fsgd_vector_state *state) {
+    const unsigned mode = flush_denormals();
+    if (state->lazy_rows) flush_rows(state);
+    restore_denormals(mode);
+}
+
 extern const fsgd_network_kernels TABLE;
 const fsgd_network_kernels TABLE = {
     .isa = NAME_OF(ISA),
     .run = flushed_run,
     .gradients = flushed_gradients,
+    .flush = flushed_flush,
 };

@@ -189,6 +189,66 @@ SIMPLE = {name: next(iter(values)) for name, values in AXES.items()} | {
 }
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("optimizer", ["plain", "momentum", "nesterov"])
+@pytest.mark.parametrize("batch_size", [1, 4, 290])
+@pytest.mark.parametrize("clip_norm", [np.inf, 0.05])
+def test_features_that_are_away_for_long_catch_up(clip_norm, batch_size, optimizer, isa):
+    """Rows of two or three of 400 features: weights, and the penalty at every batch."""
+    rng = np.random.default_rng(0)
+    X = sp.random_array((N, 400), density=0.006, rng=rng, format="csr", dtype=np.float64)
+    data = Data(X, rng.integers(0, 3, N).astype(np.float64), rng.choice([0.0, 1.0, 3.0], N))
+    network = Network((400, 6, 3), "tanh", "softmax", alpha=0.05)
+    how = {"sampling": "reshuffle", "schedule": Schedule("exponential", decay=0.5)}
+    descent = VectorDescent(
+        eta0=0.05,
+        batch_size=batch_size,
+        clip_norm=clip_norm,
+        optimizer=OPTIMIZERS[optimizer],
+        **how,
+    )
+    theta = start(network, rng)
+    exact = twin.State(network.length(), descent)
+    exact.theta = theta.copy()
+    state = state_of(data, network, descent, theta)
+    run = _core.NetworkRun(data, network, descent, state, isa=isa)
+    run.advance(200 * 16, 200)  # rows of about two values
+    assert (state.pending > 0) == (batch_size < 290)
+    middle = state.last()
+    for epoch in range(3):
+        twin.run_epoch(data, network, descent, exact)
+        while state.epoch == epoch:
+            run.advance(1 << 30)
+        np.testing.assert_allclose(unpadded(network, state.last()), exact.theta, atol=1e-12)
+        for name in ("objective_sum", "norm_sum", "norm_count"):
+            np.testing.assert_allclose(getattr(state, name), getattr(exact, name), rtol=1e-11)
+    assert state.pending == 0
+    again = state_of(data, network, descent, theta)
+    train_to = _core.NetworkRun(data, network, descent, again, isa=isa)
+    train_to.advance(200 * 16, 200)
+    for one in (again, again.copy(), pickle.loads(pickle.dumps(again))):
+        assert one.last().tobytes() == middle.tobytes()
+    grad, _ = train_to.gradients(np.arange(N))
+    assert grad.any()
+    assert (again.pending > 0) == (batch_size < 290)
+
+
+def test_a_state_goes_from_csr_to_dense_and_back():
+    """In the middle of a batch, and with steps pending."""
+    case = SIMPLE | {"layout": "csr32", "optimizer": "momentum", "batch_size": 290}
+    data, network, descent, theta = problem_of(case | {"sampling": "sequential", "alpha": 0.5})
+    dense = Data(data.X.toarray(), data.y)
+    whole = state_of(data, network, descent, theta)
+    train(dense, network, descent, whole)
+    state = state_of(data, network, descent, theta)
+    for step in range(100):
+        _core.NetworkRun((data, dense)[step % 2], network, descent, state).advance(1)
+        if state.epoch == 2:
+            break
+    assert state.epoch == 2
+    np.testing.assert_allclose(state.last(), whole.last(), rtol=1e-12, atol=1e-14)
+
+
 def test_rows_of_weight_zero_are_as_if_they_were_not_there():
     data, network, descent, theta = problem_of(SIMPLE | {"sampling": "sequential"})
     rng = np.random.default_rng(0)
@@ -297,6 +357,8 @@ def saved():
         ("t", -1),
         ("row", 1.5),
         ("batch_used", 3),
+        ("pending", 1),
+        ("lazy_sums", (0.0, 0.0)),
         ("numbers", {}),
         ("numbers", dict.fromkeys(_core.VECTOR_NUMBERS, -1.0)),
         ("arrays", {}),
@@ -313,3 +375,36 @@ def test_broken_saved_states_are_refused(field, value):
         state.__setstate__(fields | {field: value})
     with pytest.raises(ValueError, match="never initialised"):
         state.last()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pending", 256),
+        ("pending", -1),
+        ("lazy_stride", 0),
+        ("lazy_stride", 12),
+        ("lazy_stride", 64),
+        ("last_update", np.full(5, 7, dtype=np.int32)),
+        ("last_update", np.full(5, -1, dtype=np.int32)),
+        ("last_update", np.zeros(0, dtype=np.int32)),
+        ("last_update", np.zeros(9, dtype=np.int32)),
+        ("touched", np.zeros(4, dtype=np.int8)),
+        ("products", np.zeros((3, 4))),
+        ("optimizer", "adam"),
+    ],
+)
+def test_broken_saved_states_of_csr_are_refused(field, value):
+    data, network, descent, theta = problem_of(
+        SIMPLE | {"layout": "csr32", "optimizer": "momentum"}
+    )
+    state = state_of(data, network, descent, theta)
+    _core.NetworkRun(data, network, descent, state).advance(1)
+    fields = state.__getstate__()
+    assert fields["pending"] == 1
+    if field in fields["arrays"]:
+        fields["arrays"][field] = value
+    else:
+        fields[field] = value
+    with pytest.raises(ValueError, match="saved state"):
+        _core.VectorState.__new__(_core.VectorState).__setstate__(fields)

@@ -89,7 +89,8 @@ static void make_step(network_context *ctx, const fsgd_network_problem *problem,
         do_items(ctx, weight_block, blocks);
     } else {
         do_items(ctx, square_block, blocks);
-        const double square = sum_of_blocks(ctx) / (sum * sum), norm = sqrt(square);
+        const double of_lazy = state->lazy_rows ? square_of_touched(ctx) : 0;
+        const double square = (sum_of_blocks(ctx) + of_lazy) / (sum * sum), norm = sqrt(square);
         if (is_measured(ctx->settings->batch_size, state->row)) {
             state->norm_sum += square;
             state->norm_count += 1;
@@ -98,7 +99,9 @@ static void make_step(network_context *ctx, const fsgd_network_problem *problem,
             ctx->of_sum = (real)(ctx->settings->clip_norm / norm / sum);
         do_items(ctx, step_block, blocks);
     }
-    const double penalty = ctx->penalised ? 0.5 * ctx->network->alpha * sum_of_blocks(ctx) : 0;
+    const double squares = ctx->penalised ? sum_of_blocks(ctx) + state->lazy_sums[0] : 0;
+    if (state->lazy_rows) lazy_step(ctx);
+    const double penalty = 0.5 * ctx->network->alpha * squares;
     const double used = (double)state->batch_used;
     state->objective_sum += used * (state->batch_loss + penalty) / sum;
     state->row_count += used;
@@ -114,6 +117,10 @@ static fsgd_status train_chunk(network_context *ctx, const fsgd_network_problem 
     const int direct = last && state->batch_row == 0 && isinf(ctx->settings->clip_norm) &&
                        !is_measured(size, state->row);
     gather_rows(ctx, NULL, state->row + state->batch_row, taken);
+    ctx->upcoming = state->row + state->batch_row + taken;
+    const int64_t behind = n - ctx->upcoming;
+    ctx->upcoming_count = ctx->sparse ? 0 : behind < taken ? behind : taken;
+    if (state->lazy_rows) catch_up(ctx);
     do_items(ctx, propagate_block, ctx->blocks);
     if (!count_chunk(ctx)) return FSGD_NONFINITE;
     if (!direct) {
@@ -150,6 +157,7 @@ static fsgd_status run(const fsgd_network_problem *problem, int64_t budget, fsgd
     }
     if (atomic_load(&ctx.changed)) status = FSGD_BAD_CSR;
     if (status == FSGD_OK && state->row == data->n) {
+        if (state->pending) flush_rows(state);
         state->epoch += 1;
         state->row = 0;
         report->epoch_done = 1;
@@ -176,7 +184,7 @@ static void square_row(network_context *ctx, int64_t r, double *squares) {
             const sparse_row row = find_sparse_row(ctx, ctx->rows[r]);
             of_input = square_of(row.x + row.begin, row.count);
         } else {
-            of_input = square_of(ctx->a[l] + r * ctx->units[l], net->sizes[l]);
+            of_input = square_of(ctx->a_rows[l][r], net->sizes[l]);
         }
         const double of_delta = square_of(ctx->delta[l] + r * net->strides[l], net->sizes[l + 1]) /
                                 (s * s);

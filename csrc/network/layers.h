@@ -12,8 +12,8 @@
 #ifndef FASTSGD_NETWORK_LAYERS_H
 #define FASTSGD_NETWORK_LAYERS_H
 
+#include "lazy.h"
 #include "output.h"
-#include "rows.h"
 
 static void forward_layer(network_context *ctx, int64_t l, int64_t begin, int64_t end) {
     const fsgd_network *net = ctx->network;
@@ -25,9 +25,7 @@ static void forward_layer(network_context *ctx, int64_t l, int64_t begin, int64_
         for (int64_t r = begin; r < end; ++r) score_sparse_row(ctx, ctx->rows[r], to + r * stride);
     } else {
         const product_operands o = {
-            .a = ctx->a[l] + begin * ctx->units[l],
-            .a_row = ctx->units[l],
-            .a_p = 1,
+            .a = ctx->a_rows[l] + begin,
             .b = w,
             .b_p = stride,
             .from = w + net->sizes[l] * stride,
@@ -56,9 +54,7 @@ static void backward_layer(network_context *ctx, int64_t l, int64_t begin, int64
     const int64_t units = ctx->units[l];
     real *to = ctx->delta[l - 1] + begin * units;
     const product_operands o = {
-        .a = ctx->delta[l] + begin * net->strides[l],
-        .a_row = net->strides[l],
-        .a_p = 1,
+        .a = ctx->delta_rows[l] + begin,
         .b = ctx->turned[l],
         .b_p = units,
         .to = to,
@@ -74,25 +70,16 @@ static void propagate_block(network_context *ctx, int64_t block) {
     const int64_t begin = block * ctx->block_rows;
     const int64_t end = begin + ctx->block_rows < ctx->count ? begin + ctx->block_rows : ctx->count;
     const int64_t layers = ctx->network->layers;
-    if (!ctx->sparse)
-        for (int64_t r = begin; r < end; ++r)
-            copy_row(ctx, ctx->rows[r], ctx->a[0] + r * ctx->units[0]);
+    if (!ctx->sparse) read_rows(ctx, begin, end);
     for (int64_t l = 0; l < layers; ++l) forward_layer(ctx, l, begin, end);
     output_layer(ctx, begin, end);
     for (int64_t l = layers - 1; l > 0; --l) backward_layer(ctx, l, begin, end);
 }
 
-static ALWAYS_INLINE double sum_squares(const real *w, int64_t n) {
-    real sum = 0;
-    _Pragma("omp simd reduction(+ : sum)") for (int64_t j = 0; j < n; ++j) sum += w[j] * w[j];
-    return (double)sum;
-}
-
-/* The step of parameters side by side, with the sums of their gradients, which are overwritten. */
+/* The step of parameters side by side, with the sums of their gradients. */
 static ALWAYS_INLINE void apply_row(const network_context *ctx, real alpha, real *w,
-                                    real *restrict sum, int64_t n) {
-    for (int64_t j = 0; j < n; ++j) sum[j] *= ctx->of_sum;
-    update_span(&ctx->step, alpha, w, sum, n);
+                                    const real *restrict sum, int64_t n) {
+    update_span(&ctx->step, ctx->of_sum, alpha, w, sum, n);
 }
 
 /* grad b_l: the sum of the rows of delta_l. */
@@ -128,9 +115,9 @@ static void weight_gradient(network_context *ctx, int64_t l, int64_t begin, int6
         for (int64_t j = 0; j < stride; j += COLUMNS) {
             const int64_t n = stride - j < COLUMNS ? stride - j : COLUMNS;
             const product_operands o = {
-                .a = ctx->a[l] + i,
-                .a_row = 1,
-                .a_p = ctx->units[l],
+                .a = ctx->a_rows[l],
+                .from_column = i,
+                .turned = 1,
                 .b = ctx->delta[l] + j,
                 .b_p = stride,
                 .from = adds ? grad + i * stride + j : NULL,
@@ -146,7 +133,7 @@ static void weight_gradient(network_context *ctx, int64_t l, int64_t begin, int6
     }
 }
 
-/* Gradients of the first layer from CSR rows, in `state->grad`, whose rows are 0 but for those that
+/* Gradients of the first layer from CSR rows, added to `grad`, whose rows are 0 but for those that
  * are touched. */
 static void sparse_gradient(network_context *ctx, real *grad) {
     const int64_t stride = ctx->network->strides[0];
@@ -154,9 +141,12 @@ static void sparse_gradient(network_context *ctx, real *grad) {
         const sparse_row row = find_sparse_row(ctx, ctx->rows[r]);
         const real *delta = ctx->delta[0] + r * stride;
         for (int64_t p = 0; p < row.count; ++p) {
+            if (p + 8 < row.count)
+                for (int64_t c = 0; c < stride; c += LINE)
+                    __builtin_prefetch(grad + feature_at(ctx, &row, p + 8) * stride + c, 1);
             const int64_t j = feature_at(ctx, &row, p);
             add_times(grad + j * stride, row.x[row.begin + p], delta, stride);
-            ctx->is_touched[j] = 1;
+            if (ctx->is_touched) ctx->is_touched[j] = 1;
         }
     }
 }
@@ -174,6 +164,11 @@ static void sparse_step(network_context *ctx, int64_t begin, int64_t end) {
     }
 }
 
+/* Whether the steps of a layer's weights are lazy, and so none of its blocks' concern. */
+static ALWAYS_INLINE int is_lazy_layer(const network_context *ctx, int64_t l) {
+    return l == 0 && ctx->state->lazy_rows > 0;
+}
+
 /* The layer of a block of weights, and its rows. */
 static int64_t find_block(const network_context *ctx, int64_t block, int64_t *begin, int64_t *end) {
     int64_t l = 0;
@@ -184,17 +179,32 @@ static int64_t find_block(const network_context *ctx, int64_t block, int64_t *be
     return l;
 }
 
+/* Prefetch a part of the rows of the next chunk, which are somewhere in memory, a block's share. */
+static void prefetch_share(const network_context *ctx, int64_t block) {
+    const fsgd_data *data = ctx->data;
+    const int64_t blocks = ctx->first[ctx->network->layers], count = ctx->upcoming_count;
+    const int64_t bytes = data->d * stored_bytes(data);
+    for (int64_t r = count * block / blocks; r < count * (block + 1) / blocks; ++r) {
+        const int64_t i = ctx->order ? ctx->order[ctx->upcoming + r] : ctx->upcoming + r;
+        const char *row = stored_row(ctx, i);
+        for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+    }
+}
+
 /* A block of weights: its gradient, and its step where `grad` is NULL. */
 static void weight_block(network_context *ctx, int64_t block) {
     int64_t begin, end;
     const int64_t l = find_block(ctx, block, &begin, &end), stride = ctx->network->strides[l];
+    const int lazy = is_lazy_layer(ctx, l);
     if (ctx->penalised)
-        ctx->partial[block] = sum_squares(weights_of(ctx, l) + begin * stride,
-                                          (end - begin) * stride);
+        ctx->partial[block] = lazy ? 0
+                                   : sum_squares(weights_of(ctx, l) + begin * stride,
+                                                 (end - begin) * stride);
+    prefetch_share(ctx, block);
     if (begin == 0) intercept_gradient(ctx, l);
     if (l > 0 || !ctx->sparse)
         weight_gradient(ctx, l, begin, end);
-    else if (!ctx->grad)
+    else if (!ctx->grad && !lazy)
         sparse_step(ctx, begin, end);
     if (l > 0 && !ctx->grad) turn_weights(ctx, l, begin, end);
 }
@@ -202,10 +212,12 @@ static void weight_block(network_context *ctx, int64_t block) {
 /* A block of weights whose gradient is in `grad`: |grad|^2, */
 static void square_block(network_context *ctx, int64_t block) {
     int64_t begin, end;
-    const int64_t l = find_block(ctx, block, &begin, &end), stride = ctx->network->strides[l];
-    const int64_t rows = end - begin + (end == ctx->network->sizes[l]); /* with the intercepts */
-    ctx->partial[block] = sum_squares(
-        (const real *)ctx->state->grad + ctx->network->starts[l] + begin * stride, rows * stride);
+    const fsgd_network *net = ctx->network;
+    const int64_t l = find_block(ctx, block, &begin, &end), stride = net->strides[l];
+    const real *grad = (const real *)ctx->state->grad + net->starts[l];
+    double sum = end == net->sizes[l] ? sum_squares(grad + end * stride, stride) : 0;
+    if (!is_lazy_layer(ctx, l)) sum += sum_squares(grad + begin * stride, (end - begin) * stride);
+    ctx->partial[block] = sum;
 }
 
 /* and its step. */
@@ -213,12 +225,13 @@ static void step_block(network_context *ctx, int64_t block) {
     int64_t begin, end;
     const fsgd_network *net = ctx->network;
     const int64_t l = find_block(ctx, block, &begin, &end), stride = net->strides[l];
+    const int lazy = is_lazy_layer(ctx, l);
     real *w = weights_of(ctx, l), *grad = (real *)ctx->state->grad + net->starts[l];
     if (ctx->penalised)
-        ctx->partial[block] = sum_squares(w + begin * stride, (end - begin) * stride);
-    for (int64_t i = begin; i < end; ++i)
+        ctx->partial[block] = lazy ? 0 : sum_squares(w + begin * stride, (end - begin) * stride);
+    for (int64_t i = lazy ? end : begin; i < end; ++i)
         apply_row(ctx, ctx->alpha, w + i * stride, grad + i * stride, stride);
-    if (l == 0 && ctx->sparse)
+    if (l == 0 && ctx->sparse && !lazy)
         memset(grad + begin * stride, 0, (size_t)((end - begin) * stride) * sizeof(real));
     if (end == net->sizes[l]) apply_row(ctx, 0, w + end * stride, grad + end * stride, stride);
     if (l > 0) turn_weights(ctx, l, begin, end);

@@ -21,8 +21,9 @@
 
 /* The operands. Numbers of `b`, `from` and `to` lie side by side along the columns. */
 typedef struct {
-    const real *a;
-    int64_t a_row, a_p; /* a[i * a_row + p * a_p]; one of the two is 1 */
+    const real *const *a; /* rows of a matrix; a is this matrix, a[i][p], or its transpose, */
+    int64_t from_column;  /* a[p][from_column + i] */
+    int turned;
     const real *b;
     int64_t b_p; /* b[p * b_p + j] */
     const real *from;
@@ -36,18 +37,20 @@ typedef struct {
 #define UNROLL _Pragma("GCC unroll 8")
 
 static ALWAYS_INLINE void tile_product(const product_operands *o, int64_t i, int64_t j,
-                                       const int rows, const int vectors, const int along) {
+                                       const int rows, const int vectors, const int turned) {
     wide sum[TILE_ROWS][TILE_VECTORS];
-    const int64_t a_row = along ? o->a_row : 1, a_p = along ? 1 : o->a_p, b_p = o->b_p;
-    const real *a = o->a + i * a_row, *b = o->b + j;
+    const real *row[TILE_ROWS], *b = o->b + j;
+    const int64_t column_of_a = o->from_column + i;
+    UNROLL for (int r = 0; r < rows; ++r) row[r] = turned ? NULL : o->a[i + r];
     UNROLL for (int r = 0; r < rows; ++r) UNROLL for (int v = 0; v < vectors; ++v)
         sum[r][v] = o->from ? wide_at(o->from + (i + r) * o->from_row + j + v * wide_count)
                             : (wide){0};
-    for (int64_t p = o->k; p > 0; --p, a += a_p, b += b_p) {
+    for (int64_t p = 0; p < o->k; ++p, b += o->b_p) {
+        const real *across = turned ? o->a[p] + column_of_a : NULL;
         wide column[TILE_VECTORS];
         UNROLL for (int v = 0; v < vectors; ++v) column[v] = wide_at(b + v * wide_count);
         UNROLL for (int r = 0; r < rows; ++r) {
-            const real x = a[r * a_row];
+            const real x = turned ? across[r] : row[r][p];
             UNROLL for (int v = 0; v < vectors; ++v) sum[r][v] += x * column[v];
         }
     }
@@ -57,20 +60,21 @@ static ALWAYS_INLINE void tile_product(const product_operands *o, int64_t i, int
 
 typedef void (*tile_function)(const product_operands *, int64_t i, int64_t j);
 
-/* Functions for every size of a tile; AROUND 1: the numbers of a row of `a` lie side by side. */
-#define TILE_NAME(ROWS, VECTORS, ALONG) tile_##ROWS##_##VECTORS##_##ALONG
-#define TILE_FUNCTION(ROWS, VECTORS, ALONG)                                                        \
-    static void TILE_NAME(ROWS, VECTORS, ALONG)(const product_operands *o, int64_t i, int64_t j) { \
-        tile_product(o, i, j, ROWS, VECTORS, ALONG);                                               \
+/* Functions for every size of a tile. */
+#define TILE_NAME(ROWS, VECTORS, TURNED) tile_##ROWS##_##VECTORS##_##TURNED
+#define TILE_FUNCTION(ROWS, VECTORS, TURNED)                                                       \
+    static void TILE_NAME(ROWS, VECTORS, TURNED)(const product_operands *o, int64_t i,             \
+                                                 int64_t j) {                                      \
+        tile_product(o, i, j, ROWS, VECTORS, TURNED);                                              \
     }
-#define EACH_ROWS(F, VECTORS, ALONG)                                                               \
-    F(1, VECTORS, ALONG)                                                                           \
-    F(2, VECTORS, ALONG)                                                                           \
-    F(3, VECTORS, ALONG)                                                                           \
-    F(4, VECTORS, ALONG)                                                                           \
-    F(5, VECTORS, ALONG)                                                                           \
-    F(6, VECTORS, ALONG)
-#define TILE_ENTRY(ROWS, VECTORS, ALONG) TILE_NAME(ROWS, VECTORS, ALONG),
+#define EACH_ROWS(F, VECTORS, TURNED)                                                              \
+    F(1, VECTORS, TURNED)                                                                          \
+    F(2, VECTORS, TURNED)                                                                          \
+    F(3, VECTORS, TURNED)                                                                          \
+    F(4, VECTORS, TURNED)                                                                          \
+    F(5, VECTORS, TURNED)                                                                          \
+    F(6, VECTORS, TURNED)
+#define TILE_ENTRY(ROWS, VECTORS, TURNED) TILE_NAME(ROWS, VECTORS, TURNED),
 
 EACH_ROWS(TILE_FUNCTION, 1, 0)
 EACH_ROWS(TILE_FUNCTION, 1, 1)
@@ -110,11 +114,10 @@ static const tile_function tile_functions[2][TILE_VECTORS][TILE_ROWS] = {
 /* The product for m rows and n columns, which are rounded up to whole vectors: whatever lies behind
  * the last column is computed too. */
 static void product(const product_operands *o, int64_t m, int64_t n) {
-    const int along = o->a_p == 1;
     for (int64_t j = 0; j < n; j += TILE_VECTORS * wide_count) {
         const int64_t left = (n - j + wide_count - 1) / wide_count;
         const tile_function
-            *tiles = tile_functions[along][left < TILE_VECTORS ? left - 1 : TILE_VECTORS - 1];
+            *tiles = tile_functions[o->turned][left < TILE_VECTORS ? left - 1 : TILE_VECTORS - 1];
         for (int64_t i = 0; i < m; i += TILE_ROWS)
             tiles[m - i < TILE_ROWS ? m - i - 1 : TILE_ROWS - 1](o, i, j);
     }

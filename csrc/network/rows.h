@@ -2,7 +2,6 @@
 #ifndef FASTSGD_NETWORK_ROWS_H
 #define FASTSGD_NETWORK_ROWS_H
 
-#include "../kernel/convert.h"
 #include "context.h"
 
 /* Gather the rows of a chunk that have positive weight; those at positions of the order if `given`
@@ -31,14 +30,22 @@ static void gather_rows(network_context *ctx, const int64_t *given, int64_t posi
     ctx->blocks = count ? (count + ctx->block_rows - 1) / ctx->block_rows : 0;
 }
 
-/* Copy dense row i as features. */
-static void copy_row(const network_context *ctx, int64_t i, real *restrict to) {
-    const fsgd_data *data = ctx->data;
-    const void *row = (const char *)data->x + i * data->d * stored_bytes(data);
-    if (is_unconverted(data))
-        memcpy(to, row, (size_t)data->d * sizeof(real));
-    else
-        convert_row(data, row, to);
+/* Where dense row i lies in X. */
+static ALWAYS_INLINE const void *stored_row(const network_context *ctx, int64_t i) {
+    return (const char *)ctx->data->x + i * ctx->data->d * stored_bytes(ctx->data);
+}
+
+/* Rows begin to end of the chunk as features, where they lie or copied. */
+static void read_rows(network_context *ctx, int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+        const void *row = stored_row(ctx, ctx->rows[r]);
+        if (!ctx->copies)
+            ctx->a_rows[0][r] = row;
+        else if (is_unconverted(ctx->data))
+            memcpy(ctx->a[0] + r * ctx->units[0], row, (size_t)ctx->data->d * sizeof(real));
+        else
+            convert_row(ctx->data, row, ctx->a[0] + r * ctx->units[0]);
+    }
 }
 
 /* A CSR row. The arrays are the user's, and may change at any time: a row that is not within them
@@ -78,6 +85,22 @@ static ALWAYS_INLINE void add_times(real *restrict to, real x, const real *restr
                                     int64_t n) {
     for (int64_t j = 0; j < n; j += wide_count)
         *(wide *)(to + j) = wide_at(to + j) + x * wide_at(from + j);
+}
+
+/* Sum of squares of n numbers, a multiple of 64 bytes: in four vectors at once. */
+static ALWAYS_INLINE double sum_squares(const real *w, int64_t n) {
+    enum { SUMS = 64 / VECTOR_BYTES * 4, STEP = SUMS * wide_count };
+    wide sums[SUMS] = {{0}};
+    int64_t j = 0;
+    for (; j + STEP <= n; j += STEP)
+        for (int c = 0; c < SUMS; ++c) {
+            const wide v = wide_at(w + j + c * wide_count);
+            sums[c] += v * v;
+        }
+    for (; j < n; j += wide_count) sums[0] += wide_at(w + j) * wide_at(w + j);
+    double sum = 0;
+    for (int c = 0; c < SUMS; ++c) sum += (double)wide_sum(sums[c]);
+    return sum;
 }
 
 /* z_0 of a CSR row: b + sum_p x_p W_0[feature_p] */

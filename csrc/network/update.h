@@ -25,15 +25,16 @@ typedef struct {
     int64_t average; /* number of the vector that holds averages */
 } step_constants;
 
-/* One step of n parameters w whose gradients of the loss are g; alpha is 0 for intercepts. */
-static ALWAYS_INLINE void update_span(const step_constants *s, real alpha, real *restrict w,
-                                      const real *restrict g, int64_t n) {
+/* One step of n parameters w whose gradients of the loss are part * g; alpha is 0 for intercepts.
+ */
+static ALWAYS_INLINE void update_span(const step_constants *s, real part, real alpha,
+                                      real *restrict w, const real *restrict g, int64_t n) {
     real *restrict first = w + s->length, *restrict second = first + s->length;
     if (s->kind == FSGD_RULE_ADAM) {
         const real b1 = s->beta_1, r1 = s->rest_1, b2 = s->beta_2, r2 = s->rest_2;
         const real eta = s->eta, epsilon = s->epsilon;
         _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) {
-            const real slope = g[j] + alpha * w[j];
+            const real slope = part * g[j] + alpha * w[j];
             const real mean = b1 * first[j] + r1 * slope;
             const real square = b2 * second[j] + r2 * (slope * slope);
             first[j] = mean;
@@ -48,19 +49,20 @@ static ALWAYS_INLINE void update_span(const step_constants *s, real alpha, real 
         const real eta = s->eta, beta = s->beta;
         const real of_slope = s->nesterov ? 1 : 0, of_velocity = s->nesterov ? beta : 1;
         _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) {
-            const real slope = g[j] + alpha * w[j], v = beta * first[j] + slope;
+            const real slope = part * g[j] + alpha * w[j], v = beta * first[j] + slope;
             first[j] = v;
             w[j] -= eta * (of_slope * slope + of_velocity * v);
         }
     } else {
         const real eta = s->eta, shrunk = 1 - eta * alpha, keeps = shrunk > 0 ? shrunk : 0;
-        _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) w[j] = keeps * w[j] - eta * g[j];
+        const real moves = eta * part;
+        _Pragma("omp simd") for (int64_t j = 0; j < n; ++j) w[j] = keeps * w[j] - moves * g[j];
     }
     if (s->averaged > 0) {
         real *restrict average = w + s->average * s->length;
-        const real part = s->averaged;
+        const real share = s->averaged;
         _Pragma("omp simd") for (int64_t j = 0; j < n; ++j)
-            average[j] += part * (w[j] - average[j]);
+            average[j] += share * (w[j] - average[j]);
     }
 }
 

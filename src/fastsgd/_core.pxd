@@ -256,6 +256,14 @@ cdef extern from "network.h" nogil:
         double row_count
         double norm_sum
         double norm_count
+        int64_t lazy_rows
+        int64_t lazy_stride
+        int64_t max_pending
+        int64_t pending
+        double *products
+        int32_t *last_update
+        char *touched
+        double lazy_sums[3]
 
     ctypedef struct fsgd_network_problem:
         const fsgd_data *data
@@ -273,5 +281,6 @@ cdef extern from "network.h" nogil:
         fsgd_status (*run)(const fsgd_network_problem *, int64_t, fsgd_report *) noexcept nogil
         fsgd_status (*gradients)(const fsgd_network_problem *, const int64_t *, int64_t, void *, double *,
                                  double *) noexcept nogil
+        void (*flush)(fsgd_vector_state *) noexcept nogil
 
     const fsgd_network_kernels *fsgd_network_kernels_for(const char *isa, fsgd_dtype dtype) nogil

@@ -358,6 +358,9 @@ class VectorState:
     def batch_row(self) -> int:
         """Rows of the open batch that are accumulated."""
     @property
+    def pending(self) -> int:
+        """Steps that some weights have still to catch up with (CSR)."""
+    @property
     def objective_sum(self) -> float:
         """Sum of the batches' objectives before their step, each times its rows, of this epoch."""
     @property

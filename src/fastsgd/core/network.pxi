@@ -2,13 +2,16 @@
 
 
 VECTOR_SAVED = (
-    "dtype", "optimizer", "slots", "average", "length", "t", "epoch", "row", "batch_row", "batch_used", "numbers", "arrays"
+    "dtype", "optimizer", "slots", "average", "length", "t", "epoch", "row", "batch_row", "batch_used", "pending",
+    "lazy_stride", "numbers", "lazy_sums", "arrays"
 )
 VECTOR_NUMBERS = (
     "rate_factor", "batch_weight", "batch_loss", "objective_sum", "row_count", "norm_sum", "norm_count"
 )
 
 
+LAZY_ARRAYS = "products", "last_update", "touched"  # csrc/network/lazy.h
+cdef int64_t LAZY_STEPS = 256  # between two flushes, which are O(d)
 MAY_BE_NEGATIVE = "batch_loss", "objective_sum"
 cdef int64_t GRADIENT_VALUES = 1 << 26  # parameters times rows of one call: some tens of milliseconds
 
@@ -70,6 +73,7 @@ cdef class VectorState:
     cdef fsgd_vector_state c
     cdef dict arrays
     cdef readonly object dtype
+    cdef bint is_grad_stale  # rows of dense X may have left something in `grad`, where none is expected of CSR
     cdef tuple kind  # name of the optimizer, number of its slots, whether there are averages
 
     def __init__(self, length, dtype, descent):
@@ -95,10 +99,54 @@ cdef class VectorState:
 
     cdef _bind(self):
         self.c.values, self.c.grad = pointer(self.arrays["values"]), pointer(self.arrays["grad"])
+        self.c.products, self.c.last_update, self.c.touched = NULL, NULL, NULL
+        if "products" in self.arrays:
+            self.c.products = <double *>pointer(self.arrays["products"])
+            self.c.last_update = <int32_t *>pointer(self.arrays["last_update"])
+            self.c.touched = <char *>pointer(self.arrays["touched"])
 
     cdef _require(self):
         if self.arrays is None:
             raise ValueError("state was never initialised")
+
+    cdef _be_lazy(self, int64_t rows, int64_t stride):
+        """Take the steps of the first layer's weights lazily from now on, or (0, 0) no longer."""
+        if (self.c.lazy_rows, self.c.lazy_stride) == (rows, stride):
+            return
+        self._flush()
+        for name in LAZY_ARRAYS:
+            self.arrays.pop(name, None)
+        if rows > 0:
+            self._allocate_lazy(rows, stride)
+            self.arrays["touched"][:] = self.c.batch_row > 0  # whichever the open batch has
+        else:
+            self.c.lazy_rows = self.c.lazy_stride = self.c.max_pending = 0
+            self.c.lazy_sums[0] = self.c.lazy_sums[1] = self.c.lazy_sums[2] = 0.0
+            self._bind()
+        self._flush()  # finds the sums
+
+    cdef _allocate_lazy(self, int64_t rows, int64_t stride):
+        self.arrays["products"] = np.zeros((LAZY_STEPS + 1, 4))
+        self.arrays["products"][0] = 1.0, 0.0, 0.0, 1.0
+        self.arrays["last_update"] = aligned_zeros(rows, np.int32)
+        self.arrays["touched"] = aligned_zeros(rows, np.int8)
+        self.c.lazy_rows, self.c.lazy_stride, self.c.max_pending = rows, stride, LAZY_STEPS
+        self._bind()
+
+    cdef _flush(self):
+        """Bring every parameter up to date."""
+        cdef const fsgd_network_kernels *kernels = network_kernels_for(None, self.c.dtype)
+        with nogil:
+            kernels.flush(&self.c)
+
+    cdef VectorState _flushed(self):
+        """A state with the same parameters of which no step is pending: itself, if it is one."""
+        self._require()
+        if self.c.pending == 0:
+            return self
+        cdef VectorState state = self.copy()
+        state._flush()
+        return state
 
     # Copying and pickling: the arrays and the numbers are all there is.
 
@@ -108,7 +156,9 @@ cdef class VectorState:
         return {
             "dtype": self.dtype.str, "optimizer": name, "slots": slots, "average": average,
             "length": self.c.length, "t": self.c.t, "epoch": self.c.epoch, "row": self.c.row,
-            "batch_row": self.c.batch_row, "batch_used": self.c.batch_used,
+            "batch_row": self.c.batch_row, "batch_used": self.c.batch_used, "pending": self.c.pending,
+            "lazy_stride": self.c.lazy_stride,
+            "lazy_sums": (self.c.lazy_sums[0], self.c.lazy_sums[1], self.c.lazy_sums[2]),
             "numbers": {
                 "rate_factor": self.c.rate_factor, "batch_weight": self.c.batch_weight,
                 "batch_loss": self.c.batch_loss, "objective_sum": self.c.objective_sum,
@@ -136,16 +186,25 @@ cdef class VectorState:
         if not isinstance(fields["average"], bool):
             raise ValueError(f"a saved state must have average as a bool, got {fields['average']!r}")
         length, dtype = _integer("length", fields["length"], 1, 2**40), np.dtype(fields["dtype"])
-        shapes = {"values": (1 + slots + fields["average"], length), "grad": (length,)}
-        if not isinstance(arrays, dict) or set(arrays) != set(shapes):
-            raise ValueError(f"a saved state must have the arrays {list(shapes)}")
+        kinds = {"values": ((1 + slots + fields["average"], length), dtype), "grad": ((length,), dtype)}
+        if isinstance(arrays, dict) and "last_update" in arrays and name == "sgd" and not fields["average"]:
+            rows = max(1, np.size(arrays["last_update"]))
+            kinds |= {
+                "products": ((LAZY_STEPS + 1, 4), np.dtype(np.float64)),
+                "last_update": ((rows,), np.dtype(np.int32)), "touched": ((rows,), np.dtype(np.int8)),
+            }
+        if not isinstance(arrays, dict) or set(arrays) != set(kinds):
+            raise ValueError(f"a saved state must have the arrays {list(kinds)}")
         for which, array in arrays.items():
-            if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (shapes[which], dtype):
-                got = getattr(array, "shape", type(array)), getattr(array, "dtype", None)
+            got = getattr(array, "shape", type(array)), getattr(array, "dtype", None)
+            if not isinstance(array, np.ndarray) or got != kinds[which]:
                 raise ValueError(
-                    f"a saved state must have {which} of shape {shapes[which]} and dtype {dtype}, got "
+                    f"a saved state must have {which} of shape {kinds[which][0]} and dtype {kinds[which][1]}, got "
                     f"{got[0]} and {got[1]}"
                 )
+        sums = fields["lazy_sums"]
+        if not isinstance(sums, tuple) or [type(number) for number in sums] != [float] * 3:
+            raise ValueError(f"a saved state must have three floats lazy_sums, got {sums!r}")
         if not isinstance(numbers, dict) or set(numbers) != set(VECTOR_NUMBERS):
             raise ValueError(f"a saved state must have the numbers {VECTOR_NUMBERS}")
         for which, number in numbers.items():
@@ -153,6 +212,17 @@ cdef class VectorState:
                 raise ValueError(f"a saved state must have {which} as a float >= 0, got {number!r}")
         cdef VectorState state = VectorState.__new__(VectorState)
         state._allocate(length, dtype, (name, slots, fields["average"]))
+        pending = _integer("pending", fields["pending"], 0, LAZY_STEPS - 1 if "last_update" in arrays else 0)
+        if "last_update" in arrays:
+            rows, stride = len(arrays["last_update"]), _integer("lazy_stride", fields["lazy_stride"], 1, length)
+            if (rows + 1) * stride > length or stride * dtype.itemsize % 64:
+                raise ValueError(f"a saved state must have a lazy_stride that fits its length, got {stride}")
+            last_update = arrays["last_update"]
+            if not (0 <= last_update.min() and last_update.max() <= pending):
+                raise ValueError(f"a saved state must have a last_update in [0, {pending}]")
+            state._allocate_lazy(rows, stride)
+        state.c.pending = pending
+        state.c.lazy_sums[0], state.c.lazy_sums[1], state.c.lazy_sums[2] = sums
         for which, array in arrays.items():
             state.arrays[which][...] = array
         state.c.t, state.c.epoch = _integer("t", fields["t"], 0), _integer("epoch", fields["epoch"], 0)
@@ -163,12 +233,13 @@ cdef class VectorState:
         state.c.row_count = numbers["row_count"]
         state.c.norm_sum, state.c.norm_count = numbers["norm_sum"], numbers["norm_count"]
         self.c, self.dtype, self.kind, self.arrays = state.c, state.dtype, state.kind, state.arrays
+        self.is_grad_stale = True
         self._bind()
 
     def copy(self):
         self._require()
         cdef VectorState state = VectorState.__new__(VectorState)
-        state.c, state.dtype, state.kind = self.c, self.dtype, self.kind
+        state.c, state.dtype, state.kind, state.is_grad_stale = self.c, self.dtype, self.kind, self.is_grad_stale
         state.arrays = {name: aligned_copy(array) for name, array in self.arrays.items()}
         state._bind()
         return state
@@ -184,17 +255,21 @@ cdef class VectorState:
         with np.errstate(over="ignore", invalid="ignore"):
             self.arrays["values"][0] = theta
         self.arrays["values"][1:] = 0
+        self.c.pending = 0
+        if self.c.lazy_rows:
+            self.arrays["last_update"][:] = 0
+            self._flush()  # finds the sums
         if self.kind[2]:
             self.arrays["values"][-1] = self.arrays["values"][0]
 
     def last(self):
-        self._require()
-        return self.arrays["values"][0].copy()
+        return self._flushed().arrays["values"][0].copy()
 
     def model(self, descent):
         self._require()
-        averaged = self.kind[2] and 0 < descent.average <= self.c.t
-        return self.arrays["values"][-1 if averaged else 0].copy()
+        if not (self.kind[2] and 0 < descent.average <= self.c.t):
+            return self.last()
+        return self.arrays["values"][-1].copy()
 
     @property
     def length(self):
@@ -211,6 +286,10 @@ cdef class VectorState:
     @property
     def row(self):
         return self.c.row
+
+    @property
+    def pending(self):
+        return self.c.pending
 
     @property
     def batch_row(self):
@@ -288,6 +367,14 @@ cdef class NetworkRun(_Rows):
                 f"be {needed}, got {has}"
             )
         self._check_position()
+        if self.data.layout != FSGD_DENSE and state.is_grad_stale and state.c.batch_row == 0:
+            state.arrays["grad"][:] = 0
+        state.is_grad_stale = self.data.layout == FSGD_DENSE
+        lazy = self.data.layout != FSGD_DENSE and descent.optimizer.linear and descent.average == 0
+        if lazy:
+            state._be_lazy(self.data.d, network.stride(0, network.unit(data.dtype)))
+        else:
+            state._be_lazy(0, 0)
         self.problem.data, self.problem.network = &self.data, &self.network
         self.problem.settings, self.problem.rule, self.problem.state = &self.settings, &self.rule, &state.c
         self.problem.order = self._make_order(descent.sampling)
@@ -416,13 +503,16 @@ cdef class NetworkRun(_Rows):
         cdef const int64_t *where
         cdef int64_t m, first, size = max(1, GRADIENT_VALUES // self.state.c.length)
         cdef fsgd_status status
+        cdef VectorState state = self.state._flushed()
+        cdef fsgd_network_problem problem = self.problem
+        problem.state = &state.c
         for first in range(0, len(rows), size):
             part = rows[first:first + size]
             where, m, to_losses = <int64_t *>pointer(part), len(part), <double *>pointer(losses[first:])
             if squares:
                 to_squares = <double *>pointer(parts[first:])
             with nogil:
-                status = self.kernels.gradients(&self.problem, where, m, to, to_losses, to_squares)
+                status = self.kernels.gradients(&problem, where, m, to, to_losses, to_squares)
             self._raise(status)
             PyErr_CheckSignals()
         return (grad, losses, parts) if squares else (grad, losses)
