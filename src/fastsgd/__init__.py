@@ -1,9 +1,10 @@
 """fastsgd: stochastic gradient descent on a CPU, as fast as its memory, with scikit-learn's API.
 
-Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; searches by
-cross-validation: :class:`GridSearchCV`, :class:`RandomizedSearchCV`; :func:`path` for a path of
-penalties. The solver behind them, lane by lane: :mod:`fastsgd.solver`; the same in plain NumPy:
-:mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar, avx2, avx512, neon) forces an instruction set.
+Linear models: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; networks:
+:class:`MLPClassifier`, :class:`MLPRegressor`; searches by cross-validation: :class:`GridSearchCV`,
+:class:`RandomizedSearchCV`; :func:`path` for a path of penalties. The solver behind them:
+:mod:`fastsgd.solver`; the same in plain NumPy: :mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar,
+avx2, avx512, neon) forces an instruction set.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from .exceptions import DivergenceError, FeatureScaleWarning, TargetScaleWarning
 
 if TYPE_CHECKING:
-    from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
+    from .estimators import (
+        MLPClassifier,
+        MLPRegressor,
+        SGDClassifier,
+        SGDOneClassSVM,
+        SGDRegressor,
+    )
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
 
 __version__ = "0.1.0"
@@ -22,6 +29,8 @@ __all__ = [
     "DivergenceError",
     "FeatureScaleWarning",
     "GridSearchCV",
+    "MLPClassifier",
+    "MLPRegressor",
     "RandomizedSearchCV",
     "SGDClassifier",
     "SGDOneClassSVM",
@@ -32,7 +41,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    ".estimators": ("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+    ".estimators": (
+        *("MLPClassifier", "MLPRegressor"),
+        *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+    ),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

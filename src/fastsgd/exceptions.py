@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+ADVICE = (
+    "a lower eta0 (for 'optimal', which has none, a higher alpha); learning_rate='auto' chooses a "
+    "rate from the data, and on_divergence='backoff' halves it until it fits."
+)
+NETWORK_ADVICE = "a lower learning_rate_init, or a limit to the gradients, clip_norm."
+
 __all__ = ["DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
 
 
@@ -69,10 +75,12 @@ class DivergenceError(ValueError):
         Number of the epoch, from 1, in which it happened.
     overflow : bool, default=True
         Whether a number is no longer finite.
+    network : bool, default=False
+        Whether it is a network that diverged, for which other advice holds.
 
     Attributes
     ----------
-    step, learning_rate, feature_scale, safe_rate, epoch, overflow
+    step, learning_rate, feature_scale, safe_rate, epoch, overflow, network
         As given.
     coef_, intercept_ : ndarray of shape (K, n_features) and (K,), or None
         The last finite weights of all K lanes: those of the end of the last epoch, or of the start.
@@ -99,6 +107,7 @@ class DivergenceError(ValueError):
         intercept: ArrayLike | None = None,
         epoch: int | None = None,
         overflow: bool = True,
+        network: bool = False,
     ) -> None:
         self.step = step
         self.learning_rate = learning_rate
@@ -106,6 +115,7 @@ class DivergenceError(ValueError):
         self.safe_rate = safe_rate
         self.epoch = epoch
         self.overflow = overflow
+        self.network = network
         self.coef_ = None if coef is None else np.asarray(coef)
         self.intercept_ = None if intercept is None else np.asarray(intercept)
         super().__init__(self._message())
@@ -126,9 +136,7 @@ class DivergenceError(ValueError):
             f"{'' if math.isnan(self.safe_rate) else safe}"
             f"{'' if self.epoch is None else what}"
             " Scaling input data with StandardScaler or MinMaxScaler might help. So might smaller "
-            "y, where they are large, or a lower eta0 (for 'optimal', which has none, a higher "
-            "alpha); learning_rate='auto' chooses a rate from the data, and "
-            "on_divergence='backoff' halves it until it fits."
+            f"y, where they are large, or {NETWORK_ADVICE if self.network else ADVICE}"
             f"{'' if self.coef_ is None else weights}"
         )
 
@@ -160,6 +168,24 @@ class DivergenceError(ValueError):
             self.overflow,
         )
 
+    def of_network(self) -> DivergenceError:
+        """The same error of a network.
+
+        Returns
+        -------
+        DivergenceError
+            Without weights, with the advice that holds for networks.
+        """
+        return type(self)(
+            self.step,
+            self.learning_rate,
+            self.feature_scale,
+            epoch=self.epoch,
+            overflow=self.overflow,
+            network=True,
+        )
+
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
-        return type(self), (*numbers, self.coef_, self.intercept_, self.epoch, self.overflow)
+        how = self.epoch, self.overflow, self.network
+        return type(self), (*numbers, self.coef_, self.intercept_, *how)
