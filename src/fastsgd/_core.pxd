@@ -209,3 +209,4 @@ cdef extern from "fastsgd.h" nogil:
                                    int64_t *where)
     int64_t fsgd_padded_lanes(int64_t k)
     int64_t fsgd_padded_features(int64_t d)
+    int64_t fsgd_moving_steps(int64_t max_pending)
