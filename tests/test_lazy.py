@@ -158,7 +158,7 @@ def test_spans_of_momentum(schedule, weighted, momentum, features, average, batc
 MOVING_CASES = covering(
     {
         "l1": (1e-5, 2e-3, 0.05),
-        "l2": (0.0, 1e-4, 0.05, 1.05),
+        "l2": (0.0, 1e-4, 0.01),  # stronger ones amplify rounding without bound, on dense rows too
         "schedule": ("constant", "cosine", "user"),
         "weighted": (False, True),
         "momentum": (0.01, 0.9, 0.99),
