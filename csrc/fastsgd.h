@@ -354,4 +354,10 @@ static inline int64_t fsgd_padded_lanes(int64_t k) {
 /* Features rounded up, for K = 1: whole vectors of every instruction set. */
 static inline int64_t fsgd_padded_features(int64_t d) { return (d + 15) / 16 * 16; }
 
+/* Most steps with momentum and L1 that are pending, of a state's max_pending: they have 16 columns
+ * in step_sums, not 8, a row more for each 16 of them, and three (csrc/kernel/l1_momentum.h). */
+static inline int64_t fsgd_moving_steps(int64_t max_pending) {
+    return ((max_pending + 1) / 2 - 3) / 17 * 16;
+}
+
 #endif

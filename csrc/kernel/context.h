@@ -13,7 +13,6 @@ enum {
     ring_rows = 4, /* copies of dense rows in a run row by row: the current one and 3 to come */
     max_block = 4, /* rows of a block of plain steps */
     max_in_flight = 2 * max_block,
-    decays = 64,           /* powers of the momentum that are kept, and of its power of that many */
     max_chunk = 32,        /* dense rows of a batch that are scored together */
     csr_chunk = 256,       /* the same of CSR rows, */
     csr_scores = 1 << 12,  /* of so many scores, */
@@ -101,8 +100,7 @@ typedef struct {
         int64_t lost; /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
         real *spread; /* (d, padded) a CSR row's gradient over all features, or NULL */
     } gradient;
-    double decays[2 * decays]; /* l1_momentum.h */
-    struct batch_team *team;   /* threads that share a batch, or NULL */
+    struct batch_team *team; /* threads that share a batch, or NULL */
     void *scratch;
 } context;
 
@@ -242,8 +240,6 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                             settings->loss.kind != FSGD_COMPILED;
     ctx->kind.l1_momentum = ctx->kind.l1 && data->layout != FSGD_DENSE &&
                             problem->state->last_update && settings->momentum > 0;
-    for (int64_t k = 0; ctx->kind.l1_momentum && k < lanes->k; ++k)
-        ctx->kind.l1_momentum &= !(lanes->alpha[k] > 0);
     ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
                         !(settings->momentum > 0);
     ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1 &&

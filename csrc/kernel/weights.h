@@ -24,7 +24,6 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, rea
         read_spans(ctx, average, out);
         return;
     }
-    if (state->pending > 0 && has_momentum(state)) find_decays(ctx);
     for (int64_t j = 0; j < d; ++j) {
         const real *w = (const real *)state->w + j * state->feature_stride;
         for (int64_t a = 0; a < state->vectors; ++a)
@@ -33,7 +32,7 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, rea
             adaptive_catch_up(ctx, j, padded, u);
         else if (ctx->kind.l1 && state->last_update && has_momentum(state) &&
                  state->last_update[j] < state->pending)
-            move_feature(ctx, u, padded, state->last_update[j], state->pending);
+            move_copy(state, u, padded, state->last_update[j]);
         else if (ctx->kind.l1 && state->last_update && !has_momentum(state) &&
                  state->last_update[j] < state->pending)
             verbs->shrink_copy(state, u, state->last_update[j]);

@@ -209,6 +209,7 @@ cdef extern from "fastsgd.h" nogil:
                                    int64_t *where)
     int64_t fsgd_padded_lanes(int64_t k)
     int64_t fsgd_padded_features(int64_t d)
+    int64_t fsgd_moving_steps(int64_t max_pending)
 
 cdef extern from "network.h" nogil:
     ctypedef enum fsgd_rule:

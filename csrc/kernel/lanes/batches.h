@@ -191,7 +191,10 @@ static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     plan_lanes(ctx, state->batch_count);
     if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
-    if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
+    if (ctx->kind.l1_momentum) {
+        if (TILED(takes_all)(ctx)) move_features(ctx, NULL, 0, state->d);
+        push_moving(ctx, state->batch_count);
+    }
     if (TILED(takes_all)(ctx)) {
         TILED(update_features)(ctx, 0, state->d - 1);
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);

@@ -23,7 +23,7 @@ static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *ro
     } else if (ctx->kind.spans) {
         if (ctx->step.touches) change_row(state, row, layout, TILE);
     } else if (ctx->kind.l1_momentum) {
-        move_features(ctx, row->columns, 0, row->count, state->pending);
+        move_features(ctx, row->columns, 0, row->count);
     } else if (ctx->adaptive.waits) {
         adaptive_touch_row(ctx, row);
     } else if (ctx->kind.lazy_l1) {

@@ -133,7 +133,6 @@ static void TILED(update_row)(context *ctx, const row_values *row, const real *c
 /* The step of features first to last by the gradient of a batch, those that have not had it. */
 static void TILED(move_and_add_gradient)(context *ctx, int64_t first, int64_t last) {
     const fsgd_state *state = ctx->state;
-    move_features(ctx, NULL, first, last - first + 1, state->pending - 1);
     for (int64_t j = first; j <= last; ++j) {
         if (state->last_update[j] == (int32_t)state->pending) continue;
         TILED(l1_features)(ctx, j, j, NULL, state->grad);

@@ -101,7 +101,7 @@ cdef bint _is_lazy(data, lanes, settings):
     if not settings.optimizer.linear:
         return settings.width == 1 and bool(l1 or l2)
     if settings.momentum > 0.0:
-        return not (l1 and l2)
+        return True
     return bool(l1 and (l2 or settings.average))
 
 
@@ -333,7 +333,9 @@ cdef class State:
             most -= 1  # a flush needs one more
         sums = lazy and linear and vectors > width
         state.c.sums_shared = _integer("sums_shared", fields["sums_shared"], 0, 1 if sums else 0)
-        if state.c.sums_shared:
+        if sums and state.c.span_momentum[0] != 0.0:
+            most = fsgd_moving_steps(state.c.max_pending)
+        elif state.c.sums_shared:
             most *= state.c.padded
         state.c.pending = _integer("pending", fields["pending"], 0, most)
         _check_numbers(state.numbers, k)
