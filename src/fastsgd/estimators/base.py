@@ -108,7 +108,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Fitting):
         if not (needs_no_conversion(X, NO_TARGETS) and self._expects_unnamed(X.shape[1])):
             X = self._converted(X)
         check_finite(self, X)
-        if self._has_unread_coef and sp.issparse(X) and X.nnz < X.shape[1] // 8:
+        if self._reads_few and sp.issparse(X) and X.nnz < X.shape[1] // 8:
             coef, _ = self._continuation.weights_at(X.indices)
             columns = np.arange(len(X.indices), dtype=X.indices.dtype)  # a feature for each value
             X = sp.csr_array((X.data, columns, X.indptr), shape=(X.shape[0], len(columns)))
