@@ -189,8 +189,8 @@ class State:
         self, other: State, features: NDArray[np.integer[Any]], everywhere: bool = False
     ) -> None:
         """Make it, bit for bit, what ``copy`` makes of another state that differs from it in
-        these features, and in what is not of a feature; takes O(len(features)). ``everywhere``: they differ by
-        scales or lazy updates of all features too, which takes O(d).
+        these features, and in what is not of a feature; takes O(len(features)). ``everywhere``:
+        they differ by scales or lazy updates of all features too, which takes O(d).
 
         Raises
         ------
