@@ -256,7 +256,7 @@ typedef struct {
                         * kernel/l1_momentum.h, of AdaGrad one column, the sum of the rates */
     int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
     int32_t *last_update; /* (d), or of one lane with momentum a group of features each */
-    int64_t rescales; /* how often scales were multiplied into the stored weights, all of them */
+    int64_t rescales;     /* how often all features were stored anew, by scales or lazy updates */
 } fsgd_state;
 
 /* What a call did. */
@@ -302,11 +302,11 @@ typedef struct {
                               const void *c); /* into grad; needs batch_size > 1 */
     /* The model as it stands; leaves State as it was. out: (k, d), intercept: (k) reals. */
     fsgd_status (*weights)(const fsgd_problem *problem, int average, void *out, void *intercept);
-    /* Of one lane of plain steps on CSR, and without a copy of its weights: the sum of w^2 over the
-     * last ones, whether those of the model are finite, and the intercepts (2): the last, and the
+    /* Without a copy of the weights: the sums of w^2, and with L1 of |w|, over the last ones, (k)
+     * each, whether those of the model are finite, and the intercepts (2, k): the last, and the
      * model's. */
-    fsgd_status (*measure)(const fsgd_problem *problem, int average, double *square, int *finite,
-                           void *intercepts);
+    fsgd_status (*measure)(const fsgd_problem *problem, int average, double *squares, double *sizes,
+                           int *finite, void *intercepts);
     /* Bring the stored weights up to date: nothing pending, scale 1. */
     fsgd_status (*flush)(const fsgd_problem *problem);
     /* The sum of |value|, or of value^2, of n reals, in double. */

@@ -132,6 +132,7 @@ static void adaptive_flush(context *ctx) {
 #undef CALL
     memset(state->last_update, 0, (size_t)state->d * sizeof *state->last_update);
     state->pending = 0;
+    state->rescales += 1;
     ctx->report->work += state->d * state->vectors;
 }
 
@@ -255,6 +256,7 @@ static void adaptive_row(context *ctx, const row_values *row, const real *c) {
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         adaptive_range(ctx, 0, d - 1, NULL, g, 1);
+        ctx->state->rescales += 1;
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + row->columns[p] * padded, 0, (size_t)padded * sizeof(real));
         ctx->report->work += d * state->vectors * ((padded + 15) / 16);

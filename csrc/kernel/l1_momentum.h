@@ -339,6 +339,7 @@ static void move_all(context *ctx) {
     move_features(ctx, NULL, 0, state->d);
     memset(state->last_update, 0, (size_t)state->d * sizeof *state->last_update);
     state->pending = 0;
+    state->rescales += 1;
     ctx->report->work += state->d * state->width;
 }
 

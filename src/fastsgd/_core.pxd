@@ -192,7 +192,7 @@ cdef extern from "fastsgd.h" nogil:
         fsgd_status (*slope)(const fsgd_problem *, const int64_t *, int64_t, const void *, void *) noexcept nogil
         fsgd_status (*accumulate)(const fsgd_problem *, const int64_t *, int64_t, const void *) noexcept nogil
         fsgd_status (*weights)(const fsgd_problem *, int, void *, void *) noexcept nogil
-        fsgd_status (*measure)(const fsgd_problem *, int, double *, int *, void *) noexcept nogil
+        fsgd_status (*measure)(const fsgd_problem *, int, double *, double *, int *, void *) noexcept nogil
         fsgd_status (*flush)(const fsgd_problem *) noexcept nogil
         double (*sum)(const void *values, int64_t n, bint squares) nogil
         void (*loss)(const fsgd_loss_spec *, int, int64_t, const void *, const void *, void *) noexcept nogil

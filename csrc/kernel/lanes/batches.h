@@ -65,6 +65,8 @@ static void TILED(score)(context *ctx, const int64_t *rows, int64_t m) {
         const int64_t next = here + r + csr_values_ahead, start = next + csr_values_ahead;
         if (start < end) prefetch_row_start(ctx, row_at(ctx, start));
         if (next < end) prefetch_csr_row(ctx, row_at(ctx, next));
+        if (ctx->rows.far && here + r + csr_state_ahead < end)
+            prefetch_state(ctx, row_at(ctx, here + r + csr_state_ahead));
         const row_values row = read_and_keep(ctx, r, rows[r]);
         TILED(dot_up_to_date)(ctx, &row, ctx->chunk.z + r * ctx->state->padded);
         TILED(finish_score)(ctx, row.count, ctx->chunk.z + r * ctx->state->padded);
@@ -197,6 +199,7 @@ static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
     }
     if (TILED(takes_all)(ctx)) {
         TILED(update_features)(ctx, 0, state->d - 1);
+        state->rescales += 1;
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
         for (int64_t r = 0; r < m; ++r) {

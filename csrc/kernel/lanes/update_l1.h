@@ -115,6 +115,7 @@ static void TILED(update_row_l1)(context *ctx, const row_values *row, const real
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         TILED(l1_features)(ctx, 0, d - 1, NULL, g);
+        ctx->state->rescales += 1;
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + row->columns[p] * padded, 0, (size_t)padded * sizeof(real));
         ctx->report->work += d * ctx->state->width * ((padded + 15) / 16);
