@@ -103,6 +103,7 @@ typedef enum {
     FSGD_COSINE,
     FSGD_POLYNOMIAL,
     FSGD_ONE_CYCLE,
+    FSGD_HARMONIC,
     FSGD_CALLABLE, /* the rates are the problem's */
 } fsgd_schedule_kind;
 
@@ -146,7 +147,8 @@ typedef struct {
     const double *l1;                 /* L1 strength */
     const double *intercept_gradient; /* r: gradient of the objective in b itself */
     const double *eta0;               /* base learning rate */
-    const double *mu;                 /* curvature of the "inverse" schedule */
+    const double *mu;                 /* curvature of the "inverse" and "harmonic" schedules */
+    const double *intercept_rate;     /* part of the learning rate that b takes */
     const double *label;              /* sign targets: y equal to it is +1, else -1 */
     const double *weight_positive;    /* class weights; 1 for real targets */
     const double *weight_negative;
@@ -160,7 +162,7 @@ typedef struct {
     double power_t;      /* inverse, invscaling: exponent */
     double decay;        /* step, exponential: factor */
     double step_epochs;  /* step: epochs between drops */
-    double total_epochs; /* cosine, polynomial, one_cycle: horizon */
+    double total_epochs; /* cosine, polynomial, one_cycle, harmonic: horizon */
     double warmup_steps; /* updates of linear warm-up */
     double power;        /* polynomial: exponent */
     double final;        /* cosine, polynomial: last factor */

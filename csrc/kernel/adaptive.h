@@ -76,11 +76,11 @@ static ALWAYS_INLINE void adaptive_intercepts(context *ctx, const int64_t padded
     for (int64_t k = 0; k < padded; ++k) {
         const real mean = ctx->step.p[k] *
                           (g[k] + (real)(count[k] * ctx->lanes->intercept_gradient[k]));
+        const real eta = ctx->step.p0[k] * (real)ctx->lanes->intercept_rate[k];
         if (width > 1)
-            adagrad_step(b + k, squares + k, q + k, mean, ctx->step.p0[k], 0, 0,
-                         ctx->step.averaged[k], 0, 1);
+            adagrad_step(b + k, squares + k, q + k, mean, eta, 0, 0, ctx->step.averaged[k], 0, 1);
         else
-            adagrad_step(b + k, squares + k, q + k, mean, ctx->step.p0[k], 0, 0, 0, 0, 0);
+            adagrad_step(b + k, squares + k, q + k, mean, eta, 0, 0, 0, 0, 0);
     }
 }
 

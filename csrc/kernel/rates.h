@@ -15,6 +15,12 @@ static ALWAYS_INLINE double epochs_at(const context *ctx, int64_t row) {
     return (double)ctx->state->epoch + (double)(row / size) / (double)((n + size - 1) / size);
 }
 
+/* "harmonic": of a lane without mu the square of the factor, else the harmonic sum of two rates. */
+static ALWAYS_INLINE double harmonic_rate(double eta0, double mu, double factor, double done) {
+    const double eta = eta0 * factor;
+    return mu > 0 ? eta / (1 + eta * mu * done) : eta0 * (factor * factor);
+}
+
 /* The rate of lane k at its update t and at a position of the epoch, where the schedule's factor is
  * given: any schedule. */
 static ALWAYS_INLINE double rate_at(const context *ctx, int64_t k, double t, double factor,
@@ -24,6 +30,8 @@ static ALWAYS_INLINE double rate_at(const context *ctx, int64_t k, double t, dou
     double eta = lanes->eta0[k] * factor;
     if (schedule->kind == FSGD_INVERSE) {
         eta *= fsgd_inverse_power(1 + lanes->eta0[k] * lanes->mu[k] * (t - 1), schedule->power_t);
+    } else if (schedule->kind == FSGD_HARMONIC) {
+        eta = harmonic_rate(lanes->eta0[k], lanes->mu[k], factor, t - 1);
     } else if (schedule->kind == FSGD_CALLABLE) {
         const fsgd_problem *problem = ctx->problem;
         const int64_t batch = (row - problem->rates_row) / ctx->settings->batch_size;
@@ -71,15 +79,19 @@ static ALWAYS_INLINE double own_factor(double eta0, double mu, double done, cons
     return !falls ? 1.0 : roots ? 1.0 / sqrt(x) : 1.0 / x;
 }
 
-/* The rate of a lane after `done` updates of its own. */
+/* The rate of a lane after `done` updates of its own. `falls`: 0, 1 of "inverse", 2 of "harmonic".
+ */
 static ALWAYS_INLINE double lane_rate(double eta0, double mu, double own, double factor,
                                       double done, const int falls, const int roots) {
+    if (falls == 2) return harmonic_rate(eta0, mu, factor, done) * own;
     return eta0 * factor * own_factor(eta0, mu, done, falls, roots) * own;
 }
 
 /* Call a body with what own_factor needs of the schedule as constants. */
 #define BY_SCHEDULE(CALL)                                                                          \
-    if (ctx->settings->schedule.kind != FSGD_INVERSE) {                                            \
+    if (ctx->settings->schedule.kind == FSGD_HARMONIC) {                                           \
+        CALL(2, 0);                                                                                \
+    } else if (ctx->settings->schedule.kind != FSGD_INVERSE) {                                     \
         CALL(0, 0);                                                                                \
     } else if (ctx->settings->schedule.power_t == 0.5) {                                           \
         CALL(1, 1);                                                                                \

@@ -495,15 +495,16 @@ static ALWAYS_INLINE void advance_span(context *ctx, const int64_t padded, const
         ctx->step.p[padded + k] = (real)y1;
         ctx->step.score[k] = (real)E.ww;
         ctx->step.score[padded + k] = (real)E.wv;
-        const double moved = -eta[k] * beta * (nesterov ? beta : 1); /* of intercepts, without L2 */
-        ctx->step.p0[k] = (real)w, ctx->step.p0[padded + k] = (real)v;
+        const double part = ctx->lanes->intercept_rate[k]; /* of intercepts, without L2 */
+        const double moved = -part * eta[k] * beta * (nesterov ? beta : 1);
+        ctx->step.p0[k] = (real)(part * w), ctx->step.p0[padded + k] = (real)v;
         ctx->step.D0[padded + k] = (real)moved;
         ctx->step.D0[(width + 1) * padded + k] = (real)(updated * (beta - 1));
         if (width == 3) {
             const double N = averaged_ahead(ctx, k, 0);
             ctx->step.p[2 * padded + k] = (real)(-N * w - at[span_x * padded] * y0 -
                                                  at[span_y * padded] * y1);
-            ctx->step.p0[2 * padded + k] = (real)(-N * w);
+            ctx->step.p0[2 * padded + k] = (real)(-N * part * w);
             ctx->step.D0[7 * padded + k] = (real)(-N * moved);
         }
     }

@@ -85,6 +85,7 @@ cdef extern from "fastsgd.h" nogil:
         const double *intercept_gradient
         const double *eta0
         const double *mu
+        const double *intercept_rate
         const double *label
         const double *weight_positive
         const double *weight_negative

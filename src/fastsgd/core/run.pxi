@@ -118,7 +118,7 @@ cdef class Run(_Rows):
 
     cdef _bind_lanes(self, lanes, n_targets):
         cdef int64_t padded = fsgd_padded_lanes(lanes.k)
-        copies = np.zeros((10, padded))  # in which those that fill the last tile stay 0
+        copies = np.zeros((11, padded))  # in which those that fill the last tile stay 0
         self.held.append(copies)
         cdef double *to = <double *>pointer(copies)
         self.lanes.k, self.lanes.padded = lanes.k, padded
@@ -132,6 +132,7 @@ cdef class Run(_Rows):
         self.lanes.weight_negative = <double *>copied(lanes.weight_negative, np.float64, to + 7 * padded)
         self.lanes.target = <int64_t *>copied(lanes.target, np.int64, to + 8 * padded)
         self.lanes.split = <uint64_t *>copied(lanes.split, np.uint64, to + 9 * padded)
+        self.lanes.intercept_rate = <double *>copied(lanes.intercept_rate, np.float64, to + 10 * padded)
 
     cdef _bind_settings(self, settings):
         cdef fsgd_settings *c = &self.settings
