@@ -69,4 +69,20 @@ static inline double fsgd_schedule_factor(const fsgd_schedule *s, double t, doub
     return t < s->warmup_steps ? factor * (t / s->warmup_steps) : factor;
 }
 
+/* "harmonic": of a lane without mu the square of the factor, else the harmonic sum of two rates. */
+static inline double fsgd_harmonic_rate(double eta0, double mu, double factor, double done) {
+    const double eta = eta0 * factor;
+    return mu > 0 ? eta / (1 + eta * mu * done) : eta0 * (factor * factor);
+}
+
+/* The rate after `done` updates, where the schedule's factor is given: any schedule but a user's.
+ */
+static inline double fsgd_rate(const fsgd_schedule *s, double eta0, double mu, double factor,
+                               double done) {
+    if (s->kind == FSGD_INVERSE)
+        return eta0 * factor * fsgd_inverse_power(1 + eta0 * mu * done, s->power_t);
+    if (s->kind == FSGD_HARMONIC) return fsgd_harmonic_rate(eta0, mu, factor, done);
+    return eta0 * factor;
+}
+
 #endif

@@ -102,9 +102,9 @@ typedef struct {
         int64_t lost; /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
         real *spread; /* (d, padded) a CSR row's gradient over all features, or NULL */
     } gradient;
-    double *readings;          /* (2, k, max_pending + 1, 2) what reading takes of spans, of the
-                                * last weights and of the model: spans.h */
-    struct batch_team *team;   /* threads that share a batch, or NULL */
+    double *readings;        /* (2, k, max_pending + 1, 2) what reading takes of spans, of the
+                              * last weights and of the model: spans.h */
+    struct batch_team *team; /* threads that share a batch, or NULL */
     void *scratch;
 } context;
 

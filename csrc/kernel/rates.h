@@ -15,27 +15,19 @@ static ALWAYS_INLINE double epochs_at(const context *ctx, int64_t row) {
     return (double)ctx->state->epoch + (double)(row / size) / (double)((n + size - 1) / size);
 }
 
-/* "harmonic": of a lane without mu the square of the factor, else the harmonic sum of two rates. */
-static ALWAYS_INLINE double harmonic_rate(double eta0, double mu, double factor, double done) {
-    const double eta = eta0 * factor;
-    return mu > 0 ? eta / (1 + eta * mu * done) : eta0 * (factor * factor);
-}
-
 /* The rate of lane k at its update t and at a position of the epoch, where the schedule's factor is
  * given: any schedule. */
 static ALWAYS_INLINE double rate_at(const context *ctx, int64_t k, double t, double factor,
                                     int64_t row) {
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     const fsgd_lanes *lanes = ctx->lanes;
-    double eta = lanes->eta0[k] * factor;
-    if (schedule->kind == FSGD_INVERSE) {
-        eta *= fsgd_inverse_power(1 + lanes->eta0[k] * lanes->mu[k] * (t - 1), schedule->power_t);
-    } else if (schedule->kind == FSGD_HARMONIC) {
-        eta = harmonic_rate(lanes->eta0[k], lanes->mu[k], factor, t - 1);
-    } else if (schedule->kind == FSGD_CALLABLE) {
+    double eta = 0;
+    if (schedule->kind == FSGD_CALLABLE) {
         const fsgd_problem *problem = ctx->problem;
         const int64_t batch = (row - problem->rates_row) / ctx->settings->batch_size;
         eta = factor * problem->rates[batch * lanes->padded + k];
+    } else {
+        eta = fsgd_rate(schedule, lanes->eta0[k], lanes->mu[k], factor, t - 1);
     }
     return eta * ctx->state->rate_factor[k];
 }
@@ -83,7 +75,7 @@ static ALWAYS_INLINE double own_factor(double eta0, double mu, double done, cons
  */
 static ALWAYS_INLINE double lane_rate(double eta0, double mu, double own, double factor,
                                       double done, const int falls, const int roots) {
-    if (falls == 2) return harmonic_rate(eta0, mu, factor, done) * own;
+    if (falls == 2) return fsgd_harmonic_rate(eta0, mu, factor, done) * own;
     return eta0 * factor * own_factor(eta0, mu, done, falls, roots) * own;
 }
 
