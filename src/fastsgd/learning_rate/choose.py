@@ -211,7 +211,7 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
     if eta0 is None and is_worthwhile(settings):
         tried = search_rates(data, lanes, settings, found / weight)
     factor: Any = 1.0 if tried is None else tried.chosen
-    part = initial_fraction(curvature, data, settings, found, lanes.alpha)
+    part: Any = initial_fraction(curvature, data, settings, found, lanes.alpha)
     penalised = _is_penalised(curvature, lanes, settings, weight)
     if eta0 is None:
         part = np.where(
@@ -227,17 +227,17 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
                 exact, own, np.maximum(1.0 / (weight / found / by + lanes.alpha), SMALLEST)
             )
     with np.errstate(over="ignore"):
-        mu = np.minimum(mu * weight / factor, LARGEST)
-    mu, of_b = np.maximum(mu, lanes.alpha), np.ones(lanes.k)
+        falls: Any = np.minimum(mu * weight / factor, LARGEST)
+    falls, of_b = np.maximum(falls, lanes.alpha), np.ones(lanes.k)
     if settings.schedule.kind == "harmonic":
-        mu = np.where(penalised, lanes.alpha / (1.0 - settings.momentum), 0.0)
+        falls = np.where(penalised, lanes.alpha / (1.0 - settings.momentum), 0.0)
         updates = settings.schedule.horizon * data.epoch_rows / curvature.batch
         least = np.maximum(INTERCEPT_UPDATES / updates, _intercept_need(lanes, curvature, weight))
         of_b = np.maximum(least, (curvature.mean_square - 1.0) / INTERCEPT_SQUARE)
         of_b = np.where(penalised, np.minimum(of_b, 1.0), 1.0)
     return Rates(
         np.broadcast_to(own, (lanes.k,)).astype(np.float64),
-        mu,
+        falls,
         curvature if eta0 is None else None,
         part if eta0 is None else None,
         tried,
