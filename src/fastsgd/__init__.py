@@ -2,8 +2,9 @@
 
 Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; searches by
 cross-validation: :class:`GridSearchCV`, :class:`RandomizedSearchCV`; :func:`path` for a path of
-penalties. The solver behind them, lane by lane: :mod:`fastsgd.solver`; the same in plain NumPy:
-:mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar, avx2, avx512, neon) forces an instruction set.
+penalties; :func:`minimize` for a model of one's own. The solver behind the estimators, lane by
+lane: :mod:`fastsgd.solver`; the same in plain NumPy: :mod:`fastsgd.reference`. ``FASTSGD_ISA``
+(scalar, avx2, avx512, neon) forces an instruction set.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .exceptions import DivergenceError, FeatureScaleWarning, TargetScaleWarning
 
 if TYPE_CHECKING:
     from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
+    from .minimization import minimize
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
 
 __version__ = "0.1.0"
@@ -28,11 +30,13 @@ __all__ = [
     "SGDRegressor",
     "TargetScaleWarning",
     "__version__",
+    "minimize",
     "path",
 ]
 
 _MODULES = {
     ".estimators": ("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+    ".minimization": ("minimize",),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
