@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ DEFAULT_RATES = {"adam": 0.001}
 
 def count(name: str, value: Any, *, below: int = 2**62) -> int:
     number = python_number(value)
-    whole = isinstance(number, Integral) and not isinstance(number, bool)
+    whole = isinstance(number, int) and not isinstance(number, bool)
     if not whole or not 1 <= number < below:
         raise ValueError(f"{name} must be an integer in [1, {below}), got {value!r}")
     return int(number)
@@ -60,7 +59,7 @@ def count(name: str, value: Any, *, below: int = 2**62) -> int:
 
 def real(name: str, value: Any) -> float:
     number = python_number(value, whole=False)
-    if not isinstance(number, Real) or isinstance(number, bool) or not number >= 0.0:
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not number >= 0.0:
         raise ValueError(f"{name} must be a number >= 0, got {value!r}")
     return float(number)
 
@@ -93,7 +92,7 @@ def schedule_of(learning_rate: Any, horizon: float) -> Schedule:
 def average_start(average: Any, horizon: float, updates: int) -> int:
     """Number of the update from which the parameters are averaged; 0 for never."""
     number = python_number(average)
-    if isinstance(number, bool) or (isinstance(number, Integral) and 0 <= number < 2**62):
+    if isinstance(number, bool) or (isinstance(number, int) and 0 <= number < 2**62):
         return int(number)
     if isinstance(number, float) and 0.0 < number < 1.0:
         return 1 + math.floor(min(2.0**61, (1.0 - number) * horizon * updates))
@@ -106,7 +105,7 @@ def seed_of(random_state: Any) -> int:
     number = python_number(random_state)
     if number is None:
         return int(np.random.default_rng().integers(2**63))
-    if isinstance(number, Integral) and not isinstance(number, bool) and 0 <= number < 2**64:
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**64:
         return int(number)
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**63))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -125,7 +124,7 @@ def _data_address(data: Any) -> tuple[int | None, Any]:
             raise ValueError("data must be an array, a sequence of arrays or an address")
         table = np.array([_data_address(array)[0] for array in data], dtype=np.uintp)
         return table.ctypes.data, (table, data)
-    if isinstance(data, Integral) and not isinstance(data, bool) and data >= 0:
+    if isinstance(data, (int, np.integer)) and not isinstance(data, bool) and data >= 0:
         return int(data), None
     if isinstance(data, (ctypes.c_void_p, ctypes._Pointer)):
         return ctypes.cast(data, ctypes.c_void_p).value, data

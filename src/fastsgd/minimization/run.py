@@ -15,6 +15,7 @@ from scipy.optimize import OptimizeResult
 from .._core import order
 from ..descent import VectorDescent
 from ..exceptions import DivergenceError
+from . import vector_steps
 from .compiled_gradient import CompiledGradient
 from .state import (
     BEST,
@@ -96,11 +97,12 @@ class Run:
         correction = getattr(descent.optimizer, "correction", None)
         row, t, epoch, batches = state.row, state.t, state.epoch, -(-n // size)
         measured = max(16, 64 // size)
-        average_from = state.average_from or math.inf
+        average_from = state.average_from or 2**62
         added = np.zeros(COUNTS)
         count = partial(np.add, counts, added, counts)
         start, first = time.perf_counter(), row
-        rows = order(descent, n, epoch)
+        how: Any = descent
+        rows = order(how, n, epoch)
         rows.flags.writeable = False
         self.order = rows
         while row < n:
@@ -187,7 +189,8 @@ class Run:
         """What is returned."""
         state = self.state
         losses = state.history["loss"]
-        return OptimizeResult(
+        result = OptimizeResult()
+        result.update(
             x=state.model(),
             fun=losses[-1] if losses else math.nan,
             nit=state.epoch,
@@ -198,6 +201,7 @@ class Run:
             history={name: list(column) for name, column in state.history.items()},
             state=state,
         )
+        return result
 
     def _diverged(self) -> DivergenceError:
         """The error of a run that is no longer finite."""
@@ -239,7 +243,7 @@ class Run:
             g = self._converted(g, theta.shape)
         if g.ndim != 1:
             g = g.reshape(-1)
-        if g.size > GATHERED and np.may_share_memory(g, self.state.theta):
+        if g.size > vector_steps.CHUNK and np.may_share_memory(g, self.state.theta):
             g = g.copy()  # a part of it must not change before it is read
         return loss, (g,)
 

@@ -156,8 +156,8 @@ class State:
         ndarray or container of ndarray
             The model.
         """
-        averaged = self.average is not None and 0 < self.average_from <= self.t
-        return self.structure.views((self.average if averaged else self.theta).copy())
+        average = self.average if 0 < self.average_from <= self.t else None
+        return self.structure.views((self.theta if average is None else average).copy())
 
     def __repr__(self) -> str:
         return f"State(t={self.t}, epoch={self.epoch}, row={self.row})"

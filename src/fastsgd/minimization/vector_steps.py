@@ -26,8 +26,8 @@ __all__ = ["VectorSteps", "make", "norm"]
 Array = NDArray[Any]
 Call = Callable[[], Any]
 
-CHUNK = 16384
-"""Parameters of a chunk: with what an optimizer keeps they are in a second-level cache of 1 MB."""
+CHUNK = 65536
+"""Parameters of a chunk: several calls of NumPy find it in the cache, each long beside its call."""
 
 _multiply, _add, _subtract = np.multiply, np.add, np.subtract
 
