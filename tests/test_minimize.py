@@ -303,7 +303,7 @@ def test_a_signal_finds_a_step_done_or_not_begun(optimizer, monkeypatch):
         raise KeyboardInterrupt
 
     old = signal.signal(signal.SIGALRM, interrupt)
-    random = np.random.default_rng(1)
+    random, errors = np.random.default_rng(1), np.geterr()
     try:
         while state is None or state.epoch < epochs:
             done = 0 if state is None else state.epoch
@@ -321,6 +321,7 @@ def test_a_signal_finds_a_step_done_or_not_begun(optimizer, monkeypatch):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert interrupts > 0
+    assert np.geterr() == errors
     np.testing.assert_array_equal(state.theta, whole.state.theta)
     np.testing.assert_array_equal(state.average, whole.state.average)
     np.testing.assert_array_equal(state.counts, whole.state.counts)

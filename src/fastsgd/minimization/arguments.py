@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import OptimizeResult
@@ -19,6 +19,8 @@ from .structures import Structure
 
 __all__ = [
     "DEFAULT_RATES",
+    "LearningRate",
+    "OptimizerName",
     "average_start",
     "check_going_on",
     "count",
@@ -32,6 +34,19 @@ __all__ = [
     "strength_of",
     "structure_of",
 ]
+
+LearningRate = Literal[
+    "constant",
+    "invscaling",
+    "step",
+    "exponential",
+    "linear",
+    "polynomial",
+    "cosine",
+    "one_cycle",
+]
+OptimizerName = Literal["sgd", "adam"]
+"""What parameters take by name, for type checkers."""
 
 LEARNING_RATES: dict[str, dict[str, Any]] = {
     "constant": {"kind": "constant"},

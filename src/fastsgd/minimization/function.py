@@ -13,10 +13,13 @@ from scipy.optimize import OptimizeResult
 
 from ..descent import VectorDescent
 from ..optimizers import Optimizer
+from ..sampling import Sampling
 from ..scalars import python_number
 from ..schedules import Schedule
 from .arguments import (
     DEFAULT_RATES,
+    LearningRate,
+    OptimizerName,
     average_start,
     check_going_on,
     count,
@@ -45,8 +48,8 @@ def minimize(
     n: int,
     *,
     batch_size: int = 32,
-    optimizer: str | Optimizer = "sgd",
-    learning_rate: str | Schedule | Callable[[int, float], float] = "constant",
+    optimizer: OptimizerName | Optimizer = "sgd",
+    learning_rate: LearningRate | Schedule | Callable[[int, float], float] = "constant",
     eta0: float | None = None,
     alpha: Any = 0.0,
     max_iter: int = 200,
@@ -55,7 +58,7 @@ def minimize(
     average: bool | float = False,
     clip_norm: float | None = None,
     mu: float = 0.0,
-    sampling: str = "reshuffle",
+    sampling: Sampling = "reshuffle",
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
     callback: Callable[[Progress], Any] | Sequence[Callable[[Progress], Any]] | None = None,
     verbose: int = 0,
@@ -199,7 +202,7 @@ def minimize(
     lines = lines_of(verbose, max_iter)
     if lines is not None:
         listeners.append(lambda progress: lines.tell(SimpleNamespace(history=progress)))
-    status = 1 if tol is not None else 2
+    status, errors = 1 if tol is not None else 2, np.geterr()
     try:
         for _ in range(max_iter):
             run.epoch()
@@ -213,6 +216,7 @@ def minimize(
                 break
         return run.result(status)
     except KeyboardInterrupt as stop:
+        np.seterr(**errors)  # Ctrl-C may come as np.errstate begins, which then never ends
         stop.result = run.result(98)  # type: ignore[attr-defined]
         raise
     finally:
