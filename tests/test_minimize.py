@@ -51,6 +51,10 @@ SCHEDULES = {
 }
 
 
+DETERMINED = ("epoch", "loss", "learning_rate", "gradient_norm", "parameter_norm")
+"""Columns of the history that are not times."""
+
+
 class Squares:
     """Least squares of random rows: a gradient that counts its calls."""
 
@@ -272,7 +276,7 @@ def assert_same(one, other):
     np.testing.assert_array_equal(one.x, other.x)
     np.testing.assert_array_equal(one.state.theta, other.state.theta)
     np.testing.assert_array_equal(one.state.counts, other.state.counts)
-    for name in ("epoch", "loss", "learning_rate", "gradient_norm", "parameter_norm"):
+    for name in DETERMINED:
         assert one.history[name] == other.history[name]
 
 
@@ -326,7 +330,26 @@ def test_a_signal_finds_a_step_done_or_not_begun(optimizer, monkeypatch):
     np.testing.assert_array_equal(state.average, whole.state.average)
     np.testing.assert_array_equal(state.counts, whole.state.counts)
     assert {len(column) for column in state.history.values()} == {epochs}
-    assert state.history["loss"] == whole.history["loss"]
+    for name in DETERMINED:
+        assert state.history[name] == whole.history[name]
+
+
+def test_an_interrupt_between_the_last_step_and_the_end_of_an_epoch(monkeypatch):
+    squares = Squares()
+    options = {"n": 50, "batch_size": 7, "learning_rate": "cosine", "tol": None, "random_state": 0}
+    whole = minimize(squares, squares.start, max_iter=3, **options)
+    end, left = runs.Run.end_epoch, iter([True])
+
+    def interrupted(run):
+        if run.state.epoch == 1 and next(left, False):
+            raise KeyboardInterrupt
+        return end(run)
+
+    monkeypatch.setattr(runs.Run, "end_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        minimize(squares, squares.start, max_iter=3, **options)
+    assert caught.value.result.state.row == 50
+    assert_same(minimize(squares, None, max_iter=2, state=caught.value.result, **options), whole)
 
 
 # ------------------------------------------------------------------ stopping, callbacks, output

@@ -100,6 +100,9 @@ class Run:
         average_from = state.average_from or 2**62
         added = np.zeros(COUNTS)
         count = partial(np.add, counts, added, counts)
+        if row == n:  # Ctrl-C came between the last step and the end of the epoch
+            self.last_rate = self.rate(t, epoch + (batches - 1) / batches)
+            return
         start, first = time.perf_counter(), row
         how: Any = descent
         rows = order(how, n, epoch)

@@ -36,10 +36,14 @@ def _is_array_like(value: Any) -> bool:
     if isinstance(value, dict):
         return False
     if isinstance(value, (list, tuple)):
-        return not any(
-            isinstance(part, np.ndarray) or not _is_array_like(part) for part in value
-        ) and not hasattr(value, "_fields")
+        parts = any(_is_array(part) or not _is_array_like(part) for part in value)
+        return not parts and not hasattr(value, "_fields")
     return True
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a value is an array, NumPy's or another library's, and not a number."""
+    return hasattr(value, "__array__") and not isinstance(value, np.generic)
 
 
 def _node_of(value: Any, leaves: list[Array], name: str) -> _Node | _Leaf:
