@@ -64,7 +64,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     >>> from sklearn.datasets import load_digits
     >>> from fastsgd import MLPClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = MLPClassifier(32, max_iter=20, tol=None, random_state=0).fit(X / 16, y)
+    >>> model = MLPClassifier(32, learning_rate_init=0.01, random_state=0).fit(X / 16, y)
     >>> model.score(X / 16, y) > 0.95
     True
     """
