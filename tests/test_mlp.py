@@ -473,7 +473,7 @@ def test_errors_name_the_argument():
         MLPClassifier().fit(X, LABELS, X_val=X, y_val=LABELS + 1)
     with pytest.raises(ValueError, match="X_val and y_val must be given together"):
         MLPClassifier().fit(X, LABELS, X_val=X)
-    with pytest.raises(ValueError, match="early_stopping should be False with partial_fit"):
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
         MLPRegressor(early_stopping=True).partial_fit(X, TARGETS["real"])
     with pytest.raises(ValueError, match="validation set is too small"):
         MLPRegressor(early_stopping=True).fit(X[:5], TARGETS["real"][:5])

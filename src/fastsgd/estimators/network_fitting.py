@@ -121,6 +121,10 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
         """Weights of the rows with those of their classes; ``add`` to the counts so far."""
         return weight
 
+    def _check_partial(self) -> None:
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+
     def _tolerance(self, outputs: int) -> float | None:
         """What an epoch has to gain, of the losses of all outputs together."""
         return self.tol
