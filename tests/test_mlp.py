@@ -596,3 +596,15 @@ def test_callbacks_see_every_epoch_and_may_end_the_fit():
     assert model.n_iter_ == 3 == len({tuple(model) for model in recorder.models})
     assert recorder.models[-1] == bits(model)
     assert recorder.losses[-1] == model.score(X, LABELS)
+
+
+def test_hidden_layers_may_be_given_in_many_ways():
+    model = MLPClassifier(max_iter=2, random_state=0)
+    first = clone(model).set_params(hidden_layer_sizes=(3, 2)).fit(X, LABELS)
+    for sizes in ([3, 2], np.array([3, 2], dtype=np.uint8), (np.int64(3), 2)):
+        assert bits(clone(model).set_params(hidden_layer_sizes=sizes).fit(X, LABELS)) == bits(first)
+    one = clone(model).set_params(hidden_layer_sizes=[4]).fit(X, LABELS)
+    for sizes in (4, np.int8(4)):
+        assert bits(clone(model).set_params(hidden_layer_sizes=sizes).fit(X, LABELS)) == bits(one)
+    linear = clone(model).set_params(hidden_layer_sizes=[]).fit(X, LABELS)
+    assert [coef.shape for coef in linear.coefs_] == [(6, 3)]
