@@ -49,7 +49,7 @@ def test_page(page, tmp_path, monkeypatch):
 
 
 def test_there_are_pages():
-    assert len(PAGES) == 5
+    assert len(PAGES) == 6
 
 
 if __name__ == "__main__":

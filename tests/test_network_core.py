@@ -26,6 +26,7 @@ SCHEDULES = (
     Schedule("inverse", power_t=0.5),
     Schedule("invscaling", warmup_steps=5),
     Schedule("cosine", total_epochs=2.0),
+    Schedule("harmonic", total_epochs=3.0),
     Schedule("callable", function=lambda t, e: 0.003 / (t + e)),
 )
 AXES = {

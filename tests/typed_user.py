@@ -25,10 +25,12 @@ from fastsgd import (
     SGDClassifier,
     SGDOneClassSVM,
     SGDRegressor,
+    minimize,
     path,
 )
 from fastsgd.insight import gradient_noise, rate_range, stability_report, trajectory
 from fastsgd.losses import LOSSES, Loss
+from fastsgd.minimization import Progress
 from fastsgd.optimizers import SGD
 from fastsgd.schedules import Schedule, cosine
 
@@ -111,12 +113,32 @@ def look(X: NDArray[np.float64], y: NDArray[np.int64]) -> str:
     return str(stability_report(model, X, y))
 
 
+def own_model(X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """A gradient of the user's own."""
+
+    def squared_error(
+        theta: NDArray[np.float64], rows: NDArray[np.int64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        residual = X[rows] @ theta - y[rows]
+        return float(residual @ residual), 2.0 * X[rows].T @ residual / len(rows)
+
+    def enough(progress: Progress) -> bool:
+        return assert_type(progress.loss, float) < 1e-3
+
+    start = np.zeros(X.shape[1])
+    first = minimize(squared_error, start, len(X), optimizer=SGD(0.9), callback=enough)
+    rest = minimize(
+        squared_error, None, len(X), optimizer=SGD(0.9), learning_rate="cosine", state=first
+    )
+    return float(rest.fun)
+
+
 def main() -> None:
     """The whole script."""
     X, classes = make_classification(200, 5, random_state=0)
     try:
         scores = classify(X, classes) + regress(X, X[:, 0]) + search(X, classes)
-        scores += network(X, classes)
+        scores += network(X, classes) + own_model(X, X[:, 0])
         print(f"{scores:.2f}, {np.mean(detect(X) > 0):.2f}\n{look(X, classes)}")
     except DivergenceError as error:
         print(error.step, error.coef_)
@@ -143,6 +165,8 @@ def refused(X: NDArray[np.float64], y: NDArray[np.int64]) -> None:
     SGDClassifier().predict(X).fit(X, y)  # type: ignore[attr-defined]
     SGDRegressor().fit(X, y).loss_curve_["loss"]  # type: ignore[call-overload]
     SGDRegressor().partial_fit(X, y, classes=[0, 1])  # type: ignore[call-arg]
+    minimize(lambda theta, rows: (0.0, theta), X, 10, optimizer="adagrad")  # type: ignore[arg-type]
+    minimize(lambda theta: (0.0, theta), X, 10)  # type: ignore[arg-type,misc]
     cosine("10")  # type: ignore[arg-type]
     path(X, y, estimator=StandardScaler, penalties=[1.0])  # type: ignore[call-arg]
     print(gradient_noise(SGDClassifier().fit(X, y), X, y).noise_scales)  # type: ignore[attr-defined]

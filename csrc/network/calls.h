@@ -23,11 +23,9 @@ static double rate_of(const network_context *ctx, const fsgd_network_problem *pr
     const double e = (double)state->epoch +
                      (double)(state->row / size) / (double)((n + size - 1) / size);
     const double factor = fsgd_schedule_factor(schedule, t, e);
-    double eta = rule->eta0 * factor;
-    if (schedule->kind == FSGD_INVERSE)
-        eta *= fsgd_inverse_power(1 + rule->eta0 * rule->mu * (t - 1), schedule->power_t);
-    else if (schedule->kind == FSGD_CALLABLE)
-        eta = factor * problem->rates[(state->row - problem->rates_row) / size];
+    const double eta = schedule->kind == FSGD_CALLABLE
+                           ? factor * problem->rates[(state->row - problem->rates_row) / size]
+                           : fsgd_rate(schedule, rule->eta0, rule->mu, factor, t - 1);
     return eta * state->rate_factor;
 }
 

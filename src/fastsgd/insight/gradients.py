@@ -17,32 +17,35 @@ is a number times x_i, so that one pass over X is enough for all of this.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..estimators.base import BaseSGD
 from ..inputs.conversions import MatrixLike
 from .checks import check_count
+from .noise_laws import GROUPS, NoiseLaws, ratio
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE, RowSums, row_sums
 
-__all__ = ["GradientNoise", "exact_noise", "gradient_noise", "noise_from_sums"]
+__all__ = [
+    "GROUPS",
+    "GradientNoise",
+    "exact_noise",
+    "gradient_noise",
+    "noise_from_sums",
+    "noise_of",
+    "sampled_noise",
+]
 
 Float = NDArray[np.float64]
 
-GROUPS = 20
-"""Parts of a sample, of which the jackknife leaves out each in turn."""
-
-LEVEL = 0.95
-"""Confidence level of the intervals."""
-
 
 @dataclass(frozen=True)
-class GradientNoise:
+class GradientNoise(NoiseLaws):
     """Gradient of an objective and covariance Sigma of its noise, for each of K lanes.
 
     The gradient g_B of a batch B of m rows is grad L + xi. The noise xi has the mean 0 and, if the
@@ -75,6 +78,7 @@ class GradientNoise:
     See Also
     --------
     gradient_noise : Measures one.
+    row_gradient_noise : The same of a user's own model, of one lane without an intercept.
 
     Examples
     --------
@@ -99,176 +103,6 @@ class GradientNoise:
     n: int
     rows: int
     errors: dict[str, Float]
-
-    @property
-    def noise_scale(self) -> Float:
-        """The simple noise scale tr Sigma / |grad L|^2: the batch size at which noise equals drift.
-
-        Infinite where the gradient is 0, or where its estimate is lost in the noise of the sample.
-
-        Returns
-        -------
-        ndarray of shape (K,)
-            In rows.
-
-        References
-        ----------
-        .. [1] S. McCandlish, J. Kaplan, D. Amodei. "An Empirical Model of Large-Batch Training",
-           arXiv:1812.06162, 2018, eq. 2.9.
-        """
-        return _ratio(self.trace, self.squared_norm)
-
-    @property
-    def suggested_batch_size(self) -> int:
-        """A batch size that needs few more rows than single samples and far fewer steps.
-
-        It is the power of 2 nearest to a tenth of the noise scale of all lanes together, from 1 to
-        n. To reach a given loss, batches of m rows take about 1 + m / B times the least number of
-        rows and 1 + B / m times the least number of steps, with B the noise scale.
-
-        Returns
-        -------
-        int
-            Rows of a batch.
-
-        References
-        ----------
-        .. [1] S. McCandlish, J. Kaplan, D. Amodei. "An Empirical Model of Large-Batch Training",
-           arXiv:1812.06162, 2018, eq. 2.11.
-        """
-        scale = self._joint_scale()
-        if not np.isfinite(scale):
-            return self.n
-        return int(min(self.n, 2 ** max(0, round(np.log2(max(scale / 10.0, 1.0))))))
-
-    def _joint_scale(self) -> float:
-        """The noise scale of all lanes together."""
-        return float(_ratio(self.trace.sum(), np.asarray(self.squared_norm.sum())))
-
-    def explain(self) -> str:
-        """Explain the suggested batch size in words.
-
-        Returns
-        -------
-        str
-            A few sentences, with what the batch size costs in rows and in steps.
-        """
-        scale, m = self._joint_scale(), self.suggested_batch_size
-        if not np.isfinite(scale):
-            return (
-                f"The gradient is lost in the noise of {self.rows:,} rows: as far as they can tell "
-                "the model is at its minimum. A decreasing learning rate or an average of the "
-                "weights helps; the batch size does not."
-            )
-        rows = 100.0 * m / scale if scale > 0.0 else 0.0
-        steps = scale / m
-        return (
-            f"The noise scale is {scale:,.0f} rows: in a batch of this size the noise is as large "
-            f"as the gradient. Batches of {m:,} rows need {rows:.0f} % more rows than single "
-            f"samples, and {1.0 + steps:.3g} times the steps of the full batch. Larger batches pay "
-            "only if a step takes the same time whatever its size. The noise scale grows as the "
-            "model comes near its minimum, and with it the batch size that is best."
-        )
-
-    def interval(self, name: str) -> tuple[Float, Float]:
-        """Work out 95 % confidence intervals of a quantity that was estimated from a sample.
-
-        Those of the noise scale are the ratios of the ends of the other two. Where a gradient is
-        small beside the noise of the sample it may be any smaller, and the upper end is infinite.
-
-        Parameters
-        ----------
-        name : {"trace", "squared_norm", "noise_scale"}
-            The quantity.
-
-        Returns
-        -------
-        low : ndarray of shape (K,)
-            Lower ends.
-        high : ndarray of shape (K,)
-            Upper ends.
-
-        References
-        ----------
-        .. [1] B. Efron, C. Stein. "The Jackknife Estimate of Variance", Annals of Statistics 9,
-           1981.
-        """
-        if name == "noise_scale":
-            (low, high), (least, most) = map(self.interval, ("trace", "squared_norm"))
-            return _ratio(low, most), _ratio(high, least)
-        middle, width = getattr(self, name), self.errors[name]
-        width = width * scipy.stats.t.ppf(0.5 + LEVEL / 2.0, GROUPS - 1)
-        return middle - width, middle + width
-
-    def covariance_factor(self, batch_size: int, *, replacement: bool = False) -> float:
-        """Compute the factor by which the covariance of a batch's noise is smaller than Sigma.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows m of a batch.
-        replacement : bool, default=False
-            Whether they are drawn with replacement.
-
-        Returns
-        -------
-        float
-            1 / m with replacement, (n - m) / (n - 1) / m without.
-
-        Raises
-        ------
-        ValueError
-            If ``batch_size`` is not a positive integer.
-        """
-        m = check_count("batch_size", batch_size)
-        if replacement or self.n == 1:
-            return 1.0 / m if replacement else 0.0
-        return max(0, self.n - m) / (self.n - 1) / m
-
-    def batch_trace(self, batch_size: int, *, replacement: bool = False) -> Float:
-        """Compute E |xi|^2, the variance of a batch's gradient.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows of a batch.
-        replacement : bool, default=False
-            Whether they are drawn with replacement.
-
-        Returns
-        -------
-        ndarray of shape (K,)
-            In units of the squared gradient.
-
-        Raises
-        ------
-        ValueError
-            If ``batch_size`` is not a positive integer.
-        """
-        return self.trace * self.covariance_factor(batch_size, replacement=replacement)
-
-    def signal_to_noise(self, batch_size: int, *, replacement: bool = False) -> Float:
-        """Compute |grad L| / sqrt(E |xi|^2), the signal-to-noise ratio of a batch's gradient.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows of a batch.
-        replacement : bool, default=False
-            Whether they are drawn with replacement.
-
-        Returns
-        -------
-        ndarray of shape (K,)
-            Ratios; infinite where there is no noise.
-
-        Raises
-        ------
-        ValueError
-            If ``batch_size`` is not a positive integer.
-        """
-        noise = self.batch_trace(batch_size, replacement=replacement)
-        return np.sqrt(_ratio(np.maximum(0.0, self.squared_norm), noise))
 
     def coordinate_signal_to_noise(
         self, batch_size: int, *, replacement: bool = False
@@ -295,71 +129,9 @@ class GradientNoise:
             If ``batch_size`` is not a positive integer.
         """
         factor = self.covariance_factor(batch_size, replacement=replacement)
-        coef = _ratio(np.abs(self.gradient), np.sqrt(self.variance * factor))
+        coef = ratio(np.abs(self.gradient), np.sqrt(self.variance * factor))
         deviation = np.sqrt(self.variance_intercept * factor)
-        return coef, _ratio(np.abs(self.gradient_intercept), deviation)
-
-    def cosine(self, batch_size: int, *, replacement: bool = False) -> Float:
-        """Compute |grad L| / sqrt(E |g_B|^2), about the mean cosine between g_B and grad L.
-
-        Since E <g_B, grad L> = |grad L|^2, it is the cosine but for the fact that the length of g_B
-        is replaced by its root mean square.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows of a batch.
-        replacement : bool, default=False
-            Whether they are drawn with replacement.
-
-        Returns
-        -------
-        ndarray of shape (K,)
-            Numbers in [0, 1].
-
-        Raises
-        ------
-        ValueError
-            If ``batch_size`` is not a positive integer.
-        """
-        signal = np.maximum(0.0, self.squared_norm)
-        both = signal + self.batch_trace(batch_size, replacement=replacement)
-        return np.sqrt(np.divide(signal, both, out=np.zeros_like(both), where=both > 0.0))
-
-    def norm_test(
-        self, batch_size: int, *, theta: float = 1.0, replacement: bool = False
-    ) -> NDArray[np.bool_]:
-        """Test whether E |xi|^2 <= theta^2 |grad L|^2, so that the batch is large enough.
-
-        Where the norm test holds, a batch's gradient is a direction of descent more often than not;
-        where it fails, a larger batch is worth its time.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows of a batch.
-        theta : float, default=1.0
-            Noise that is tolerated, as a multiple of the gradient.
-        replacement : bool, default=False
-            Whether the rows are drawn with replacement.
-
-        Returns
-        -------
-        ndarray of shape (K,), bool
-            Whether the test holds.
-
-        Raises
-        ------
-        ValueError
-            If ``batch_size`` is not a positive integer.
-
-        References
-        ----------
-        .. [1] R. H. Byrd, G. M. Chin, J. Nocedal, Y. Wu. "Sample Size Selection in Optimization
-           Methods for Machine Learning", Mathematical Programming 134, 2012.
-        """
-        noise = self.batch_trace(batch_size, replacement=replacement)
-        return noise <= theta**2 * self.squared_norm
+        return coef, ratio(np.abs(self.gradient_intercept), deviation)
 
 
 def gradient_noise(
@@ -422,7 +194,12 @@ def gradient_noise(
         return exact_noise(problem)
     size = check_count("sample", sample, 2 * GROUPS)
     rows = check_random_state(random_state).choice(n, size, replace=False)
-    return _sampled_noise(problem, rows)
+    return sampled_noise(
+        lambda part: row_sums(problem, part),
+        lambda sums: noise_from_sums(problem, sums, n),
+        rows,
+        n,
+    )
 
 
 def noise_from_sums(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:
@@ -433,25 +210,35 @@ def noise_from_sums(problem: EstimatorProblem, sums: RowSums, n: int) -> Gradien
     ValueError
         If a square of the gradient overflows.
     """
+    penalty, intercept_gradient = problem.smooth_penalty()
+    return noise_of(sums, n, penalty, intercept_gradient * problem.settings.fit_intercept)
+
+
+def noise_of(
+    sums: RowSums, n: int, penalty: Float, penalty_b: Float, too_large: str = TOO_LARGE
+) -> GradientNoise:
+    """The same, from sums and gradients of a penalty (K, d) and (K,) alone.
+
+    Raises
+    ------
+    ValueError
+        ``too_large``, if a square of the gradient overflows.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        noise = _unchecked_noise(problem, sums, n)
+        noise = _unchecked_noise(sums, n, penalty, penalty_b)
         if not np.isfinite(noise.trace + noise.squared_norm).all():
-            raise ValueError(TOO_LARGE)
+            raise ValueError(too_large)
     return noise
 
 
-def _unchecked_noise(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:
+def _unchecked_noise(sums: RowSums, n: int, penalty: Float, penalty_b: Float) -> GradientNoise:
     """The same, with numbers that may not be finite."""
     mean, variance, mean_b, variance_b = sums.moments()
     m = sums.m
     if 1 < m < n:  # Sigma is the covariance over n rows: of a sample without replacement
         unbias = m / (m - 1) * ((n - 1) / n)
         variance, variance_b = variance * unbias, variance_b * unbias
-    penalty, intercept_gradient = problem.smooth_penalty()
-    gradient, gradient_b = (
-        mean + penalty,
-        mean_b + intercept_gradient * problem.settings.fit_intercept,
-    )
+    gradient, gradient_b = mean + penalty, mean_b + penalty_b
     trace = variance.sum(axis=1) + variance_b
     squared = np.square(gradient).sum(axis=1) + gradient_b**2
     if m < n:
@@ -466,15 +253,19 @@ def exact_noise(problem: EstimatorProblem) -> GradientNoise:
     return noise_from_sums(problem, row_sums(problem), problem.data.n)
 
 
-def _sampled_noise(problem: EstimatorProblem, rows: NDArray[np.int64]) -> GradientNoise:
-    """Estimates from some rows, with standard errors by the jackknife over groups of them."""
-    n = problem.data.n
-    groups = [row_sums(problem, part) for part in np.array_split(rows, GROUPS)]
+def sampled_noise(
+    sums_of: Callable[[NDArray[np.int64]], RowSums],
+    noise_of: Callable[[RowSums], GradientNoise],
+    rows: NDArray[np.int64],
+    n: int,
+) -> GradientNoise:
+    """Estimates from some of n rows, with standard errors by the jackknife over groups of them."""
+    groups = [sums_of(part) for part in np.array_split(rows, GROUPS)]
     total = groups[0]
     for group in groups[1:]:
         total = total + group
-    noise = noise_from_sums(problem, total, n)
-    without = [noise_from_sums(problem, total - group, n) for group in groups]
+    noise = noise_of(total)
+    without = [noise_of(total - group) for group in groups]
     correction = np.sqrt(1.0 - len(rows) / n)  # the population is finite
     errors = {}
     for name in noise.errors:
@@ -482,8 +273,3 @@ def _sampled_noise(problem: EstimatorProblem, rows: NDArray[np.int64]) -> Gradie
         squares = np.square(values - values.mean(axis=0)).sum(axis=0)
         errors[name] = correction * np.sqrt(squares * (GROUPS - 1) / GROUPS)
     return replace(noise, errors=errors)
-
-
-def _ratio(a: Float, b: Float) -> Float:
-    """a / b, infinite where b is not positive."""
-    return np.divide(a, b, out=np.full(np.shape(a), np.inf), where=b > 0.0)
