@@ -19,6 +19,8 @@ from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 from fastsgd import (
     DivergenceError,
     GridSearchCV,
+    MLPClassifier,
+    MLPRegressor,
     RandomizedSearchCV,
     SGDClassifier,
     SGDOneClassSVM,
@@ -53,6 +55,18 @@ def classify(X: NDArray[np.float64], y: NDArray[np.int64]) -> float:
         stream.partial_fit(X[rows], y[rows], classes=[0, 1])
     sparse = SGDClassifier(sampling="block", average=True).fit(sp.csr_matrix(X), y.tolist())
     return float(model.score(X, y) + stream.score(X, y) + sparse.score(sp.csr_matrix(X), y))
+
+
+def network(X: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    """Multilayer perceptrons."""
+    model = MLPClassifier((8, 4), "tanh", learning_rate=cosine(total_epochs=9), max_iter=9)
+    assert_type(model.fit(X, y, X_val=X, y_val=y), MLPClassifier)
+    assert_type(model.predict_proba(X), NDArray[np.floating])
+    assert_type(model.coefs_, list[NDArray[np.floating]])
+    assert_type(model.best_loss_, float | None)
+    other = MLPRegressor("poisson", 8, solver="sgd", batch_size=16, max_iter=3, tol=None)
+    assert_type(other.fit(sp.csr_array(X), y, resume=True).predict(X), NDArray[np.floating])
+    return float(model.score(X, y) + other.score(X, y))
 
 
 def regress(X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -124,7 +138,7 @@ def main() -> None:
     X, classes = make_classification(200, 5, random_state=0)
     try:
         scores = classify(X, classes) + regress(X, X[:, 0]) + search(X, classes)
-        scores += own_model(X, X[:, 0])
+        scores += network(X, classes) + own_model(X, X[:, 0])
         print(f"{scores:.2f}, {np.mean(detect(X) > 0):.2f}\n{look(X, classes)}")
     except DivergenceError as error:
         print(error.step, error.coef_)
@@ -141,6 +155,10 @@ def refused(X: NDArray[np.float64], y: NDArray[np.int64]) -> None:
     SGDClassifier(eta=0.1)  # type: ignore[call-arg]
     SGDRegressor("hinge")  # type: ignore[arg-type]
     SGDOneClassSVM(learning_rate="pa1")  # type: ignore[arg-type]
+    MLPClassifier(activation="sine")  # type: ignore[arg-type]
+    MLPClassifier(solver="lbfgs")  # type: ignore[arg-type]
+    MLPRegressor(batch_size="all")  # type: ignore[arg-type]
+    MLPRegressor(max_fun=10)  # type: ignore[call-arg]
     SGDClassifier().fit(X)  # type: ignore[call-arg]
     SGDClassifier().fit(X, y, sample_weights=y)  # type: ignore[call-arg]
     SGDClassifier().fit({"age": 1}, y)  # type: ignore[arg-type]

@@ -8,12 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-ADVICE = (
-    "a lower eta0 (for 'optimal', which has none, a higher alpha); learning_rate='auto' chooses a "
-    "rate from the data, and on_divergence='backoff' halves it until it fits."
-)
-NETWORK_ADVICE = "a lower learning_rate_init, or a limit to the gradients, clip_norm."
-
 __all__ = ["DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
 
 
@@ -136,6 +130,8 @@ class DivergenceError(ValueError):
                 "last finite parameters are in this error's theta_."
             )
         safe = f" A rate that theory allows is {self.safe_rate:.3g}."
+        if self.network:
+            return self._message_of_network()
         weights = " The last finite weights are in this error's coef_ and intercept_."
         what = "Floating-point under-/overflow occurred"  # as scikit-learn has it
         if not self.overflow:
@@ -150,8 +146,20 @@ class DivergenceError(ValueError):
             f"{'' if math.isnan(self.safe_rate) else safe}"
             f"{'' if self.epoch is None else what}"
             " Scaling input data with StandardScaler or MinMaxScaler might help. So might smaller "
-            f"y, where they are large, or {NETWORK_ADVICE if self.network else ADVICE}"
+            "y, where they are large, or a lower eta0 (for 'optimal', which has none, a higher "
+            "alpha); learning_rate='auto' chooses a rate from the data, and "
+            "on_divergence='backoff' halves it until it fits."
             f"{'' if self.coef_ is None else weights}"
+        )
+
+    def _message_of_network(self) -> str:
+        rate = f", at a learning rate of {self.learning_rate:.3g}" if self.step else ""
+        return (  # the first sentence is scikit-learn's
+            "Solver produced non-finite parameter weights. The input data may contain large values "
+            "and need to be preprocessed. "
+            f"This was after {self.step} updates{rate}, in epoch {self.epoch}; the largest feature "
+            f"there was {self.feature_scale:.3g}. standardize=True scales features; smaller y, "
+            "where they are large, a lower learning_rate_init or a clip_norm may help too."
         )
 
     def scaled(self, scaling: Any) -> DivergenceError:
