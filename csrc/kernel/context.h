@@ -17,7 +17,7 @@ enum {
     csr_chunk = 256,       /* the same of CSR rows, */
     csr_scores = 1 << 12,  /* of so many scores, */
     most_kept = 1 << 15,   /* and so many columns that are copied once; the rest is copied again */
-    far_bytes = 1 << 19,   /* of weights: more do not stay in an L2 cache */
+    far_bytes = 1 << 21,   /* of weights: more do not stay in an L2 cache */
     chunk_bytes = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
 };
 

@@ -35,8 +35,10 @@ static void prepare_step(network_context *ctx, double t, double eta) {
     const int64_t average = ctx->settings->average;
     const double beta = ctx->settings->momentum;
     double correction = 1;
-    if (rule->kind == FSGD_RULE_ADAM)
-        correction = sqrt(1 - pow(rule->beta_2, t)) / (1 - pow(rule->beta_1, t));
+    if (rule->kind == FSGD_RULE_ADAM) {
+        const double since = t - (double)ctx->state->slots_since;
+        correction = sqrt(1 - pow(rule->beta_2, since)) / (1 - pow(rule->beta_1, since));
+    }
     ctx->step = (step_constants){
         .kind = rule->kind,
         .momentum = beta > 0,

@@ -248,6 +248,7 @@ cdef extern from "network.h" nogil:
         void *grad
         double rate_factor
         int64_t t
+        int64_t slots_since
         int64_t epoch
         int64_t row
         int64_t batch_row

@@ -389,6 +389,8 @@ class VectorState:
         """The parameters (length,) as they stand."""
     def model(self, descent: VectorDescent) -> NDArray[Any]:
         """The parameters of the model (length,): their averages where there are any."""
+    def at_epoch(self, epoch: int, t: int) -> VectorState:
+        """A copy at the start of an epoch, after t updates, without what was done of another."""
     def copy(self) -> VectorState:
         """Another state with the same bits."""
 
