@@ -16,14 +16,14 @@ from ..solver.epochs import Clock
 from .network_problem import NetworkProblem
 from .runs import TrainingRun, stretches
 
-__all__ = ["record_network_run", "train_network"]
+__all__ = ["Steps", "record_network_run", "train_network"]
 
 POINTS = 30
 """Approximate number of points of a run: at each, the losses of all rows cost a third of an epoch
 and more."""
 
 
-class _Steps:
+class Steps:
     """Batches of a network's epochs, some at a time."""
 
     def __init__(self, problem: NetworkProblem) -> None:
@@ -54,7 +54,7 @@ def record_network_run(
     seed: int,
 ) -> TrainingRun:
     """Train from the problem's parameters and take the losses at about ``POINTS`` points."""
-    steps = _Steps(problem)
+    steps = Steps(problem)
     points: list[tuple[int, int, float, float, float]] = []
     n, seconds, diverged = problem.data.n, 0.0, False
 
@@ -87,7 +87,7 @@ def record_network_run(
 
 def train_network(problem: NetworkProblem, epochs: int) -> NDArray[Any] | None:
     """The padded parameters after some epochs; None if training diverges."""
-    steps = _Steps(problem)
+    steps = Steps(problem)
     try:
         for _ in range(epochs):
             steps.advance(-(-problem.data.n // steps.batch_size))

@@ -15,8 +15,8 @@ from ..statistics.gradients import NoiseEstimate
 
 __all__ = ["NetworkDiagnosis"]
 
-ROWS_PER_SAMPLED_ROW, LEAST_SAMPLE = 40, 256
-"""The sample is one row of 40, but at least 256 rows: about a twentieth of an epoch's time."""
+ROWS_PER_SAMPLED_ROW, LEAST_SAMPLE = 64, 256
+"""The sample is one row of 64, but at least 256 rows: about a twentieth of an epoch's time."""
 
 
 class NetworkDiagnosis:
