@@ -117,11 +117,11 @@ def points_of(epochs: int, count: int) -> list[int]:
 # What is said.
 
 
-def spread(values: Sequence[float], digits: int = 3) -> str:
+def spread(values: Sequence[float], digits: int = 3, otherwise: str = "diverges") -> str:
     """Mean, and the lowest and the highest in brackets."""
     found = np.array(values, dtype=np.float64)
     if not np.isfinite(found).all():
-        return f"diverges in {int((~np.isfinite(found)).sum())} of {len(found)}"
+        return f"{otherwise} in {int((~np.isfinite(found)).sum())} of {len(found)}"
     ends = " to ".join(f"{v:.{digits}f}" for v in (found.min(), found.max()))
     return f"{found.mean():.{digits}f} ({ends})"
 
@@ -160,34 +160,25 @@ def save(bench: Bench, fig: Any, name: str) -> None:
 
 def generalisation(bench: Bench) -> None:
     """Small against large batches: equal epochs at one rate and at the best rate, equal steps."""
-    epochs = bench.epochs(20)
-    rates = 0.02 * 4.0 ** np.arange(4)
-    rows, fig_axes = [], figure(3)
-    fig, axes = fig_axes
-    best: dict[int, float] = {}
-    points = points_of(epochs, 8)
+    epochs, rates = bench.epochs(20), 0.02 * 2.0 ** np.arange(6)
+    points, rows = points_of(epochs, 8), []
+    fig, axes = figure(3)
     for i, m in enumerate(BATCHES):
-        tried = {}
+        best, kept, errors = 0.0, np.full((1, 2, len(points)), np.inf), [0.0]
         for rate in rates:
-            model = trained(network(100, m, rate), bench.train, bench.epochs(6))
-            tried[rate] = np.inf if model is None else losses(model, bench.train)[0]
-        best[m] = min(tried, key=lambda rate: tried[rate])
-        runs, ends = [], []
-        for seed in range(bench.seeds):
-            model = network(seed, m, best[m])
-            runs.append(curve(model, bench, points))
-            ends.append((*losses(model, bench.train), *losses(model, bench.test)))
-        runs = np.array(runs)
-        band(axes[0], i, points, runs[:, 0], f"batches of {m}")
-        band(axes[1], i, points, runs[:, 1], f"batches of {m}")
+            models = [network(seed, m, rate) for seed in range(bench.seeds)]
+            runs = np.array([curve(model, bench, points) for model in models])
+            if runs[:, 0, -1].mean() < kept[:, 0, -1].mean():
+                best, kept = rate, runs
+                errors = [100.0 * (1.0 - model.score(*bench.test)) for model in models]
+        label = f"batches of {m}, rate {best:g}"
         steps = np.array(points) * -(-len(bench.train[1]) // m)
-        band(axes[2], i, steps, runs[:, 1], f"batches of {m}")
-        ends = np.array(ends)
-        rows.append(
-            (m, f"{best[m]:g}", *(spread(ends[:, j]) for j in (0, 2)), spread(ends[:, 3], 2))
-        )
+        for ax, x, j in zip(axes, (points, points, steps), (0, 1, 1), strict=True):
+            band(ax, i, x, kept[:, j], label)
+        ends = (spread(kept[:, j, -1]) for j in (0, 1))
+        rows.append((m, f"{best:g}", *ends, spread(errors, 2)))
     bench.lines.append(
-        f"Equal epochs ({epochs}), each batch size at the best of the rates tried:\n"
+        f"Equal epochs ({epochs}), each batch size at the rate of the least train loss:\n"
     )
     head = ("batch", "rate", "train loss", "test loss", "test errors, %")
     table(bench, head, rows)
@@ -200,7 +191,7 @@ def generalisation(bench: Bench) -> None:
 
 def minima(bench: Bench) -> None:
     """Equal train loss: what the batch size leaves of test loss and sharpness."""
-    target, cap = 0.25, bench.epochs(150)
+    target, cap = 0.25, bench.epochs(300)
     rows, fig_axes = [], figure(3)
     fig, axes = fig_axes
     curvature, tests, noise_scales = [], [], []
@@ -251,31 +242,32 @@ def minima(bench: Bench) -> None:
 
 
 def edge(bench: Bench) -> None:
-    """Full batches of the digits: the sharpness of each epoch, and where it settles."""
-    fig, ax = figure(1)
-    rows = []
-    X, y = bench.digits
-    for i, rate in enumerate((0.1, 0.2, 0.4)):
-        runs = []
-        epochs = bench.epochs(600)
-        points = points_of(epochs, 16)
+    """Full batches of 1,000 rows: the sharpness on the way, and where it settles."""
+    fig, axes = figure(2)
+    rows, part = [], (bench.train[0][:1000], bench.train[1][:1000])
+    epochs = bench.epochs(400)
+    points = points_of(epochs, 10)
+    for i, rate in enumerate((0.05, 0.1, 0.2)):
+        runs, curves = [], []
         for seed in range(bench.seeds):
-            options = {"activation": "tanh", "alpha": 0.0, "hidden_layer_sizes": (32,)}
-            model, done, values = network(seed, len(y), rate, **options), 0, []
+            model, done, values = network(seed, len(part[1]), rate), 0, []
             for point in points:
-                model.set_params(max_iter=point - done).fit(X, y, resume=done > 0)
+                model.set_params(max_iter=point - done).fit(*part, resume=done > 0)
                 done = point
-                values.append(sharpness(model, X, y, random_state=0).value)
+                values.append(sharpness(model, *part, random_state=0).value)
             runs.append(values)
+            curves.append(model.history_["loss"])
         runs = np.array(runs)
-        band(ax, i, points, runs, f"full batch, rate {rate:g}")
-        ax.axhline(2.0 / rate, **(line_style(i) | {"linestyle": ":"}), linewidth=1)
-        rows.append((f"{rate:g}", f"{2 / rate:.1f}", spread(runs[:, 0], 1), spread(runs[:, -1], 1)))
-    bench.lines.append(f"Full batches of the digits, {epochs} steps:\n")
-    table(bench, ("rate", "2 / rate", "sharpness after 1 step", "at the end"), rows)
-    ax.set(title="sharpness in full-batch training; dotted: 2 / rate", xlabel="steps")
-    ax.set(xscale="log", yscale="log")
-    ax.legend()
+        band(axes[0], i, points, runs, f"rate {rate:g}")
+        axes[0].axhline(2.0 / rate, **(line_style(i) | {"linestyle": ":"}), linewidth=1)
+        band(axes[1], i, np.arange(1, epochs + 1), np.array(curves), f"rate {rate:g}")
+        ends = (spread(values, 1) for values in (runs[:, 0], runs.max(axis=1), runs[:, -1]))
+        rows.append((f"{rate:g}", f"{2 / rate:.0f}", *ends))
+    bench.lines.append(f"Full batches of 1,000 rows, {epochs} steps:\n")
+    table(bench, ("rate", "2 / rate", "sharpness after 1 step", "largest", "at the end"), rows)
+    axes[0].set(title="sharpness; dotted: 2 / rate", xlabel="steps", xscale="log", yscale="log")
+    axes[1].set(title="train loss", xlabel="steps", xscale="log")
+    axes[0].legend()
     save(bench, fig, "edge")
 
 
@@ -284,7 +276,7 @@ def warm_up(bench: Bench) -> None:
     fig, axes = figure(2)
     rows = []
     epochs = bench.epochs(4)
-    rates = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+    rates = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
     m = 128
     steps_of_epoch = -(-len(bench.train[1]) // m)
     for i, warm in enumerate((0, steps_of_epoch // 2, 2 * steps_of_epoch)):
@@ -382,7 +374,7 @@ def saddle(bench: Bench) -> None:
     """A start near zero weights: steps and epochs until the loss has left the plateau."""
     fig, axes = figure(2)
     X, y = bench.digits
-    rate, rows, most, every = 0.1, [], 100 if bench.quick else 1200, 4
+    rate, rows, most, every = 0.1, [], 100 if bench.quick else 600, 4
     options = {"activation": "tanh", "hidden_layer_sizes": (32,), "alpha": 0.0}
     for scale in (1e-2, 1e-4, 1e-6):
         for i, m in enumerate((1, 4, 16, 64, len(y))):
@@ -392,21 +384,23 @@ def saddle(bench: Bench) -> None:
                 theta = scale * np.random.default_rng(seed).standard_normal(len(problem.theta))
                 steps = Steps(replace(problem, theta=theta))
                 values = [problem.loss(steps.model())]
-                while steps.state.t < most:
-                    steps.advance(min(every, -(-(len(y) - steps.state.row) // m)))
+                for t in range(every, most + 1, every):
+                    while steps.state.t < t:
+                        of_epoch = -(-(len(y) - steps.state.row) // m)
+                        steps.advance(min(t - steps.state.t, of_epoch))
                     values.append(problem.loss(steps.model()))
                 below = np.flatnonzero(np.array(values) < 0.5 * np.log(10.0))
                 left.append(every * below[0] if len(below) else np.inf)
-                curves.append(values[: most // every])
+                curves.append(values)
             share = [part * m / len(y) for part in left]
             label = "full batch" if m == len(y) else f"batches of {m}"
-            rows.append((f"{scale:g}", label, spread(left, 0), spread(share, 2)))
+            never = f"not in {most} steps"
+            found = spread(left, 0, never), spread(share, 2, "not")
+            rows.append((f"{scale:g}", label, *found))
             if scale == 1e-4:
                 x = every * np.arange(len(curves[0]))
-                shortest = min(map(len, curves))
-                found = np.array([c[:shortest] for c in curves])
-                band(axes[0], i, x[:shortest], found, label)
-                band(axes[1], i, x[:shortest] * m / len(y), found, label)
+                band(axes[0], i, x, np.array(curves), label)
+                band(axes[1], i, x * m / len(y), np.array(curves), label)
     bench.lines.append(f"Digits, tanh, rate {rate:g}: until the loss is half that of the start:\n")
     table(bench, ("scale of the first weights", "batch", "steps", "epochs"), rows)
     axes[0].set(title="loss, start at weights of 1e-4", xlabel="steps")

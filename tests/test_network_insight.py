@@ -229,6 +229,9 @@ def test_sharpness_of_linear_models_is_the_known_curvature(multinomial):
     expected = np.linalg.eigvalsh(ones.T @ ones / N + alpha)[-1]
     assert_allclose(sharpness(model, X, Y).value, expected, rtol=1e-5)
     options = {"alpha": 0.1, "max_iter": 2, "tol": None, "random_state": 0}
+    model = SGDRegressor(fit_intercept=False, **options).fit(X, Y)
+    expected = np.linalg.eigvalsh(X.T @ X / N)[-1] + 0.1
+    assert_allclose(sharpness(model, X, Y).value, expected, rtol=1e-5)
     if not multinomial:
         model = SGDClassifier("log_loss", **options).fit(X, LABELS > 0)
         p = model.predict_proba(X)[:, 1]

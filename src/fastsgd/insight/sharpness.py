@@ -55,7 +55,7 @@ class Sharpness:
     direction : ndarray of shape (P,)
         Its eigenvector v of length 1: of a network in the layout of
         :meth:`fastsgd.network.Network.pack`, of a linear model the weights of all lanes, then the
-        intercepts.
+        intercepts where these are learnt.
     residual : float
         |H v - lambda v|: an eigenvalue of H is within this distance.
     products : int
@@ -168,7 +168,8 @@ def sharpness(
     problem = problem_of(estimator, X, y, sample_weight)
     rows = _drawn(problem.data.n, sample, random)
     gradient = _LinearGradient(problem, rows)
-    theta = np.concatenate([problem.coef.ravel(), problem.intercept])
+    learnt = problem.intercept if problem.settings.fit_intercept else problem.intercept[:0]
+    theta = np.concatenate([problem.coef.ravel(), learnt])
     value = _largest(gradient, theta, _step(theta, kinks=False), random)
     return Sharpness(*value, len(rows))
 
@@ -246,16 +247,18 @@ class _LinearGradient:
 
     def __call__(self, theta: Float) -> Float:
         problem, (k, d) = self.problem, self.problem.coef.shape
-        coef, intercept = theta[: k * d].reshape(k, d), theta[k * d :]
+        learns = len(theta) > k * d
+        coef, intercept = theta[: k * d].reshape(k, d), theta[k * d :] if learns else np.zeros(k)
         of_coef, of_intercept = np.zeros((k, d)), np.zeros(k)
         for part in blocks(problem.data.X[: len(self.rows)]):
             rows = self.rows[part]
             X = problem.data.rows(rows)
             c = problem.slopes(rows, np.asarray(X @ coef.T) + intercept)
             of_coef += np.asarray(X.T @ c).T
-            of_intercept += problem.settings.fit_intercept * c.sum(axis=0)
+            of_intercept += c.sum(axis=0)
         of_coef = of_coef / len(self.rows) + problem.lanes.alpha[:, None] * coef
-        return np.concatenate([of_coef.ravel(), of_intercept / len(self.rows)])
+        parts = of_coef.ravel(), of_intercept[: k * learns] / len(self.rows)
+        return np.concatenate(parts)
 
 
 class _NetworkGradient:
