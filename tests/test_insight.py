@@ -577,7 +577,7 @@ def test_runs_end_where_fits_do(name, axes):
     assert len({one.label for one in found.runs}) == len(found.runs) > 1
     records = found.records
     assert len(records) == sum(len(one.step) for one in found.runs)
-    assert set(records[0]) == {"run", "step", "examples", "seconds", "loss", "test_loss"}
+    assert set(records[0]) == {"run", "seed", "step", "examples", "seconds", "loss", "test_loss"}
     for x in ("examples", "step", "seconds"):
         display = found.plot(x=x, ax=axes)
         display.figure_.canvas.draw()

@@ -153,6 +153,22 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     def _score_of(self, y: Any, predicted: Any, weight: Array | None) -> float:
         return float(accuracy_score(y, predicted, sample_weight=weight))
 
+    def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
+        """Classes and rows of a fit, from its input."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=True)
+        y = self._labels(y)
+        encoded = self._find_classes(X, y)
+        return self._task(X, y, encoded, sample_weight, given)
+
+    def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
+        """Rows of other input for the model as it is fitted."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=False)
+        y = self._labels(y)
+        encoded = self._encode(y, computed_in(X))
+        return self._task(X, y, encoded, sample_weight, given)
+
     @all_or_nothing
     def fit(
         self,
@@ -161,6 +177,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         sample_weight: ArrayLike | None = None,
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
+        diagnostics: bool = False,
         resume: bool = False,
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
@@ -186,24 +203,21 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         """
         check_network_parameters(self)
         before = vars(self).get("classes_") if resume or self.warm_start else None
-        given = X, y, sample_weight
-        X, y = self._validate(X, y, reset=True)
-        y = self._labels(y)
-        encoded = self._find_classes(X, y)
+        task = self._begin(X, y, sample_weight)
         if before is not None and not np.array_equal(before, self.classes_):
             raise ValueError(
                 "warm_start and resume can only be used where `y` has the same classes as in the "
                 f"previous call to fit. Previously got {before}, `y` has {self.classes_}"
             )
-        task = self._task(X, y, encoded, sample_weight, given)
         validation = None
         if self._has_validation_set(X_val, y_val):
             names = "X_val", "y_val"
             X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
             y_val = self._labels(y_val)
-            self._encode(y_val, computed_in(X), "y_val")  # or it is refused
+            self._encode(y_val, computed_in(task.X), "y_val")  # or it is refused
             validation = X_val, y_val
-        self._solve(task, self._loss, validation=validation, resume=resume)
+        options = {"diagnostics": diagnostics, "resume": resume}
+        self._solve(task, self._loss, validation=validation, **options)
         return self
 
     @all_or_nothing

@@ -132,6 +132,28 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return math.nan
         return float(r2_score(y, predicted, sample_weight=weight))
 
+    @property
+    def _loss(self) -> str:
+        """The loss of the network."""
+        return self.loss
+
+    def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
+        """Rows of a fit, from its input."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=True)
+        return self._task(X, y, sample_weight, given)
+
+    def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
+        """Rows of other input for the model as it is fitted."""
+        given = X, y, sample_weight
+        X, y = self._validate(X, y, reset=False)
+        task = self._task(X, y, sample_weight, given)
+        if len(task.labels) != self.n_outputs_:
+            raise ValueError(
+                f"y must have {self.n_outputs_} outputs as in fit, got {len(task.labels)}"
+            )
+        return task
+
     @all_or_nothing
     def fit(
         self,
@@ -140,6 +162,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         sample_weight: ArrayLike | None = None,
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
+        diagnostics: bool = False,
         resume: bool = False,
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
@@ -160,13 +183,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             The run diverged. The estimator is as it was before the call.
         """
         check_network_parameters(self)
-        given = X, y, sample_weight
-        X, y = self._validate(X, y, reset=True)
-        task = self._task(X, y, sample_weight, given)
+        task = self._begin(X, y, sample_weight)
         validation = None
         if self._has_validation_set(X_val, y_val):
             validation = self._validation_set(X_val, y_val, task)
-        self._solve(task, self.loss, validation=validation, resume=resume)
+        options = {"diagnostics": diagnostics, "resume": resume}
+        self._solve(task, self.loss, validation=validation, **options)
         return self
 
     @all_or_nothing

@@ -120,8 +120,8 @@ NETWORK_ATTRIBUTES = {
     "history_": """dict of str to list
         Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses",
         "validation_score", "learning_rate", "gradient_norm" (root mean square over a sample of the
-        batches), "weight_norm" (without intercepts), "seconds", "rows_per_second"; and three that
-        are NaN for networks.""",
+        batches), "weight_norm" (without intercepts), "full_gradient_norm", "gradient_noise" and
+        "noise_scale" (with ``diagnostics=True``), "seconds", "rows_per_second".""",
     "n_features_in_": ATTRIBUTES["n_features_in_"],
     "feature_names_in_": ATTRIBUTES["feature_names_in_"],
 }

@@ -114,6 +114,19 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
     history_: dict[str, list[Any]]
     _continuation: NetworkContinuation
 
+    @property
+    def _loss(self) -> str:
+        """The loss of the network."""
+        raise NotImplementedError
+
+    def _begin(self, X: MatrixLike, y: Any, sample_weight: Any) -> Task:
+        """What a fit trains on, from its input."""
+        raise NotImplementedError
+
+    def _again(self, X: MatrixLike, y: Any, sample_weight: Any) -> Task:
+        """Other rows, for the model as it is fitted."""
+        raise NotImplementedError
+
     def _row_weights(self, task: Task, weight: Array | None, *, add: bool) -> Array | None:
         """Weights of the rows with those of their classes; ``add`` to the counts so far."""
         return weight
@@ -135,6 +148,7 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
         task: Task,
         loss: str,
         *,
+        diagnostics: bool = False,
         resume: bool = False,
         partial: bool = False,
         validation: tuple[Any, Any] | None = None,
@@ -145,6 +159,8 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
         ----------
         loss : str
             Of the network.
+        diagnostics : bool
+            Estimate gradient and noise at the end of every epoch.
         resume : bool
             Go on from the previous state, if there is one; this call is part of a longer run.
         partial : bool
@@ -187,6 +203,10 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
         per_epoch = data.n - (0 if rows is None else len(rows))
         progress = NetworkFit(History() if previous is None else History(self.history_))
         progress.factor = row_factor(self, seen, per_epoch)
+        if diagnostics:
+            from ..solver.network_diagnosis import NetworkDiagnosis
+
+            progress.diagnose = NetworkDiagnosis(data, network, descent)
         epochs = 1 if partial else self.max_iter
         stopping = Stopping(
             max_epochs=epochs,

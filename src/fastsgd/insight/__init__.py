@@ -22,13 +22,15 @@ from .comparisons import (
 from .experiment_display import ExperimentDisplay
 from .experiments import Experiment, compare
 from .explorer import Exploration, RecordedRun, explore
+from .findings import Finding
 from .gradients import GradientNoise, gradient_noise
 from .history_displays import LossCurveDisplay, NoiseScaleDisplay
 from .rates import RateRange, rate_range
 from .result_displays import BatchVarianceDisplay, LearningRateDisplay, TrajectoryDisplay
 from .row_gradients import row_gradient_noise
 from .runs import TrainingRun
-from .stability import Finding, StabilityReport, stability_report
+from .sharpness import Sharpness, sharpness
+from .stability import StabilityReport, stability_report
 from .trajectory import Trajectory, trajectory
 from .variance import BatchVariance, batch_variance
 
@@ -46,6 +48,7 @@ __all__ = [
     "NoiseScaleDisplay",
     "RateRange",
     "RecordedRun",
+    "Sharpness",
     "StabilityReport",
     "TrainingRun",
     "Trajectory",
@@ -62,6 +65,7 @@ __all__ = [
     "noise_floor",
     "rate_range",
     "row_gradient_noise",
+    "sharpness",
     "stability_report",
     "trajectory",
     "two_batch_noise",

@@ -8,13 +8,27 @@ from typing import Any
 import numpy as np
 
 from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
 from ..scalars import python_number
 
-__all__ = ["check_count", "check_estimator", "check_sequence"]
+__all__ = ["Estimator", "check_count", "check_estimator", "check_seeds", "check_sequence"]
+
+Estimator = BaseSGD | BaseMLP
+"""What the functions of this package take; some take linear models alone, and say so."""
+
+NETWORK_SEEDS = 3
+"""Fits of a network with other first weights and another order of rows, unless others are asked."""
 
 
-def check_estimator(estimator: Any) -> None:
+def check_estimator(estimator: Any, *, linear: str = "") -> None:
     """Refuse what is not an estimator of this package, and say what to pass instead.
+
+    Parameters
+    ----------
+    estimator : object
+        What was passed.
+    linear : str, default=""
+        Why a network has no meaning here, where it has none.
 
     Raises
     ------
@@ -24,6 +38,12 @@ def check_estimator(estimator: Any) -> None:
     if isinstance(estimator, BaseSGD):
         return
     wanted = "estimator must be an SGDClassifier, SGDRegressor or SGDOneClassSVM"
+    if isinstance(estimator, BaseMLP):
+        if not linear:
+            return
+        raise ValueError(f"{wanted}, got {type(estimator).__name__}: {linear}")
+    if not linear:
+        wanted = wanted.replace(" or", ",") + ", or an MLPClassifier or MLPRegressor"
     if isinstance(estimator, type):
         raise ValueError(f"{wanted}, got the class {estimator.__name__}: make an instance of it")
     message = f"{wanted}, got {type(estimator).__name__}"
@@ -51,6 +71,19 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     if isinstance(number, bool) or not isinstance(number, Real) or number % 1 or number < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return int(python_number(value))
+
+
+def check_seeds(estimator: Any, seeds: Any) -> int:
+    """Count of the fits of each value: by default one of a linear model, three of a network.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer.
+    """
+    if seeds is None:
+        return NETWORK_SEEDS if isinstance(estimator, BaseMLP) else 1
+    return check_count("seeds", seeds)
 
 
 def check_sequence(name: str, values: Any, kind: type = object) -> tuple[Any, ...]:

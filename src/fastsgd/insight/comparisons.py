@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
 from ..inputs.conversions import MatrixLike
 from ..schedules import Schedule
-from .checks import check_count, check_estimator, check_sequence
+from .checks import Estimator, check_count, check_estimator, check_sequence
 from .experiments import Experiment, compare
+from .network_problem import network_problem_of
 from .problem import problem_of
+
+SCHEDULES = "auto", "constant", "invscaling", "linear", "cosine", "one_cycle"
+NETWORK_SCHEDULES = "constant", "linear", "cosine", "one_cycle"
+"""What is compared where no schedules are given."""
 
 __all__ = [
     "compare_batch_sizes",
@@ -27,22 +32,25 @@ __all__ = [
 
 
 def compare_batch_sizes(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     batch_sizes: Sequence[int] | None = None,
     epochs: int = 3,
     test: tuple[Any, Any] | None = None,
+    seeds: int | None = None,
 ) -> Experiment:
     """Train with single samples, with mini-batches and with the full batch.
 
-    Unless the estimator sets eta0, each batch size has the learning rate that is found for it. With
-    test rows the experiment shows what the batch size does to generalisation.
+    Unless the estimator sets eta0, each batch size has the learning rate that is found for it. A
+    network has its ``learning_rate_init`` with each, and an ``alpha`` in proportion to the batch
+    size: it is divided by that, so that all minimise the same. With test rows the experiment shows
+    what the batch size does to generalisation.
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
@@ -54,11 +62,13 @@ def compare_batch_sizes(
         Epochs of each run.
     test : tuple (X_test, y_test), optional
         Test rows, for ``test_loss``.
+    seeds : int or None, default=None
+        Fits of each value, see :func:`compare`; None is 1, and 3 of networks.
 
     Returns
     -------
     Experiment
-        One run for each batch size.
+        The runs of each batch size.
 
     Raises
     ------
@@ -80,25 +90,50 @@ def compare_batch_sizes(
     [('single samples', 8), ('batches of 2', 4), ('full batch, 4 rows', 2)]
     """
     check_estimator(estimator)
-    n = problem_of(clone(estimator), X, y, fitted=False).data.n
+    n, alpha_of = _rows_and_alpha(estimator, X, y)
     sizes: tuple[int, ...] = (1, min(32, n), n)
     if batch_sizes is not None:
         sizes = tuple(
             check_count("batch_sizes", m) for m in check_sequence("batch_sizes", batch_sizes)
         )
     names = {1: "single samples", n: f"full batch, {n:,} rows"}
-    variants = {names.get(m, f"batches of {m:,}"): {"batch_size": m} for m in sizes}
-    return compare(estimator, X, y, variants=variants, epochs=epochs, test=test, title="batch size")
+    variants = {names.get(m, f"batches of {m:,}"): {"batch_size": m, **alpha_of(m)} for m in sizes}
+    return compare(
+        estimator,
+        X,
+        y,
+        variants=variants,
+        epochs=epochs,
+        test=test,
+        seeds=seeds,
+        title="batch size",
+    )
+
+
+def _rows_and_alpha(
+    estimator: Estimator, X: MatrixLike, y: ArrayLike | None
+) -> tuple[int, Callable[[int], dict[str, float]]]:
+    """Count of the rows, and the parameter that keeps a network's objective at a batch size."""
+    if not isinstance(estimator, BaseMLP):
+        return problem_of(clone(estimator), X, y, fitted=False).data.n, lambda m: {}
+    problem = network_problem_of(clone(estimator), X, y, fitted=False)
+    n, size = problem.data.n, problem.descent.batch_size
+    return n, lambda m: {"alpha": problem.network.alpha * min(m, n) / size}
 
 
 def compare_sampling(
-    estimator: BaseSGD, X: MatrixLike, y: ArrayLike | None = None, *, epochs: int = 3
+    estimator: Estimator,
+    X: MatrixLike,
+    y: ArrayLike | None = None,
+    *,
+    epochs: int = 3,
+    seeds: int | None = None,
 ) -> Experiment:
     """Train with rows reshuffled every epoch, drawn with replacement, and in storage order.
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
@@ -106,11 +141,13 @@ def compare_sampling(
         Their targets; none for SGDOneClassSVM.
     epochs : int, default=3
         Epochs of each run.
+    seeds : int or None, default=None
+        Fits of each value, see :func:`compare`; None is 1, and 3 of networks.
 
     Returns
     -------
     Experiment
-        Three runs.
+        Runs of three orders.
 
     Raises
     ------
@@ -130,40 +167,46 @@ def compare_sampling(
         "with replacement": {"sampling": "replacement", "shuffle": True},
         "as stored": {"sampling": "sequential", "shuffle": True},
     }
-    return compare(estimator, X, y, variants=variants, epochs=epochs, title="order of the rows")
+    return compare(
+        estimator, X, y, variants=variants, epochs=epochs, seeds=seeds, title="order of the rows"
+    )
 
 
 def compare_schedules(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     *,
-    schedules: Sequence[str] = ("auto", "constant", "invscaling", "linear", "cosine", "one_cycle"),
+    schedules: Sequence[str] | None = None,
     epochs: int = 5,
+    seeds: int | None = None,
 ) -> Experiment:
     """Train with several schedules of the learning rate.
 
     All of them start from the estimator's eta0, or, where it sets none, from one found from the
     data. That holds for "constant" and "invscaling" too, which mean eta0=0.01 as an argument of an
-    estimator.
+    estimator. A network starts from its ``learning_rate_init``.
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     schedules : sequence of str, optional
-        Values of ``learning_rate``.
+        Values of ``learning_rate``; by default "auto", "constant", "invscaling", "linear", "cosine"
+        and "one_cycle", of networks the first and third of these not.
     epochs : int, default=5
         Epochs of each run; schedules that have an end reach it then.
+    seeds : int or None, default=None
+        Fits of each value, see :func:`compare`; None is 1, and 3 of networks.
 
     Returns
     -------
     Experiment
-        One run for each schedule.
+        The runs of each schedule.
 
     Raises
     ------
@@ -179,33 +222,64 @@ def compare_schedules(
     >>> [run.label for run in experiment.runs]
     ['auto', 'cosine']
     """
-    names = check_sequence("schedules", schedules, str)
     check_estimator(estimator)
+    if schedules is None:
+        schedules = NETWORK_SCHEDULES if isinstance(estimator, BaseMLP) else SCHEDULES
+    names = check_sequence("schedules", schedules, str)
+    if isinstance(estimator, BaseMLP):
+        _check_network_schedules(estimator, names)
+        by_name = {name: {"learning_rate": name} for name in names}
+        return compare(
+            estimator, X, y, variants=by_name, epochs=epochs, seeds=seeds, title="schedule"
+        )
     power_t, warmup_steps = estimator.power_t, estimator.warmup_steps
     objects = {
         name: Schedule(name, power_t=power_t, warmup_steps=warmup_steps)
         for name in ("constant", "invscaling")
     }
-    variants = {name: {"learning_rate": objects.get(name, name)} for name in names}
-    return compare(estimator, X, y, variants=variants, epochs=epochs, title="schedule")
+    variants: dict[str, dict[str, Any]] = {
+        name: {"learning_rate": objects.get(name, name)} for name in names
+    }
+    return compare(estimator, X, y, variants=variants, epochs=epochs, seeds=seeds, title="schedule")
+
+
+def _check_network_schedules(estimator: BaseMLP, names: Sequence[str]) -> None:
+    """Refuse schedules that a network does not have, or that would not be seen here."""
+    for name in names:
+        if name in ("auto", "optimal", "pa1", "pa2"):
+            raise ValueError(
+                f"schedules: {name!r} finds its rates from a linear model's curvature or margin, "
+                "and has no meaning for networks"
+            )
+        if name == "adaptive":
+            raise ValueError(
+                "schedules: 'adaptive' lowers the rate of a network where training would stop, and "
+                "the runs of an experiment do not stop"
+            )
+        if name == "invscaling" and estimator.solver == "adam":
+            raise ValueError(
+                "schedules: 'invscaling' has no effect with solver='adam': take solver='sgd'"
+            )
 
 
 def compare_momentum(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     momenta: Sequence[float] = (0.0, 0.5, 0.9),
     epochs: int = 3,
+    seeds: int | None = None,
 ) -> Experiment:
     """Train with several values of momentum, at equal effective learning rates.
 
     Unless the estimator sets it, eta0 is the rate found from the data times 1 - momentum: the sum
-    of the steps that one gradient causes is then the same.
+    of the steps that one gradient causes is then the same. A network's learning_rate_init is that
+    of its own momentum, and is changed in proportion to 1 - momentum.
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
@@ -215,11 +289,13 @@ def compare_momentum(
         Values of ``momentum``, in [0, 1).
     epochs : int, default=3
         Epochs of each run.
+    seeds : int or None, default=None
+        Fits of each value, see :func:`compare`; None is 1, and 3 of networks.
 
     Returns
     -------
     Experiment
-        One run for each momentum.
+        The runs of each momentum.
 
     Raises
     ------
@@ -236,17 +312,28 @@ def compare_momentum(
     """
     betas = check_sequence("momenta", momenta, Real)
     variants = {f"momentum {beta:g}": {"momentum": float(beta)} for beta in betas}
-    return compare(estimator, X, y, variants=variants, epochs=epochs, title="momentum")
+    if isinstance(estimator, BaseMLP):
+        _check_sgd(estimator, "momentum is of solver='sgd': Adam has beta_1 in its place")
+        unit = estimator.learning_rate_init / (1.0 - estimator.momentum)
+        for parameters in variants.values():
+            parameters["learning_rate_init"] = unit * max(0.0, 1.0 - parameters["momentum"])
+    return compare(estimator, X, y, variants=variants, epochs=epochs, seeds=seeds, title="momentum")
+
+
+def _check_sgd(estimator: BaseMLP, why: str) -> None:
+    if estimator.solver != "sgd":
+        raise ValueError(f"estimator must have solver='sgd', got {estimator.solver!r}: {why}")
 
 
 def linear_scaling(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     eta0: float,
     batch_sizes: Sequence[int] = (1, 8, 64, 512),
     epochs: int = 3,
+    seeds: int | None = None,
 ) -> Experiment:
     """Train with several batch sizes m at the constant learning rates m eta0.
 
@@ -255,7 +342,7 @@ def linear_scaling(
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
@@ -267,11 +354,13 @@ def linear_scaling(
         Rows of a batch.
     epochs : int, default=3
         Epochs of each run.
+    seeds : int or None, default=None
+        Fits of each value, see :func:`compare`; None is 1, and 3 of networks.
 
     Returns
     -------
     Experiment
-        One run for each batch size.
+        The runs of each batch size.
 
     Raises
     ------
@@ -294,19 +383,33 @@ def linear_scaling(
     """
     if not isinstance(eta0, Real):
         raise ValueError(f"eta0 must be a number, got {eta0!r}")
-    fixed = {"eta0": float(eta0), "linear_scaling": True, "learning_rate": "constant"}
+    check_estimator(estimator)
     sizes = [check_count("batch_sizes", m) for m in check_sequence("batch_sizes", batch_sizes)]
-    variants = {f"batches of {m:,}, rate {eta0 * m:.3g}": {**fixed, "batch_size": m} for m in sizes}
-    return compare(estimator, X, y, variants=variants, epochs=epochs, title="linear scaling")
+    rate: Callable[[int], dict[str, Any]]
+    if isinstance(estimator, BaseMLP):
+        _check_sgd(estimator, "Adam's steps do not grow with the gradient, and the law is of SGD's")
+        n, alpha_of = _rows_and_alpha(estimator, X, y)
+        rate = lambda m: {"learning_rate_init": float(eta0 * min(m, n)), **alpha_of(m)}  # noqa: E731
+    else:
+        rate = lambda m: {"eta0": float(eta0), "linear_scaling": True}  # noqa: E731
+    fixed = {"learning_rate": "constant"}
+    variants = {
+        f"batches of {m:,}, rate {eta0 * m:.3g}": {**fixed, **rate(m), "batch_size": m}
+        for m in sizes
+    }
+    return compare(
+        estimator, X, y, variants=variants, epochs=epochs, seeds=seeds, title="linear scaling"
+    )
 
 
 def noise_floor(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     *,
     rates: Sequence[float],
     epochs: int = 5,
+    seeds: int | None = None,
 ) -> Experiment:
     """Train with several constant learning rates: the larger ones stall at higher losses.
 
@@ -315,7 +418,7 @@ def noise_floor(
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
@@ -325,11 +428,13 @@ def noise_floor(
         Values of eta0.
     epochs : int, default=5
         Epochs of each run.
+    seeds : int or None, default=None
+        Fits of each value, see :func:`compare`; None is 1, and 3 of networks.
 
     Returns
     -------
     Experiment
-        One run for each rate.
+        The runs of each rate.
 
     Raises
     ------
@@ -349,8 +454,12 @@ def noise_floor(
     >>> [run.label for run in noise_floor(SGDRegressor(), X, y, rates=(0.01, 0.1)).runs]
     ['constant rate 0.01', 'constant rate 0.1']
     """
+    check_estimator(estimator)
+    name = "learning_rate_init" if isinstance(estimator, BaseMLP) else "eta0"
     variants = {
-        f"constant rate {rate:.3g}": {"learning_rate": "constant", "eta0": float(rate)}
+        f"constant rate {rate:.3g}": {"learning_rate": "constant", name: float(rate)}
         for rate in check_sequence("rates", rates, Real)
     }
-    return compare(estimator, X, y, variants=variants, epochs=epochs, title="noise floor")
+    return compare(
+        estimator, X, y, variants=variants, epochs=epochs, seeds=seeds, title="noise floor"
+    )

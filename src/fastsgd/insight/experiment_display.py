@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .plotting import GREY, Display, line_style
 from .runs import TrainingRun
@@ -26,12 +27,13 @@ class _RunsWithTitle(Protocol):
 class ExperimentDisplay(Display):
     """Loss curves of the runs of an experiment.
 
-    A run that diverged is marked in the legend; the dotted line is the loss at the start.
+    A run that diverged is marked in the legend; the dotted line is the loss at the start. Of runs
+    of several seeds the mean is drawn, with a band from the lowest to the highest.
 
     Parameters
     ----------
     experiment : Experiment
-        Its runs are drawn, each as a line.
+        Its runs are drawn, those of each label as a line.
     x : {"examples", "step", "seconds"}, default="examples"
         What they are drawn against: rows used, updates made or seconds of training.
     y : {"loss", "test_loss"}, default="loss"
@@ -44,7 +46,7 @@ class ExperimentDisplay(Display):
     figure_ : matplotlib Figure
         Figure of the plot.
     lines_ : list of matplotlib Line2D
-        One line for each run.
+        One line for each label.
 
     Raises
     ------
@@ -102,12 +104,20 @@ class ExperimentDisplay(Display):
         ax = self._axes(ax)
         self.lines_ = []
         low, start = np.inf, 0.0
-        for i, run in enumerate(self.experiment.runs):
-            x, y = getattr(run, self.x), getattr(run, self.y)
-            label = run.label + (", diverged" if run.diverged else "")
-            (line,) = ax.plot(x[1:], y[1:], linewidth=1.8, label=label, **line_style(i))
+        labels = dict.fromkeys(run.label for run in self.experiment.runs)
+        for i, label in enumerate(labels):
+            runs = [run for run in self.experiment.runs if run.label == label]
+            x, y = (_table([getattr(run, name) for run in runs]) for name in (self.x, self.y))
+            style = line_style(i)
+            middle = np.nanmean(x[:, 1:], axis=0)
+            name = label + _divergence([run.diverged for run in runs])
+            means = np.nanmean(y, axis=0) if np.isfinite(y).any() else y[0]
+            (line,) = ax.plot(middle, means[1:], linewidth=1.8, label=name, **style)
+            if len(runs) > 1 and np.isfinite(y).any():
+                band = np.nanmin(y[:, 1:], axis=0), np.nanmax(y[:, 1:], axis=0)
+                ax.fill_between(middle, *band, color=style["color"], alpha=0.15, linewidth=0)
             self.lines_.append(line)
-            low, start = min(low, float(np.nanmin(y))), max(start, float(y[0]))
+            low, start = min(low, float(np.nanmin(y))), max(start, float(np.nanmax(y[:, 0])))
         ax.axhline(start, color=GREY, linestyle=":", linewidth=1)
         ax.set(xlabel=self.LABELS[self.x], ylabel=self.LABELS[self.y], xscale="log")
         room = 0.05 * (start - low) or abs(low) or 1.0
@@ -115,3 +125,19 @@ class ExperimentDisplay(Display):
         ax.set_title(self.experiment.title)
         ax.legend()
         return self
+
+
+def _table(columns: Sequence[Any]) -> NDArray[np.float64]:
+    """Values of runs (runs, points); NaN behind the end of one that diverged."""
+    longest = max(map(len, columns))
+    table = np.full((len(columns), longest), np.nan)
+    for row, values in zip(table, columns, strict=True):
+        row[: len(values)] = values
+    return table
+
+
+def _divergence(diverged: Sequence[bool]) -> str:
+    """What the legend says of runs of a label that diverged."""
+    if not any(diverged):
+        return ""
+    return ", diverged" if all(diverged) else f", {sum(diverged)} of {len(diverged)} diverged"

@@ -1,22 +1,26 @@
 """Experiments on one's own data: clones of an estimator, trained with different parameters.
 
-All start from the same weights and with the same seed; losses are recorded at points between
-batches.
+All start from the same weights and with the same seed, or each from those of several seeds; losses
+are recorded at points between batches.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
 from ..inputs.conversions import MatrixLike
-from .checks import check_count, check_estimator
+from .checks import Estimator, check_count, check_estimator, check_seeds
 from .experiment_display import ExperimentDisplay
+from .network_problem import held_out_network_problem, network_problem_of
+from .network_runs import record_network_run
 from .problem import held_out_problem, problem_of
 from .runs import TrainingRun, record_run
 
@@ -32,7 +36,8 @@ class Experiment:
     title : str
         Title of the plot.
     runs : tuple of TrainingRun
-        The runs, in the order in which they were asked for.
+        The runs, in the order in which they were asked for; those of several seeds of a label stand
+        together.
 
     See Also
     --------
@@ -48,7 +53,7 @@ class Experiment:
     >>> experiment.runs[1].parameters
     {'eta0': 0.1}
     >>> sorted(experiment.records[0])
-    ['examples', 'loss', 'run', 'seconds', 'step', 'test_loss']
+    ['examples', 'loss', 'run', 'seconds', 'seed', 'step', 'test_loss']
     """
 
     title: str
@@ -61,12 +66,12 @@ class Experiment:
         Returns
         -------
         list of dict
-            With the keys "run", which is the label, "step", "examples", "seconds", "loss" and
-            "test_loss", as in :class:`TrainingRun`.
+            With the keys "run", which is the label, "seed", "step", "examples", "seconds", "loss"
+            and "test_loss", as in :class:`TrainingRun`.
         """
         names = "step", "examples", "seconds", "loss", "test_loss"
         return [
-            {"run": run.label, **dict(zip(names, map(float, point), strict=True))}
+            {"run": run.label, "seed": run.seed, **dict(zip(names, map(float, point), strict=True))}
             for run in self.runs
             for point in zip(*(getattr(run, name) for name in names), strict=True)
         ]
@@ -99,7 +104,7 @@ class Experiment:
 
 
 def compare(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     *,
@@ -107,12 +112,13 @@ def compare(
     epochs: int = 3,
     test: tuple[Any, Any] | None = None,
     title: str = "",
+    seeds: int | None = None,
 ) -> Experiment:
     """Train an estimator with each of several sets of parameters.
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
@@ -126,11 +132,15 @@ def compare(
         Test rows, for ``test_loss``: columns as in X, labels that y has too.
     title : str, default=""
         Title of the plot.
+    seeds : int or None, default=None
+        Fits of each of the variants, with other orders of the rows and, of networks, other first
+        weights. Plots draw their mean and a band from the lowest to the highest. None is 1, and 3
+        of networks.
 
     Returns
     -------
     Experiment
-        One run for each of the variants.
+        The runs of each of the variants.
 
     Raises
     ------
@@ -156,12 +166,29 @@ def compare(
     epochs = check_count("epochs", epochs)
     if test is not None and not (isinstance(test, (tuple, list)) and len(test) in (1, 2)):
         raise ValueError(f"test must be a tuple (X_test, y_test), got {type(test).__name__}")
+    states = _random_states(estimator, check_seeds(estimator, seeds))
     runs = []
     for label, parameters in variants.items():
-        model = clone(estimator).set_params(max_iter=epochs, tol=None, **parameters)
-        if model.random_state is None:
-            model.set_params(random_state=0)
-        training = problem_of(model, X, y, fitted=False, rates=True)
-        held_out = None if test is None else held_out_problem(training, *test, name="test")
-        runs.append(record_run(str(label), dict(parameters), training, held_out, epochs))
+        for seed, state in enumerate(states):
+            model = clone(estimator).set_params(max_iter=epochs, tol=None, **parameters)
+            model.set_params(random_state=state)
+            about = str(label), dict(parameters)
+            if isinstance(model, BaseMLP):
+                network = network_problem_of(model, X, y, fitted=False)
+                other = test and held_out_network_problem(network, *test, name="test")
+                runs.append(record_network_run(*about, network, other, epochs, seed))
+                continue
+            training = problem_of(model, X, y, fitted=False, rates=True)
+            held_out = None if test is None else held_out_problem(training, *test, name="test")
+            runs.append(record_run(*about, training, held_out, epochs, seed))
     return Experiment(title, tuple(runs))
+
+
+def _random_states(estimator: Estimator, count: int) -> list[Any]:
+    """``random_state`` of each of some fits: the estimator's own, and numbers that follow it."""
+    first = 0 if estimator.random_state is None else estimator.random_state
+    if count == 1:
+        return [first]
+    if isinstance(first, np.random.RandomState):
+        return [int(i) for i in copy.deepcopy(first).randint(2**31, size=count)]
+    return [int(first) + i for i in range(count)]

@@ -19,14 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
 from ..inputs.conversions import MatrixLike
-from .checks import check_count
+from .checks import Estimator, check_count, check_estimator
+from .network_noise import NetworkNoise, network_noise
+from .network_problem import network_problem_of
 from .noise_laws import GROUPS, NoiseLaws, ratio
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE, RowSums, row_sums
@@ -134,6 +138,7 @@ class GradientNoise(NoiseLaws):
         return coef, ratio(np.abs(self.gradient_intercept), deviation)
 
 
+@overload
 def gradient_noise(
     estimator: BaseSGD,
     X: MatrixLike,
@@ -142,12 +147,33 @@ def gradient_noise(
     *,
     sample: int | None = None,
     random_state: int | np.random.RandomState | None = None,
-) -> GradientNoise:
+) -> GradientNoise: ...
+@overload
+def gradient_noise(
+    estimator: BaseMLP,
+    X: MatrixLike,
+    y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    sample: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> NetworkNoise: ...
+def gradient_noise(
+    estimator: Estimator,
+    X: MatrixLike,
+    y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    sample: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> GradientNoise | NetworkNoise:
     """Measure gradient and noise of the objective of a fitted estimator at its weights.
+
+    Of a network both are measured for each layer, and the variance of single weights is not.
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted; it is not changed.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Rows whose gradients are taken.
@@ -162,7 +188,7 @@ def gradient_noise(
 
     Returns
     -------
-    GradientNoise
+    GradientNoise or NetworkNoise
         Gradient, variance and what follows from them, exactly or as estimates.
 
     Raises
@@ -188,18 +214,30 @@ def gradient_noise(
     >>> noise.gradient.round(3), noise.trace.round(3)
     (array([[-1.]]), array([1.]))
     """
+    check_estimator(estimator)
+    if isinstance(estimator, BaseMLP):
+        network = network_problem_of(estimator, X, y, sample_weight)
+        rows = _sampled_rows(network.data.n, sample, random_state)
+        return network_noise(network.data, network.network, network.descent, network.theta, rows)
     problem = problem_of(estimator, X, y, sample_weight)
     n = problem.data.n
-    if sample is None or check_count("sample", sample) >= n:
+    rows = _sampled_rows(n, sample, random_state)
+    if rows is None:
         return exact_noise(problem)
-    size = check_count("sample", sample, 2 * GROUPS)
-    rows = check_random_state(random_state).choice(n, size, replace=False)
     return sampled_noise(
         lambda part: row_sums(problem, part),
         lambda sums: noise_from_sums(problem, sums, n),
         rows,
         n,
     )
+
+
+def _sampled_rows(n: int, sample: int | None, random_state: Any) -> NDArray[np.int64] | None:
+    """Numbers of the rows of a sample; None for all."""
+    if sample is None or check_count("sample", sample) >= n:
+        return None
+    size = check_count("sample", sample, 2 * GROUPS)
+    return check_random_state(random_state).choice(n, size, replace=False)
 
 
 def noise_from_sums(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
+from .checks import Estimator
 from .plotting import BLUE, ORANGE, Display
 
 __all__ = ["LossCurveDisplay", "NoiseScaleDisplay"]
@@ -63,12 +64,14 @@ class LossCurveDisplay(Display):
         self.learning_rate = nothing if learning_rate is None else learning_rate
 
     @classmethod
-    def from_estimator(cls, estimator: BaseSGD, *, ax: Any = None, **line: Any) -> LossCurveDisplay:
+    def from_estimator(
+        cls, estimator: Estimator, *, ax: Any = None, **line: Any
+    ) -> LossCurveDisplay:
         """Draw the history of a fitted estimator.
 
         Parameters
         ----------
-        estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+        estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
             Fitted; its ``history_`` is drawn.
         ax : matplotlib Axes, optional
             Where to draw; without it in a new figure.
@@ -178,13 +181,13 @@ class NoiseScaleDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator: BaseSGD, *, ax: Any = None, **line: Any
+        cls, estimator: Estimator, *, ax: Any = None, **line: Any
     ) -> NoiseScaleDisplay:
         """Draw the history of an estimator that was fitted with ``diagnostics=True``.
 
         Parameters
         ----------
-        estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+        estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
             Fitted; the noise in its ``history_`` is drawn.
         ax : matplotlib Axes, optional
             Where to draw; without it in a new figure.
@@ -214,7 +217,10 @@ class NoiseScaleDisplay(Display):
             raise ValueError(
                 "estimator must be fitted by fit(..., diagnostics=True), which measures the noise"
             )
-        return cls(epoch, norm, noise, scale, estimator.batch_size).plot(ax=ax, **line)
+        size = estimator.batch_size
+        if isinstance(estimator, BaseMLP):  # "auto" was chosen, and at most all rows
+            size = estimator._continuation.descent.batch_size
+        return cls(epoch, norm, noise, scale, int(size)).plot(ax=ax, **line)
 
     def plot(self, *, ax: Any = None, **line: Any) -> NoiseScaleDisplay:
         """Draw the noise scale, with a line at the batch size.

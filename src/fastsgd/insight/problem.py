@@ -74,7 +74,7 @@ def problem_of(
     ValueError
         If an argument is not valid; the message names it.
     """
-    check_estimator(estimator)
+    check_estimator(estimator, linear="a network is no linear problem")
     has_model = hasattr(estimator, "n_features_in_") and hasattr(estimator, "n_iter_")
     if fitted or has_model:
         check_is_fitted(estimator)

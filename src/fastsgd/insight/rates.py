@@ -1,4 +1,5 @@
-"""A learning rate range test: sixteen constant rates, trained as lanes of shared passes.
+"""A learning rate range test: sixteen constant rates, trained as lanes of shared passes, of a
+network each in a fit of its own.
 
 In Smith's test (2017) one rate rises from step to step. Here every rate starts from the same
 weights, none from those that another rate left, and all use the same rows in the same order.
@@ -6,6 +7,7 @@ weights, none from those that another rate left, and all use the same rows in th
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -13,15 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
+from sklearn.utils import check_random_state
 
-from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
 from ..exceptions import DivergenceError
 from ..inputs.conversions import MatrixLike
 from ..problem import LANE_NUMBERS, Lanes
 from ..schedules import Schedule
 from ..solver import Fit, State, Stopping, fit
 from ..statistics.sample import loss_at
-from .checks import check_count, check_sequence
+from .checks import Estimator, check_count, check_estimator, check_seeds, check_sequence
+from .network_problem import NetworkProblem, network_problem_of
+from .network_runs import train_network
+from .network_stability import curvature_rate
 from .problem import EstimatorProblem, problem_of
 from .stability import stable_rate_of
 
@@ -49,7 +55,7 @@ class RateRange:
         Learning rates, in increasing order.
     loss : ndarray of shape (r,)
         Mean loss of the rows plus penalty at the end of training, summed over the outputs; infinite
-        if the run diverged. If there are many rows, of a sample of them.
+        if the run diverged. If there are many rows, of a sample of them. Of several seeds the mean.
     smoothed : ndarray of shape (r,)
         Running median of the loss over three rates.
     start_loss : float
@@ -58,9 +64,12 @@ class RateRange:
         Rate of the least smoothed loss.
     inverse_curvature : float
         1 / L, with L the curvature that limits the learning rate of batches of this size: a
-        run at 2 / L or more does not settle.
+        run at 2 / L or more does not settle. Of a network that at the start, where it may be far
+        from that at the end; NaN of Adam, which has none.
     epochs : int
         Epochs of each run.
+    spread : tuple of two ndarrays of shape (r,)
+        Lowest and highest loss over the seeds.
 
     See Also
     --------
@@ -84,24 +93,27 @@ class RateRange:
     suggested: float
     inverse_curvature: float
     epochs: int
+    spread: tuple[Float, Float]
 
 
 def rate_range(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,
     rates: ArrayLike | None = None,
     epochs: int = 2,
+    seeds: int | None = None,
 ) -> RateRange:
     """Train at constant learning rates and compare the losses at the end.
 
     Training starts from the weights of the estimator, or where a fit starts if it is not fitted.
+    Each rate and seed of a network is a fit of its own, of ``epochs`` epochs.
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted or not; it is not changed. Its loss, penalty, batch size and momentum are used.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Training rows.
@@ -111,9 +123,12 @@ def rate_range(
         Their weights.
     rates : array-like of shape (r,), optional
         At least three positive rates; by default sixteen, each half of the next and the largest
-        16 / L, and then fourteen around the best of them.
+        16 / L (of Adam 1), and then fourteen around the best of them.
     epochs : int, default=2
         Epochs of each run.
+    seeds : int or None, default=None
+        Runs at each rate, with other orders of the rows and, of a network that is not fitted, other
+        first weights. None is 1, and 3 of networks.
 
     Returns
     -------
@@ -138,30 +153,101 @@ def rate_range(
     >>> rate_range(SGDRegressor(random_state=0), X, y, rates=(1e-4, 1e-3, 1e-2, 10.0)).loss[-1]
     np.float64(inf)
     """
-    problem = problem_of(estimator, X, y, sample_weight, fitted=False)
-    bound = 0.5 * stable_rate_of(problem)
-    tried = bound * HIGHEST_RATE * np.exp2(-np.arange(float(COARSE_RATES)))
+    check_estimator(estimator)
+    count = check_seeds(estimator, seeds)
+    trained: _Linear | _Networks
+    if isinstance(estimator, BaseMLP):
+        trained = _Networks(estimator, (X, y, sample_weight), count)
+    else:
+        problem = problem_of(estimator, X, y, sample_weight, fitted=False)
+        trained = _Linear(problem, count)
+    tried = trained.highest * np.exp2(-np.arange(float(COARSE_RATES)))
     if rates is not None:
         tried = np.array(check_sequence("rates", rates, Real), dtype=np.float64)
     tried = np.unique(tried)
     if len(tried) < 3 or not np.isfinite(tried).all() or tried[0] <= 0.0:
         raise ValueError(f"rates must be at least three positive numbers, got {rates!r}")
     epochs = check_count("epochs", epochs)
-    loss = _losses(problem, tried, epochs)
-    if not np.isfinite(loss).any():
+    table = trained.losses(tried, epochs)
+    if not np.isfinite(table.mean(axis=0)).any():
         raise ValueError(
             f"rates: training diverges at every rate, and the smallest was {tried[0]:.3g}. Scale "
             "the features of X"
         )
     if rates is None:
-        fine: Float = tried[_smooth(loss).argmin()] * FINE_RATES
-        loss = np.append(loss, _losses(problem, fine, epochs))
+        fine: Float = tried[_smooth(table.mean(axis=0)).argmin()] * FINE_RATES
+        table = np.hstack([table, trained.losses(fine, epochs)])
         order = np.argsort(np.append(tried, fine))
-        tried, loss = np.append(tried, fine)[order], loss[order]
-    smoothed = _smooth(loss)
-    start = float(_objective(problem, problem.coef, problem.intercept, problem.lanes).sum())
+        tried, table = np.append(tried, fine)[order], table[:, order]
+    loss = table.mean(axis=0)
+    smoothed, spread = _smooth(loss), (table.min(axis=0), table.max(axis=0))
     best = float(tried[smoothed.argmin()])
-    return RateRange(tried, loss, smoothed, start, best, bound, epochs)
+    return RateRange(tried, loss, smoothed, trained.start, best, trained.bound, epochs, spread)
+
+
+class _Linear:
+    """Runs of a linear model: the rates of each seed are lanes of shared passes.
+
+    Attributes
+    ----------
+    bound, highest : float
+        1 / L, and the largest rate to be tried.
+    start : float
+        The loss at the start.
+    """
+
+    def __init__(self, problem: EstimatorProblem, seeds: int) -> None:
+        self.bound = 0.5 * stable_rate_of(problem)
+        self.highest = self.bound * HIGHEST_RATE
+        self.start = float(
+            _objective(problem, problem.coef, problem.intercept, problem.lanes).sum()
+        )
+        self.problems = [
+            replace(
+                problem,
+                settings=replace(problem.settings, seed=(problem.settings.seed + i) % 2**64),
+            )
+            for i in range(seeds)
+        ]
+
+    def losses(self, rates: Float, epochs: int) -> Float:
+        """Objective (seeds, r) at the end of the runs."""
+        return np.array([_losses(problem, rates, epochs) for problem in self.problems])
+
+
+class _Networks:
+    """Runs of a network, each a fit of its own, at constant rates."""
+
+    def __init__(self, estimator: BaseMLP, given: tuple[Any, Any, Any], seeds: int) -> None:
+        self.problems: list[NetworkProblem] = []
+        state = 0 if estimator.random_state is None else estimator.random_state
+        numbers = check_random_state(copy.deepcopy(state)).randint(2**31, size=seeds)
+        for i in range(seeds):
+            model = copy.copy(estimator)
+            number = state + i if isinstance(state, int | np.integer) else numbers[i]
+            model.random_state = int(number)
+            problem = network_problem_of(model, *given, fitted=False)
+            descent = replace(
+                problem.descent,
+                schedule=Schedule("constant"),
+                average=0,
+                seed=(problem.descent.seed + i * hasattr(model, "coefs_")) % 2**64,
+            )
+            problem.estimator.learning_rate = "constant"
+            self.problems.append(replace(problem, descent=descent))
+        self.bound = 0.5 * curvature_rate(self.problems[0])
+        self.highest = self.bound * HIGHEST_RATE if np.isfinite(self.bound) else 1.0
+        self.start = float(np.mean([problem.loss() for problem in self.problems]))
+
+    def losses(self, rates: Float, epochs: int) -> Float:
+        table = np.full((len(self.problems), len(rates)), np.inf)
+        for i, problem in enumerate(self.problems):
+            for j, rate in enumerate(rates):
+                at = replace(problem, descent=replace(problem.descent, eta0=float(rate)))
+                model = train_network(at, epochs)
+                loss = np.inf if model is None else problem.loss(model)
+                table[i, j] = loss if np.isfinite(loss) else np.inf
+        return table
 
 
 def _smooth(loss: Float) -> Float:

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..estimators.base import BaseSGD
 from ..inputs.conversions import MatrixLike
+from .checks import Estimator
 from .plotting import BLUE, GREEN, GREY, ORANGE, Display, line_style
 from .rates import RateRange, rate_range
 from .trajectory import Trajectory, trajectory
@@ -29,7 +29,7 @@ class _MeasuredDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: BaseSGD,
+        estimator: Estimator,
         X: MatrixLike,
         y: ArrayLike | None = None,
         *,
@@ -40,7 +40,7 @@ class _MeasuredDisplay(Display):
 
         Parameters
         ----------
-        estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+        estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
             It is not changed.
         X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
             Rows.
@@ -187,6 +187,10 @@ class LearningRateDisplay(_MeasuredDisplay):
             markersize=5,
             label=f"after {result.epochs} epochs",
         )
+        least, most = (side[finite] for side in result.spread)
+        if (most > least).any():
+            band = {"color": BLUE, "alpha": 0.15, "linewidth": 0, "label": "lowest to highest"}
+            ax.fill_between(result.rates[finite], least, most, **band)
         smooth = finite & np.isfinite(result.smoothed)
         (self.line_,) = ax.plot(
             result.rates[smooth], result.smoothed[smooth], color=BLUE, label="running median"
@@ -194,8 +198,9 @@ class LearningRateDisplay(_MeasuredDisplay):
         ax.axhline(result.start_loss, color=GREY, linestyle=":", label="where all begin")
         label = f"suggested {result.suggested:.2g}"
         ax.axvline(result.suggested, color=GREEN, linestyle="--", label=label)
-        label = f"1 / L = {result.inverse_curvature:.2g}"
-        ax.axvline(result.inverse_curvature, color=ORANGE, linestyle="-.", label=label)
+        if np.isfinite(result.inverse_curvature):
+            label = f"1 / L = {result.inverse_curvature:.2g}"
+            ax.axvline(result.inverse_curvature, color=ORANGE, linestyle="-.", label=label)
         if not finite.all():
             ax.plot(
                 result.rates[~finite],

@@ -47,6 +47,8 @@ class TrainingRun:
         standardised like the training rows, and have their classes and class weights.
     diverged : bool
         Whether the run ended because it diverged.
+    seed : int
+        Number of the run among those of its label, from 0: each has a ``random_state`` of its own.
 
     See Also
     --------
@@ -73,6 +75,7 @@ class TrainingRun:
     loss: Float
     test_loss: Float
     diverged: bool
+    seed: int = 0
 
 
 def stretches(marks: Float, batches: int, epochs: int, *, block: int = 1) -> Iterator[int]:
@@ -100,6 +103,7 @@ def record_run(
     problem: EstimatorProblem,
     test: EstimatorProblem | None,
     epochs: int,
+    seed: int,
 ) -> TrainingRun:
     """Train from the problem's weights and take the losses at about ``POINTS`` points."""
     data, lanes, settings = problem.data, problem.lanes, problem.settings
@@ -138,7 +142,7 @@ def record_run(
         if diverged:
             break
     step, used, clock, loss, test_loss = (np.array(column) for column in zip(*points, strict=True))
-    return TrainingRun(label, parameters, step, used, clock, loss, test_loss, diverged)
+    return TrainingRun(label, parameters, step, used, clock, loss, test_loss, diverged, seed)
 
 
 def _sum_over_outputs(problem: EstimatorProblem, values: Float) -> float:

@@ -8,78 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
 from ..estimators.parameters import request_of
 from ..inputs.conversions import MatrixLike
 from ..learning_rate.choose import rates_of
 from ..solver.stopping import FEW_UPDATES
 from ..statistics.curvature import curvature_of
-from ..statistics.sample import feature_scales
 from ..statistics.weights import typical_weight
 from ..targets import targets_of
+from .checks import Estimator, check_estimator
+from .findings import LARGEST_NOISE_FLOOR, Finding, of_labels, of_order, of_outliers, of_scales
 from .gradients import GradientNoise, exact_noise
+from .network_stability import network_findings
 from .problem import EstimatorProblem, problem_of
 
-__all__ = ["Finding", "StabilityReport", "stability_report", "stable_rate_of"]
+__all__ = ["StabilityReport", "stability_report", "stable_rate_of"]
 
 Float = NDArray[np.float64]
-
-LARGEST_SCALE_RATIO = 100.0
-"""Ratio of the largest to the smallest scale of a feature above which it is a finding."""
-
-LARGEST_OUTLIER_SHARE = 0.5
-"""Share of one percent of the rows in the squared gradients above which it is a finding."""
-
-LARGEST_ERROR_RATIO = 3.0
-"""Ratio of confident errors to those that the model expects above which it is a finding."""
-
-LARGEST_CORRELATION = 0.3
-"""Correlation of a target with that of the row before above which it is a finding."""
-
-LARGEST_NOISE_FLOOR = 0.01
-"""Loss that is due to noise, as a share of the loss, above which it is a finding."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A cause for which a run may diverge or stall.
-
-    Attributes
-    ----------
-    name : {"rate", "scales", "outliers", "labels", "sorted", "noise"}
-        The cause.
-    description : str
-        What was measured, in words.
-    advice : str
-        What to do about it.
-    measured : dict of str to float
-        Numbers of the description.
-
-    See Also
-    --------
-    stability_report : Looks for them.
-
-    Examples
-    --------
-    >>> from fastsgd import SGDRegressor
-    >>> from fastsgd.insight import stability_report
-    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
-    >>> model = SGDRegressor(learning_rate="constant", eta0=10.0)
-    >>> finding = stability_report(model, X, y).findings[0]
-    >>> finding.name, finding.measured["rate"]
-    ('rate', 10.0)
-    """
-
-    name: str
-    description: str
-    advice: str
-    measured: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +46,7 @@ class StabilityReport:
         Largest learning rate of the run, or, of an estimator that is not fitted, the first one.
     stable_rate : float
         2 / L, with L the curvature that limits the learning rate of batches of this size: a run
-        with squared loss at a larger rate does not settle.
+        with squared loss at a larger rate does not settle. NaN where no such rate can be told.
 
     See Also
     --------
@@ -117,6 +69,12 @@ class StabilityReport:
     stable_rate: float
 
     def __str__(self) -> str:
+        if not self.findings and math.isnan(self.stable_rate):
+            return (
+                "Nothing found: features have similar scales, and neither outliers, noisy labels, "
+                "sorted rows nor dead units explain a stall. Of this optimizer no largest rate is "
+                "known."
+            )
         if not self.findings:
             return (
                 f"Nothing found: the rate {self.rate:.3g} is below 2 / L = {self.stable_rate:.3g}, "
@@ -130,16 +88,20 @@ class StabilityReport:
 
 
 def stability_report(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> StabilityReport:
     """Look for the reasons why a fit diverges or stalls.
 
+    Of a network L is the :func:`sharpness` at its weights, of at most 2,000 of the rows, and "dead"
+    units of "relu" are looked for too. Adam divides its steps by the size of the gradients, so that
+    neither a largest rate nor a noise floor can be told for it.
+
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted or not; it is not changed. If it is not fitted, which is so after a
         ``DivergenceError``, measurements are taken at the weights that a fit starts from.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
@@ -177,16 +139,19 @@ def stability_report(
     rate: the learning rate 10 is ... times 2 / L = ..., above which a run does not settle
       -> eta0=..., or learning_rate='auto' without eta0
     """
+    check_estimator(estimator)
+    if isinstance(estimator, BaseMLP):
+        return StabilityReport(*network_findings(estimator, X, y, sample_weight))
     problem = problem_of(estimator, X, y, sample_weight, fitted=False)
     rate, stable = _rate(estimator, problem), stable_rate_of(problem)
     noise = exact_noise(problem)
     with np.errstate(all="ignore"):  # numbers may be of any size, which is what is looked for
         findings = [
             *_of_rate(rate, stable),
-            *_of_scales(estimator, problem),
-            *_of_outliers(problem, noise),
+            *of_scales(estimator, problem.data),
+            *_of_outliers(problem),
             *_of_labels(problem),
-            *_of_order(estimator, problem),
+            *_of_order(problem),
             *_of_noise(estimator, problem, noise, rate),
         ]
     return StabilityReport(tuple(findings), rate, stable)
@@ -225,55 +190,16 @@ def _of_rate(rate: float, stable: float) -> Iterator[Finding]:
         )
 
 
-def _of_scales(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Finding]:
-    found = feature_scales(problem.data)
-    if found is None or len(found[0]) < 2:
-        return
-    columns, scales = found
-    large, small = int(scales.argmax()), int(scales.argmin())
-    if scales[large] <= LARGEST_SCALE_RATIO * scales[small]:
-        return
-    names = vars(estimator).get("feature_names_in_")
-    first, last = (
-        j if names is None else repr(str(names[j]))
-        for j in (int(columns[large]), int(columns[small]))
-    )
-    ratio = float(scales[large] / scales[small])
-    yield Finding(
-        "scales",
-        f"the scale of column {first} is {scales[large]:.3g}, that of column {last} "
-        f"{scales[small]:.3g}: {ratio:.3g} times as large; no learning rate suits both",
-        "standardize=True"
-        if not problem.data.sparse
-        else "scale the columns, with MaxAbsScaler for example",
-        {"largest": int(columns[large]), "smallest": int(columns[small]), "ratio": ratio},
-    )
-
-
-def _of_outliers(problem: EstimatorProblem, noise: GradientNoise) -> Iterator[Finding]:
+def _of_outliers(problem: EstimatorProblem) -> Iterator[Finding]:
     """Whether one percent of the rows has most of the squared norms of the gradients."""
-    n = problem.data.n
-    if n < 100:
+    if problem.data.n < 100:
         return
     X = problem.data.rows(slice(None))
     z = np.asarray(X @ problem.coef.T) + problem.intercept
     c = problem.slopes(slice(None), z)
     squares = np.asarray(X.multiply(X).sum(axis=1) if problem.data.sparse else (X * X).sum(axis=1))
     sizes = ((np.ravel(squares) + problem.settings.fit_intercept)[:, None] * c**2).sum(axis=1)
-    count = max(1, n // 100)
-    worst = np.argpartition(sizes, n - count)[n - count :]
-    part = float(sizes[worst].sum() / max(sizes.sum(), np.finfo(float).tiny))
-    if part <= LARGEST_OUTLIER_SHARE:
-        return
-    top = int(worst[sizes[worst].argmax()])
-    yield Finding(
-        "outliers",
-        f"{count} of {n} rows have {100.0 * part:.0f} % of the squared gradients, row {top} alone "
-        f"{100.0 * sizes[top] / sizes.sum():.0f} %",
-        "look at these rows; clip_norm, or a loss that grows linearly ('huber', 'hinge'), limits "
-        "their influence",
-        {"part": part, "row": top},
-    )
+    yield from of_outliers(sizes)
 
 
 def _of_labels(problem: EstimatorProblem) -> Iterator[Finding]:
@@ -287,37 +213,19 @@ def _of_labels(problem: EstimatorProblem) -> Iterator[Finding]:
     confident = np.abs(z) > math.log(9.0)  # a probability above 0.9
     wrong = int((confident & (margin < 0.0)).sum())
     expected = float((confident * expit(-np.abs(z))).sum())
-    if wrong < 10 or wrong <= LARGEST_ERROR_RATIO * expected:
-        return
-    yield Finding(
-        "labels",
-        f"{wrong} labels contradict predictions of a probability above 90 %, "
-        f"{wrong / max(expected, 1e-12):.2g} times as many as the {expected:.0f} to be expected",
+    yield from of_labels(
+        wrong,
+        expected,
         "look at these rows; a larger alpha or loss='modified_huber' gives single labels less "
         "influence",
-        {"wrong": float(wrong), "expected": expected},
     )
 
 
-def _of_order(estimator: BaseSGD, problem: EstimatorProblem) -> Iterator[Finding]:
+def _of_order(problem: EstimatorProblem) -> Iterator[Finding]:
     """Whether rows that are read in storage order are sorted by target."""
-    if problem.settings.sampling != "sequential" or problem.data.n < 100:
-        return
     rows = np.arange(problem.data.n)
     y = targets_of(problem.data, problem.lanes, problem.settings, rows)
-    y = y / (np.abs(y).max() or 1.0)  # squares may overflow
-    y = y - y.mean(axis=0)
-    scale = np.square(y).sum(axis=0)
-    lag = np.divide((y[1:] * y[:-1]).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
-    if lag.max() <= LARGEST_CORRELATION:
-        return
-    yield Finding(
-        "sorted",
-        f"rows are used in the order in which they are stored, and the correlation of a target "
-        f"with that of the row before is {lag.max():.2f}: the model follows the last rows",
-        "shuffle=True, or sampling='block' where rows must be read nearly in order",
-        {"correlation": float(lag.max())},
-    )
+    yield from of_order(problem.settings.sampling, y)
 
 
 def _of_noise(

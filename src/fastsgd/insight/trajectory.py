@@ -20,6 +20,8 @@ from .checks import check_count, check_estimator
 from .problem import EstimatorProblem, problem_of
 from .runs import stretches
 
+NO_NETWORKS = "two weights of a network say nothing of its objective, while all others move"
+
 __all__ = ["Trajectory", "trajectory"]
 
 Float = NDArray[np.float64]
@@ -125,7 +127,7 @@ def trajectory(
     >>> bool(paths["fast"][-1, 0] > paths["slow"][-1, 0] > 0.0)
     True
     """
-    check_estimator(estimator)
+    check_estimator(estimator, linear=NO_NETWORKS)
     epochs, points = check_count("epochs", epochs), check_count("points", points)
     n, d = problem_of(clone(estimator), X, y, fitted=False).data.X.shape
     whole = [isinstance(j, (int, np.integer)) and 0 <= j < d for j in coordinates]

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..estimators.base import BaseSGD
+from ..estimators.network_fitting import BaseMLP
 from ..inputs.conversions import MatrixLike
-from .checks import check_count, check_sequence
+from .checks import Estimator, check_count, check_estimator, check_sequence
 from .gradients import GradientNoise, exact_noise
+from .network_noise import NetworkNoise, network_noise
+from .network_problem import NetworkProblem, network_problem_of
 from .problem import EstimatorProblem, problem_of
 
 __all__ = ["BatchVariance", "batch_variance"]
@@ -33,7 +35,7 @@ LEAST_BATCHES, MOST_BATCHES = 20, 400
 
 @dataclass(frozen=True)
 class BatchVariance:
-    """Variance E |g_B - grad L|^2 of batch gradients against batch size, summed over all lanes.
+    """Variance E |g_B - grad L|^2 of batch gradients against batch size, over all parameters.
 
     Attributes
     ----------
@@ -47,7 +49,7 @@ class BatchVariance:
         tr Sigma / m, the variance of batches drawn with replacement.
     finite_law : ndarray of shape (s,)
         tr Sigma / m * (n - m) / (n - 1), the variance of batches drawn without replacement.
-    noise : GradientNoise
+    noise : GradientNoise or NetworkNoise
         Gradient and covariance from which the laws were worked out.
 
     See Also
@@ -71,11 +73,11 @@ class BatchVariance:
     standard_error: Float
     law: Float
     finite_law: Float
-    noise: GradientNoise
+    noise: GradientNoise | NetworkNoise
 
 
 def batch_variance(
-    estimator: BaseSGD,
+    estimator: Estimator,
     X: MatrixLike,
     y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
@@ -90,7 +92,7 @@ def batch_variance(
 
     Parameters
     ----------
-    estimator : SGDClassifier, SGDRegressor or SGDOneClassSVM
+    estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted; it is not changed.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
         Rows whose gradients are taken.
@@ -130,7 +132,14 @@ def batch_variance(
     >>> bool((abs(variance.measured - variance.finite_law) < 5 * variance.standard_error).all())
     True
     """
-    problem = problem_of(estimator, X, y, sample_weight)
+    check_estimator(estimator)
+    is_network = isinstance(estimator, BaseMLP)
+    problem: Any = (network_problem_of if is_network else problem_of)(
+        estimator,  # type: ignore[arg-type]
+        X,
+        y,
+        sample_weight,
+    )
     n = problem.data.n
     chosen = [*(2 ** np.arange(n.bit_length())), n]
     if batch_sizes is not None:
@@ -140,29 +149,69 @@ def batch_variance(
     if max(chosen) > n:
         raise ValueError(f"batch_sizes must be integers from 1 to {n} rows, got {batch_sizes!r}")
     sizes = np.unique(np.array(chosen, dtype=np.int64))
-    noise, random = exact_noise(problem), check_random_state(random_state)
-    z = np.asarray(problem.data.rows(slice(None)) @ problem.coef.T) + problem.intercept
-    c = problem.slopes(slice(None), z)
-    means, errors = np.transpose([_measure(problem, c, noise, m, random) for m in sizes])
+    batches: Any = (_NetworkBatches if is_network else _LinearBatches)(problem)
+    noise, random = batches.noise, check_random_state(random_state)
+    means, errors = np.transpose([_measure(batches, n, m, random) for m in sizes])
     finite_law = np.array([noise.batch_trace(m).sum() for m in sizes])
     return BatchVariance(sizes, means, errors, noise.trace.sum() / sizes, finite_law, noise)
 
 
-def _measure(
-    problem: EstimatorProblem, c: Float, noise: GradientNoise, m: int, random: Any
-) -> tuple[float, float]:
-    """Mean of |g_B - grad L|^2 over batches of m rows, and its standard error.
+class _Batches(Protocol):
+    """Gradients of batches of a problem, and the noise of all its rows."""
 
-    c (n, K) are the slopes of all rows.
-    """
-    n, penalty = problem.data.n, problem.smooth_penalty()
+    noise: GradientNoise | NetworkNoise
+
+    def square(self, rows: NDArray[np.int64]) -> float:
+        """|g_B - grad L|^2 of a batch of rows."""
+
+
+class _LinearBatches:
+    """Those of a linear model, whose slopes are worked out once."""
+
+    def __init__(self, problem: EstimatorProblem) -> None:
+        self.problem, self.noise = problem, exact_noise(problem)
+        z = np.asarray(problem.data.rows(slice(None)) @ problem.coef.T) + problem.intercept
+        self.slopes, self.penalty = problem.slopes(slice(None), z), problem.smooth_penalty()
+
+    def square(self, rows: NDArray[np.int64]) -> float:
+        problem, c, penalty = self.problem, self.slopes[rows], self.penalty
+        mean = np.asarray(problem.data.rows(rows).T @ c).T / len(rows)
+        error = mean + penalty[0] - self.noise.gradient
+        learns = problem.settings.fit_intercept
+        error_b = learns * (c.mean(axis=0) + penalty[1]) - self.noise.gradient_intercept
+        return float(np.square(error).sum() + np.square(error_b).sum())
+
+
+class _NetworkBatches:
+    """Those of a network, each back-propagated."""
+
+    def __init__(self, problem: NetworkProblem) -> None:
+        self.problem, self.run = problem, problem.run()
+        network = problem.network
+        self.noise = network_noise(problem.data, network, problem.descent, problem.theta)
+        theta = network.views(problem.theta)
+        self.of_losses = [
+            (gradient - problem.penalty * coef, intercepts)
+            for gradient, intercepts, (coef, _) in zip(
+                self.noise.coef_gradients, self.noise.intercept_gradients, theta, strict=True
+            )
+        ]
+        self.unit = network.unit(problem.data.dtype)
+
+    def square(self, rows: NDArray[np.int64]) -> float:
+        sums = self.problem.network.views(self.run.gradients(rows)[0], self.unit)
+        by = 1.0 / (len(rows) * self.problem.mean_weight)
+        return float(
+            sum(
+                np.square(by * total.astype(np.float64) - mean).sum()
+                for parts, means in zip(sums, self.of_losses, strict=True)
+                for total, mean in zip(parts, means, strict=True)
+            )
+        )
+
+
+def _measure(batches: _Batches, n: int, m: int, random: Any) -> tuple[float, float]:
+    """Mean of |g_B - grad L|^2 over batches of m of n rows, and its standard error."""
     count = int(np.clip(PASSES * n / m, LEAST_BATCHES, MOST_BATCHES))
-    learns = problem.settings.fit_intercept
-    squares = np.empty(count)
-    for i in range(count):
-        rows = random.choice(n, m, replace=False)
-        mean = np.asarray(problem.data.rows(rows).T @ c[rows]).T / m
-        error = mean + penalty[0] - noise.gradient
-        error_b = learns * (c[rows].mean(axis=0) + penalty[1]) - noise.gradient_intercept
-        squares[i] = np.square(error).sum() + np.square(error_b).sum()
+    squares = np.array([batches.square(random.choice(n, m, replace=False)) for _ in range(count)])
     return float(squares.mean()), float(squares.std(ddof=1) / np.sqrt(count))

@@ -15,6 +15,7 @@ from ..descent import VectorDescent
 from ..exceptions import DivergenceError
 from ..network import Network
 from ..problem import Data
+from ..statistics.gradients import NoiseEstimate
 from .epoch_loop import train
 from .epochs import Clock, structure_of
 from .history import NO_NOISE, entry
@@ -43,6 +44,9 @@ class NetworkFit(Progress):
         Whether it stopped by the tolerance.
     ended : bool
         ``on_epoch`` ended the fit.
+    diagnose : callable or None
+        ``diagnose(epoch, model)`` at an epoch's end: its squared gradient norm and trace of the
+        noise go into the history.
     factor : callable or None
         ``factor(done)``: what multiplies the learning rates of the epoch after ``done`` of this
         call.
@@ -62,6 +66,7 @@ class NetworkFit(Progress):
     False
     """
 
+    diagnose: Callable[[int, Array], NoiseEstimate] | None = None
     factor: Callable[[int], float] | None = None
     network: Network | None = None
     state: VectorState | None = None
@@ -191,7 +196,11 @@ class NetworkTraining:
         weights = [w for w, _ in self.network.views(self.model, self.unit)]
         norm = math.sqrt(sum(float(np.square(w, dtype=np.float64).sum()) for w in weights))
         measures, work = (self.run.rate, state.gradient_norm, norm), (self.data.n, seconds)
-        progress.history.add(*entry(state.epoch, self.losses, self.score, measures, NO_NOISE, work))
+        noise = NO_NOISE
+        if progress.diagnose is not None:
+            found = progress.diagnose(state.epoch, self.model)
+            noise = math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale
+        progress.history.add(*entry(state.epoch, self.losses, self.score, measures, noise, work))
 
     def decide(self, *, last: bool = False) -> bool:
         """Whether the loss, or the validation score, no longer gains."""

@@ -145,7 +145,7 @@ def model_on_two_weights(
         if problem not in models:
             raise ValueError(f"problem must be one of {tuple(models)} with X, got {problem!r}")
         estimator = models[problem].set_params(random_state=random_state)
-    check_estimator(estimator)
+    check_estimator(estimator, linear="the explorer steps through linear models")
     if not isinstance(estimator, (SGDClassifier, SGDRegressor)):
         name = type(estimator).__name__
         raise ValueError(f"estimator must be an SGDClassifier or SGDRegressor, got {name}")
