@@ -17,8 +17,7 @@ is a number times x_i, so that one pass over X is enough for all of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -31,7 +30,7 @@ from ..inputs.conversions import MatrixLike
 from .checks import Estimator, check_count, check_estimator
 from .network_noise import NetworkNoise, network_noise
 from .network_problem import network_problem_of
-from .noise_laws import GROUPS, NoiseLaws, ratio
+from .noise_laws import GROUPS, NoiseLaws, ratio, sampled_noise
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE, RowSums, row_sums
 
@@ -42,7 +41,6 @@ __all__ = [
     "gradient_noise",
     "noise_from_sums",
     "noise_of",
-    "sampled_noise",
 ]
 
 Float = NDArray[np.float64]
@@ -289,25 +287,3 @@ def _unchecked_noise(sums: RowSums, n: int, penalty: Float, penalty_b: Float) ->
 def exact_noise(problem: EstimatorProblem) -> GradientNoise:
     """Gradient and noise from all rows."""
     return noise_from_sums(problem, row_sums(problem), problem.data.n)
-
-
-def sampled_noise(
-    sums_of: Callable[[NDArray[np.int64]], RowSums],
-    noise_of: Callable[[RowSums], GradientNoise],
-    rows: NDArray[np.int64],
-    n: int,
-) -> GradientNoise:
-    """Estimates from some of n rows, with standard errors by the jackknife over groups of them."""
-    groups = [sums_of(part) for part in np.array_split(rows, GROUPS)]
-    total = groups[0]
-    for group in groups[1:]:
-        total = total + group
-    noise = noise_of(total)
-    without = [noise_of(total - group) for group in groups]
-    correction = np.sqrt(1.0 - len(rows) / n)  # the population is finite
-    errors = {}
-    for name in noise.errors:
-        values = np.array([getattr(estimate, name) for estimate in without])
-        squares = np.square(values - values.mean(axis=0)).sum(axis=0)
-        errors[name] = correction * np.sqrt(squares * (GROUPS - 1) / GROUPS)
-    return replace(noise, errors=errors)

@@ -12,7 +12,8 @@ from sklearn.utils import check_random_state
 from ..minimization.arguments import strength_of
 from ..minimization.structures import Structure
 from .checks import check_count
-from .gradients import GROUPS, GradientNoise, noise_of, sampled_noise
+from .gradients import GradientNoise, noise_of
+from .noise_laws import GROUPS, sampled_noise
 from .row_sums import RowSums
 
 __all__ = ["row_gradient_noise"]
