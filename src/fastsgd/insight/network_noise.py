@@ -25,6 +25,7 @@ from .._core import NetworkRun, VectorState
 from ..descent import VectorDescent
 from ..network import Network
 from ..problem import Data
+from .network_problem import CHUNK_ROWS
 from .noise_laws import GROUPS, NoiseLaws
 from .row_sums import TOO_LARGE
 
@@ -155,10 +156,11 @@ def network_noise(
     used = np.arange(data.n) if weight is None else np.flatnonzero(weight)
     mean = 1.0 if weight is None else float(weight[used].mean(dtype=np.float64))
     unit = network.unit(data.dtype)
-    state = VectorState(network.length(unit), data.dtype, descent)
+    plain = VectorDescent(batch_size=CHUNK_ROWS, n_jobs=descent.n_jobs)
+    state = VectorState(network.length(unit), data.dtype, plain)
     coefs, intercepts = zip(*network.views(theta), strict=True)
     state.set(network.pack(coefs, intercepts, data.dtype, unit))
-    run = NetworkRun(data, network, descent, state)
+    run = NetworkRun(data, network, plain, state)
     problem = network, theta, network.alpha / (min(descent.batch_size, data.n) * mean)
     if sample is None:
         return _noise(problem, _sums(run, problem, data, used, mean), len(used))
