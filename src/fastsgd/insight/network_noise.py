@@ -62,7 +62,7 @@ class NetworkNoise(NoiseLaws):
         Rows that were used: n, or those of the sample.
     errors : dict of str to ndarray of shape (layers,)
         Standard errors of "trace" and "squared_norm", by the jackknife over 20 parts of the sample;
-        0 if all rows were used.
+        0 if all rows were used. Those of "total_trace" and "total_squared_norm" are of shape ().
 
     See Also
     --------
@@ -90,6 +90,28 @@ class NetworkNoise(NoiseLaws):
     n: int
     rows: int
     errors: dict[str, Float]
+
+    @property
+    def total_trace(self) -> Float:
+        """The trace of the covariance over all layers.
+
+        Returns
+        -------
+        ndarray of shape ()
+            The sum of the layers' traces.
+        """
+        return np.asarray(self.trace.sum())
+
+    @property
+    def total_squared_norm(self) -> Float:
+        """The squared norm of the gradient in all parameters.
+
+        Returns
+        -------
+        ndarray of shape ()
+            The sum of the layers' squared norms.
+        """
+        return np.asarray(self.squared_norm.sum())
 
     @property
     def total_noise_scale(self) -> float:
@@ -226,4 +248,5 @@ def _noise(problem: tuple[Network, NDArray[Any], float], sums: _Sums, n: int) ->
     if not np.isfinite(trace + squared).all():
         raise ValueError(TOO_LARGE)
     errors = {"trace": np.zeros(layers), "squared_norm": np.zeros(layers)}
+    errors |= {"total_trace": np.zeros(()), "total_squared_norm": np.zeros(())}
     return NetworkNoise(coefs, intercepts, trace, squared, n, m, errors)
