@@ -4,8 +4,9 @@
     python benchmarks/network_experiments.py --only saddle  # one: its table and its figure
     python benchmarks/network_experiments.py --quick        # few epochs, nothing written
 
-Prints tables in Markdown and draws a figure of docs/ each. Numbers are means over seeds, which give
-other first weights and other orders of rows, with the lowest and the highest; bands are the same.
+Prints tables in Markdown, puts them into the page, and draws a figure each. Numbers are means over
+seeds, which give other first weights and other orders of rows, with the lowest and the highest;
+bands are the same.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from fastsgd.insight.plotting import line_style
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 DOCS = Path(__file__).parents[1] / "docs"
 SEEDS = 3
@@ -150,6 +152,11 @@ def figure(columns: int) -> tuple[Any, Any]:
 
 
 def save(bench: Bench, fig: Any, name: str) -> None:
+    for axis in (axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)):
+        if axis.get_scale() == "log":  # plain numbers, at 1, 2 and 5
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
     if not bench.quick:
         fig.savefig(DOCS / f"network-noise-{name}.png", dpi=90)
     plt.close(fig)
@@ -300,8 +307,7 @@ def warm_up(bench: Bench) -> None:
     )
     table(bench, ("", *(f"{rate:g}" for rate in rates)), rows)
     for ax, title in zip(axes, ("train loss", "test loss"), strict=True):
-        ax.set(title=f"{title} after {epochs} epochs", xscale="log", xlabel="learning rate")
-        ax.set(yscale="log")
+        ax.set(title=f"{title} after {epochs} epochs", xlabel="learning rate", ylim=(0.3, 2.5))
     axes[0].legend()
     save(bench, fig, "warm-up")
 
@@ -364,7 +370,7 @@ def momentum(bench: Bench) -> None:
             label = f"batches of {m}, {epochs} epochs, {part} loss"
             rows.append((label, *(spread(end[:, j]) for end in ends)))
         ax.set(title=f"batches of {m}, rate / (1 - momentum) = {effective}", xlabel="epochs")
-        ax.set(ylabel="train loss", xscale="log")
+        ax.set(ylabel="train loss", xscale="log", yscale="log")
     table(bench, ("momentum", *(f"{beta:g}" for beta in betas)), rows)
     axes[0].legend()
     save(bench, fig, "momentum")
@@ -409,6 +415,15 @@ def saddle(bench: Bench) -> None:
     save(bench, fig, "saddle")
 
 
+def into_page(name: str, lines: Sequence[str]) -> None:
+    """Put the tables of an experiment between its marks in the page."""
+    page = DOCS / "network-noise.md"
+    before, rest = page.read_text().split(f"<!-- {name} -->\n")
+    _, after = rest.split("<!-- end -->\n", 1)
+    tables = "\n".join(lines).strip()
+    page.write_text(f"{before}<!-- {name} -->\n{tables}\n<!-- end -->\n{after}")
+
+
 EXPERIMENTS: dict[str, Callable[[Bench], None]] = {
     "generalisation": generalisation,
     "minima": minima,
@@ -438,10 +453,15 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     for name, experiment in EXPERIMENTS.items():
         if options.only in (None, name):
-            start = time.perf_counter()
+            start = time.process_time()
             experiment(bench)
-            seconds = time.perf_counter() - start
-            print(f"### {name}, {seconds:.0f} s\n\n" + "\n".join(bench.lines), flush=True)
+            seconds = time.process_time() - start
+            print(
+                f"### {name}, {seconds:.0f} s of processor time\n\n" + "\n".join(bench.lines),
+                flush=True,
+            )
+            if not bench.quick:
+                into_page(name, bench.lines)
             bench.lines.clear()
 
 

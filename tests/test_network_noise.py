@@ -75,12 +75,17 @@ def test_samples_are_unbiased_and_their_errors_are_right(weighted):
     used = np.arange(N) if weight is None else np.flatnonzero(weight)
     rng = np.random.default_rng(2)
     found = [network_noise(*problem, rng.choice(used, 40, replace=False)) for _ in range(400)]
-    for name in ("trace", "squared_norm"):
+    for name in ("trace", "squared_norm", "total_trace", "total_squared_norm"):
         values = np.array([getattr(one, name) for one in found])
         error = values.std(axis=0) / np.sqrt(len(found))
         assert (np.abs(values.mean(axis=0) - getattr(exact, name)) < 4.0 * error).all()
         claimed = np.array([one.errors[name] for one in found]).mean(axis=0)
         assert_allclose(claimed, values.std(axis=0), rtol=0.35)
+    held = 0
+    for one in found:
+        low, high = one.interval("total_noise_scale")
+        held += bool(low <= exact.total_noise_scale <= high)
+    assert held >= 0.9 * len(found)
     assert_allclose(network_noise(*problem, used).trace, exact.trace, rtol=1e-11)
 
 

@@ -25,6 +25,7 @@ from .._core import NetworkRun, VectorState
 from ..descent import VectorDescent
 from ..network import Network
 from ..problem import Data
+from .network_problem import CHUNK_ROWS
 from .noise_laws import NoiseLaws, sampled_noise
 from .row_sums import TOO_LARGE
 
@@ -61,7 +62,7 @@ class NetworkNoise(NoiseLaws):
         Rows that were used: n, or those of the sample.
     errors : dict of str to ndarray of shape (layers,)
         Standard errors of "trace" and "squared_norm", by the jackknife over 20 parts of the sample;
-        0 if all rows were used.
+        0 if all rows were used. Those of "total_trace" and "total_squared_norm" are of shape ().
 
     See Also
     --------
@@ -89,6 +90,28 @@ class NetworkNoise(NoiseLaws):
     n: int
     rows: int
     errors: dict[str, Float]
+
+    @property
+    def total_trace(self) -> Float:
+        """The trace of the covariance over all layers.
+
+        Returns
+        -------
+        ndarray of shape ()
+            The sum of the layers' traces.
+        """
+        return np.asarray(self.trace.sum())
+
+    @property
+    def total_squared_norm(self) -> Float:
+        """The squared norm of the gradient in all parameters.
+
+        Returns
+        -------
+        ndarray of shape ()
+            The sum of the layers' squared norms.
+        """
+        return np.asarray(self.squared_norm.sum())
 
     @property
     def total_noise_scale(self) -> float:
@@ -155,10 +178,11 @@ def network_noise(
     used = np.arange(data.n) if weight is None else np.flatnonzero(weight)
     mean = 1.0 if weight is None else float(weight[used].mean(dtype=np.float64))
     unit = network.unit(data.dtype)
-    state = VectorState(network.length(unit), data.dtype, descent)
+    plain = VectorDescent(batch_size=CHUNK_ROWS, n_jobs=descent.n_jobs)
+    state = VectorState(network.length(unit), data.dtype, plain)
     coefs, intercepts = zip(*network.views(theta), strict=True)
     state.set(network.pack(coefs, intercepts, data.dtype, unit))
-    run = NetworkRun(data, network, descent, state)
+    run = NetworkRun(data, network, plain, state)
     problem = network, theta, network.alpha / (min(descent.batch_size, data.n) * mean)
     if sample is None:
         return _noise(problem, _sums(run, problem, data, used, mean), len(used))
@@ -217,4 +241,5 @@ def _noise(problem: tuple[Network, NDArray[Any], float], sums: _Sums, n: int) ->
     if not np.isfinite(trace + squared).all():
         raise ValueError(TOO_LARGE)
     errors = {"trace": np.zeros(layers), "squared_norm": np.zeros(layers)}
+    errors |= {"total_trace": np.zeros(()), "total_squared_norm": np.zeros(())}
     return NetworkNoise(coefs, intercepts, trace, squared, n, m, errors)

@@ -36,6 +36,9 @@ __all__ = ["NetworkProblem", "held_out_network_problem", "network_problem_of"]
 
 Float = NDArray[np.float64]
 
+CHUNK_ROWS = 256
+"""Rows that the core back-propagates together."""
+
 BLOCK_VALUES = 1 << 20
 """Values of X whose rows are scored at a time."""
 
@@ -90,8 +93,10 @@ class NetworkProblem:
         return state
 
     def run(self) -> NetworkRun:
-        """The rows bound to a state at the parameters."""
-        return NetworkRun(self.data, self.network, self.descent, self.state())
+        """The rows bound to a state at the parameters, for their gradients."""
+        plain = VectorDescent(batch_size=CHUNK_ROWS, n_jobs=self.descent.n_jobs)
+        of_gradients = replace(self, descent=plain)
+        return NetworkRun(self.data, self.network, plain, of_gradients.state())
 
     def _layers(self, model: NDArray[Any] | None) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Weights and intercepts of the layers, of padded parameters or of the problem's own."""

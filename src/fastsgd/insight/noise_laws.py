@@ -130,7 +130,8 @@ class NoiseLaws:
         Parameters
         ----------
         name : {"trace", "squared_norm", "noise_scale"}
-            The quantity.
+            The quantity; of a network also "total_trace", "total_squared_norm" and
+            "total_noise_scale", those of all layers together, of shape ().
 
         Returns
         -------
@@ -144,8 +145,9 @@ class NoiseLaws:
         .. [1] B. Efron, C. Stein. "The Jackknife Estimate of Variance", Annals of Statistics 9,
            1981.
         """
-        if name == "noise_scale":
-            (low, high), (least, most) = map(self.interval, ("trace", "squared_norm"))
+        if name.endswith("noise_scale"):
+            of = name.removesuffix("noise_scale")
+            (low, high), (least, most) = map(self.interval, (f"{of}trace", f"{of}squared_norm"))
             return ratio(low, most), ratio(high, least)
         middle, width = getattr(self, name), self.errors[name]
         width = width * scipy.stats.t.ppf(0.5 + LEVEL / 2.0, GROUPS - 1)

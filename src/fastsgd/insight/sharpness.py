@@ -26,7 +26,7 @@ from ..estimators.network_fitting import BaseMLP
 from ..inputs.conversions import MatrixLike
 from ..problem import Data, blocks
 from .checks import Estimator, check_count, check_estimator
-from .network_problem import NetworkProblem, network_problem_of
+from .network_problem import CHUNK_ROWS, NetworkProblem, network_problem_of
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE
 
@@ -198,7 +198,7 @@ def _step(theta: Float, *, kinks: bool) -> float:
     """
     eps = np.finfo(np.float64).eps
     length = max(1.0, float(np.linalg.norm(theta)))
-    return float(eps ** (1 / 2 if kinks else 1 / 3)) * length
+    return float(eps ** (0.6 if kinks else 1 / 3)) * length
 
 
 def _largest(
@@ -270,7 +270,7 @@ class _NetworkGradient:
         self.total = float(len(rows) if weight is None else weight[rows].sum(dtype=np.float64))
         self.kept: list[Data] | None = None
         self.unit = problem.network.unit(np.float64)
-        self.descent = VectorDescent(n_jobs=problem.descent.n_jobs)
+        self.descent = VectorDescent(batch_size=CHUNK_ROWS, n_jobs=problem.descent.n_jobs)
         values = problem.data.X.nnz if problem.data.sparse else len(rows) * problem.data.d
         if values <= KEPT_VALUES:
             self.kept = list(self._blocks())
