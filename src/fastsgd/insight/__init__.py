@@ -20,7 +20,13 @@ from .comparisons import (
 )
 from .experiment_display import ExperimentDisplay
 from .experiments import Experiment, compare
-from .explorer import Exploration, RecordedRun, explore
+from .explorer import (
+    Exploration,
+    NetworkExploration,
+    RecordedNetworkRun,
+    RecordedRun,
+    explore,
+)
 from .gradients import GradientNoise, gradient_noise
 from .history_displays import LossCurveDisplay, NoiseScaleDisplay
 from .rates import RateRange, rate_range
@@ -40,9 +46,11 @@ __all__ = [
     "GradientNoise",
     "LearningRateDisplay",
     "LossCurveDisplay",
+    "NetworkExploration",
     "NoiseEstimate",
     "NoiseScaleDisplay",
     "RateRange",
+    "RecordedNetworkRun",
     "RecordedRun",
     "StabilityReport",
     "TrainingRun",
