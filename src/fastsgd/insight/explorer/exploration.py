@@ -69,20 +69,11 @@ class Exploration(Record, Document):
     ----------
     title : str
         Title of the page.
-    names : tuple of two str
-        Names of the coordinates.
-    estimator : SGDClassifier or SGDRegressor
-        Estimator that is trained, but for the parameters of each run.
     X : ndarray of shape (n, 1), (n, 2) or (n, 3)
         Rows that it is trained on: the columns of those coordinates that are weights, and perhaps
         a third one for all that does not move (see :func:`explore`).
     y : ndarray of shape (n,)
         Targets.
-    start : ndarray of shape (2,)
-        Coordinates at the start of every run.
-    runs : tuple of RecordedRun
-        One for each combination of batch size, rate, momentum and schedule; the schedule changes
-        fastest, the batch size slowest.
     batch_sizes : tuple of int
         Batch sizes to choose from.
     rates : tuple of float
@@ -91,12 +82,21 @@ class Exploration(Record, Document):
         Momenta to choose from.
     schedules : tuple of str
         Schedules to choose from.
-    curvature : float
-        L, the largest curvature of the objective, by the bound of the loss's second derivative.
     steps : int
         Updates of a run.
     view : tuple of two (low, high)
         Range of each coordinate that the page shows at first.
+    names : tuple of two str
+        Names of the coordinates.
+    estimator : SGDClassifier or SGDRegressor
+        Estimator that is trained, but for the parameters of each run.
+    start : ndarray of shape (2,)
+        Coordinates at the start of every run.
+    runs : tuple of RecordedRun
+        One for each combination of batch size, rate, momentum and schedule; the schedule changes
+        fastest, the batch size slowest.
+    curvature : float
+        L, the largest curvature of the objective, by the bound of the loss's second derivative.
     first : ndarray of shape (s,)
         First coordinate of the points of the grid, which extends beyond the view.
     second : ndarray of shape (s,)
@@ -163,6 +163,27 @@ def explore(
     random_state: int = 0,
     path: str | Path | None = None,
 ) -> Exploration: ...
+
+
+@overload
+def explore(
+    problem: str = "logistic",
+    *,
+    X: MatrixLike | None = None,
+    y: ArrayLike | None = None,
+    estimator: BaseSGD | None = None,
+    coordinates: tuple[int | str, int | str] = (0, 1),
+    start: ArrayLike | None = None,
+    hidden: Sequence[int] | None = None,
+    activation: str | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    rates: Sequence[float] | None = None,
+    momenta: Sequence[float] = (0.0, 0.9),
+    schedules: Sequence[str] | None = None,
+    steps: int = 200,
+    random_state: int = 0,
+    path: str | Path | None = None,
+) -> Exploration | NetworkExploration: ...
 
 
 def explore(
@@ -278,7 +299,7 @@ def explore(
         raise ValueError(
             f"random_state must be an integer from 0 to 2**32 - 1, got {random_state!r}"
         )
-    if problem in NETWORK_PROBLEMS:
+    if isinstance(problem, str) and problem in NETWORK_PROBLEMS:
         for name, given in (("estimator", estimator), ("start", start)):
             if given is not None:
                 raise ValueError(f"{name} must be None with problem {problem!r}, got {given!r}")

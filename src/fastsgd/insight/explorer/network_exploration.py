@@ -43,25 +43,10 @@ class NetworkExploration(NetworkRecord, Document):
     ----------
     title : str
         Title of the page.
-    names : tuple of two str
-        Names of the features.
-    network : Network
-        The network: its layers and its loss.
     X : ndarray of shape (n, 2)
         Rows that it is trained on.
     y : ndarray of shape (n,)
         Number of each row's class, 0 or 1.
-    classes : ndarray of shape (2,)
-        The two classes; the network gives the probability of the second.
-    offset : ndarray of shape (2,)
-        Mean of each feature, which the core subtracts when it reads a row.
-    scale : ndarray of shape (2,)
-        1 / standard deviation of each feature, which the core multiplies by.
-    start : ndarray of shape (P,)
-        Parameters at the start of every run; see ``RecordedNetworkRun``.
-    runs : tuple of RecordedNetworkRun
-        One for each combination of batch size, rate, momentum and schedule; the schedule changes
-        fastest, the batch size slowest.
     batch_sizes : tuple of int
         Batch sizes to choose from.
     rates : tuple of float
@@ -74,6 +59,21 @@ class NetworkExploration(NetworkRecord, Document):
         Updates of a run.
     view : tuple of two (low, high)
         Range of each feature that the page shows at first.
+    names : tuple of two str
+        Names of the features.
+    network : Network
+        The network: its layers and its loss.
+    classes : ndarray of shape (2,)
+        The two classes; the network gives the probability of the second.
+    offset : ndarray of shape (2,)
+        Mean of each feature, which the core subtracts when it reads a row.
+    scale : ndarray of shape (2,)
+        1 / standard deviation of each feature, which the core multiplies by.
+    start : ndarray of shape (P,)
+        Parameters at the start of every run; see ``RecordedNetworkRun``.
+    runs : tuple of RecordedNetworkRun
+        One for each combination of batch size, rate, momentum and schedule; the schedule changes
+        fastest, the batch size slowest.
 
     See Also
     --------
@@ -140,7 +140,7 @@ def explore_network(
     model = PlaneNetwork.of_rows(rows, targets, units, function, random_state)
     runs = []
     for m, rate, beta, schedule in itertools.product(*choices):
-        constants = SCHEDULES[schedule](steps / -(-n // m))
+        constants: dict[str, Any] = dict(SCHEDULES[schedule](steps / -(-n // m)))
         descent = VectorDescent(
             eta0=rate,
             batch_size=m,
@@ -149,7 +149,6 @@ def explore_network(
             schedule=Schedule(schedule, **constants),
         )
         runs.append(model.record(descent, schedule, steps))
-    assert model.data.offset is not None and model.data.scale is not None
     return NetworkExploration(
         title=title,
         names=names,
@@ -157,8 +156,8 @@ def explore_network(
         X=rows,
         y=targets,
         classes=classes,
-        offset=model.data.offset,
-        scale=model.data.scale,
+        offset=model.offset,
+        scale=model.scale,
         start=model.start,
         runs=tuple(runs),
         **choices._asdict(),

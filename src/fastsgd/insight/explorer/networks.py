@@ -69,10 +69,16 @@ def rows_of_user(X: Any, y: ArrayLike | None) -> Rows:
     target = column_or_1d(y)
     if len(target) != len(X):
         raise ValueError(f"y must have as many values as X has rows, {len(X)}, got {len(target)}")
+    wanted = "y must have two classes for a network"
+    if target.dtype.kind == "f" and not np.isfinite(target).all():
+        raise ValueError(f"{wanted}, got numbers that are not finite")
     kind = type_of_target(target, input_name="y")
-    classes, numbers = np.unique(target, return_inverse=True)
+    try:
+        classes, numbers = np.unique(target, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(f"{wanted}, got values that cannot be compared: {error}") from error
     if kind != "binary" or len(classes) != 2:
-        raise ValueError(f"y must have two classes for a network, got {len(classes)} values")
+        raise ValueError(f"{wanted}, got {len(classes)} values")
     return X, numbers.astype(np.float64), classes
 
 
@@ -85,12 +91,16 @@ class PlaneNetwork:
     network : Network
     data : Data
         The rows, standardised when they are read.
+    offset, scale : ndarray of shape (2,)
+        Mean and 1 / standard deviation of each feature, by which they are.
     start : ndarray of shape (P,)
         Parameters at the start of every run.
     """
 
     network: Network
     data: Data
+    offset: NDArray[np.floating]
+    scale: NDArray[np.floating]
     start: Float
 
     @classmethod
@@ -108,19 +118,20 @@ class PlaneNetwork:
         activation (Glorot & Bengio 2010).
         """
         network = Network((2, *hidden, 1), activation, "log_loss")
-        with np.errstate(over="ignore"):
-            offset, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-        if not np.isfinite(offset + spread).all():
-            raise ValueError("X must have features whose squares are finite")
-        scale = 1.0 / np.where(spread > 0.0, spread, 1.0)
-        data = Data(X, y.astype(X.dtype), None, offset.astype(X.dtype), scale.astype(X.dtype))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+            offset = mean.astype(X.dtype)
+            scale = (1.0 / np.where(spread > 0.0, spread, 1.0)).astype(X.dtype)
+        if not (np.isfinite(mean + spread).all() and np.isfinite(scale).all()):
+            raise ValueError("X must have features whose squares are finite numbers, not 0")
+        data = Data(X, y.astype(X.dtype), None, offset, scale)
         rng = np.random.default_rng(seed)
         coefs, intercepts = [], []
         for inputs, outputs in network.shapes:
             bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (inputs + outputs))
             coefs.append(rng.uniform(-bound, bound, (inputs, outputs)))
             intercepts.append(rng.uniform(-bound, bound, outputs))
-        return cls(network, data, network.pack(coefs, intercepts, np.float64))
+        return cls(network, data, offset, scale, network.pack(coefs, intercepts, np.float64))
 
     def unpadded(self, theta: NDArray[Any]) -> NDArray[Any]:
         """Parameters or a gradient (P,) without the zeros that the core pads rows to."""

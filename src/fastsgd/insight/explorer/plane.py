@@ -137,7 +137,7 @@ class Plane:
         m = min(settings.batch_size, data.n)
 
         def point(_: Any) -> Any:
-            finite = np.isfinite(state.last_weights()[0]).all()
+            finite = not state.t.any() or np.isfinite(state.last_weights()[0]).all()
             return self.coordinates(state) if finite else None
 
         made = step_by_step(

@@ -51,8 +51,6 @@ class RecordedRun(AnyRun):
 
     Attributes
     ----------
-    parameters : dict
-        Parameters of ``Exploration.estimator`` that were set for this run.
     batch_size : int
         Rows of a batch.
     rate : float
@@ -61,11 +59,6 @@ class RecordedRun(AnyRun):
         Momentum.
     schedule : str
         Schedule of the learning rate.
-    weights : ndarray of shape (T + 1, 2)
-        The two coordinates, bit for bit and of the dtype that the solver had.
-    fixed_weight : ndarray of shape (T + 1,) or None
-        Weight of the third column of ``Exploration.X``, by which the coordinates that do not move
-        are in the score; no step changes it. None if there is no third column.
     examples : ndarray of shape (T + 1,), int64
         Rows used before each point.
     batch_rows : tuple of T + 1 ndarrays of int64
@@ -74,6 +67,15 @@ class RecordedRun(AnyRun):
         Learning rate of the update that follows each point.
     loss : ndarray of shape (T + 1,)
         Mean loss of all rows plus penalty.
+    diverged : bool
+        Whether the run ended early because it diverged; T is then less than ``Exploration.steps``.
+    parameters : dict
+        Parameters of ``Exploration.estimator`` that were set for this run.
+    weights : ndarray of shape (T + 1, 2)
+        The two coordinates, bit for bit and of the dtype that the solver had.
+    fixed_weight : ndarray of shape (T + 1,) or None
+        Weight of the third column of ``Exploration.X``, by which the coordinates that do not move
+        are in the score; no step changes it. None if there is no third column.
     batch_gradient : ndarray of shape (T + 1, 2)
         Gradient of the batch that follows.
     full_gradient : ndarray of shape (T + 1, 2)
@@ -81,8 +83,6 @@ class RecordedRun(AnyRun):
     other_gradients : ndarray of shape (T + 1, c, 2)
         Gradients of c other batches of as many rows, which are the same at every point; c is 0 if
         a batch has all rows.
-    diverged : bool
-        Whether the run ended early because it diverged; T is then less than ``Exploration.steps``.
 
     See Also
     --------
@@ -116,8 +116,6 @@ class RecordedNetworkRun(AnyRun):
 
     Attributes
     ----------
-    descent : VectorDescent
-        How the steps were made: batch size, rate, momentum, schedule and seed.
     batch_size : int
         Rows of a batch.
     rate : float
@@ -126,8 +124,6 @@ class RecordedNetworkRun(AnyRun):
         Momentum.
     schedule : str
         Schedule of the learning rate.
-    weights : ndarray of shape (T + 1, P)
-        All parameters, bit for bit and of the dtype that the solver had.
     examples : ndarray of shape (T + 1,), int64
         Rows used before each point.
     batch_rows : tuple of T + 1 ndarrays of int64
@@ -136,15 +132,19 @@ class RecordedNetworkRun(AnyRun):
         Learning rate of the update that follows each point.
     loss : ndarray of shape (T + 1,)
         Mean loss of all rows.
+    diverged : bool
+        Whether the run ended early because it diverged; T is then less than
+        ``NetworkExploration.steps``.
+    descent : VectorDescent
+        How the steps were made: batch size, rate, momentum, schedule and seed.
+    weights : ndarray of shape (T + 1, P)
+        All parameters, bit for bit and of the dtype that the solver had.
     batch_gradient : ndarray of shape (T + 1, P)
         Gradient of the batch that follows: the mean of the gradients of its rows.
     full_gradient : ndarray of shape (T + 1, P)
         Gradient of all rows.
     row_norms : ndarray of shape (T + 1, n, layers)
         Norm of each row's own gradient, in the weights and intercepts of each layer.
-    diverged : bool
-        Whether the run ended early because it diverged; T is then less than
-        ``NetworkExploration.steps``.
 
     See Also
     --------
@@ -206,7 +206,7 @@ class NetworkRecord(AnyRecord):
     names: tuple[str, str]
     network: Network
     classes: NDArray[Any]
-    offset: Float
-    scale: Float
+    offset: NDArray[np.floating]
+    scale: NDArray[np.floating]
     start: Float
     runs: tuple[RecordedNetworkRun, ...]

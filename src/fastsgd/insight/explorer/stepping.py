@@ -54,11 +54,12 @@ def step_by_step(
         Makes the update of the next batch, which has the given number of rows.
     point : callable
         What is kept of the state at each point, given the rows of the batch that follows; None if
-        the state is not finite.
+        the state is not finite, which ends the run.
     """
     m, points, diverged = min(descent.batch_size, n), [], False
     order, epoch = np.zeros(0, dtype=np.int64), -1
-    rows, rates, examples = [], [], []
+    rows: list[NDArray[np.int64]] = []
+    rates, examples = [], []
     for step in range(steps + 1):
         try:
             if step:
