@@ -31,9 +31,9 @@ LAYER_COLOURS = {
 MARKS = """
         <span><span class="mark class0">●</span> {0}</span> <span><span class="mark class1">▲</span> {1}</span>
         <span>colour behind them: what the network says; line: undecided</span>
-        <label><input type="checkbox" id="sizes" checked><span>a mark is as large as the norm of the row's gradient</span></label>
+        <label><input type="checkbox" id="sizes" checked><span>area of a mark: norm of the row's gradient</span></label>
         <label><input type="checkbox" id="rings" checked><span><span class="mark">◯</span> rows of the next batch</span></label>
-        <span>gradient norms by layer, thick of all rows, thin of the batch:</span> {2}"""  # noqa: E501
+        <span>gradient norms, thick of all rows, thin of the batch:</span> {2}"""  # noqa: E501
 
 FOOTER = (
     "Every run is one of fastsgd's solver, step by step. The figure at the left shows the run "
@@ -55,7 +55,7 @@ def render_network(record: NetworkRecord) -> str:
     first, second = map(html.escape, record.names)
     wide, high = (high - low for low, high in record.view)
     layers = " ".join(
-        f'<span><span class="mark layer{i}">━</span> {inputs} to {outputs}</span>'
+        f'<span><span class="mark layer{i}">━</span> layer {i + 1}, {inputs} to {outputs}</span>'
         for i, (inputs, outputs) in enumerate(record.network.shapes)
     )
     names = (f"class {html.escape(str(name))}" for name in record.classes)
