@@ -231,7 +231,7 @@ def test_two_threads(benchmark: Any, report: Any, check_targets: bool) -> None:
     classes = np.unique(y)
 
     def turn() -> None:
-        times.append([seconds_of(lambda m=m: m.partial_fit(X, y, classes)) for m in models])
+        times.append([seconds_of(lambda m=m: m.partial_fit(X, y, classes=classes)) for m in models])
 
     benchmark.pedantic(turn, rounds=7, warmup_rounds=1)
     for one, two in zip(models[0].coefs_, models[1].coefs_, strict=True):

@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.estimators.base import valid_defaults
+from fastsgd.estimators.validated import valid_defaults
 
 WEIGHTS_REASON = (
     "the objective divides by n, not by the sum of weights, and the order of samples is random: "

@@ -14,7 +14,7 @@ from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 import fastsgd
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.estimators.classifier import LABEL_BLOCK, find_labels
+from fastsgd.estimators.labels import LABEL_BLOCK, find_labels
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.statistics.weights import typical_weight
 

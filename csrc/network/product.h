@@ -21,9 +21,9 @@
 
 /* The operands. Numbers of `b`, `from` and `to` lie side by side along the columns. */
 typedef struct {
-    const real *const *a; /* rows of a matrix; a is this matrix, a[i][p], or its transpose, */
-    int64_t from_column;  /* a[p][from_column + i] */
-    int turned;
+    const real *const *a; /* rows of a matrix, of which a is a part, a[i][from_column + p], */
+    int64_t from_column;
+    int turned; /* or the transpose of one, a[p][from_column + i] */
     const real *b;
     int64_t b_p; /* b[p * b_p + j] */
     const real *from;
@@ -41,7 +41,7 @@ static ALWAYS_INLINE void tile_product(const product_operands *o, int64_t i, int
     wide sum[TILE_ROWS][TILE_VECTORS];
     const real *row[TILE_ROWS], *b = o->b + j;
     const int64_t column_of_a = o->from_column + i;
-    UNROLL for (int r = 0; r < rows; ++r) row[r] = turned ? NULL : o->a[i + r];
+    UNROLL for (int r = 0; r < rows; ++r) row[r] = turned ? NULL : o->a[i + r] + o->from_column;
     UNROLL for (int r = 0; r < rows; ++r) UNROLL for (int v = 0; v < vectors; ++v)
         sum[r][v] = o->from ? wide_at(o->from + (i + r) * o->from_row + j + v * wide_count)
                             : (wide){0};
@@ -111,15 +111,41 @@ static const tile_function tile_functions[2][TILE_VECTORS][TILE_ROWS] = {
 #undef TILE_ENTRY
 #undef EACH_ROWS
 
+/* Terms that are summed before the next tile's turn: so many rows of b, a panel of them as wide as
+ * a tile, stay in the L2 cache and in reach of the tables of pages. */
+enum { PANEL_TERMS = 512 };
+
+/* Terms begin to end of the sums. */
+static product_operands part_of_sums(const product_operands *operands, int64_t begin, int64_t end) {
+    product_operands o = *operands;
+    o.k = end - begin;
+    o.b += begin * o.b_p;
+    if (o.turned)
+        o.a += begin;
+    else
+        o.from_column += begin;
+    if (begin > 0) o.from = o.to, o.from_row = o.to_row; /* the sums so far */
+    return o;
+}
+
 /* The product for m rows and n columns, which are rounded up to whole vectors: whatever lies behind
  * the last column is computed too. */
-static void product(const product_operands *o, int64_t m, int64_t n) {
+static void product(const product_operands *operands, int64_t m, int64_t n) {
+    const int64_t k = operands->k, parts = k <= PANEL_TERMS ? 1 : (k - 1) / PANEL_TERMS + 1;
+    product_operands part;
     for (int64_t j = 0; j < n; j += TILE_VECTORS * wide_count) {
         const int64_t left = (n - j + wide_count - 1) / wide_count;
-        const tile_function
-            *tiles = tile_functions[o->turned][left < TILE_VECTORS ? left - 1 : TILE_VECTORS - 1];
-        for (int64_t i = 0; i < m; i += TILE_ROWS)
-            tiles[m - i < TILE_ROWS ? m - i - 1 : TILE_ROWS - 1](o, i, j);
+        const tile_function *tiles =
+            tile_functions[operands->turned][left < TILE_VECTORS ? left - 1 : TILE_VECTORS - 1];
+        for (int64_t q = 0; q < parts; ++q) {
+            const product_operands *o = operands;
+            if (parts > 1) {
+                part = part_of_sums(operands, k * q / parts, k * (q + 1) / parts);
+                o = &part;
+            }
+            for (int64_t i = 0; i < m; i += TILE_ROWS)
+                tiles[m - i < TILE_ROWS ? m - i - 1 : TILE_ROWS - 1](o, i, j);
+        }
     }
 }
 

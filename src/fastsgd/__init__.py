@@ -1,8 +1,9 @@
 """fastsgd: stochastic gradient descent on a CPU, as fast as its memory, with scikit-learn's API.
 
-Estimators: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; searches by
-cross-validation: :class:`GridSearchCV`, :class:`RandomizedSearchCV`; :func:`path` for a path of
-penalties. The solver behind them, lane by lane: :mod:`fastsgd.solver`; the same in plain NumPy:
+Linear models: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; networks:
+:class:`MLPClassifier`, :class:`MLPRegressor`; searches by cross-validation: :class:`GridSearchCV`,
+:class:`RandomizedSearchCV`; :func:`path` for a path of penalties; :func:`minimize` for a model of
+one's own. The solver behind the estimators: :mod:`fastsgd.solver`; the same in plain NumPy:
 :mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar, avx2, avx512, neon) forces an instruction set.
 """
 
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 from .exceptions import DivergenceError, FeatureScaleWarning, TargetScaleWarning
 
 if TYPE_CHECKING:
-    from .estimators import SGDClassifier, SGDOneClassSVM, SGDRegressor
+    from .estimators import (
+        MLPClassifier,
+        MLPRegressor,
+        SGDClassifier,
+        SGDOneClassSVM,
+        SGDRegressor,
+    )
+    from .minimization import minimize
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
 
 __version__ = "0.1.0"
@@ -22,17 +30,24 @@ __all__ = [
     "DivergenceError",
     "FeatureScaleWarning",
     "GridSearchCV",
+    "MLPClassifier",
+    "MLPRegressor",
     "RandomizedSearchCV",
     "SGDClassifier",
     "SGDOneClassSVM",
     "SGDRegressor",
     "TargetScaleWarning",
     "__version__",
+    "minimize",
     "path",
 ]
 
 _MODULES = {
-    ".estimators": ("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+    ".estimators": (
+        *("MLPClassifier", "MLPRegressor"),
+        *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+    ),
+    ".minimization": ("minimize",),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -7,10 +7,14 @@ X.
 """
 
 from .classifier import SGDClassifier
+from .mlp_classifier import MLPClassifier
+from .mlp_regressor import MLPRegressor
 from .oneclass import SGDOneClassSVM
 from .regressor import SGDRegressor
 
 __all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
     "SGDClassifier",
     "SGDOneClassSVM",
     "SGDRegressor",

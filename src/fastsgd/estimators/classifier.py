@@ -9,13 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.linear_model._base import LinearClassifierMixin
-from sklearn.utils import column_or_1d, metaestimators
+from sklearn.utils import metaestimators
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    check_classification_targets,
-    type_of_target,
-)
 
 from ..inputs.conversions import MatrixLike
 from ..losses import LOSSES, ClassificationLoss, CompiledLoss, loss_functions
@@ -23,11 +18,11 @@ from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
-from . import class_weights
-from .base import BaseSGD, keep_parameters
+from .base import BaseSGD
 from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array
+from .labels import Labels
 from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
@@ -37,6 +32,7 @@ from .parameters import (
 )
 from .repeat import repeatable
 from .task import Task
+from .validated import keep_parameters
 from .validation import accuracies
 
 CLASSIFICATION_LOSSES = [
@@ -46,50 +42,6 @@ CLASSIFICATION_LOSSES = [
 
 FEW_ROWS, FEW_CLASSES = 8, 16
 """Rows and classes up to which labels are looked up one by one."""
-
-LABEL_BLOCK = 1 << 15
-"""Labels that are looked at together: few enough to stay in the cache for the second look."""
-
-
-def find_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
-    """The sorted labels (n_classes,) of y (n,), and the position of each row's label, (n,).
-
-    Two labels are told by two comparisons, which is what most y need; np.unique sorts or hashes.
-    """
-    if y.dtype.kind in "biuf" and len(y):
-        found = _two_labels(y, dtype)
-        if found is not None:
-            return found
-    classes = _unique(y)
-    if len(classes) == 2:
-        return classes, (y == classes[1]).astype(dtype)
-    return classes, np.searchsorted(classes, y).astype(dtype)
-
-
-def _two_labels(y: NDArray[Any], dtype: Any) -> tuple[NDArray[Any], NDArray[np.floating]] | None:
-    """The same where the first rows have two labels and the others no third; else None."""
-    classes = np.array([y[:LABEL_BLOCK].min(), y[:LABEL_BLOCK].max()], dtype=y.dtype)
-    positions = np.empty(len(y), dtype=dtype)
-    for start in range(0, len(y), LABEL_BLOCK):
-        part = y[start : start + LABEL_BLOCK]
-        upper = part == classes[1]
-        if np.count_nonzero(upper) + np.count_nonzero(part == classes[0]) != len(part):
-            return None
-        positions[start : start + LABEL_BLOCK] = upper
-    return classes, positions
-
-
-def _unique(y: NDArray[Any]) -> NDArray[Any]:
-    """np.unique, by a table of what is there for small whole numbers."""
-    if y.dtype.kind in "iu" and len(y):
-        lowest, highest = int(y.min()), int(y.max())
-        if highest - lowest < 1 << 16:
-            there = np.zeros(highest - lowest + 1, dtype=bool)
-            wide = np.int64 if y.dtype.kind == "i" else np.uint64  # int8 minus int8 may overflow
-            there[y.astype(wide, copy=False) - wide(lowest)] = True
-            return (np.flatnonzero(there).astype(wide) + wide(lowest)).astype(y.dtype)
-    return np.unique(y)
-
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -106,7 +58,7 @@ def _may_predict_proba(estimator: Any) -> bool:
 
 
 @documented
-class SGDClassifier(LinearClassifierMixin, BaseSGD):
+class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
     """Linear classifiers by stochastic gradient descent: SVM, logistic regression, softmax.
 
     Minimises, for the one lane of a binary problem or for each class against the rest,
@@ -176,10 +128,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         "multi_class": [StrOptions({"ovr", "multinomial"})],
     }
 
-    class_weight: dict[Any, Any] | Literal["balanced"] | None
     multi_class: str
-    classes_: NDArray[Any]
-    _class_counts: class_weights.Counts
 
     def __init__(
         self,
@@ -225,51 +174,6 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         keep_parameters(self, locals())
 
     # From labels to lanes.
-
-    def _labels(self, y: Any) -> NDArray[Any]:
-        """Labels (n,), or an indicator matrix (n, n_labels)."""
-        if y.ndim == 1:
-            return y
-        if y.shape[1] == 1:
-            return column_or_1d(y, warn=True)
-        if type_of_target(y) != "multilabel-indicator" or not np.isin(y, (0, 1)).all():
-            raise ValueError(
-                f"y should be a 1d array, got an array of shape {y.shape} instead; of two "
-                "dimensions only an indicator matrix of zeros and ones will do."
-            )
-        return y
-
-    def _encode(self, y: NDArray[Any], dtype: Any, name: str = "y") -> NDArray[np.floating]:
-        """Position of each label in ``classes_``, (n,), or zeros and ones (n, n_labels).
-
-        Raises
-        ------
-        ValueError
-            If a label is not in ``classes_``.
-        """
-        if (y.ndim == 2) != self._multilabel or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
-            wanted = f"(n_samples, {len(self.classes_)})" if self._multilabel else "(n_samples,)"
-            raise ValueError(f"{name} must have shape {wanted} as in fit, got {y.shape}")
-        if y.ndim == 2:
-            return (y != 0).astype(dtype)
-        if y.dtype == object:
-            check_classification_targets(y)
-        try:
-            positions = np.searchsorted(self.classes_, y)
-            np.minimum(positions, len(self.classes_) - 1, out=positions)
-            wrong = self.classes_[positions] != y
-        except TypeError:
-            raise ValueError(
-                f"`{name}` has classes of {y.dtype}, which cannot be compared with `self.classes_` "
-                f"of {self.classes_.dtype}"
-            ) from None
-        if wrong.any():
-            check_classification_targets(y)
-            raise ValueError(
-                f"`{name}` has classes not in `self.classes_`. `self.classes_` has "
-                f"{self.classes_}. '{name}' also has {np.unique(y[wrong])}."
-            )
-        return positions.astype(dtype)
 
     @property
     def _softmax(self) -> bool:
@@ -322,20 +226,10 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         add: bool = False,
     ) -> dict[str, Any]:
         """Weights of the positive and negative rows of each lane; ``add`` to the counts so far."""
-        if self.class_weight is None:
-            vars(self).pop("_class_counts", None)
+        weights = self._weights_of_classes(encoded, weight, add=add)
+        if weights is None:
             return {}
-        k = len(self.classes_)
-        counts = class_weights.count(encoded, weight, k)
-        if add and hasattr(self, "_class_counts"):
-            counts = class_weights.add(self._class_counts, counts)
-        self._class_counts = counts
-        if isinstance(self.class_weight, str):  # "balanced"
-            weights = class_weights.balanced(counts)
-        else:
-            weights = class_weights.chosen(self.class_weight, self.classes_)
-        class_weights.check(weights, encoded.dtype)
-        if weights.ndim == 2 or (k == 2 and not self._multilabel):
+        if weights.ndim == 2 or (len(weights) == 2 and not self._multilabel):
             return {"weight_negative": weights[0], "weight_positive": weights[1]}
         return {"weight_positive": weights}
 
@@ -347,12 +241,6 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
                 f"loss={self.loss!r}"
             )
 
-    def _check_classes(self) -> None:
-        if len(self.classes_) < 2 and not self._multilabel:
-            raise ValueError(
-                f"The number of classes has to be greater than one; got {len(self.classes_)} class"
-            )
-
     # Training.
 
     def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
@@ -360,15 +248,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         given = X, y, sample_weight
         X, y = self._validate(X, y, reset=True)
         y = self._labels(y)
-        self._multilabel = y.ndim == 2
-        if self._multilabel:
-            self.classes_ = np.arange(y.shape[1])
-            encoded = self._encode(y, computed_in(X))
-        else:
-            self.classes_, encoded = find_labels(y, computed_in(X))
-            if y.dtype.kind not in "biuU":  # of which any will do
-                check_classification_targets(self.classes_)
-        self._check_classes()
+        encoded = self._find_classes(X, y)
         return self._task(X, y, encoded, sample_weight, given, partial=False)
 
     def _again(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
@@ -469,19 +349,7 @@ class SGDClassifier(LinearClassifierMixin, BaseSGD):
         self._check_multinomial()
         self._check_partial()
         given = X, y, sample_weight
-        resume = hasattr(self, "_continuation")
-        if _check_partial_fit_first_call(self, classes):
-            self._multilabel = False  # until y is seen
-        X, y = self._validate(X, y, reset=not resume)
-        y = self._labels(y)
-        if not resume:
-            self._multilabel = y.ndim == 2
-            if self._multilabel and not np.array_equal(self.classes_, np.arange(y.shape[1])):
-                raise ValueError(
-                    f"classes of a multilabel problem must be range({y.shape[1]}), got {classes!s}"
-                )
-        self._check_classes()
-        encoded = self._encode(y, computed_in(X))
+        X, y, encoded = self._validate_part(X, y, classes)
         task = self._task(X, y, encoded, sample_weight, given, partial=True)
         self._solve(task, partial=True)
         return self

@@ -188,13 +188,20 @@ CALL = {
 """Type and description of the arguments of ``fit`` and ``partial_fit``."""
 
 
-def documented(cls: _Class) -> _Class:
+def documented(
+    cls: _Class,
+    parameters: Mapping[str, str] = PARAMETERS,
+    attributes: Mapping[str, str] = ATTRIBUTES,
+    call: Mapping[str, str] = CALL,
+) -> _Class:
     """Complete the docstrings of an estimator, of its ``fit`` and of its ``partial_fit``.
 
     Parameters
     ----------
     cls : type
         The estimator's class. Its own texts win over the shared ones.
+    parameters, attributes, call : mapping of str to str
+        The shared texts.
 
     Returns
     -------
@@ -207,14 +214,14 @@ def documented(cls: _Class) -> _Class:
         If a parameter has no text anywhere.
     """
     if cls.__doc__:
-        cls.__doc__ = _completed(cls.__doc__, cls, PARAMETERS)
+        cls.__doc__ = _completed(cls.__doc__, cls, parameters)
         own, rest = _entries(cls.__doc__.rstrip("\n"), "Attributes")
-        texts = [*own.values(), *(_entry(name, ATTRIBUTES[name]) for name in ATTRIBUTES)]
+        texts = [*own.values(), *(_entry(name, attributes[name]) for name in attributes)]
         cls.__doc__ = rest.replace("@Attributes", "\n".join(texts)) + "\n"
     for name in ("fit", "partial_fit"):
         method = vars(cls).get(name)
         if method is not None and method.__doc__:
-            method.__doc__ = _completed(method.__doc__, method, CALL)
+            method.__doc__ = _completed(method.__doc__, method, call)
     return cls
 
 

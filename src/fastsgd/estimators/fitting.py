@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -27,14 +26,15 @@ from ..solver.training import read_last_epoch
 from ..statistics.sample import overflows
 from .advice import warn_of_cost, warn_of_result, warn_of_scales, warn_of_targets
 from .continuation import Continuation, recipe_of, state_key, state_of
-from .hooks import Array, Validate
-from .input import FEW_VALUES, InputValidation, blame_input, check_finite
-from .parameters import horizon_of, lanes_of, seed_of, settings_of
+from .hooks import Array, Hooks, Validate
+from .input import FEW_VALUES, blame_input, check_finite
+from .parameters import horizon_of, lanes_of, settings_of
 from .repeat import prepared
 from .report import listening
-from .standardise import Scaling, standardising
+from .splitting import Splitting
+from .standardise import Scaling
 from .task import Task
-from .validation import LaneScore, ModelScore, hold_out, split
+from .validation import LaneScore, ModelScore, hold_out
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -71,7 +71,7 @@ def all_or_nothing(method: _Method) -> _Method:
     return wrapped  # type: ignore[return-value]
 
 
-class Fitting(InputValidation):
+class Fitting(Hooks, Splitting):
     """Training and publishing."""
 
     def _start(
@@ -118,7 +118,8 @@ class Fitting(InputValidation):
         """Whether the model is that of the state: its weights are unread, its intercept not set."""
         if previous is None or not self._has_unread_coef:
             return False
-        nothing, intercept = previous.weights_at(np.zeros(0, dtype=np.int64))
+        intercept = previous.intercepts()
+        nothing = np.empty((len(intercept), 0))
         ours = self._model(self._attributes(nothing, intercept))[1]
         return np.array_equal(self._model({**vars(self), "coef_": nothing})[1], ours)
 
@@ -251,34 +252,6 @@ class Fitting(InputValidation):
 
             self.certificate_ = certificate(*problem, progress.coef, progress.intercept)
 
-    def _draw(
-        self, task: Task, previous: Continuation | None, *, holds_out: bool
-    ) -> tuple[int, np.random.RandomState | None, NDArray[np.int64] | None]:
-        """Seed of a run, what its validation split is drawn from (None: the seed), and its rows.
-
-        A generator gives the split first and then the seed, as in scikit-learn.
-        """
-        if previous is not None:
-            source = previous.split
-            draws = previous.seed if source is None else copy.deepcopy(source)
-            return previous.seed, source, self._held_out(task, draws) if holds_out else None
-        if not (holds_out and isinstance(self.random_state, np.random.RandomState)):
-            seed = seed_of(self.random_state)
-            return seed, None, self._held_out(task, seed) if holds_out else None
-        source = copy.deepcopy(self.random_state)
-        rows = self._held_out(task, self.random_state)
-        return seed_of(self.random_state), source, rows
-
-    def _held_out(self, task: Task, source: int | np.random.RandomState) -> NDArray[np.int64]:
-        """Training rows that early stopping holds out."""
-        return split(
-            task.user_y,
-            task.weight,
-            self.validation_fraction,
-            source,
-            stratify=task.sign_targets and task.user_y.ndim == 1,
-        )
-
     def _validation(
         self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, Any, Any] | None
     ) -> Validate | None:
@@ -291,21 +264,6 @@ class Fitting(InputValidation):
             return None
         weight = None if task.weight is None else task.weight[rows]
         return self._validator(task, take(task.X, rows), task.y[rows], task.user_y[rows], weight)
-
-    def _scaling(
-        self, task: Task, weight: NDArray[np.floating] | None, previous: Continuation | None
-    ) -> Scaling:
-        """With ``standardize``, that of the training rows of the first call."""
-        if not self.standardize:
-            return Scaling()
-        if sp.issparse(task.X):
-            raise ValueError(
-                "standardize=True needs dense X: centring would make a sparse X dense. Scale it "
-                "without centring, for example with MaxAbsScaler."
-            )
-        if previous is not None and previous.scaling.scale is not None:
-            return previous.scaling
-        return standardising(task.X, weight)
 
     def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None) -> Validate:
         """The score of a model (K, d) and (K,) on validation rows."""
@@ -387,15 +345,6 @@ class Fitting(InputValidation):
             stopped=_end_of(progress),
             reduces_on_plateau=stopping.plateau_factor != 1.0 and stopping.tol is not None,
         )
-
-    def _check_partial(self) -> None:
-        if self.early_stopping:
-            raise ValueError("early_stopping should be False with partial_fit")
-
-    def _has_validation_set(self, X_val: Any, y_val: Any) -> bool:
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together")
-        return X_val is not None
 
 
 def _end_of(progress: Fit) -> str:

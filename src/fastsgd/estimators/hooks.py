@@ -19,6 +19,7 @@ from .task import Task
 if TYPE_CHECKING:
     from ..certificate import Certificate
     from ..learning_rate.result import Result
+    from ..solver import Fit
     from .continuation import Continuation
 
 __all__ = ["Array", "Hooks", "Validate"]
@@ -50,7 +51,6 @@ class UnreadCoef:
 class Hooks(BaseEstimator):
     """Parameters that all estimators have, and what each of them answers in its own way."""
 
-    _parameter_constraints: dict[str, list[Any]]
     _passive_aggressive_loss = "hinge"
     _multilabel = False
     _supervised = True
@@ -69,12 +69,9 @@ class Hooks(BaseEstimator):
     shuffle: bool
     verbose: int
     n_jobs: int | None
-    random_state: int | np.random.RandomState | None
     learning_rate: str | Schedule | Callable[[int, float], float]
     eta0: float | None
     power_t: float
-    early_stopping: bool
-    validation_fraction: float
     n_iter_no_change: int
     warm_start: bool
     average: bool | float
@@ -91,7 +88,6 @@ class Hooks(BaseEstimator):
     linear_scaling: bool
     on_divergence: str
     certificate: bool
-    standardize: bool
 
     # What a fit leaves behind.
     if TYPE_CHECKING:
@@ -105,8 +101,6 @@ class Hooks(BaseEstimator):
     loss_curve_: list[float]
     result_: Result
     certificate_: Certificate
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
     _continuation: Continuation
 
     @property
@@ -135,11 +129,23 @@ class Hooks(BaseEstimator):
         """The attributes that publish a model (K, d) and (K,)."""
         return {"coef_": coef, "intercept_": intercept}
 
+    def _attributes_of(self, progress: Fit, task: Task) -> dict[str, Any]:
+        """The same of a fit under way, with its counts."""
+        assert progress.state is not None
+        counts = {"n_iter_": int(progress.epochs.max()), "t_": 1 + int(progress.state.t.max())}
+        users = task.scaling.to_users(progress.coef, progress.intercept)
+        return {**self._attributes(*users), **counts}
+
     @property
     def _has_unread_coef(self) -> bool:
         """Whether the weights are in the state alone."""
         continuation = vars(self).get("_continuation")
         return continuation is not None and continuation.unread and "coef_" not in vars(self)
+
+    @property
+    def _reads_few(self) -> bool:
+        """Whether they are, and those of single features can be read there."""
+        return self._has_unread_coef and self._continuation.state.reads_few
 
     def __getstate__(self) -> Any:
         """As scikit-learn has it, with ``coef_`` for whoever loads it."""

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import RegressorMixin
-from sklearn.utils import assert_all_finite
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from .._core import check_structure as check_arrays
 from ..inputs.conversions import csr_of, rows_of
-from ..inputs.ranges import weight_range
+from ..inputs.ranges import cast, weight_range
 from ..inputs.times import check_numbers, numbers_of
 from ..problem import STORED, blocks, computed_in
-from .hooks import Hooks
 from .validation import HELD_OUT_ZERO
 
 IN_PLACE = tuple(dtype.type for dtype in STORED)
@@ -110,8 +109,25 @@ def table_of(X: Any) -> Any:
     return array if array is X else array.astype(np.float64, copy=False)
 
 
-class InputValidation(Hooks):
+def real_targets(y: Any, dtype: Any, name: str = "y") -> NDArray[np.floating]:
+    """Targets of a regression as (n,), or (n, n_outputs) for more than one.
+
+    Raises
+    ------
+    ValueError
+        If one is beyond the range of the dtype.
+    """
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return cast(name, y, dtype)
+
+
+class InputValidation(BaseEstimator):
     """Validation of X, y and sample_weight."""
+
+    early_stopping: bool
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
 
     def _validate(
         self, X: Any, y: Any = NO_TARGETS, *, reset: bool, names: tuple[str, str] = ("X", "y")
@@ -144,6 +160,25 @@ class InputValidation(Hooks):
         except OverflowError as error:  # Python integers beyond float64
             raise ValueError(f"X or y: {error}") from None
         return self._aligned(X), y.toarray() if sp.issparse(y) else y
+
+    def _rows_to_predict(self, X: Any) -> Any:
+        """Rows for a fitted model as an array that is read in place, all of it finite."""
+        check_structure(X)
+        if not (needs_no_conversion(X, NO_TARGETS) and self._expects_unnamed(X.shape[1])):
+            X = self._converted(X)
+        check_finite(self, X)
+        return X
+
+    def _converted(self, X: Any) -> Any:
+        """Rows to predict as an array that is read in place, after scikit-learn's checks."""
+        X = rows_of(csr_of(table_of(X)))
+        check_numbers("X", X)
+        options: dict[str, Any] = {"accept_sparse": "csr", "accept_large_sparse": True}
+        options["dtype"] = FLOATS if sp.issparse(X) else IN_PLACE
+        try:
+            return validate_data(self, X, reset=False, ensure_all_finite=False, **options)
+        except OverflowError as error:
+            raise ValueError(f"X: {error}") from None
 
     def _expects_unnamed(self, d: int) -> bool:
         """Whether the model was fitted on d features without names."""

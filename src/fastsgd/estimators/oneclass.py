@@ -19,7 +19,7 @@ from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
-from .base import BaseSGD, keep_parameters
+from .base import BaseSGD
 from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array, Validate
@@ -32,6 +32,7 @@ from .parameters import (
 )
 from .repeat import repeatable
 from .task import Task
+from .validated import keep_parameters
 from .validation import products
 
 

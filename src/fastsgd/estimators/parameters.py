@@ -171,7 +171,7 @@ def schedule_of(
     if callable(rate):
         return Schedule("callable", function=rate, **common)
     if rate == "auto" and ends:
-        return Schedule("polynomial", power=1.0 if adaptive else 2.0, **common)
+        return Schedule("polynomial" if adaptive else "harmonic", power=1.0, **common)
     return _schedule(
         "constant" if rate == "auto" and (stays or adaptive) else LEARNING_RATES[rate],
         power_t={"auto": 0.5, "optimal": 1.0}.get(rate, estimator.power_t),
@@ -187,21 +187,39 @@ _sgd = functools.lru_cache(maxsize=64, typed=True)(SGD)
 """Frozen, and made for every fit: the same object for the same numbers."""
 
 
-def average_start(estimator: Any, data: Data, horizon: float) -> int:
+def average_start(estimator: Any, data: Data, batch_size: int, horizon: float) -> int:
     """Number of the update from which the weights are averaged; 0 for never."""
     average = estimator.average
     if isinstance(average, (bool, np.bool_, Integral)):
         return int(average)
-    if estimator.batch_size > 1 or data.sample_weight is None:
-        updates = data.batches(estimator.batch_size)
+    if batch_size > 1 or data.sample_weight is None:
+        updates = data.batches(batch_size)
     else:  # rows of weight zero make no update
         updates = max(1, int(np.count_nonzero(data.sample_weight)))
     return 1 + math.floor(min(2.0**61, (1.0 - average) * horizon * updates))
 
 
-def horizon_of(estimator: Any, previous: Continuation | None) -> float:
+def average_of(estimator: Any, data: Data, batch_size: int, horizon: float, previous: Any) -> int:
+    """The same; that of the ``previous`` call of a run that goes on, if there is one."""
+    if previous is not None and previous.average[0] == estimator.average:
+        return int(previous.average[1])
+    return average_start(estimator, data, batch_size, horizon)
+
+
+def horizon_of(estimator: Any, previous: Any) -> float:
     """total_epochs, or max_iter of the first fit."""
     return float(min(estimator.max_iter, 2**62)) if previous is None else previous.horizon
+
+
+def asked_threads(n_jobs: int | None) -> tuple[int | None, Any]:
+    """Threads asked for, by number or by ``joblib.parallel_config``; and joblib's backend."""
+    backend, asked = get_active_backend()  # of joblib.parallel_config, or of the worker this is
+    n_jobs = asked if n_jobs is None and asked != 1 else n_jobs
+    if n_jobs is None:
+        return None, backend
+    # To count processors takes 0.1 ms: only where it matters.
+    found = min(n_jobs, 2**31 - 1) if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
+    return found, backend
 
 
 def threads_of(n_jobs: int | None, data: Data, batch_size: int, k: int) -> int:
@@ -213,10 +231,9 @@ def threads_of(n_jobs: int | None, data: Data, batch_size: int, k: int) -> int:
     """
     if n_jobs is None and batch_size == 1:  # which threads cannot share
         return 1
-    backend, asked = get_active_backend()  # of joblib.parallel_config, or of the worker this is
-    n_jobs = asked if n_jobs is None and asked != 1 else n_jobs
-    if n_jobs is not None:  # to count processors takes 0.1 ms: only where it matters
-        return min(n_jobs, 2**31 - 1) if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
+    asked, backend = asked_threads(n_jobs)
+    if asked is not None:
+        return asked
     useful = min(batch_size, data.n) * data.d // THREAD_VALUES
     crowded = backend.nesting_level or multiprocessing.current_process().daemon
     if crowded or data.sparse or k > 1 or data.n * data.d < EPOCH_VALUES or useful < 2:
@@ -248,10 +265,6 @@ def settings_of(
     horizon = horizon_of(estimator, previous)
     if estimator.total_epochs is not None:
         horizon = float(estimator.total_epochs)
-    if previous is not None and previous.average[0] == estimator.average:
-        average = previous.average[1]
-    else:
-        average = average_start(estimator, data, horizon)
     rate, optimizer = estimator.learning_rate, optimizer_of(estimator)
     course = {"ends": ends, "stays": stays, "adaptive": not optimizer.linear}
     parameter = estimator.quantile if task.loss == "quantile" else estimator.epsilon
@@ -261,7 +274,7 @@ def settings_of(
         sign_targets=task.sign_targets,
         batch_size=min(estimator.batch_size, 2**62),
         optimizer=optimizer,
-        average=average,
+        average=average_of(estimator, data, estimator.batch_size, horizon, previous),
         fit_intercept=estimator.fit_intercept,
         sampling=estimator.sampling if estimator.shuffle else "sequential",
         seed=seed,
@@ -345,6 +358,7 @@ def find_rates(
     """The rates asked for, which lanes at a rate of 1 are given."""
     rates = rates_of(request, data, lanes, settings, known)
     lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu
+    lanes.intercept_rate[:] = rates.intercept_rate
     lanes.check()
     check_lanes(lanes, data.dtype)
     return rates

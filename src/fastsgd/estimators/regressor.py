@@ -9,20 +9,19 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..inputs.conversions import MatrixLike
-from ..inputs.ranges import cast
 from ..losses import LOSSES, CompiledLoss, RegressionLoss, loss_functions
 from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
-from .base import BaseSGD, keep_parameters
+from .base import BaseSGD
 from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array, Validate
+from .input import real_targets
 from .parameters import (
     CONSTRAINTS,
     PENALTY_CONSTRAINTS,
@@ -32,6 +31,7 @@ from .parameters import (
 )
 from .repeat import repeatable
 from .task import Task
+from .validated import keep_parameters
 from .validation import determinations, warn_of_one_row
 
 REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"real", "count"}]
@@ -137,9 +137,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
 
     def _targets(self, y: Any, dtype: Any, name: str = "y") -> NDArray[np.floating]:
         """y as (n,), or (n, n_outputs) for more than one."""
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return cast(name, y, dtype)
+        return real_targets(y, dtype, name)
 
     def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
         return self._targets(y, X.dtype)
@@ -206,14 +204,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         task = self._begin(X, y, sample_weight)
         validation = None
         if self._has_validation_set(X_val, y_val):
-            names = "X_val", "y_val"
-            X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
-            y_val = self._targets(y_val, computed_in(task.X), "y_val")
-            if y_val.shape[1:] != task.y.shape[1:]:
-                raise ValueError(
-                    f"y_val must have as many outputs as y: it has shape {y_val.shape}, and y has "
-                    f"shape {task.y.shape}"
-                )
+            X_val, y_val = self._validation_set(X_val, y_val, task)
             validation = X_val, y_val, y_val
         start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
         self._solve(task, start, validation=validation, **options)

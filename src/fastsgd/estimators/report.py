@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..solver import Fit
+from ..solver import Progress
 
 try:  # scikit-learn >= 1.9
     from sklearn.callback import CallbackSupportMixin
@@ -31,7 +31,7 @@ class _Callbacks:
 
     def __init__(self, estimator: Any, task: Any, epochs: int) -> None:
         X, y, weight = task.given
-        self.estimator, self.scaling = estimator, task.scaling
+        self.estimator, self.task = estimator, task
         metadata = {} if weight is None else {"sample_weight": weight}
         self.arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.context = estimator._init_callback_context(max_subtasks=epochs)
@@ -43,12 +43,10 @@ class _Callbacks:
         self.epoch = self.context.subcontext(task_name="epoch")
         self.epoch.call_on_fit_task_begin(**self.arguments)
 
-    def after_epoch(self, progress: Fit) -> bool:
+    def after_epoch(self, progress: Progress) -> bool:
         def model() -> dict[str, Any]:
-            assert progress.state is not None
-            counts = {"n_iter_": int(progress.epochs.max()), "t_": 1 + int(progress.state.t.max())}
-            users = self.scaling.to_users(progress.coef, progress.intercept)
-            return {**self.estimator._attributes(*users), **counts}
+            found: dict[str, Any] = self.estimator._attributes_of(progress, self.task)
+            return found
 
         return bool(
             self.epoch.call_on_fit_task_end(reconstruction_attributes=model, **self.arguments)
@@ -66,7 +64,7 @@ class _Lines:
         self.bar: tqdm[Any] | None = None
         self.start = time.monotonic()
 
-    def tell(self, progress: Fit) -> None:
+    def tell(self, progress: Progress) -> None:
         self.done += 1
         if self.bar is None:
             print(progress.history.line())
@@ -88,7 +86,7 @@ def has_callbacks(estimator: Any) -> bool:
 
 @contextlib.contextmanager
 def listening(
-    estimator: Any, task: Any, epochs: int, progress: Fit
+    estimator: Any, task: Any, epochs: int, progress: Progress
 ) -> Iterator[Callable[[], None]]:
     """Tell the listeners of every epoch of ``progress``; yields what to call after the last one.
 
@@ -96,7 +94,7 @@ def listening(
     takes longer.
     """
     callbacks = _Callbacks(estimator, task, epochs) if has_callbacks(estimator) else None
-    listeners: list[Callable[[Fit], bool | None]] = []
+    listeners: list[Callable[[Progress], bool | None]] = []
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)
         progress.before_epoch = callbacks.before_epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal
@@ -175,15 +176,21 @@ class ModelScore:
     def use(self, estimator: Any) -> None:
         """Score models of another estimator, of the same scorer, from now on."""
         self.model = copy.copy(estimator)
-        self.publish = estimator._attributes
+        self.publish = functools.partial(published, estimator, self.scaling)
         vars(self.model).pop("feature_names_in_", None)  # X is an array by now
 
-    def __call__(self, coef: Array, intercept: Array) -> float:
-        vars(self.model).update(self.publish(*self.scaling.to_users(coef, intercept)))
+    def __call__(self, *model: Array) -> float:
+        vars(self.model).update(self.publish(*model))
         # scikit-learn's warnings, of predictions of any size
         quiet: Literal["ignore"] | None = "ignore" if self.named else None
         with np.errstate(over=quiet, invalid=quiet):
             return number_of(self.scorer(self.model, self.X, self.y, **self.options))
+
+
+def published(estimator: Any, scaling: Scaling, coef: Array, intercept: Array) -> dict[str, Any]:
+    """The attributes that publish a model (K, d) and (K,) of scaled features."""
+    attributes: dict[str, Any] = estimator._attributes(*scaling.to_users(coef, intercept))
+    return attributes
 
 
 def accuracies(scores: Array, positive: NDArray[np.bool_], weight: Array | None) -> Array:

@@ -17,6 +17,7 @@ is a number times x_i, so that one pass over X is enough for all of this.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +31,15 @@ from .noise_laws import GROUPS, NoiseLaws, ratio
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE, RowSums, row_sums
 
-__all__ = ["GradientNoise", "exact_noise", "gradient_noise", "noise_from_sums"]
+__all__ = [
+    "GROUPS",
+    "GradientNoise",
+    "exact_noise",
+    "gradient_noise",
+    "noise_from_sums",
+    "noise_of",
+    "sampled_noise",
+]
 
 Float = NDArray[np.float64]
 
@@ -69,6 +78,7 @@ class GradientNoise(NoiseLaws):
     See Also
     --------
     gradient_noise : Measures one.
+    row_gradient_noise : The same of a user's own model, of one lane without an intercept.
 
     Examples
     --------
@@ -184,7 +194,12 @@ def gradient_noise(
         return exact_noise(problem)
     size = check_count("sample", sample, 2 * GROUPS)
     rows = check_random_state(random_state).choice(n, size, replace=False)
-    return _sampled_noise(problem, rows)
+    return sampled_noise(
+        lambda part: row_sums(problem, part),
+        lambda sums: noise_from_sums(problem, sums, n),
+        rows,
+        n,
+    )
 
 
 def noise_from_sums(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:
@@ -195,25 +210,35 @@ def noise_from_sums(problem: EstimatorProblem, sums: RowSums, n: int) -> Gradien
     ValueError
         If a square of the gradient overflows.
     """
+    penalty, intercept_gradient = problem.smooth_penalty()
+    return noise_of(sums, n, penalty, intercept_gradient * problem.settings.fit_intercept)
+
+
+def noise_of(
+    sums: RowSums, n: int, penalty: Float, penalty_b: Float, too_large: str = TOO_LARGE
+) -> GradientNoise:
+    """The same, from sums and gradients of a penalty (K, d) and (K,) alone.
+
+    Raises
+    ------
+    ValueError
+        ``too_large``, if a square of the gradient overflows.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        noise = _unchecked_noise(problem, sums, n)
+        noise = _unchecked_noise(sums, n, penalty, penalty_b)
         if not np.isfinite(noise.trace + noise.squared_norm).all():
-            raise ValueError(TOO_LARGE)
+            raise ValueError(too_large)
     return noise
 
 
-def _unchecked_noise(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:
+def _unchecked_noise(sums: RowSums, n: int, penalty: Float, penalty_b: Float) -> GradientNoise:
     """The same, with numbers that may not be finite."""
     mean, variance, mean_b, variance_b = sums.moments()
     m = sums.m
     if 1 < m < n:  # Sigma is the covariance over n rows: of a sample without replacement
         unbias = m / (m - 1) * ((n - 1) / n)
         variance, variance_b = variance * unbias, variance_b * unbias
-    penalty, intercept_gradient = problem.smooth_penalty()
-    gradient, gradient_b = (
-        mean + penalty,
-        mean_b + intercept_gradient * problem.settings.fit_intercept,
-    )
+    gradient, gradient_b = mean + penalty, mean_b + penalty_b
     trace = variance.sum(axis=1) + variance_b
     squared = np.square(gradient).sum(axis=1) + gradient_b**2
     if m < n:
@@ -228,15 +253,19 @@ def exact_noise(problem: EstimatorProblem) -> GradientNoise:
     return noise_from_sums(problem, row_sums(problem), problem.data.n)
 
 
-def _sampled_noise(problem: EstimatorProblem, rows: NDArray[np.int64]) -> GradientNoise:
-    """Estimates from some rows, with standard errors by the jackknife over groups of them."""
-    n = problem.data.n
-    groups = [row_sums(problem, part) for part in np.array_split(rows, GROUPS)]
+def sampled_noise(
+    sums_of: Callable[[NDArray[np.int64]], RowSums],
+    noise_of: Callable[[RowSums], GradientNoise],
+    rows: NDArray[np.int64],
+    n: int,
+) -> GradientNoise:
+    """Estimates from some of n rows, with standard errors by the jackknife over groups of them."""
+    groups = [sums_of(part) for part in np.array_split(rows, GROUPS)]
     total = groups[0]
     for group in groups[1:]:
         total = total + group
-    noise = noise_from_sums(problem, total, n)
-    without = [noise_from_sums(problem, total - group, n) for group in groups]
+    noise = noise_of(total)
+    without = [noise_of(total - group) for group in groups]
     correction = np.sqrt(1.0 - len(rows) / n)  # the population is finite
     errors = {}
     for name in noise.errors:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import CHANGED, Run, State, check_structure
+from .._core import CHANGED, NetworkRun, Run, State, check_structure
 from ..problem import Data, Lanes, Settings
-from .history import mean
+from .history import NO_NOISE, entry, mean
 
 __all__ = ["Clock", "EpochEnd", "check_unchanged", "gradient", "run_epoch", "structure_of"]
 
@@ -27,7 +27,7 @@ class Clock:
     def __init__(self) -> None:
         self.budget = _FIRST_BUDGET
 
-    def advance(self, run: Run, stop: int | None = None) -> bool:
+    def advance(self, run: Run | NetworkRun, stop: int | None = None) -> bool:
         if run.draws_order:
             return run.advance(self.budget)
         start = time.perf_counter()
@@ -47,7 +47,7 @@ class EpochEnd:
     ----------
     last, model : tuple of ndarray of shape (K, d) and (K,)
         The last weights, and what is published: averages if there are any. With ``unread`` weights
-        stay in the state, for which ``run.is_sparse`` is needed: None, and the model's intercepts.
+        stay in the state: None, and the model's intercepts.
     loss : ndarray of shape (K,)
         Mean loss of the rows, each before its step, plus the penalty.
     norm : float
@@ -60,7 +60,7 @@ class EpochEnd:
         if state.has_pending_steps:
             run.flush()  # once, instead of at every reading
         if unread:
-            intercept, self.loss, self.norm, self._finite = run.measure_sparse()
+            intercept, self.loss, self.norm, self._finite = run.measure_unread()
         else:
             coef, intercept, self.loss, self.norm = run.measure()
         self.last = self.model = coef, intercept
@@ -80,13 +80,11 @@ class EpochEnd:
         rows: int,
         seconds: float,
         score: Any = math.nan,
-        noise: tuple[float, float, float] = (math.nan, math.nan, math.nan),
+        noise: tuple[float, float, float] = NO_NOISE,
     ) -> tuple[Any, ...]:
         """Its values in the history."""
-        rate, loss = run.rate, mean(self.loss)
-        score = score if isinstance(score, float) else mean(score)
-        measures = score, rate, state.gradient_norm, self.norm, *noise
-        return state.epoch, loss, self.loss, *measures, seconds, rows / max(seconds, 1e-9)
+        measures = run.rate, state.gradient_norm, self.norm
+        return entry(state.epoch, self.loss, score, measures, noise, (rows, seconds))
 
 
 def run_epoch(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIELDS", "History"]
+__all__ = ["FIELDS", "History", "entry", "mean"]
 
 FIELDS = {
     "epoch": "epochs done since the run began, from 1",
@@ -80,3 +80,25 @@ def mean(values: NDArray[np.floating]) -> float:
         return float(values[0])
     with np.errstate(over="ignore"):
         return float(values.sum()) / len(values)
+
+
+NO_NOISE = (math.nan, math.nan, math.nan)
+
+
+def entry(
+    epoch: int,
+    losses: NDArray[np.float64],
+    score: Any,
+    measures: tuple[float, float, float],
+    noise: tuple[float, float, float],
+    work: tuple[int, float],
+) -> tuple[Any, ...]:
+    """An epoch in the order of ``FIELDS``, of the losses (K,) of its models.
+
+    ``score`` is one number or one for each model; ``measures`` are learning rate, gradient norm and
+    weight norm, ``work`` rows and seconds.
+    """
+    score = score if isinstance(score, float) else mean(score)
+    rows, seconds = work
+    values = epoch, mean(losses), losses, score, *measures, *noise
+    return (*values, seconds, rows / max(seconds, 1e-9))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .._core import State
-from ..exceptions import DivergenceError
 from ..problem import Data, Lanes, Settings
-from .epochs import check_unchanged, structure_of
+from .epoch_loop import train
+from .epochs import structure_of
 from .progress import Fit
 from .stopping import Stopping
 from .training import Training
@@ -72,32 +72,5 @@ def fit(
     progress = Fit() if progress is None else progress
     structure = structure_of(data.X)
     training = Training((data, lanes, settings), state, stopping, progress)
-    done, retries = 0, 0
-    try:
-        while done < stopping.max_epochs:
-            if progress.before_epoch is not None and retries == progress.backoffs:
-                progress.before_epoch()
-            retries = progress.backoffs
-            try:
-                done += training.plain_epochs(stopping.max_epochs - done)
-                if done == stopping.max_epochs:
-                    break
-                seconds = training.epoch()
-                training.measure()
-                training.check()
-            except DivergenceError as error:
-                check_unchanged(data.X, structure)
-                training.recover(error)
-                continue
-            done += 1
-            training.record(seconds)
-            if progress.on_epoch is not None and progress.on_epoch(progress):
-                progress.ended = True
-                break
-            if training.decide(last=done == stopping.max_epochs):
-                break
-        check_unchanged(data.X, structure)
-        training.restore_best()
-    finally:
-        training.restore_rates()
+    train(training, data.X, structure, stopping, progress)
     return progress

@@ -12,11 +12,49 @@ from numpy.typing import NDArray
 from .._core import State
 from .history import History
 
-__all__ = ["Fit"]
+__all__ = ["Fit", "Progress"]
 
 
 @dataclass
-class Fit:
+class Progress:
+    """How far a run has come, whatever the model.
+
+    Attributes
+    ----------
+    history : History
+        Grows by one entry an epoch.
+    before_epoch, on_epoch : callable or None
+        Called before every epoch, and with this object after it; True from ``on_epoch`` ends the
+        run.
+    epochs : ndarray of shape (K,), int64
+        Epochs that each of K models was trained.
+    stopped : ndarray of shape (K,), bool
+        Models that stopped by the tolerance.
+    ended : bool
+        ``on_epoch`` ended the run.
+
+    Examples
+    --------
+    >>> from fastsgd import solver
+    >>> len(solver.Progress().losses)
+    0
+    """
+
+    history: History = field(default_factory=History)
+    before_epoch: Callable[[], None] | None = None
+    on_epoch: Callable[[Any], bool | None] | None = None
+    epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    ended: bool = False
+
+    @property
+    def losses(self) -> list[NDArray[np.float64]]:
+        """Per epoch, of models (K,): mean loss of the rows, each before its step, plus penalty."""
+        return self.history.columns["losses"]
+
+
+@dataclass
+class Fit(Progress):
     """The progress of a fit, and its result.
 
     Attributes
@@ -69,24 +107,13 @@ class Fit:
     (3, array([False]))
     """
 
-    history: History = field(default_factory=History)
-    before_epoch: Callable[[], None] | None = None
-    on_epoch: Callable[[Fit], bool | None] | None = None
     diagnose: Callable[[int, Any, Any], Any] | None = None
     state: State | None = None
     start: tuple[Any, Any] | None = None
     begin: Callable[[], State] | None = None
     coef: Any = None
     intercept: Any = None
-    epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     clipped: bool = False
-    stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    ended: bool = False
     backoffs: int = 0
     at_fault: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     doubts: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
-
-    @property
-    def losses(self) -> list[NDArray[np.float64]]:
-        """Per epoch, of lanes (K,): mean loss of the rows, each before its step, plus penalty."""
-        return self.history.columns["losses"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class Stopping:
     max_epochs: int = 1000
     tol: float | None = 1e-3
     patience: int = 5
-    validate: Callable[[Array, Array], Array | float] | None = None
+    validate: Callable[..., Array | float] | None = None
     adaptive: bool = False
     plateau_factor: float = 1.0
     backoff: bool = False
@@ -119,6 +120,7 @@ class Watch:
         self.best.fill(np.inf)
         self.best_tie.fill(np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
+        self.warned_of_scores = False
 
     def see(
         self, value: NDArray[np.float64], tie: NDArray[np.float64] | None = None
@@ -141,3 +143,22 @@ class Watch:
             stops = self.without_gain >= self.patience
         np.copyto(self.best, value, where=better)
         return stops, better
+
+    def losses_of_scores(
+        self, score: Any, shape: tuple[int, ...], epoch: int
+    ) -> NDArray[np.float64]:
+        """Minus the validation scores, (K,): NaN for what is no finite number."""
+        value = -np.broadcast_to(np.asarray(score, dtype=np.float64), shape)
+        wrong = ~np.isfinite(value)
+        if not wrong.any():
+            return value
+        if not self.warned_of_scores:
+            self.warned_of_scores = True
+            warnings.warn(
+                f"The validation score after epoch {epoch} is not a finite number: {score}. Such "
+                "an epoch is never the best, and training does not stop before the first score "
+                "that is a number.",
+                UserWarning,
+                stacklevel=8,
+            )
+        return np.where(wrong, np.nan, value)

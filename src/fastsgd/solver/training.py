@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..statistics.weights import mean_weight
 from .annealing import Annealing
 from .compaction import run_of
 from .epochs import Clock, EpochEnd
-from .history import mean
+from .history import NO_NOISE, mean
 from .progress import Fit
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
@@ -54,6 +53,8 @@ def read_last_epoch(problem: tuple[Data, Lanes, Settings], progress: Fit) -> Non
     for _ in range(int(progress.epochs.max())):
         while not clock.advance(run):
             pass
+        if state.has_pending_steps:  # as at the end of every epoch
+            run.flush()
     progress.coef, progress.intercept = state.weights(problem[2])
 
 
@@ -113,11 +114,16 @@ class Training:
             self.settings.average == 0,
             self.settings.terms.coupled,
         )
-        self.some_stopped = self.warned_of_scores = self.has_lowered = False
+        self.some_stopped = self.has_lowered = False
         self.lowered = np.ones(k)  # what a lane's rate was multiplied by
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
         self.plain = self._plain()
         self.undecided: float | None = None  # seconds of an epoch that is trained and no more
+
+    @property
+    def backoffs(self) -> int:
+        """How often the fit went back after a divergence."""
+        return self.progress.backoffs
 
     def _plain(self) -> Epochs | None:
         """What trains several epochs in a call, where there is little to do between them."""
@@ -144,8 +150,10 @@ class Training:
         stopping, settings = self.stopping, self.settings
         lowers = stopping.adaptive or (stopping.plateau_factor != 1.0 and stopping.tol is not None)
         by_user = settings.schedule.kind == "callable" or not isinstance(settings.loss, str)
-        looks = self.looks or lowers or by_user
-        return not looks and getattr(self.run, "is_sparse", False)
+        # Lanes that stop, each at its own epoch, and a best epoch of momentum to go back to.
+        returns = stopping.tol is not None and (self.lanes.k > 1 or settings.momentum > 0.0)
+        looks = self.looks or lowers or by_user or returns
+        return not looks and bool(self.run.is_sparse)
 
     def plain_epochs(self, most: int) -> int:
         """Train epochs after which there is nothing to decide, at most so many, in one call of the
@@ -237,7 +245,7 @@ class Training:
         if self.stopping.validate is not None:
             self.score = self.stopping.validate(*end.model)
         progress.epochs += ~progress.stopped if self.some_stopped else 1
-        noise = (math.nan, math.nan, math.nan)
+        noise = NO_NOISE
         if progress.diagnose is not None:
             found = progress.diagnose(state.epoch, *end.model)
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
@@ -254,7 +262,8 @@ class Training:
             return self._anneal(self.annealing, last)
         value = self.end.loss
         if stopping.validate is not None:
-            value = self._losses_of_scores()
+            shape, epoch = self.end.loss.shape, self.state.epoch
+            value = self.watch.losses_of_scores(self.score, shape, epoch)
         stops, better = self.watch.see(value, getattr(stopping.validate, "tie", None))
         if stopping.validate is not None:
             self._keep_best(better & ~progress.stopped, self.end.model)
@@ -315,23 +324,6 @@ class Training:
         if self.has_lowered:
             self.state.rate_factor[:] /= self.lowered
             self.lowered[:] = 1.0
-
-    def _losses_of_scores(self) -> NDArray[np.float64]:
-        """Minus the validation scores, (K,): NaN for what is no finite number."""
-        value = -np.broadcast_to(np.asarray(self.score, dtype=np.float64), self.end.loss.shape)
-        wrong = ~np.isfinite(value)
-        if not wrong.any():
-            return value
-        if not self.warned_of_scores:
-            self.warned_of_scores = True
-            warnings.warn(
-                f"The validation score after epoch {self.state.epoch} is not a finite number: "
-                f"{self.score}. Such an epoch is never the best, and training does not stop before "
-                "the first score that is a number.",
-                UserWarning,
-                stacklevel=7,
-            )
-        return np.where(wrong, np.nan, value)
 
     def _keep_best(self, better: NDArray[np.bool_], model: tuple[Any, Any]) -> None:
         if not better.any():
