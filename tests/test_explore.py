@@ -8,9 +8,11 @@ import time
 from dataclasses import replace
 from functools import cache
 
+import browser
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from browser import Page, media
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -478,89 +480,7 @@ def test_command(tmp_path, capsys):
 
 # ------------------------------------------------------------------ in a browser
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--window-size=1366,860",
-)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """A headless browser of its own profile, which notes messages and requests."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    from selenium.webdriver.chrome.service import Service
-
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not browser or not driver:
-        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
-    started.get("about:blank")
-    yield started
-    started.quit()
-
-
-class Page:
-    """The explorer in a browser: its state, its controls, its keys."""
-
-    def __init__(self, browser, path, again=False):
-        self.browser = browser
-        if not again:
-            for kind in ("browser", "performance"):  # what came before is not of this page
-                browser.get_log(kind)
-            browser.get(path.as_uri())
-        self.wait(lambda: self.run("return !!window.fastsgdExplorer"))
-
-    def run(self, script, *arguments):
-        return self.browser.execute_script(script, *arguments)
-
-    def wait(self, condition, seconds=10.0):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.02)
-
-    @property
-    def state(self):
-        return self.run("return window.fastsgdExplorer.state")
-
-    def drawn(self, figure, name):
-        """The data of a source, as lists."""
-        script = """const data = window.fastsgdExplorer.model(arguments[0], arguments[1]).data;
-            return Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Array.from(v)]))"""
-        return self.run(script, figure, name)
-
-    def press(self, name):
-        self.browser.find_element("id", name).click()
-
-    def choose(self, name, value):
-        from selenium.webdriver.support.ui import Select
-
-        Select(self.browser.find_element("id", name)).select_by_value(str(value))
-
-    def type(self, *keys):
-        from selenium.webdriver import ActionChains
-
-        ActionChains(self.browser).send_keys(*keys).perform()
-
-    def at(self, run, step):
-        """Whether the state stands at a step of a run, as it was drawn."""
-        state = self.state
-        assert state["step"] == step
-        return np.array_equal(state["weights"], run.weights[step].astype("<f4"))
+chromium = browser.chromium
 
 
 @pytest.fixture
@@ -848,31 +768,15 @@ def test_a_run_that_diverges_says_so(chromium, tmp_path):
     assert not wrong, wrong
 
 
-def media(browser, scheme):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
 def test_light_and_dark(chromium, page):
     """As the system has it, and by the button; with contrast for text and lines in both."""
-
-    def luminance(colour):
-        parts = [int(part) / 255.0 for part in re.findall(r"\d+", colour)[:3]]
-        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-
-    def contrast(explorer, name):
-        style = f"const s = getComputedStyle(document.querySelector('{name}'));"
-        ink = luminance(explorer.run(f"{style} return s.color"))
-        back = luminance(explorer.run("return getComputedStyle(document.body).backgroundColor"))
-        return (max(ink, back) + 0.05) / (min(ink, back) + 0.05)
 
     for scheme in ("dark", "light"):
         media(chromium, scheme)
         explorer = Page(chromium, page)
         assert explorer.state["theme"] == scheme
-        assert contrast(explorer, "#readout") > 7.0
-        assert contrast(explorer, "footer") > 4.5
+        assert explorer.contrast("#readout") > 7.0
+        assert explorer.contrast("footer") > 4.5
         paper = explorer.run(
             "return window.fastsgdExplorer.figures.landscape.background_fill_color"
         )

@@ -10,6 +10,10 @@ LEAST_ROWS = 100
 """Rows of the generated table of ``bench``: fewer may lack a class, or a row held out."""
 
 
+PROBLEMS = ("least-squares", "logistic", "sine", "network", "spiral")
+"""Problems of ``explore``."""
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -41,7 +45,8 @@ def _explore(arguments: argparse.Namespace) -> int:
     from .insight import explore
 
     try:
-        found = explore(arguments.problem, random_state=arguments.seed)
+        problem = arguments.problem or arguments.option or "logistic"
+        found = explore(problem, random_state=arguments.seed)
         path = found.save(arguments.output)
     except (ImportError, OSError) as error:
         print(f"python -m fastsgd explore: {error}", file=sys.stderr)
@@ -83,15 +88,21 @@ def parser() -> argparse.ArgumentParser:
     explore = commands.add_parser(
         "explore",
         help="write an interactive page of runs of the solver, step by step",
-        description="Run the solver on a problem of two weights, for several batch sizes, rates, "
-        "momenta and schedules, and write one HTML file in which to step through the runs. It "
-        "opens offline. fastsgd.insight.explore does the same on your own data. Needs bokeh.",
+        description="Run the solver on a problem of two weights or of a network, for several batch "
+        "sizes, rates, momenta and schedules, and write one HTML file in which to step through the "
+        "runs. It opens offline. fastsgd.insight.explore does the same on your own data. Needs "
+        "bokeh.",
     )
-    explore.add_argument(
-        *("--problem", "-p"),
-        choices=("least-squares", "logistic", "sine"),
-        default="logistic",
-        help="sine is not convex: it has saddles and shallow minima (default: logistic)",
+    problems = explore.add_mutually_exclusive_group()
+    problems.add_argument(
+        "problem",
+        nargs="?",
+        choices=PROBLEMS,
+        help="sine is not convex: it has saddles and shallow minima; network and spiral are "
+        "multilayer perceptrons on two features (default: logistic)",
+    )
+    problems.add_argument(
+        *("--problem", "-p"), dest="option", choices=PROBLEMS, help="the same, as an option"
     )
     explore.add_argument(
         *("--output", "-o"), default="explore.html", help="file to write (default: explore.html)"

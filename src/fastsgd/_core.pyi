@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
-from .descent import VectorDescent
+from .descent import Descent, VectorDescent
 from .losses import CompiledLoss
 from .network import Network
 from .problem import Data, Lanes, Settings
@@ -82,9 +82,7 @@ def check_structure(X: Any) -> int | None:
         Naming the array and what was expected of it.
     """
 
-def order(
-    settings: Settings, n: int, epoch: int, chunks: tuple[int, ...] = ()
-) -> NDArray[np.int64]:
+def order(settings: Descent, n: int, epoch: int, chunks: tuple[int, ...] = ()) -> NDArray[np.int64]:
     """The order of an epoch as the core draws it, in calls that end at ``chunks``.
 
     Raises

@@ -21,7 +21,13 @@ from .comparisons import (
 )
 from .experiment_display import ExperimentDisplay
 from .experiments import Experiment, compare
-from .explorer import Exploration, RecordedRun, explore
+from .explorer import (
+    Exploration,
+    NetworkExploration,
+    RecordedNetworkRun,
+    RecordedRun,
+    explore,
+)
 from .findings import Finding
 from .gradients import GradientNoise, gradient_noise
 from .history_displays import LossCurveDisplay, NoiseScaleDisplay
@@ -44,9 +50,11 @@ __all__ = [
     "GradientNoise",
     "LearningRateDisplay",
     "LossCurveDisplay",
+    "NetworkExploration",
     "NoiseEstimate",
     "NoiseScaleDisplay",
     "RateRange",
+    "RecordedNetworkRun",
     "RecordedRun",
     "Sharpness",
     "StabilityReport",

@@ -1,6 +1,7 @@
-"""Runs of the solver on two weights, recorded, and the page that shows them step by step."""
+"""Runs of the solver, recorded, and the pages that show them step by step."""
 
 from .exploration import Exploration, explore
-from .records import RecordedRun
+from .network_exploration import NetworkExploration
+from .records import RecordedNetworkRun, RecordedRun
 
-__all__ = ["Exploration", "RecordedRun", "explore"]
+__all__ = ["Exploration", "NetworkExploration", "RecordedNetworkRun", "RecordedRun", "explore"]

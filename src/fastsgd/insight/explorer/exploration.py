@@ -1,5 +1,7 @@
 """The interactive explorer: runs of the solver on two weights of a model, as one HTML page.
 
+Runs of a network, whose page shows the plane of its two features, are in ``network_exploration``.
+
 Two weights are trained and all others are held, so that the objective is a landscape and each run a
 path on it. Every run is one of the real solver, stepped batch by batch: its weights have the bits
 of a fit, and the rows of its batches are those that a fit draws. At each step the page also shows
@@ -9,13 +11,13 @@ batches of as many rows.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 import scipy.optimize
@@ -26,9 +28,12 @@ from ...inputs.conversions import MatrixLike
 from ...scalars import python_number
 from ..checks import check_sequence
 from .choices import SCHEDULES, STABLE_FRACTIONS, Choices, check_steps
+from .document import Document
 from .models import built_in_model, model_on_two_weights
-from .page import render
+from .network_exploration import NetworkExploration, explore_network
+from .networks import NETWORK_PROBLEMS
 from .plane import Plane
+from .plane_page import render_plane
 from .records import Record, RecordedRun, View
 
 __all__ = ["Exploration", "explore"]
@@ -52,7 +57,7 @@ MARGIN = 0.4
 
 
 @dataclass(frozen=True)
-class Exploration(Record):
+class Exploration(Record, Document):
     """Recorded runs of the solver on two weights, and the landscape of the objective below them.
 
     A notebook shows the page; ``save`` writes it to a file. Runs are what a fit gives: for a run
@@ -64,20 +69,11 @@ class Exploration(Record):
     ----------
     title : str
         Title of the page.
-    names : tuple of two str
-        Names of the coordinates.
-    estimator : SGDClassifier or SGDRegressor
-        Estimator that is trained, but for the parameters of each run.
     X : ndarray of shape (n, 1), (n, 2) or (n, 3)
         Rows that it is trained on: the columns of those coordinates that are weights, and perhaps
         a third one for all that does not move (see :func:`explore`).
     y : ndarray of shape (n,)
         Targets.
-    start : ndarray of shape (2,)
-        Coordinates at the start of every run.
-    runs : tuple of RecordedRun
-        One for each combination of batch size, rate, momentum and schedule; the schedule changes
-        fastest, the batch size slowest.
     batch_sizes : tuple of int
         Batch sizes to choose from.
     rates : tuple of float
@@ -86,12 +82,21 @@ class Exploration(Record):
         Momenta to choose from.
     schedules : tuple of str
         Schedules to choose from.
-    curvature : float
-        L, the largest curvature of the objective, by the bound of the loss's second derivative.
     steps : int
         Updates of a run.
     view : tuple of two (low, high)
         Range of each coordinate that the page shows at first.
+    names : tuple of two str
+        Names of the coordinates.
+    estimator : SGDClassifier or SGDRegressor
+        Estimator that is trained, but for the parameters of each run.
+    start : ndarray of shape (2,)
+        Coordinates at the start of every run.
+    runs : tuple of RecordedRun
+        One for each combination of batch size, rate, momentum and schedule; the schedule changes
+        fastest, the batch size slowest.
+    curvature : float
+        L, the largest curvature of the objective, by the bound of the loss's second derivative.
     first : ndarray of shape (s,)
         First coordinate of the points of the grid, which extends beyond the view.
     second : ndarray of shape (s,)
@@ -119,51 +124,66 @@ class Exploration(Record):
     '<!doctype html>'
     """
 
-    @functools.cached_property
-    def html(self) -> str:
-        """The page: one HTML document that loads nothing else.
+    def _render(self) -> str:
+        return render_plane(self)
 
-        Returns
-        -------
-        str
 
-        Raises
-        ------
-        ImportError
-            If bokeh is not installed.
-        """
-        return render(self)
+@overload
+def explore(
+    problem: Literal["network", "spiral"],
+    *,
+    X: MatrixLike | None = None,
+    y: ArrayLike | None = None,
+    hidden: Sequence[int] | None = None,
+    activation: str | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    rates: Sequence[float] | None = None,
+    momenta: Sequence[float] = (0.0, 0.9),
+    schedules: Sequence[str] | None = None,
+    steps: int = 200,
+    random_state: int = 0,
+    path: str | Path | None = None,
+) -> NetworkExploration: ...
 
-    def save(self, path: str | Path) -> Path:
-        """Write the page to a file.
 
-        Parameters
-        ----------
-        path : str or Path
-            The file.
+@overload
+def explore(
+    problem: Literal["logistic", "least-squares", "sine"] = "logistic",
+    *,
+    X: MatrixLike | None = None,
+    y: ArrayLike | None = None,
+    estimator: BaseSGD | None = None,
+    coordinates: tuple[int | str, int | str] = (0, 1),
+    start: ArrayLike | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    rates: Sequence[float] | None = None,
+    momenta: Sequence[float] = (0.0, 0.9),
+    schedules: Sequence[str] | None = None,
+    steps: int = 200,
+    random_state: int = 0,
+    path: str | Path | None = None,
+) -> Exploration: ...
 
-        Returns
-        -------
-        Path
-            The same, as a Path.
 
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        ImportError
-            If bokeh is not installed.
-        """
-        path = Path(path)
-        path.write_text(self.html, encoding="utf-8")
-        return path
-
-    def _repr_html_(self) -> str:
-        document = self.html.replace("&", "&amp;").replace('"', "&quot;")
-        return (
-            f'<iframe title="{self.title}" srcdoc="{document}" '
-            'style="width: 100%; height: 900px; border: 0"></iframe>'
-        )
+@overload
+def explore(
+    problem: str = "logistic",
+    *,
+    X: MatrixLike | None = None,
+    y: ArrayLike | None = None,
+    estimator: BaseSGD | None = None,
+    coordinates: tuple[int | str, int | str] = (0, 1),
+    start: ArrayLike | None = None,
+    hidden: Sequence[int] | None = None,
+    activation: str | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    rates: Sequence[float] | None = None,
+    momenta: Sequence[float] = (0.0, 0.9),
+    schedules: Sequence[str] | None = None,
+    steps: int = 200,
+    random_state: int = 0,
+    path: str | Path | None = None,
+) -> Exploration | NetworkExploration: ...
 
 
 def explore(
@@ -174,33 +194,42 @@ def explore(
     estimator: BaseSGD | None = None,
     coordinates: tuple[int | str, int | str] = (0, 1),
     start: ArrayLike | None = None,
+    hidden: Sequence[int] | None = None,
+    activation: str | None = None,
     batch_sizes: Sequence[int] | None = None,
     rates: Sequence[float] | None = None,
     momenta: Sequence[float] = (0.0, 0.9),
-    schedules: Sequence[str] = ("constant", "invscaling", "cosine"),
+    schedules: Sequence[str] | None = None,
     steps: int = 200,
     random_state: int = 0,
     path: str | Path | None = None,
-) -> Exploration:
-    """Record runs of the solver on two weights, for every choice of four parameters.
+) -> Exploration | NetworkExploration:
+    """Record runs of the solver on two weights, or of a network, for every choice of parameters.
 
-    The parameters are batch size, learning rate, momentum and schedule. All weights but two are
-    held at their fitted values. If the loss depends on z - y alone, the part of the score z that
-    they make is subtracted from y. Else, which includes every classifier, it becomes a third
-    feature with a weight so large that no step changes it; the penalty, which would shrink that
-    weight, is then left out.
+    The parameters are batch size, learning rate, momentum and schedule.
+
+    Of a linear model all weights but two are held at their fitted values. If the loss depends on
+    z - y alone, the part of the score z that they make is subtracted from y. Else, which includes
+    every classifier, it becomes a third feature with a weight so large that no step changes it; the
+    penalty, which would shrink that weight, is then left out.
+
+    Of a network with two features all parameters are trained, and the page shows the probability
+    over the plane, with the rows as large as their gradients are long.
 
     Parameters
     ----------
-    problem : {"logistic", "least-squares", "sine"}, default="logistic"
+    problem : {"logistic", "least-squares", "sine", "network", "spiral"}, default="logistic"
         Without X a built-in problem. "sine" is y = sin(x . w), which is not convex and has saddles
         and shallow minima; its loss is a :class:`~fastsgd.losses.CompiledLoss`. With X and no
-        estimator, what is fitted: a logistic or a least-squares regression.
+        estimator, what is fitted: a logistic or a least-squares regression. "network" and "spiral"
+        are multilayer perceptrons with a logistic output, on two half moons and on two arms of a
+        spiral, or with X either of them on your own rows.
     X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), optional
         Rows of your own. Each point of a run needs the losses of all of them: thousands of rows
-        take a second or two, 100,000 most of a minute.
+        take a second or two, 100,000 most of a minute. For a network at most 512 rows of two
+        features, which are standardised.
     y : array-like of shape (n_samples,), optional
-        Their targets.
+        Their targets; for a network two classes.
     estimator : SGDClassifier or SGDRegressor, optional
         Estimator of your own, with one output; it is not changed. If it is not fitted, a clone is
         fitted to X and y.
@@ -209,25 +238,33 @@ def explore(
         ``standardize=True`` they are weights of the standardised features.
     start : array-like of shape (2,), optional
         Coordinates at the start; by default 0, or those of the built-in problem.
+    hidden : sequence of int, optional
+        Units of the one or two hidden layers of a network, each from 1 to 16; by default 8, or 6
+        and 6 for "spiral".
+    activation : {"identity", "logistic", "tanh", "relu"}, optional
+        Function of the hidden layers of a network; by default "tanh".
     batch_sizes : sequence of int, optional
         Rows of a batch; by default 1, 16 and all rows.
     rates : sequence of float, optional
-        Values of eta0; by default 0.02, 0.1, 0.5 and 1.8 times 1 / L, L the largest curvature.
+        Values of eta0; by default 0.02, 0.1, 0.5 and 1.8 times 1 / L, L the largest curvature;
+        of a network 0.3, 1 and 3.
     momenta : sequence of float, default=(0.0, 0.9)
         Values of ``momentum``, in [0, 1).
-    schedules : sequence of str, default=("constant", "invscaling", "cosine")
-        These, or "step", "exponential", "linear", "polynomial", "one_cycle". Schedules that have an
-        end reach it with the last step.
+    schedules : sequence of str, optional
+        By default "constant", "invscaling" and "cosine", of a network without "invscaling"; or
+        "step", "exponential", "linear", "polynomial", "one_cycle". Schedules that have an end reach
+        it with the last step.
     steps : int, default=200
         Updates of each run, from 1 to 2000.
     random_state : int, default=0
-        Seed of the order of rows, and of the other batches whose gradients are shown.
+        Seed of the order of rows, of the other batches whose gradients are shown, and of the first
+        parameters of a network.
     path : str or Path, optional
         File that the page is written to.
 
     Returns
     -------
-    Exploration
+    Exploration or NetworkExploration
         The runs; a notebook shows it as the page.
 
     Raises
@@ -244,17 +281,39 @@ def explore(
     >>> exploration = explore("least-squares", X=X, y=y, coordinates=(0, "intercept"), steps=5)
     >>> exploration.names, exploration.batch_sizes, len(exploration.runs)
     (('weight of 0', 'intercept'), (1, 4), 48)
+
+    A network of one hidden layer of three units:
+
+    >>> exploration = explore("network", X=X, y=["a", "a", "b", "b"], hidden=(3,), steps=5)
+    >>> exploration.network.sizes, exploration.classes.tolist(), len(exploration.runs)
+    ((2, 3, 1), ['a', 'b'], 24)
     """
     if batch_sizes is not None:
         batch_sizes = check_sequence("batch_sizes", batch_sizes, Real)
     if rates is not None:
         rates = check_sequence("rates", rates, Real)
     momenta = check_sequence("momenta", momenta, Real)
-    schedules = check_sequence("schedules", schedules, str)
+    if schedules is not None:
+        schedules = check_sequence("schedules", schedules, str)
     if isinstance(random_state, bool) or python_number(random_state) not in range(2**32):
         raise ValueError(
             f"random_state must be an integer from 0 to 2**32 - 1, got {random_state!r}"
         )
+    if isinstance(problem, str) and problem in NETWORK_PROBLEMS:
+        for name, given in (("estimator", estimator), ("start", start)):
+            if given is not None:
+                raise ValueError(f"{name} must be None with problem {problem!r}, got {given!r}")
+        if coordinates != (0, 1):
+            raise ValueError(f"coordinates must be left out with problem {problem!r}")
+        choices = batch_sizes, rates, momenta, schedules
+        found = explore_network(problem, X, y, hidden, activation, choices, steps, random_state)
+        if path is not None:
+            found.save(path)
+        return found
+    if hidden is not None or activation is not None:
+        raise ValueError(f"hidden and activation are for networks, got problem {problem!r}")
+    if schedules is None:
+        schedules = "constant", "invscaling", "cosine"
     if X is not None:
         model = model_on_two_weights(problem, estimator, X, y, coordinates, random_state)
     elif estimator is not None or y is not None:

@@ -1,6 +1,6 @@
-// Moves the figures: chosen runs, the step, the view. `window.fastsgdExplorer` tells what is shown.
+// Moves the figures: chosen runs, the step, the view. What a kind of page has of its own, the figure at the left, is
+// `explorerKind` of plane.js or network.js. `window.fastsgdExplorer` tells what is shown.
 (async () => {
-  "use strict";
   const parse = (id) => JSON.parse(document.getElementById(id).textContent);
   const get = (id) => document.getElementById(id);
   const data = parse("data");
@@ -11,8 +11,8 @@
     figures[name] = (views.roots ? [...views.roots][0] : [...views][0]).model;
   }
   const model = (figure, name) => figures[figure].document.get_model_by_name(name);
-  const landscape = figures.landscape;
-  const charts = Object.keys(figures).filter((name) => name !== "landscape");
+  const main = figures[data.main];
+  const charts = Object.keys(figures).filter((name) => name !== data.main);
 
   // ---------------------------------------------------------------- recorded runs
 
@@ -25,13 +25,8 @@
     const index = ((b * rates + r) * momenta + m) * schedules + s;
     if (!unpacked.has(index)) {
       const packed = data.runs[index];
-      const one = { index, points: packed.points, other_count: packed.other_count, diverged: packed.diverged };
-      for (const name of ["weights", "batch_gradient", "full_gradient"]) {
-        const pairs = floats(packed[name]);
-        one[name] = [0, 1].map((j) => pairs.filter((_, i) => i % 2 === j));
-      }
-      for (const name of ["examples", "learning_rate", "excess", "other_largest"]) one[name] = floats(packed[name]);
-      one.other_gradients = new Int8Array(bytes(packed.other_gradients).buffer);
+      const one = { index, points: packed.points, diverged: packed.diverged, ...kind.unpack(packed) };
+      for (const name of ["examples", "learning_rate", "excess"]) one[name] = floats(packed[name]);
       unpacked.set(index, one);
     }
     return unpacked.get(index);
@@ -45,16 +40,17 @@
   const speeds = [...get("speed").options].map((option) => Number(option.value));
   const state = {
     batch: middle(batches), rate: middle(rates), momentum: 0, schedule: 0,
-    step: 0, playing: false, speed: 1, theme: "light", arrows: true, others: true,
+    step: 0, playing: false, speed: 1, theme: "light",
     shown: Array.from({ length: slots }, () => true),
   };
   let runs = [];
   let chosen = null;
+  const everyRun = () => runs.map((one, i) => ({ one, t: point(one), some: visible(i) }));
 
   const isChosen = (slot) => slot === state.batch;
   const visible = (slot) => state.shown[slot] || isChosen(slot);
   const point = (one) => Math.min(state.step, one.points - 1);
-  const norm = (pair, t) => Math.hypot(pair[0][t], pair[1][t]);
+  const now = () => [chosen, point(chosen)];
 
   // ---------------------------------------------------------------- choices
 
@@ -76,6 +72,8 @@
   }
 
   const range = (axis, low, high) => axis.setv({ start: low, end: high });
+  const figure = (v) => (v === 0 ? "0" : Number(v).toPrecision(3).replace(/e\+?/, "e"));
+  const kind = explorerKind({ data, state, slots, main, model, bytes, floats, figure, now, everyRun, isChosen });
 
   function logRange(axis, values, most = Infinity) {
     const kept = values.filter((v) => v > 0 && Number.isFinite(v));
@@ -106,9 +104,9 @@
     const x = Array.from(chosen.learning_rate.keys());
     model("rate-chart", "path0").data = { x, y: Array.from(chosen.learning_rate) };
     range(figures["rate-chart"].y_range, 0, 1.1 * Math.max(...chosen.learning_rate));
-    const norms = ["full_gradient", "batch_gradient"].map((name) => x.map((t) => norm(chosen[name], t)));
+    const norms = kind.norms(chosen);
     norms.forEach((y, i) => { model("norm", `path${i}`).data = { x, y: y.map((v) => v || NaN) }; });
-    logRange(figures.norm.y_range, norms.flat(), 100 * Math.max(norms[0][0], norms[1][0]));
+    logRange(figures.norm.y_range, norms.flat(), 100 * Math.max(...norms.map((y) => y[0])));
   }
 
   // ---------------------------------------------------------------- the step
@@ -116,56 +114,24 @@
   function draw() {
     runs.forEach((one, i) => {
       const t = point(one);
-      const [x, y] = one.weights;
       const some = visible(i);
       const none = { x: [], y: [] };
-      model("landscape", `path${i}`).data = some ? { x: x.slice(0, t + 1), y: y.slice(0, t + 1) } : none;
-      model("landscape", `head${i}`).data = some ? { x: [x[t]], y: [y[t]] } : none;
       const loss = model("loss-steps", `path${i}`).data;
       model("loss-steps", `head${i}`).data = some ? { x: [t], y: [loss.y[t]] } : none;
       model("loss-examples", `head${i}`).data = some && t > 0 ? { x: [one.examples[t]], y: [loss.y[t]] } : none;
     });
     for (const name of charts) {
-      const now = model(name, "now");
-      if (now) now.location = state.step;
+      const mark = model(name, "now");
+      if (mark) mark.location = state.step;
     }
-    drawGradients();
+    const t = point(chosen);
+    model("rate-chart", "head0").data = { x: [t], y: [chosen.learning_rate[t]] };
+    for (let i = 0; model("norm", `path${i}`); i++) {
+      model("norm", `head${i}`).data = { x: [t], y: [model("norm", `path${i}`).data.y[t]] };
+    }
+    kind.draw();
     tell();
   }
-
-  function drawGradients() {
-    const t = point(chosen);
-    const [x, y] = [chosen.weights[0][t], chosen.weights[1][t]];
-    model("rate-chart", "head0").data = { x: [t], y: [chosen.learning_rate[t]] };
-    ["full_gradient", "batch_gradient"].forEach((name, i) => {
-      model("norm", `head${i}`).data = { x: [t], y: [norm(chosen[name], t) || NaN] };
-    });
-    const others = state.others ? chosen.other_count : 0;
-    const tips = { x: new Float64Array(others), y: new Float64Array(others) };
-    const unit = chosen.other_largest[t] / 127;
-    for (let k = 0; k < others; k++) {
-      const at = 2 * (t * chosen.other_count + k);
-      tips.x[k] = chosen.other_gradients[at] * unit;
-      tips.y[k] = chosen.other_gradients[at + 1] * unit;
-    }
-    const [wide, high] = [data.view[0][1] - data.view[0][0], data.view[1][1] - data.view[1][0]];
-    const zoom = (landscape.x_range.end - landscape.x_range.start) / wide;
-    const lengths = Array.from(tips.x, (v, k) => Math.hypot(v, tips.y[k])).sort((a, b) => a - b);
-    const longest = Math.max(lengths[Math.floor(0.9 * lengths.length)] || 0, norm(chosen.full_gradient, t), norm(chosen.batch_gradient, t));
-    const scale = longest > 0 ? (0.22 * Math.min(1, zoom) * Math.min(wide, high)) / longest : 0;
-    for (let k = 0; k < others; k++) {
-      tips.x[k] = x - scale * tips.x[k];
-      tips.y[k] = y - scale * tips.y[k];
-    }
-    model("landscape", "cloud").data = tips;
-    for (const name of ["full_gradient", "batch_gradient"]) {
-      const [a, b] = [chosen[name][0][t], chosen[name][1][t]];
-      model("landscape", name).data = state.arrows
-        ? { x0: [x], y0: [y], x1: [x - scale * a], y1: [y - scale * b] } : { x0: [], y0: [], x1: [], y1: [] };
-    }
-  }
-
-  const figure = (v) => (v === 0 ? "0" : Number(v).toPrecision(3).replace(/e\+?/, "e"));
 
   function tell() {
     const t = point(chosen);
@@ -174,7 +140,7 @@
       ended ? `diverged after ${t} steps` : `step ${state.step} of ${data.steps}`,
       `${chosen.examples[t].toLocaleString("en")} examples (${figure(chosen.examples[t] / data.n_rows)} epochs)`,
       `loss ${figure(data.minimum + chosen.excess[t])}`, `rate ${figure(chosen.learning_rate[t])}`,
-      `|batch gradient| ${figure(norm(chosen.batch_gradient, t))}`, `|full gradient| ${figure(norm(chosen.full_gradient, t))}`,
+      ...kind.tell(chosen, t),
     ];
     const text = parts.join(" · ");
     get("readout").textContent = text;
@@ -231,46 +197,48 @@
   function fit() {
     const [[x0, x1], [y0, y1]] = data.view;
     let [wide, high] = [x1 - x0, y1 - y0];
-    const [w, h] = [landscape.inner_width, landscape.inner_height];
+    const [w, h] = [main.inner_width, main.inner_height];
     if (data.equal_units && w > 0 && h > 0) {
       const unit = Math.max(wide / w, high / h);
       [wide, high] = [unit * w, unit * h];
     }
-    range(landscape.x_range, (x0 + x1 - wide) / 2, (x0 + x1 + wide) / 2);
-    range(landscape.y_range, (y0 + y1 - high) / 2, (y0 + y1 + high) / 2);
+    range(main.x_range, (x0 + x1 - wide) / 2, (x0 + x1 + wide) / 2);
+    range(main.y_range, (y0 + y1 - high) / 2, (y0 + y1 + high) / 2);
     home = true;
-    drawGradients();
+    kind.moved();
   }
 
   function view(factor, right = 0, up = 0) {
-    for (const [axis, by] of [[landscape.x_range, right], [landscape.y_range, up]]) {
+    for (const [axis, by] of [[main.x_range, right], [main.y_range, up]]) {
       const half = (axis.end - axis.start) / 2;
       const centre = (axis.start + axis.end) / 2 + by * half;
       range(axis, centre - half * factor, centre + half * factor);
     }
     home = false;
-    drawGradients();
+    kind.moved();
   }
 
   function resized() {
-    const [x, y] = [landscape.x_range, landscape.y_range];
+    const [x, y] = [main.x_range, main.y_range];
     if (home) return fit();
-    if (!data.equal_units || !(landscape.inner_width > 0)) return;
-    const half = ((x.end - x.start) / 2) * (landscape.inner_height / landscape.inner_width);
+    if (!data.equal_units || !(main.inner_width > 0)) return;
+    const half = ((x.end - x.start) / 2) * (main.inner_height / main.inner_width);
     const centre = (y.start + y.end) / 2;
     range(y, centre - half, centre + half);
   }
 
   // Bokeh lays its figures out in the frame after, and then knows their size.
-  new ResizeObserver(() => requestAnimationFrame(() => requestAnimationFrame(resized))).observe(get("landscape"));
+  new ResizeObserver(() => requestAnimationFrame(() => requestAnimationFrame(resized))).observe(get(data.main));
   let waits = false;
-  landscape.x_range.change.connect(() => {
-    if (waits) return;
-    waits = true;
-    requestAnimationFrame(() => { waits = false; drawGradients(); });
-  });
-  get("landscape").addEventListener("pointerdown", () => { home = false; });
-  get("landscape").addEventListener("wheel", () => { home = false; });
+  for (const axis of [main.x_range, main.y_range]) {
+    axis.change.connect(() => {
+      if (waits) return;
+      waits = true;
+      requestAnimationFrame(() => { waits = false; kind.moved(); });
+    });
+  }
+  get(data.main).addEventListener("pointerdown", () => { home = false; });
+  get(data.main).addEventListener("wheel", () => { home = false; });
 
   // ---------------------------------------------------------------- colours
 
@@ -287,28 +255,19 @@
           major_tick_line_color: edge, minor_tick_line_color: null, axis_label_text_font_size: "13px", major_label_text_font_size: "12px",
         });
       }
-      for (const grid of one.center) if (grid.type === "Grid") grid.setv({ grid_line_color: edge, grid_line_alpha: one === landscape ? 0 : 0.35 });
+      for (const grid of one.center) if (grid.type === "Grid") grid.setv({ grid_line_color: edge, grid_line_alpha: one === main ? 0 : 0.35 });
     }
     const line = (name, i, colour, bold) => {
       model(name, `line${i}`).glyph.setv({ line_color: colour, line_width: bold ? 3 : 1.8, line_alpha: bold ? 1 : 0.75 });
       model(name, `dot${i}`).glyph.setv({ fill_color: colour, line_color: panel });
     };
     for (let i = 0; i < slots; i++) {
-      for (const name of ["landscape", "loss-steps", "loss-examples"]) line(name, i, colours[i % colours.length], isChosen(i));
+      for (const name of ["loss-steps", "loss-examples"]) line(name, i, colours[i % colours.length], isChosen(i));
       document.querySelectorAll(".swatch line")[i].style.stroke = colours[i % colours.length];
     }
     line("rate-chart", 0, colours[state.batch % colours.length], true);
-    const arrows = { batch_gradient: state.theme === "dark" ? "#ffd23f" : "#b00020", full_gradient: ink };
-    ["full_gradient", "batch_gradient"].forEach((name, i) => {
-      line("norm", i, arrows[name], i === 0);
-      model("landscape", `${name}-arrow`).line_color = arrows[name];
-      model("landscape", `${name}-tip`).setv({ fill_color: arrows[name], line_color: arrows[name] });
-      document.querySelector(`.mark.${name}`).style.color = arrows[name];
-    });
-    model("landscape", "clouds").glyph.fill_color = arrows.batch_gradient;
-    document.querySelector(".mark.others").style.color = arrows.batch_gradient;
-    for (const name of ["start", "minimizer"]) model("landscape", name).glyph.setv({ line_color: ink });
-    for (const name of charts) { const now = model(name, "now"); if (now) now.line_color = soft; }
+    kind.paint({ ink, panel, colours, line });
+    for (const name of charts) { const mark = model(name, "now"); if (mark) mark.line_color = soft; }
     const dark = state.theme === "dark";
     get("theme").textContent = dark ? "Light" : "Dark";
     get("theme").setAttribute("aria-pressed", String(dark));
@@ -336,8 +295,9 @@
   for (const id of ["batch", "rate", "momentum", "schedule"]) {
     get(id).addEventListener("change", (event) => { state[id] = Number(event.target.value); choose(); });
   }
-  for (const id of ["arrows", "others"]) {
-    get(id).addEventListener("change", (event) => { state[id] = event.target.checked; drawGradients(); });
+  for (const id of kind.switches) {
+    state[id] = true;
+    get(id).addEventListener("change", (event) => { state[id] = event.target.checked; kind.moved(); });
   }
   document.querySelectorAll(".runs input").forEach((box, i) => box.addEventListener("change", () => {
     state.shown[i] = box.checked;
@@ -372,9 +332,9 @@
     get state() {
       const t = point(chosen);
       return {
-        ...state, steps: data.steps, run: chosen.index, weights: chosen.weights.map((w) => w[t]),
+        ...state, steps: data.steps, run: chosen.index, ...kind.state(chosen, t),
         points: chosen.points, diverged: chosen.diverged,
-        view: [landscape.x_range.start, landscape.x_range.end, landscape.y_range.start, landscape.y_range.end],
+        view: [main.x_range.start, main.x_range.end, main.y_range.start, main.y_range.end],
       };
     },
     model,

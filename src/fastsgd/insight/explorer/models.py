@@ -17,6 +17,7 @@ from ...estimators.regressor import SGDRegressor
 from ...inputs.conversions import MatrixLike
 from ..checks import check_estimator
 from ..problem import problem_of
+from .networks import NETWORK_PROBLEMS
 from .plane import FIXED_WEIGHT, Plane
 from .records import View
 from .sine import sine_loss
@@ -96,7 +97,8 @@ def built_in_model(problem: str, random_state: int) -> TwoWeightModel:
         For "sine", if its loss cannot be compiled.
     """
     if problem not in PROBLEMS:
-        raise ValueError(f"problem must be one of {PROBLEMS}, got {problem!r}")
+        known = (*PROBLEMS, *NETWORK_PROBLEMS)
+        raise ValueError(f"problem must be one of {known}, got {problem!r}")
     rng = np.random.default_rng(0)
     options: dict[str, Any]
     options = {"fit_intercept": False, "alpha": 0.0, "random_state": random_state}

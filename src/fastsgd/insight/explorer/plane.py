@@ -14,11 +14,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ... import _core
-from ...exceptions import DivergenceError
-from ...solver import BLOWN_UP, State, run_epoch
+from ...solver import State, run_epoch
 from ...targets import targets_of, weights_of
 from ..problem import EstimatorProblem
 from .records import RecordedRun
+from .stepping import last_point, step_by_step
 
 __all__ = ["FIXED_WEIGHT", "NUMBERS_AT_ONCE", "Plane"]
 
@@ -134,34 +134,27 @@ class Plane:
             Count of other batches whose gradients are recorded.
         """
         state, (data, lanes, settings) = self.state_at(start), self.problem
-        m, points, diverged = min(settings.batch_size, data.n), [], False
-        order, epoch = np.zeros(0, dtype=np.int64), -1
-        rows, rates, examples = [], [], []
-        for step in range(steps + 1):
-            if state.epoch != epoch:
-                epoch = state.epoch
-                order = _core.order(settings, data.n, epoch)
-            points.append(self.coordinates(state))
-            rows.append(order[state.row : state.row + m])
-            e = state.epoch + (state.row // m) / -(-data.n // m)
-            rates.append(settings.schedule.rate(lanes.eta0, lanes.mu, state.t + 1, e)[0])
-            examples.append(state.epoch * data.n + state.row)
-            if step == steps:
-                break
-            try:
-                run_epoch(*self.problem, state, batches=1)
-            except DivergenceError:
-                diverged = True
-                break
-            if not np.isfinite(state.last_weights()[0]).all():
-                diverged = True
-                break
-        weights = np.array([point for point, _ in points])
-        fixed = np.array([weight for _, weight in points]) if self.has_fixed_part else None
+        m = min(settings.batch_size, data.n)
+
+        def point(_: Any) -> Any:
+            finite = not state.t.any() or np.isfinite(state.last_weights()[0]).all()
+            return self.coordinates(state) if finite else None
+
+        made = step_by_step(
+            settings,
+            (lanes.eta0, lanes.mu),
+            data.n,
+            state,
+            steps=steps,
+            advance=lambda _: run_epoch(*self.problem, state, batches=1),
+            point=point,
+        )
+        weights = np.array([point for point, _ in made.points])
+        fixed = np.array([weight for _, weight in made.points]) if self.has_fixed_part else None
         loss = self.objective(weights.astype(np.float64))
-        bad = ~(loss < BLOWN_UP * max(abs(loss[0]), 1e-300))
-        end = max(1, int(bad.argmax())) if bad.any() else len(loss)
-        weights, rows, loss = weights[:end], rows[:end], loss[:end]
+        end = last_point(loss)
+        diverged = made.diverged or end < len(loss)
+        weights, rows, loss = weights[:end], made.batch_rows[:end], loss[:end]
         batch, full, other = self._gradients(weights.astype(np.float64), rows, m, others)
         return RecordedRun(
             parameters=parameters,
@@ -171,14 +164,14 @@ class Plane:
             schedule=parameters["learning_rate"],
             weights=weights,
             fixed_weight=None if fixed is None else fixed[:end],
-            examples=np.array(examples[:end]),
+            examples=np.array(made.examples[:end]),
             batch_rows=tuple(rows),
-            learning_rate=np.array(rates[:end]),
+            learning_rate=np.array(made.learning_rate[:end]),
             loss=loss,
             batch_gradient=batch,
             full_gradient=full,
             other_gradients=other,
-            diverged=diverged or bool(bad.any()),
+            diverged=diverged,
         )
 
     def _gradients(
