@@ -4,8 +4,8 @@ Every solver does epochs over the same float32 rows in the same batches, with th
 ``partial_fit`` of fastsgd and scikit-learn; of PyTorch the loop of its tutorials over a random
 permutation, eager and by ``torch.compile``, with weight decay for the penalty; of Keras ``fit`` on
 PyTorch. Medians of the turns. The peak is that of NumPy's product of two matrices of 1,024 x 1,024
-in the same run: the share of it counts the operations of the three products of a layer (two in the first), and nothing
-else.
+in the same run: the share of it counts the operations of the three products of a layer (two in the
+first), and nothing else.
 
     pytest benchmarks/test_networks.py            # --quick: a tenth of the rows
     pytest benchmarks/test_networks.py -k accuracy
