@@ -1,4 +1,4 @@
-"""What parts of a fit cost: CSR batches and penalties by size, wide tables, small calls.
+"""What parts of a fit cost: rows and batches of CSR, wide tables, small calls.
 
 The figures of docs/performance.md and docs/decisions.md that are no comparison with scikit-learn.
 """
@@ -6,11 +6,13 @@ The figures of docs/performance.md and docs/decisions.md that are no comparison 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from curves import timed
 from datasets import Table, text
 from results import Results
 from sklearn.linear_model import SGDClassifier as Peer
@@ -56,20 +58,60 @@ def test_batches_on_csr(table: Table, batch_size: int, benchmark: Any, report: R
     report.append({"CSR, ns a non-zero and lane, batch": f"{batch_size:,}", **cells})
 
 
-def test_elastic_net_on_csr(table: Table, benchmark: Any, report: Results) -> None:
-    """Every step goes over all features."""
-    rows = 500
-    problem = (
-        Data(table.X[:rows], table.y[:rows].astype(np.float32)),
-        Lanes(1, alpha=1e-4, l1=1e-6, eta0=0.001),
-        Settings(loss="log_loss", sign_targets=True),
-    )
-    state, times = solver.State(*problem), []
-    benchmark.pedantic(
-        lambda: times.append(seconds_of(lambda: solver.run_epoch(*problem, state))), rounds=ROUNDS
-    )
-    step = float(np.median(times)) / rows
-    report.append({"elastic net on CSR, d = 47,236": f"{1e6 * step:.1f} us a step"})
+# What a row of CSR costs in the core.
+
+L2, L1, BOTH = {"alpha": 1e-4}, {"alpha": 0.0, "l1": 1e-5}, {"alpha": 1e-4, "l1": 1e-5}
+MOMENTUM, AVERAGE = {"optimizer": SGD(0.9)}, {"average": 1}
+STEPS: dict[str, tuple[dict[str, float], dict[str, Any]]] = {  # penalties, settings
+    "plain": (L2, {}),
+    "averages": (L2, AVERAGE),
+    "momentum": (L2, MOMENTUM),
+    "momentum, averages": (L2, MOMENTUM | AVERAGE),
+    "L1": (L1, {}),
+    "L1, averages": (L1, AVERAGE),
+    "L1, momentum": (L1, MOMENTUM),
+    "elastic net": (BOTH, {}),
+    "elastic net, averages": (BOTH, AVERAGE),
+    "elastic net, momentum": (BOTH, MOMENTUM),
+}
+COLUMNS = {"one lane": (1, 1), "batches of 64": (1, 64), "20 lanes": (20, 1)}  # lanes, batch size
+LONG = 1e-3
+"""Seconds a row from which an epoch is of the first 128 rows alone."""
+
+
+@pytest.fixture(scope="module")
+def rows_of_text() -> Table:
+    """12 MB, more than the first two caches of a core hold."""
+    return text(20_000, 47_236, 75)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_csr_row(step: str, rows_of_text: Table, benchmark: Any, report: Results) -> None:
+    """Least processor time of epochs of one run, whose columns take turns; ns a row."""
+    penalties, options = STEPS[step]
+
+    def ready(lanes: int, batch_size: int, rows: int) -> Callable[[], float]:
+        """An epoch, in seconds a row."""
+        table = rows_of_text.head(rows)
+        problem = (
+            Data(table.X, table.y.astype(np.float32)),
+            Lanes(lanes, **penalties, eta0=table.eta0, mu=0.1),
+            Settings(loss="log_loss", sign_targets=True, batch_size=batch_size, **options),
+        )
+        state = solver.State(*problem)
+        return lambda: timed(lambda: solver.run_epoch(*problem, state))[0] / rows
+
+    epochs = {}
+    for column, shape in COLUMNS.items():
+        few = ready(*shape, rows=128)
+        few()  # makes the pages of its arrays
+        epochs[column] = few if few() > LONG else ready(*shape, rows=len(rows_of_text.y))
+    times: list[list[float]] = []
+    benchmark.pedantic(lambda: times.append([epoch() for epoch in epochs.values()]), rounds=5)
+    nanoseconds = dict(zip(epochs, 1e9 * np.min(times, axis=0), strict=True))
+    benchmark.extra_info.update(nanoseconds)
+    cells = {column: f"{value:,.0f}" for column, value in nanoseconds.items()}
+    report.append({"CSR, ns a row of 75 values, d = 47,236": step, **cells})
 
 
 @pytest.mark.parametrize("batch_size", (1, 64))

@@ -3,8 +3,9 @@
 ``pytest benchmarks/test_peers.py``; ``--quick`` takes two tables and less time.
 
 **A pass**: the difference of fits of four and of one, so that what is done once does not count,
-over the values of X; of those marked with a star, an iteration, which may pass several times. "A
-fit of one pass" is the whole call. Peers take turns; medians of three, of long fits once.
+over the values of X; of those marked with a star, an iteration, which may pass several times. "-":
+less than the times of such fits differ by. "A fit of one pass" is the whole call. Peers take turns;
+medians of three, of long fits once.
 
 **To a target**: fits anew with 1, 2, 3, 5, 8, ... passes (iterations, or tightening tolerances):
 the seconds of the first whose relative suboptimality (L - L*) / L* is at most the target. So a
@@ -137,12 +138,14 @@ def test_cost_of_a_pass(task: Task, benchmark: Any, report: Results, quick: bool
         )
     for peer in fits:
         one, further = costs[peer.name]
+        seen = further > 0.0
+        star = "" if peer.effort == "passes" else " *"
         report.line(
             f"ns a value: {task.name}",
             peer.name,
             **{
-                "a further pass": f"{further:.3g}" + ("" if peer.effort == "passes" else " *"),
-                "times fastsgd": f"{further / costs[OURS][1]:.1f}",
+                "a further pass": f"{further:.3g}{star}" if seen else "-",
+                "times fastsgd": f"{further / costs[OURS][1]:.1f}" if seen else "-",
                 "a fit of one pass": f"{one:.3g}",
                 "of one, times fastsgd": f"{one / costs[OURS][0]:.1f}",
             },

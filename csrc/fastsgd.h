@@ -103,6 +103,7 @@ typedef enum {
     FSGD_COSINE,
     FSGD_POLYNOMIAL,
     FSGD_ONE_CYCLE,
+    FSGD_HARMONIC,
     FSGD_CALLABLE, /* the rates are the problem's */
 } fsgd_schedule_kind;
 
@@ -146,7 +147,8 @@ typedef struct {
     const double *l1;                 /* L1 strength */
     const double *intercept_gradient; /* r: gradient of the objective in b itself */
     const double *eta0;               /* base learning rate */
-    const double *mu;                 /* curvature of the "inverse" schedule */
+    const double *mu;                 /* curvature of the "inverse" and "harmonic" schedules */
+    const double *intercept_rate;     /* part of the learning rate that b takes */
     const double *label;              /* sign targets: y equal to it is +1, else -1 */
     const double *weight_positive;    /* class weights; 1 for real targets */
     const double *weight_negative;
@@ -160,7 +162,7 @@ typedef struct {
     double power_t;      /* inverse, invscaling: exponent */
     double decay;        /* step, exponential: factor */
     double step_epochs;  /* step: epochs between drops */
-    double total_epochs; /* cosine, polynomial, one_cycle: horizon */
+    double total_epochs; /* cosine, polynomial, one_cycle, harmonic: horizon */
     double warmup_steps; /* updates of linear warm-up */
     double power;        /* polynomial: exponent */
     double final;        /* cosine, polynomial: last factor */
@@ -256,7 +258,7 @@ typedef struct {
                         * kernel/l1_momentum.h, of AdaGrad one column, the sum of the rates */
     int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
     int32_t *last_update; /* (d), or of one lane with momentum a group of features each */
-    int64_t rescales; /* how often scales were multiplied into the stored weights, all of them */
+    int64_t rescales;     /* how often all features were stored anew, by scales or lazy updates */
 } fsgd_state;
 
 /* What a call did. */
@@ -302,11 +304,11 @@ typedef struct {
                               const void *c); /* into grad; needs batch_size > 1 */
     /* The model as it stands; leaves State as it was. out: (k, d), intercept: (k) reals. */
     fsgd_status (*weights)(const fsgd_problem *problem, int average, void *out, void *intercept);
-    /* Of one lane of plain steps on CSR, and without a copy of its weights: the sum of w^2 over the
-     * last ones, whether those of the model are finite, and the intercepts (2): the last, and the
+    /* Without a copy of the weights: the sums of w^2, and with L1 of |w|, over the last ones, (k)
+     * each, whether those of the model are finite, and the intercepts (2, k): the last, and the
      * model's. */
-    fsgd_status (*measure)(const fsgd_problem *problem, int average, double *square, int *finite,
-                           void *intercepts);
+    fsgd_status (*measure)(const fsgd_problem *problem, int average, double *squares, double *sizes,
+                           int *finite, void *intercepts);
     /* Bring the stored weights up to date: nothing pending, scale 1. */
     fsgd_status (*flush)(const fsgd_problem *problem);
     /* The sum of |value|, or of value^2, of n reals, in double. */
@@ -353,5 +355,11 @@ static inline int64_t fsgd_padded_lanes(int64_t k) {
 
 /* Features rounded up, for K = 1: whole vectors of every instruction set. */
 static inline int64_t fsgd_padded_features(int64_t d) { return (d + 15) / 16 * 16; }
+
+/* Most steps with momentum and L1 that are pending, of a state's max_pending: they have 16 columns
+ * in step_sums, not 8, a row more for each 16 of them, and three (csrc/kernel/l1_momentum.h). */
+static inline int64_t fsgd_moving_steps(int64_t max_pending) {
+    return ((max_pending + 1) / 2 - 3) / 17 * 16;
+}
 
 #endif

@@ -64,9 +64,9 @@ static fsgd_status flushed_weights(const fsgd_problem *problem, int average, voi
     FLUSHED(read_model(problem, average, out, intercept));
 }
 
-static fsgd_status flushed_measure(const fsgd_problem *problem, int average, double *square,
-                                   int *finite, void *intercepts) {
-    FLUSHED(measure_model(problem, average, square, finite, intercepts));
+static fsgd_status flushed_measure(const fsgd_problem *problem, int average, double *squares,
+                                   double *sizes, int *finite, void *intercepts) {
+    FLUSHED(measure_model(problem, average, squares, sizes, finite, intercepts));
 }
 
 static fsgd_status flushed_flush(const fsgd_problem *problem) { FLUSHED(flush_problem(problem)); }

@@ -56,7 +56,8 @@ typedef struct {
     void *values;    /* (vectors, length) */
     void *grad;      /* (length) sum of s_i grad_i over the rows of the open batch so far */
     double rate_factor;
-    int64_t t;                       /* updates done */
+    int64_t t;                       /* updates done, */
+    int64_t slots_since;             /* of them before the slots began, for Adam's correction */
     int64_t epoch;                   /* epochs done */
     int64_t row;                     /* rows of this epoch whose update is done */
     int64_t batch_row, batch_used;   /* of the open batch: rows, those of positive weight, */

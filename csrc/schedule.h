@@ -12,10 +12,12 @@
  *     polynomial    eta0 (f + (1 - f) (1 - x)^power)
  *     one_cycle     from eta0 / 25 up to eta0 at x = rise, then down to eta0 / 250,000, by half
  *                   cosines
+ *     harmonic      eta0 u^2 where mu = 0, else 1 / (1 / (eta0 u) + mu (t - 1)), u = 1 - x
  *     callable      given
  *
  * with x = min(1, e / total_epochs) and f = final, each times min(1, t / warmup_steps) while
- * warming up. A quotient e / step_epochs that is whole but for rounding is whole: 0.3 / 0.1 is 3.
+ * warming up; of "harmonic" u is. A quotient e / step_epochs that is whole but for rounding is
+ * whole: 0.3 / 0.1 is 3.
  */
 #ifndef FASTSGD_SCHEDULE_H
 #define FASTSGD_SCHEDULE_H
@@ -54,15 +56,33 @@ static __attribute__((noinline)) double fsgd_kind_factor(const fsgd_schedule *s,
     case FSGD_POLYNOMIAL:
         return s->final + (1.0 - s->final) * pow(1.0 - fmin(1.0, e / s->total_epochs), s->power);
     case FSGD_ONE_CYCLE: return fsgd_one_cycle(fmin(1.0, e / s->total_epochs), s->rise);
+    case FSGD_HARMONIC: return 1.0 - fmin(1.0, e / s->total_epochs);
     default: return 1.0;
     }
 }
 
-/* The part of a rate that all lanes at update t share: eta = eta0 * factor, but for "inverse". */
+/* The part of a rate that all lanes at update t share: eta = eta0 * factor, but for "inverse" and
+ * "harmonic". */
 static inline double fsgd_schedule_factor(const fsgd_schedule *s, double t, double e) {
     const int none = s->kind <= FSGD_INVERSE || s->kind == FSGD_CALLABLE;
     const double factor = none ? 1.0 : fsgd_kind_factor(s, t, e);
     return t < s->warmup_steps ? factor * (t / s->warmup_steps) : factor;
+}
+
+/* "harmonic": of a lane without mu the square of the factor, else the harmonic sum of two rates. */
+static inline double fsgd_harmonic_rate(double eta0, double mu, double factor, double done) {
+    const double eta = eta0 * factor;
+    return mu > 0 ? eta / (1 + eta * mu * done) : eta0 * (factor * factor);
+}
+
+/* The rate after `done` updates, where the schedule's factor is given: any schedule but a user's.
+ */
+static inline double fsgd_rate(const fsgd_schedule *s, double eta0, double mu, double factor,
+                               double done) {
+    if (s->kind == FSGD_INVERSE)
+        return eta0 * factor * fsgd_inverse_power(1 + eta0 * mu * done, s->power_t);
+    if (s->kind == FSGD_HARMONIC) return fsgd_harmonic_rate(eta0, mu, factor, done);
+    return eta0 * factor;
 }
 
 #endif

@@ -92,7 +92,8 @@ def c_edges() -> Edges:
         if name != HEADER and declared & set(definition.findall(text)):
             edges[HEADER].add(name)
     build = (ROOT / "CMakeLists.txt").read_text("utf-8")
-    kernels = set(re.findall(r"add_library\(\$\{target\} OBJECT csrc/(?:\w+/)*(\S+)\)", build))
+    listed = re.search(r"add_library\(\$\{target\} OBJECT ([^)]+)\)", build)
+    kernels = {Path(name).name for name in listed[1].split()} if listed else set()
     for needed in edges.values():
         if "isas.h" in needed:  # made by the build: the tables of the files compiled for each set
             needed |= kernels
@@ -101,9 +102,9 @@ def c_edges() -> Edges:
 
 
 def c_node(path: Path) -> str:
-    """A file of csrc or csrc/kernel by its name; those of a folder below are one node."""
+    """A file of csrc or csrc/kernel by its name; those of another folder are one node."""
     folder = path.parent
-    return f"{folder.name}/" if folder.parent == CSRC / "kernel" else path.name
+    return path.name if folder in (CSRC, CSRC / "kernel") else f"{folder.name}/"
 
 
 def all_edges() -> Edges:
@@ -123,7 +124,8 @@ def listed(edges: Edges) -> str:
 def modules_of(node: str) -> list[str]:
     """The modules of a sub-package, and the sub-packages within it."""
     if node.endswith("/"):
-        return sorted(path.name for path in (CSRC / "kernel" / node).glob("*.h"))
+        folder = CSRC / node if (CSRC / node).is_dir() else CSRC / "kernel" / node
+        return sorted(path.name for path in folder.glob("*.h"))
     folder = SOURCES / node
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     return sorted(modules | {path.parent.name for path in folder.glob("*/__init__.py")})

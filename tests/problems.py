@@ -113,6 +113,7 @@ def lanes(k: int, loss: str, penalty: str | None = "l2") -> Lanes:
         intercept_gradient=0.05 * (np.arange(1, k + 1) % 2),
         eta0=np.linspace(0.01, 0.02, k) / (smoothness if 1.0 < smoothness < np.inf else 1.0),
         mu=np.linspace(0.0, 0.5, k),
+        intercept_rate=np.linspace(0.5, 1.5, k),
         target=0 if sign else np.arange(k) % 2,
         label=np.arange(k) if coupled else np.arange(k) % 4,
         weight_positive=np.linspace(1.0, 2.0, k),

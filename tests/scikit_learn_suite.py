@@ -1,10 +1,11 @@
-"""Runs scikit-learn's own tests of SGD, of the version that is installed, on fastsgd's estimators.
+"""Runs scikit-learn's own tests of SGD and of networks, of the version that is installed, on
+fastsgd's estimators.
 
     python tests/scikit_learn_suite.py
 
 They are copied to a temporary folder, with the estimators' import changed. What may fail are the
-named differences below; docs/coming-from-scikit-learn.md lists the same for users. A test that
-fails without being listed is an error, and so is a listed one that passes.
+named differences below; docs/coming-from-scikit-learn.md and docs/networks.md list the same for
+users. A test that fails without being listed is an error, and so is a listed one that passes.
 """
 
 from __future__ import annotations
@@ -13,32 +14,21 @@ import fnmatch
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import sklearn.linear_model
+import sklearn
 
-SOURCE = Path(sklearn.linear_model.__file__).parent / "tests" / "test_sgd.py"
-PAGE = Path(__file__).parents[1] / "docs" / "coming-from-scikit-learn.md"
+ROOT = Path(sklearn.__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 
-IMPORT = "from sklearn import datasets, linear_model, metrics\n"
-CHANGED = "import linear_model\n\nfrom sklearn import datasets, metrics\n"
-
-FILES = {
-    "linear_model.py": (
-        "from sklearn.linear_model import *\n"
-        "from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor\n"
-    ),
-    "conftest.py": (
-        "import pytest\n\n\n"
-        "@pytest.fixture(params=[42])\n"
-        "def global_random_seed(request):\n"
-        "    return request.param\n"
-    ),
-    "pytest.ini": "[pytest]\nmarkers = no_check_spmatrix\n",
-}
-"""What stands beside the copied tests."""
+CONFTEST = (
+    "import pytest\n\n\n"
+    "@pytest.fixture(params=[42])\n"
+    "def global_random_seed(request):\n"
+    "    return request.param\n"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +48,33 @@ class Difference:
     tests: tuple[str, ...]
 
 
-DIFFERENCES = (
+@dataclass(frozen=True)
+class Suite:
+    """A file of tests, and how it is run here.
+
+    Attributes
+    ----------
+    source : Path
+        The tests.
+    line, changed : str
+        Their import of the estimators, and what takes its place.
+    page : Path
+        Documentation of what differs.
+    differences : tuple of Difference
+        The same.
+    files : dict of str to str
+        What stands beside the copied tests, but for pytest's own.
+    """
+
+    source: Path
+    line: str
+    changed: str
+    page: Path
+    differences: tuple[Difference, ...]
+    files: dict[str, str] = field(default_factory=dict)
+
+
+SGD_DIFFERENCES = (
     Difference(
         "The default learning rate",
         '`learning_rate="auto"` finds a rate from the data and lowers it until the fit is near the '
@@ -138,6 +154,78 @@ DIFFERENCES = (
     ),
 )
 
+NETWORK_DIFFERENCES = (
+    Difference(
+        "No lbfgs",
+        '`solver="lbfgs"` is refused, and so is its `max_fun`: it is no stochastic method.',
+        (
+            "test_gradient",
+            "test_lbfgs_*",
+            "test_multilabel_classification",
+            "test_multioutput_regression",
+            "test_partial_fit_errors",
+            "test_predict_proba_multilabel",
+            "test_sparse_matrices*",
+            "test_warm_start",
+            "test_mlp_warm_start_no_convergence[[]lbfgs*",
+            "test_mlp_vs_poisson_glm_equivalent*",
+        ),
+    ),
+    Difference(
+        "Divergence",
+        "A loss or weight that is not finite is a `DivergenceError`, a `ValueError`, in every "
+        "epoch; the estimator is as it was before.",
+        ("test_mlp_diverging_loss",),
+    ),
+    Difference(
+        "One class",
+        "A y of a single class is refused.",
+        ("test_preserve_feature_names[[]MLPClassifier]",),
+    ),
+    Difference(
+        "Labels in messages",
+        "Errors name labels as y has them; scikit-learn's name what it makes of them.",
+        ("test_early_stopping_stratified",),
+    ),
+    Difference(
+        "Lines of an epoch",
+        "`verbose` prints the lines of the linear estimators, and a progress bar.",
+        ("test_verbose_sgd",),
+    ),
+    Difference(
+        "Private names",
+        "`_optimizer`, `_no_improvement_count` and the like do not exist.",
+        (
+            "test_learning_rate_warmstart",
+            "test_adaptive_learning_rate",
+            "test_n_iter_no_change*",
+        ),
+    ),
+)
+
+SUITES = {
+    "SGD": Suite(
+        ROOT / "linear_model" / "tests" / "test_sgd.py",
+        "from sklearn import datasets, linear_model, metrics\n",
+        "import linear_model\n\nfrom sklearn import datasets, metrics\n",
+        DOCS / "coming-from-scikit-learn.md",
+        SGD_DIFFERENCES,
+        {
+            "linear_model.py": (
+                "from sklearn.linear_model import *\n"
+                "from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor\n"
+            )
+        },
+    ),
+    "networks": Suite(
+        ROOT / "neural_network" / "tests" / "test_mlp.py",
+        "from sklearn.neural_network import MLPClassifier, MLPRegressor\n",
+        "from fastsgd import MLPClassifier, MLPRegressor\n",
+        DOCS / "networks.md",
+        NETWORK_DIFFERENCES,
+    ),
+}
+
 
 class Outcomes:
     """A plugin of pytest: which tests ran, and how those that failed did."""
@@ -154,7 +242,7 @@ class Outcomes:
             self.failed[name] = str(report.longrepr if crash is None else crash.message)
 
 
-def run() -> Outcomes:
+def run(suite: Suite) -> Outcomes:
     """Run the tests of the installed scikit-learn.
 
     Raises
@@ -162,20 +250,32 @@ def run() -> Outcomes:
     RuntimeError
         If they no longer import the estimators as they did.
     """
-    tests = SOURCE.read_text()
-    if tests.count(IMPORT) != 1:
-        raise RuntimeError(f"{SOURCE} has no line {IMPORT!r}: its import must be changed otherwise")
+    source, tests = suite.source, suite.source.read_text()
+    if tests.count(suite.line) != 1:
+        raise RuntimeError(f"{source} has no line {suite.line!r}: it must be changed otherwise")
     outcomes = Outcomes()
+    files = {
+        **suite.files,
+        "conftest.py": CONFTEST,
+        "pytest.ini": "[pytest]\nmarkers = no_check_spmatrix\n",
+        f"fastsgd_{source.name}": tests.replace(suite.line, suite.changed),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in {**FILES, SOURCE.name: tests.replace(IMPORT, CHANGED)}.items():
+        for name, text in files.items():
             (Path(folder) / name).write_text(text)
         quiet = ["-q", "--no-header", "--tb=no", "-r", "", "-W", "ignore", "-p", "no:cacheprovider"]
-        place = ["--rootdir", folder, "-c", f"{folder}/pytest.ini", folder]
+        place = [
+            "--rootdir",
+            folder,
+            "-c",
+            f"{folder}/pytest.ini",
+            f"{folder}/fastsgd_{source.name}",
+        ]
         pytest.main([*quiet, *place], plugins=[outcomes])
     return outcomes
 
 
-def faults(outcomes: Outcomes, differences: Iterable[Difference] = DIFFERENCES) -> list[str]:
+def faults(outcomes: Outcomes, differences: Iterable[Difference]) -> list[str]:
     """What is not as the list of differences says."""
     found = [] if outcomes.ran else ["no test ran"]
     unlisted = dict(outcomes.failed)
@@ -196,13 +296,18 @@ def faults(outcomes: Outcomes, differences: Iterable[Difference] = DIFFERENCES) 
 
 
 def main() -> int:
-    outcomes = run()
-    print(f"scikit-learn {sklearn.__version__}: {len(outcomes.ran)} tests, of which ", end="")
-    print(f"{len(outcomes.failed)} fail by {len(DIFFERENCES)} named differences:")
-    for one in DIFFERENCES:
-        count = sum(len(fnmatch.filter(outcomes.failed, pattern)) for pattern in one.tests)
-        print(f"    {count:3}  {one.name}")
-    found = faults(outcomes)
+    found = []
+    for name, suite in SUITES.items():
+        outcomes = run(suite)
+        print(
+            f"scikit-learn {sklearn.__version__}, {name}: {len(outcomes.ran)} tests, of which ",
+            end="",
+        )
+        print(f"{len(outcomes.failed)} fail by {len(suite.differences)} named differences:")
+        for one in suite.differences:
+            count = sum(len(fnmatch.filter(outcomes.failed, pattern)) for pattern in one.tests)
+            print(f"    {count:3}  {one.name}")
+        found += faults(outcomes, suite.differences)
     print("\n".join(found or ["Nothing else fails, and nothing that is listed passes."]))
     return 1 if found else 0
 

@@ -184,9 +184,8 @@ def subjects(method, dtype):
 
 def call(model, method, X, y):
     arguments = (X,) if method in ("predict", "decision_function") else (X, y)
-    if method == "partial_fit" and is_classifier(model):
-        arguments += (np.unique(y),)
-    getattr(model, method)(*arguments)
+    named = method == "partial_fit" and is_classifier(model)
+    getattr(model, method)(*arguments, **({"classes": np.unique(y)} if named else {}))
 
 
 def portrait(model, X):

@@ -174,11 +174,15 @@ def test_scales_within_a_factor_of_10000_are_fine():
     [
         ({"penalty": "elasticnet"}, False),
         ({"penalty": "l1", "momentum": 0.9}, False),
-        ({"penalty": "elasticnet", "momentum": 0.9}, True),
+        ({"penalty": "elasticnet", "momentum": 0.9}, False),
+        ({"penalty": "l2", "optimizer": "adagrad", "average": True}, True),
         ({"penalty": "l1", "average": True}, False),
         ({"penalty": "l1"}, False),
         ({"penalty": "l2", "momentum": 0.9}, False),
-        ({"penalty": "elasticnet", "momentum": 0.9, "batch_size": 100}, False),
+        (
+            {"penalty": "l2", "optimizer": "adagrad", "average": True, "batch_size": 100},
+            False,
+        ),
     ],
 )
 def test_a_penalty_that_is_dear_on_csr_is_warned_about(parameters, warns):

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd.learning_rate.choose import PENALISED, START, Request, rates_of
 from fastsgd.learning_rate.search import is_worthwhile, search_rates
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
@@ -43,7 +44,7 @@ def test_a_long_run_with_an_end_begins_lower(kind):
         settings = Settings(schedule=Schedule(kind, total_epochs=epochs))
         rates.append(auto_rate(Data(X, Y), settings)[0])
     ends = settings.schedule.ends
-    assert ends == (kind in ("polynomial", "cosine", "one_cycle"))
+    assert ends == (kind in ("polynomial", "cosine", "one_cycle", "harmonic"))
     longer = np.array([1.0, LONG_RUN_UPDATES / (1000.0 * 300), LONG_RUN_UPDATES / (4000.0 * 300)])
     assert_allclose(rates, rates[0] * np.ones(3) * (np.sqrt(longer) if ends else 1.0))
 
@@ -59,7 +60,11 @@ def test_but_not_where_the_distance_would_be_left(alpha):
         options = {"alpha": alpha, "max_iter": 1, "tol": None, "total_epochs": float(epochs)}
         found = SGDRegressor(random_state=0, **options).fit(uneven, y).result_
         rate, updates = 1.0 / found.curvature.batch_curvature, 2000.0 * epochs
-        way = rate * (found.curvature.average * found.curvature.effective_rank + alpha) * updates
+        flat = found.curvature.average * found.curvature.effective_rank
+        if alpha > PENALISED * flat:
+            assert found.initial_fraction == 1.0
+            continue
+        way = rate * (flat + alpha) * updates
         root = np.sqrt(min(1.0, LONG_RUN_UPDATES / updates))
         assert_allclose(found.initial_fraction, np.clip((12.0 / way) ** 0.75, root, 1.0))
         part = found.initial_fraction[0] * rate
@@ -146,6 +151,55 @@ def test_the_same_rates_for_any_threads(n_jobs):
     other = SGDRegressor(**options, n_jobs=n_jobs).fit(X, Y)
     assert one.result_.eta0 == other.result_.eta0
     assert_array_equal(one.coef_, other.coef_)
+
+
+def rows_of_words(n=20_000, d=10_000, each=20):
+    """CSR rows of norm 1 with few of many features, and two classes that they tell."""
+    of = np.random.default_rng(3)
+    columns = np.minimum(d * of.random((n, each)) ** 3, d - 1).astype(np.int32)
+    values = np.full(n * each, each**-0.5, dtype=np.float32)
+    X = sp.csr_matrix((values, columns.ravel(), each * np.arange(n + 1)), shape=(n, d))
+    X.sum_duplicates()
+    return X, (X @ of.normal(size=d) > 0.1).astype(int)
+
+
+def test_a_strong_penalty_makes_the_rate_fall_as_its_inverse():
+    """Nearer to the minimum after two passes than with eta0 (1 - x)^2, of which lanes with a weak
+    penalty have every bit."""
+    X, y = rows_of_words()
+
+    def end(**options):
+        options = {"alpha": 1e-3, "tol": None, "max_iter": 2, "random_state": 0, **options}
+        return SGDClassifier("log_loss", **options).fit(X, y)
+
+    def objective(model):
+        scores = model.decision_function(X) * np.where(y, 1.0, -1.0)
+        return np.logaddexp(0.0, -scores).mean() + 0.5e-3 * np.square(model.coef_).sum()
+
+    found, before = end(), end(learning_rate=Schedule("polynomial"))
+    least = objective(end(max_iter=200))
+    assert objective(found) - least < 0.5 * (objective(before) - least)
+    assert (found.result_.mu[0], found.result_.initial_fraction[0]) == (1e-3, START)
+    assert "1 / (1 / (eta0 (1 - x)) + mu (t - 1)), mu = 0.001" in str(found.result_)
+    weak = {"alpha": 1e-6}
+    polynomial = end(**weak, learning_rate=Schedule("polynomial"))
+    assert_array_equal(end(**weak).coef_, polynomial.coef_)
+
+
+def test_lanes_of_strong_and_weak_penalties_have_rates_of_their_own():
+    X, y = rows_of_words(2000)
+    data = Data(X, y.astype(np.float32))
+    settings = Settings("log_loss", sign_targets=True, schedule=Schedule("harmonic"))
+    request = Request("auto", None, 1e-3, 1, linear_scaling=False)
+    alphas = [1e-6, 1e-4, 1e-3, 1e-2]
+    together = rates_of(request, data, Lanes(4, alpha=alphas, eta0=1.0), settings)
+    for k, alpha in enumerate(alphas):
+        alone = rates_of(request, data, Lanes(1, alpha=alpha, eta0=1.0), settings)
+        for name in ("eta0", "mu", "intercept_rate"):
+            assert getattr(together, name)[k] == getattr(alone, name)[0], (alpha, name)
+    assert together.mu.tolist() == [0.0, 1e-4, 1e-3, 0.0]  # the last one holds the intercept back
+    assert (together.intercept_rate[[0, 3]] == 1.0).all()
+    assert (together.intercept_rate[1:3] < 1.0).all()
 
 
 def test_result_of_a_rate_that_was_found():

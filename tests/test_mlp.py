@@ -273,11 +273,20 @@ def bits(model):
     return [part.tobytes() for part in model.coefs_ + model.intercepts_]
 
 
-@pytest.mark.parametrize("dtype", (np.float64, np.float32))
+def rows_of(layout):
+    """X as float64, float32 or sparse."""
+    if layout == "csr":
+        return sp.csr_array(np.where(np.abs(X) > 0.8, X, 0.0))
+    return X.astype(layout)
+
+
+@pytest.mark.parametrize("layout", ("float64", "float32", "csr"))
 @pytest.mark.parametrize("way", WAYS)
-def test_runs_in_parts_have_the_bits_of_a_whole_one(way, dtype):
+def test_runs_in_parts_have_the_bits_of_a_whole_one(way, layout):
     """By partial_fit, by fit with resume, and pickled in between."""
-    y, rows = TARGETS["classes"], X.astype(dtype)
+    if way == "standardize" and layout == "csr":
+        pytest.skip("sparse X is not centred")
+    y, rows = TARGETS["classes"], rows_of(layout)
     options = {"hidden_layer_sizes": (7, 3), "batch_size": 32, "random_state": 0, "tol": None}
     model = MLPClassifier(**options, **WAYS[way], max_iter=6)
     whole = clone(model).fit(rows, y)
@@ -473,7 +482,7 @@ def test_errors_name_the_argument():
         MLPClassifier().fit(X, LABELS, X_val=X, y_val=LABELS + 1)
     with pytest.raises(ValueError, match="X_val and y_val must be given together"):
         MLPClassifier().fit(X, LABELS, X_val=X)
-    with pytest.raises(ValueError, match="early_stopping should be False with partial_fit"):
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
         MLPRegressor(early_stopping=True).partial_fit(X, TARGETS["real"])
     with pytest.raises(ValueError, match="validation set is too small"):
         MLPRegressor(early_stopping=True).fit(X[:5], TARGETS["real"][:5])
@@ -542,20 +551,25 @@ class Interrupting:
         return done
 
 
-def test_ctrl_c_publishes_the_model_as_it_stands(monkeypatch):
+@pytest.mark.parametrize("layout", ("float32", "csr"))
+@pytest.mark.parametrize("solver", ("adam", "sgd"))
+def test_ctrl_c_publishes_the_model_as_it_stands(solver, layout, monkeypatch):
     """In the middle of an epoch; a later call goes on at a new one."""
-    model = MLPClassifier(5, batch_size=16, random_state=0, max_iter=9)
-    two = clone(model).set_params(max_iter=2).fit(X, LABELS)
+    rows = rows_of(layout)
+    model = MLPClassifier(5, solver=solver, batch_size=16, random_state=0, max_iter=9)
+    two = clone(model).set_params(max_iter=2).fit(rows, LABELS)
     with monkeypatch.context() as patched:
         patched.setattr(network_loop, "Clock", Interrupting)
         with pytest.raises(KeyboardInterrupt):
-            model.fit(X, LABELS)
+            model.fit(rows, LABELS)
     assert model.n_iter_ == 2
     np.testing.assert_array_equal(model.loss_curve_, two.loss_curve_)
     assert model._continuation.state.row > 0
     assert bits(model) != bits(two)
-    assert model.score(X, LABELS) > 0.2
-    model.partial_fit(X, LABELS)
+    assert model.score(rows, LABELS) > 0.2
+    assert bits(pickle.loads(pickle.dumps(model)).partial_fit(rows, LABELS)) == bits(
+        model.partial_fit(rows, LABELS)
+    )
     assert model.history_["epoch"] == [1, 2, 4]
 
 
@@ -596,3 +610,15 @@ def test_callbacks_see_every_epoch_and_may_end_the_fit():
     assert model.n_iter_ == 3 == len({tuple(model) for model in recorder.models})
     assert recorder.models[-1] == bits(model)
     assert recorder.losses[-1] == model.score(X, LABELS)
+
+
+def test_hidden_layers_may_be_given_in_many_ways():
+    model = MLPClassifier(max_iter=2, random_state=0)
+    first = clone(model).set_params(hidden_layer_sizes=(3, 2)).fit(X, LABELS)
+    for sizes in ([3, 2], np.array([3, 2], dtype=np.uint8), (np.int64(3), 2)):
+        assert bits(clone(model).set_params(hidden_layer_sizes=sizes).fit(X, LABELS)) == bits(first)
+    one = clone(model).set_params(hidden_layer_sizes=[4]).fit(X, LABELS)
+    for sizes in (4, np.int8(4)):
+        assert bits(clone(model).set_params(hidden_layer_sizes=sizes).fit(X, LABELS)) == bits(one)
+    linear = clone(model).set_params(hidden_layer_sizes=[]).fit(X, LABELS)
+    assert [coef.shape for coef in linear.coefs_] == [(6, 3)]

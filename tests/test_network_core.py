@@ -26,6 +26,7 @@ SCHEDULES = (
     Schedule("inverse", power_t=0.5),
     Schedule("invscaling", warmup_steps=5),
     Schedule("cosine", total_epochs=2.0),
+    Schedule("harmonic", total_epochs=3.0),
     Schedule("callable", function=lambda t, e: 0.003 / (t + e)),
 )
 AXES = {
@@ -355,6 +356,7 @@ def saved():
         ("length", 2**62),
         ("length", 16),
         ("t", -1),
+        ("slots_since", 10**6),
         ("row", 1.5),
         ("batch_used", 3),
         ("pending", 1),
@@ -408,3 +410,20 @@ def test_broken_saved_states_of_csr_are_refused(field, value):
         fields[field] = value
     with pytest.raises(ValueError, match="saved state"):
         _core.VectorState.__new__(_core.VectorState).__setstate__(fields)
+
+
+def test_adams_correction_counts_from_new_parameters():
+    """As if the run began with them, though the updates are counted on."""
+    data, network, descent, theta = problem_of(SIMPLE | {"optimizer": "adam"})
+    fresh = state_of(data, network, descent, theta)
+    state = state_of(data, network, descent, np.zeros_like(theta))
+    train(data, network, descent, state, epochs=1)
+    t, epoch = state.t, state.epoch
+    state.set(padded(network, theta, data.dtype))
+    one = VectorDescent(**vars(descent) | {"sampling": "sequential"})
+    for of in (state, pickle.loads(pickle.dumps(state)), fresh.at_epoch(epoch, t)):
+        _core.NetworkRun(data, network, one, of).advance(1)
+        assert (of.t, of.epoch) == (t + 1, epoch)
+        expected = fresh.copy()
+        _core.NetworkRun(data, network, one, expected).advance(1)
+        assert of.last().tobytes() == expected.last().tobytes()

@@ -439,6 +439,7 @@ FORMULAS = {
     "cosine": lambda eta0, mu, t, e: eta0 * (1 + cos(pi * min(1, e / 4))) / 2,
     "polynomial": lambda eta0, mu, t, e: eta0 * (0.1 + 0.9 * (1 - min(1, e / 4)) ** 3),
     "one_cycle": lambda eta0, mu, t, e: eta0 * one_cycle(min(1, e / 4)),
+    "harmonic": lambda eta0, mu, t, e: harmonic(eta0, mu, t, 1 - min(1, e / 4)),
     "callable": lambda eta0, mu, t, e: 0.3 / (t + e),
 }
 
@@ -448,6 +449,11 @@ def one_cycle(x):
     if x < 0.4:
         return 1 / 25 + (1 - 1 / 25) * (1 - cos(pi * x / 0.4)) / 2
     return 1 / 250_000 + (1 - 1 / 250_000) * (1 + cos(pi * (x - 0.4) / 0.6)) / 2
+
+
+def harmonic(eta0, mu, t, u):
+    """eta0 u^2 without mu, else half of the harmonic mean of eta0 u and 1 / (mu (t - 1))."""
+    return eta0 * u / (1 + eta0 * u * mu * (t - 1)) if mu else eta0 * u**2
 
 
 def schedule_of(kind, warmup_steps=0):
@@ -481,14 +487,17 @@ def rates_of_steps(engine, lanes, schedule, steps):
 @pytest.mark.parametrize("warmup_steps", (0, 4))
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_schedule_follows_its_formula(engine, kind, warmup_steps):
-    """Rate of update t at e = (t - 1) / 3 epochs, times min(1, t / warmup_steps)."""
+    """Rate of update t at e = (t - 1) / 3 epochs, times min(1, t / warmup_steps), which u of
+    "harmonic" is multiplied by instead."""
     schedule = schedule_of(kind, warmup_steps)
-    lanes = Lanes(2, alpha=1e-13, eta0=[0.1, 0.5], mu=[2.0, 3.0])
+    lanes = Lanes(3, alpha=1e-13, eta0=[0.1, 0.5, 0.3], mu=[2.0, 3.0, 0.0])
     rates = rates_of_steps(engine, lanes, schedule, steps=15)
     for t in range(1, 16):
         warmup = min(1.0, t / warmup_steps) if warmup_steps else 1.0
         expected = [
-            warmup * FORMULAS[kind](eta0, mu, t, (t - 1) / 3)
+            harmonic(eta0, mu, t, warmup * (1 - min(1, (t - 1) / 12)))
+            if kind == "harmonic"
+            else warmup * FORMULAS[kind](eta0, mu, t, (t - 1) / 3)
             for eta0, mu in zip(lanes.eta0, lanes.mu, strict=True)
         ]
         assert_allclose(rates[t - 1], expected, rtol=0, atol=1e-11)

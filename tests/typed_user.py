@@ -19,14 +19,18 @@ from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 from fastsgd import (
     DivergenceError,
     GridSearchCV,
+    MLPClassifier,
+    MLPRegressor,
     RandomizedSearchCV,
     SGDClassifier,
     SGDOneClassSVM,
     SGDRegressor,
+    minimize,
     path,
 )
 from fastsgd.insight import gradient_noise, rate_range, stability_report, trajectory
 from fastsgd.losses import LOSSES, Loss
+from fastsgd.minimization import Progress
 from fastsgd.optimizers import SGD
 from fastsgd.schedules import Schedule, cosine
 
@@ -51,6 +55,18 @@ def classify(X: NDArray[np.float64], y: NDArray[np.int64]) -> float:
         stream.partial_fit(X[rows], y[rows], classes=[0, 1])
     sparse = SGDClassifier(sampling="block", average=True).fit(sp.csr_matrix(X), y.tolist())
     return float(model.score(X, y) + stream.score(X, y) + sparse.score(sp.csr_matrix(X), y))
+
+
+def network(X: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    """Multilayer perceptrons."""
+    model = MLPClassifier((8, 4), "tanh", learning_rate=cosine(total_epochs=9), max_iter=9)
+    assert_type(model.fit(X, y, X_val=X, y_val=y), MLPClassifier)
+    assert_type(model.predict_proba(X), NDArray[np.floating])
+    assert_type(model.coefs_, list[NDArray[np.floating]])
+    assert_type(model.best_loss_, float | None)
+    other = MLPRegressor("poisson", 8, solver="sgd", batch_size=16, max_iter=3, tol=None)
+    assert_type(other.fit(sp.csr_array(X), y, resume=True).predict(X), NDArray[np.floating])
+    return float(model.score(X, y) + other.score(X, y))
 
 
 def regress(X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -97,11 +113,32 @@ def look(X: NDArray[np.float64], y: NDArray[np.int64]) -> str:
     return str(stability_report(model, X, y))
 
 
+def own_model(X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """A gradient of the user's own."""
+
+    def squared_error(
+        theta: NDArray[np.float64], rows: NDArray[np.int64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        residual = X[rows] @ theta - y[rows]
+        return float(residual @ residual), 2.0 * X[rows].T @ residual / len(rows)
+
+    def enough(progress: Progress) -> bool:
+        return assert_type(progress.loss, float) < 1e-3
+
+    start = np.zeros(X.shape[1])
+    first = minimize(squared_error, start, len(X), optimizer=SGD(0.9), callback=enough)
+    rest = minimize(
+        squared_error, None, len(X), optimizer=SGD(0.9), learning_rate="cosine", state=first
+    )
+    return float(rest.fun)
+
+
 def main() -> None:
     """The whole script."""
     X, classes = make_classification(200, 5, random_state=0)
     try:
         scores = classify(X, classes) + regress(X, X[:, 0]) + search(X, classes)
+        scores += network(X, classes) + own_model(X, X[:, 0])
         print(f"{scores:.2f}, {np.mean(detect(X) > 0):.2f}\n{look(X, classes)}")
     except DivergenceError as error:
         print(error.step, error.coef_)
@@ -118,12 +155,18 @@ def refused(X: NDArray[np.float64], y: NDArray[np.int64]) -> None:
     SGDClassifier(eta=0.1)  # type: ignore[call-arg]
     SGDRegressor("hinge")  # type: ignore[arg-type]
     SGDOneClassSVM(learning_rate="pa1")  # type: ignore[arg-type]
+    MLPClassifier(activation="sine")  # type: ignore[arg-type]
+    MLPClassifier(solver="lbfgs")  # type: ignore[arg-type]
+    MLPRegressor(batch_size="all")  # type: ignore[arg-type]
+    MLPRegressor(max_fun=10)  # type: ignore[call-arg]
     SGDClassifier().fit(X)  # type: ignore[call-arg]
     SGDClassifier().fit(X, y, sample_weights=y)  # type: ignore[call-arg]
     SGDClassifier().fit({"age": 1}, y)  # type: ignore[arg-type]
     SGDClassifier().predict(X).fit(X, y)  # type: ignore[attr-defined]
     SGDRegressor().fit(X, y).loss_curve_["loss"]  # type: ignore[call-overload]
     SGDRegressor().partial_fit(X, y, classes=[0, 1])  # type: ignore[call-arg]
+    minimize(lambda theta, rows: (0.0, theta), X, 10, optimizer="adagrad")  # type: ignore[arg-type]
+    minimize(lambda theta: (0.0, theta), X, 10)  # type: ignore[arg-type,misc]
     cosine("10")  # type: ignore[arg-type]
     path(X, y, estimator=StandardScaler, penalties=[1.0])  # type: ignore[call-arg]
     print(gradient_noise(SGDClassifier().fit(X, y), X, y).noise_scales)  # type: ignore[attr-defined]

@@ -76,11 +76,11 @@ static ALWAYS_INLINE void adaptive_intercepts(context *ctx, const int64_t padded
     for (int64_t k = 0; k < padded; ++k) {
         const real mean = ctx->step.p[k] *
                           (g[k] + (real)(count[k] * ctx->lanes->intercept_gradient[k]));
+        const real eta = ctx->step.p0[k] * (real)ctx->lanes->intercept_rate[k];
         if (width > 1)
-            adagrad_step(b + k, squares + k, q + k, mean, ctx->step.p0[k], 0, 0,
-                         ctx->step.averaged[k], 0, 1);
+            adagrad_step(b + k, squares + k, q + k, mean, eta, 0, 0, ctx->step.averaged[k], 0, 1);
         else
-            adagrad_step(b + k, squares + k, q + k, mean, ctx->step.p0[k], 0, 0, 0, 0, 0);
+            adagrad_step(b + k, squares + k, q + k, mean, eta, 0, 0, 0, 0, 0);
     }
 }
 
@@ -132,6 +132,7 @@ static void adaptive_flush(context *ctx) {
 #undef CALL
     memset(state->last_update, 0, (size_t)state->d * sizeof *state->last_update);
     state->pending = 0;
+    state->rescales += 1;
     ctx->report->work += state->d * state->vectors;
 }
 
@@ -255,6 +256,7 @@ static void adaptive_row(context *ctx, const row_values *row, const real *c) {
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         adaptive_range(ctx, 0, d - 1, NULL, g, 1);
+        ctx->state->rescales += 1;
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + row->columns[p] * padded, 0, (size_t)padded * sizeof(real));
         ctx->report->work += d * state->vectors * ((padded + 15) / 16);

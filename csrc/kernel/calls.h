@@ -150,7 +150,8 @@ static fsgd_status read_model(const fsgd_problem *problem, int average, void *ou
     const int64_t last = (state->width - 1) * state->padded;
     if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs_for(&ctx);
-    read_weights(&ctx, verbs, average, out);
+    start_reading_model(&ctx, average);
+    read_weights(&ctx, verbs, average, 0, state->d, state->d, out);
     for (int64_t k = 0; k < state->k; ++k) {
         const real *u = (const real *)state->intercept + k;
         ((real *)intercept)[k] = model_weight(&ctx, average, k, (double)u[0], (double)u[last]);
@@ -159,22 +160,42 @@ static fsgd_status read_model(const fsgd_problem *problem, int average, void *ou
     return FSGD_OK;
 }
 
-/* The sum of |value|, or of value^2: eight sums at once, whatever the instruction set. */
-static double sum_of_sizes(const void *values, int64_t n, int squares) {
-    enum { SUMS = 8 };
-    const real *v = values;
-    double sums[SUMS] = {0}, total = 0;
+enum { size_sums = 8 };
+
+/* Add |value|, or value^2, to eight sums at once, whatever the instruction set. An array may come
+ * in parts of multiples of eight: its sums are the same. */
+static ALWAYS_INLINE void add_sizes(double *sums, const real *v, int64_t n, int squares) {
     int64_t i = 0;
-    for (; i + SUMS <= n; i += SUMS) _Pragma("omp simd") for (int s = 0; s < SUMS; ++s) {
+    for (; i + size_sums <= n; i += size_sums)
+        _Pragma("omp simd") for (int s = 0; s < size_sums; ++s) {
             const double value = (double)v[i + s];
             sums[s] += squares ? value * value : fabs(value);
         }
     for (; i < n; ++i) {
         const double value = (double)v[i];
-        sums[i % SUMS] += squares ? value * value : fabs(value);
+        sums[i % size_sums] += squares ? value * value : fabs(value);
     }
-    for (int s = 0; s < SUMS; ++s) total += sums[s];
+}
+
+static double total_of(const double *sums) {
+    double total = 0;
+    for (int s = 0; s < size_sums; ++s) total += sums[s];
     return total;
+}
+
+/* The sum of |value|, or of value^2. */
+static NO_INLINE double sum_of_sizes(const void *values, int64_t n, int squares) {
+    double sums[size_sums] = {0};
+    add_sizes(sums, values, n, squares);
+    return total_of(sums);
+}
+
+/* The same of a part of an array, added to the sums of those before. */
+static NO_INLINE void add_part(double *into, const real *v, int64_t n, int squares) {
+    double sums[size_sums];
+    memcpy(sums, into, sizeof sums);
+    add_sizes(sums, v, n, squares);
+    memcpy(into, sums, sizeof sums);
 }
 
 /* The sum of squares of scale * w, as sum_of_sizes has it of what read_planes
@@ -215,23 +236,83 @@ static int averages_are_finite(model_planes model, double square, double scale, 
     return strange == 0;
 }
 
+/* Whether no value is infinite or NaN. */
+static NO_INLINE int are_finite(const real *v, int64_t n) {
+    real strange = 0; /* 0, or NaN */
+    _Pragma("omp simd reduction(+ : strange)") for (int64_t i = 0; i < n; ++i)
+        strange += v[i] - v[i];
+    return strange == 0;
+}
+
+enum { measured = 1 << 14 }; /* weights of a part, of all lanes */
+
+/* The sums of w^2, and with L1 of |w|, of each lane, and whether the model is finite, part by part
+ * of the features: each is read to where the sums find it in a cache. sums: (2, k, size_sums). */
+static int measure_parts(context *ctx, const verb_table *verbs, int average, int64_t room,
+                         real *part, double *sums) {
+    const fsgd_state *state = ctx->state;
+    double *sizes = sums + size_sums * state->k;
+    int finite = 1;
+    start_reading_model(ctx, 0);
+    if (average) start_reading_model(ctx, 1);
+    for (int64_t first = 0; first < state->d; first += room) {
+        const int64_t last = state->d - first < room ? state->d : first + room;
+        read_weights(ctx, verbs, 0, first, last, room, part);
+        for (int64_t k = 0; k < state->k; ++k) {
+            add_part(sums + k * size_sums, part + k * room, last - first, 1);
+            if (ctx->kind.l1 || state->vectors > state->width)
+                add_part(sizes + k * size_sums, part + k * room, last - first, 0);
+        }
+        if (!average) continue;
+        read_weights(ctx, verbs, 1, first, last, room, part);
+        for (int64_t k = 0; k < state->k; ++k) finite &= are_finite(part + k * room, last - first);
+    }
+    return finite;
+}
+
 /* See csrc/fastsgd.h. */
-static fsgd_status measure_model(const fsgd_problem *problem, int average, double *square,
-                                 int *finite, void *intercepts) {
+static fsgd_status measure_model(const fsgd_problem *problem, int average, double *squares,
+                                 double *sizes, int *finite, void *intercepts) {
     context ctx;
     fsgd_report report = {0};
     const fsgd_state *state = problem->state;
-    const real *u = state->intercept;
-    const double b = (double)u[0], q = (double)u[(state->width - 1) * state->padded];
+    const int64_t k = state->k, last = (state->width - 1) * state->padded;
     if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
-    const model_planes last = planes_of(&ctx, 0), model = planes_of(&ctx, average);
-    *square = sum_of_squares(last.w, last.of_w, state->d);
-    *finite = isfinite(*square);
-    if (*finite && model.q) *finite = averages_are_finite(model, *square, last.of_w, state->d);
-    ((real *)intercepts)[0] = model_weight(&ctx, 0, 0, b, q);
-    ((real *)intercepts)[1] = model_weight(&ctx, average, 0, b, q);
+    fsgd_status status = FSGD_OK;
+    if (ctx.kind.scaled && state->padded == 1) { /* without a copy of any part */
+        const model_planes at_last = planes_of(&ctx, 0), model = planes_of(&ctx, average);
+        *squares = sum_of_squares(at_last.w, at_last.of_w, state->d), *sizes = 0;
+        *finite = isfinite(*squares);
+        if (*finite && model.q)
+            *finite = averages_are_finite(model, *squares, at_last.of_w, state->d);
+    } else {
+        const int64_t share = measured / k / 16 * 16, room = share < 16 ? 16 : share;
+        const size_t bytes = (size_t)(k * room) * sizeof(real);
+        const size_t of_sums = 2 * size_sums * (size_t)k * sizeof(double);
+        char *memory = aligned_alloc(64, (bytes + of_sums + 63) / 64 * 64);
+        double *sums = (double *)(memory + bytes);
+        if (memory) {
+            const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1)
+                                                         : verbs_for(&ctx);
+            memset(sums, 0, of_sums);
+            *finite = measure_parts(&ctx, verbs, average, room, (real *)memory, sums);
+            for (int64_t lane = 0; lane < k; ++lane) {
+                squares[lane] = total_of(sums + lane * size_sums);
+                sizes[lane] = total_of(sums + (k + lane) * size_sums);
+                *finite &= isfinite(squares[lane]);
+            }
+        }
+        status = memory ? FSGD_OK : FSGD_NO_MEMORY;
+        free(memory);
+    }
+    for (int64_t lane = 0; lane < k; ++lane) {
+        const real *u = (const real *)state->intercept + lane;
+        const double b = (double)u[0], q = (double)u[last];
+        ((real *)intercepts)[lane] = model_weight(&ctx, 0, lane, b, q);
+        ((real *)intercepts)[k + lane] = model_weight(&ctx, average, lane, b, q);
+    }
     close_context(&ctx);
-    return FSGD_OK;
+    return status;
 }
 
 /* Values or slopes of an uncoupled loss over arrays (n). */

@@ -13,11 +13,11 @@ enum {
     ring_rows = 4, /* copies of dense rows in a run row by row: the current one and 3 to come */
     max_block = 4, /* rows of a block of plain steps */
     max_in_flight = 2 * max_block,
-    decays = 64,           /* powers of the momentum that are kept, and of its power of that many */
     max_chunk = 32,        /* dense rows of a batch that are scored together */
     csr_chunk = 256,       /* the same of CSR rows, */
     csr_scores = 1 << 12,  /* of so many scores, */
     most_kept = 1 << 15,   /* and so many columns that are copied once; the rest is copied again */
+    far_bytes = 1 << 21,   /* of weights: more do not stay in an L2 cache */
     chunk_bytes = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
 };
 
@@ -53,6 +53,7 @@ typedef struct {
     struct {                 /* how rows are read */
         int unconverted;     /* dense rows can be used as they lie */
         int backwards;       /* the row at work is read from its end: lanes/rows.h */
+        int far;             /* CSR: the weights of a row are prefetched: csr_rows.h */
         int64_t bytes;       /* of a dense row as it lies */
         int64_t value_bytes; /* of one of its values */
         int64_t stride;      /* features of a copy, padded */
@@ -101,8 +102,9 @@ typedef struct {
         int64_t lost; /* with what rounding leaves out so far on; 0: a chunk's sum alone, stored */
         real *spread; /* (d, padded) a CSR row's gradient over all features, or NULL */
     } gradient;
-    double decays[2 * decays]; /* l1_momentum.h */
-    struct batch_team *team;   /* threads that share a batch, or NULL */
+    double *readings;        /* (2, k, max_pending + 1, 2) what reading takes of spans, of the
+                              * last weights and of the model: spans.h */
+    struct batch_team *team; /* threads that share a batch, or NULL */
     void *scratch;
 } context;
 
@@ -172,6 +174,8 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->chunk.room = !keeps ? 0 : ctx->data->nnz < most_kept ? ctx->data->nnz : most_kept;
     ctx->chunk.columns = take_scratch(&at, ctx->chunk.room, sizeof(int64_t));
     ctx->chunk.kept = keeps ? take_scratch(&at, chunk, sizeof(row_values)) : NULL;
+    const int64_t spans = ctx->state->span_products ? ctx->state->max_pending + 1 : 0;
+    ctx->readings = take_scratch(&at, 4 * spans * ctx->state->k, sizeof(double));
     int everywhere = steps_everywhere(ctx);
     int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
     const int64_t features = padded == 1 ? ctx->rows.stride : ctx->data->d * padded;
@@ -232,6 +236,8 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                  .stride = fsgd_padded_features(data->d),
                  .last_column = data->d - 1,
                  .columns = problem->columns}};
+    ctx->rows.far = data->layout != FSGD_DENSE &&
+                    data->d * ctx->state->vectors * lanes->padded > far_bytes / REAL_BYTES;
     ctx->kind.scaled = !ctx->adaptive.on && !ctx->kind.l1 && !(settings->momentum > 0);
     ctx->kind.spans = !ctx->adaptive.on && !ctx->kind.l1 && settings->momentum > 0 &&
                       data->layout != FSGD_DENSE;
@@ -242,8 +248,6 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                             settings->loss.kind != FSGD_COMPILED;
     ctx->kind.l1_momentum = ctx->kind.l1 && data->layout != FSGD_DENSE &&
                             problem->state->last_update && settings->momentum > 0;
-    for (int64_t k = 0; ctx->kind.l1_momentum && k < lanes->k; ++k)
-        ctx->kind.l1_momentum &= !(lanes->alpha[k] > 0);
     ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
                         !(settings->momentum > 0);
     ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1 &&

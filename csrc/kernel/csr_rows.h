@@ -11,6 +11,10 @@
  * wide as int64_t, whatever X has. */
 #define CSR_ROWS FSGD_CSR64
 
+enum {
+    csr_state_ahead = 2
+}; /* rows before their use that what the state has of them is prefetched */
+
 /* Number p of an index array of X. */
 static ALWAYS_INLINE int64_t index_at(const void *indices, int64_t p, const fsgd_layout layout) {
     return layout == FSGD_CSR32 ? ((const int32_t *)indices)[p] : ((const int64_t *)indices)[p];
@@ -135,6 +139,32 @@ static ALWAYS_INLINE void prefetch_csr_row(const context *ctx, int64_t i) {
 static ALWAYS_INLINE void prefetch_row_start(const context *ctx, int64_t i) {
     prefetch_line((const char *)ctx->data->indptr + i * index_bytes(ctx));
     prefetch_targets(ctx, i);
+}
+
+/* log2 of the features that share a number of `last_update`, with momentum: a group of spans.h. */
+static ALWAYS_INLINE int group_shift(int64_t padded) {
+    return padded == 1 ? 4 : padded == 4 ? 2 : padded == 8 ? 1 : 0;
+}
+
+/* Prefetch what the state has of the features of row i. Where that is not in a cache anyway, each
+ * feature would else be waited for, and several numbers of each. */
+static ALWAYS_INLINE void prefetch_state(const context *ctx, int64_t i) {
+    const fsgd_state *state = ctx->state;
+    const row_extent row = csr_extent(ctx, i);
+    const uint64_t last = (uint64_t)ctx->rows.last_column;
+    const int64_t stride = state->feature_stride, vectors = state->vectors;
+    const real *w = state->w;
+    for (int64_t p = 0; p < row.count; ++p) {
+        const uint64_t index = (uint64_t)index_at(row.indices, p, ctx->data->layout);
+        const int64_t j = (int64_t)(index < last ? index : last);
+        if (state->padded == 1)
+            for (int64_t a = 0; a < vectors; ++a) prefetch_line(w + a * state->vector_stride + j);
+        else
+            prefetch(w + j * stride, stride * (int64_t)sizeof(real));
+        if (state->last_update)
+            prefetch_line(state->last_update +
+                          (ctx->kind.spans ? j >> group_shift(state->padded) : j));
+    }
 }
 
 #endif

@@ -88,6 +88,13 @@ static ALWAYS_INLINE void plan_averages(context *ctx, const int64_t padded) {
     }
 }
 
+/* The steps of intercepts take their part of the learning rate; w of D0 and p0, which v is not. */
+static ALWAYS_INLINE void scale_intercept_steps(context *ctx, const int64_t padded) {
+    const double *restrict part = ctx->lanes->intercept_rate;
+    real *restrict p0 = ctx->step.p0;
+    _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k) p0[k] *= (real)part[k];
+}
+
 /* The steps of all lanes without momentum and L1: decay by L2 goes into the scales, which are
  * multiplied into the weights before they underflow. */
 static ALWAYS_INLINE void plan_scaled(context *ctx, const int64_t padded, const int width,
@@ -113,6 +120,7 @@ static ALWAYS_INLINE void plan_scaled(context *ctx, const int64_t padded, const 
         apply_scales(ctx, least_scale(width));
         for (int64_t k = 0; k < padded; ++k) p[k] = scale[k] < 1 ? p[k] : p0[k];
     }
+    scale_intercept_steps(ctx, padded);
     if (width > 1) plan_averages(ctx, padded);
 }
 
@@ -124,12 +132,14 @@ static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const 
     const double beta = settings->momentum;
     const int has_v = beta > 0, has_q = settings->average > 0, q = width - 1;
     for (int64_t k = 0; k < padded; ++k) {
-        double D[3][3] = {{0}}, D0[3][3] = {{0}}, p[3] = {0};
+        double D[3][3] = {{0}}, D0[3][3] = {{0}}, p[3] = {0}, p0[3];
+        const double part = ctx->lanes->intercept_rate[k];
         const double eta = ctx->step.eta[k], alpha = ctx->lanes->alpha[k];
         const double updated = count[k] > 0, m = updated > 0 ? count[k] : 1; /* 0 or 1; rows */
         if (has_v) {
             const double direct = settings->nesterov ? eta * (1 + beta) : eta;
-            D0[0][1] = D[0][1] = -eta * beta * (settings->nesterov ? beta : 1);
+            D[0][1] = -eta * beta * (settings->nesterov ? beta : 1);
+            D0[0][1] = part * D[0][1];
             D0[1][1] = D[1][1] = updated * (beta - 1);
             D[0][0] = -direct * alpha;
             D[1][0] = updated * alpha;
@@ -147,8 +157,10 @@ static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const 
             for (int b = 0; b < q; ++b) D[q][b] = -N * D[0][b], D0[q][b] = -N * D0[0][b];
             p[q] = -N * p[0];
         }
+        for (int a = 0; a < width; ++a) p0[a] = has_v && a == 1 ? p[a] : part * p[a];
         for (int a = 0; a < width; ++a) {
-            ctx->step.p[a * padded + k] = ctx->step.p0[a * padded + k] = (real)p[a];
+            ctx->step.p[a * padded + k] = (real)p[a];
+            ctx->step.p0[a * padded + k] = (real)p0[a];
             for (int b = 0; b < width; ++b) {
                 ctx->step.D[(a * width + b) * padded + k] = (real)D[a][b];
                 ctx->step.D0[(a * width + b) * padded + k] = (real)D0[a][b];

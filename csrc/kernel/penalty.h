@@ -54,15 +54,34 @@ static ALWAYS_INLINE void truncate_feature(const real *cumulative, int64_t padde
     }
 }
 
+/* Those of one lane, SIMD along the features. Weights of 0 stay as they are, and so do their cache
+ * lines: of a wide model most have never been written. */
+static void truncate_planes(const fsgd_state *state, real cumulative) {
+    enum { BLOCK = 16 };
+    real *w = state->w, *applied = w + state->width * state->vector_stride;
+    for (int64_t j = 0; j < state->d; j += BLOCK, w += BLOCK, applied += BLOCK) {
+        int any = 0;
+        _Pragma("omp simd reduction(| : any)") for (int i = 0; i < BLOCK; ++i) any |= w[i] != 0;
+        if (!any) continue;
+        _Pragma("omp simd") for (int i = 0; i < BLOCK; ++i) {
+            real weight = w[i], received = applied[i];
+            truncate_weight(&weight, &received, cumulative);
+            w[i] = weight, applied[i] = received;
+        }
+    }
+}
+
 /* All truncations that are put off. */
 static void flush_truncations(context *ctx) {
     fsgd_state *state = ctx->state;
-    for (int64_t j = 0; j < state->d; ++j) {
+    if (state->padded == 1) truncate_planes(state, ctx->step.l1_cumulative[0]);
+    for (int64_t j = 0; state->padded > 1 && j < state->d; ++j) {
         real *w = (real *)state->w + j * state->feature_stride;
         truncate_feature(ctx->step.l1_cumulative, state->padded, w,
                          w + state->width * state->vector_stride);
     }
     state->pending = 0;
+    state->rescales += 1;
     ctx->report->work += state->d;
 }
 

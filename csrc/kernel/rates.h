@@ -21,13 +21,13 @@ static ALWAYS_INLINE double rate_at(const context *ctx, int64_t k, double t, dou
                                     int64_t row) {
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     const fsgd_lanes *lanes = ctx->lanes;
-    double eta = lanes->eta0[k] * factor;
-    if (schedule->kind == FSGD_INVERSE) {
-        eta *= fsgd_inverse_power(1 + lanes->eta0[k] * lanes->mu[k] * (t - 1), schedule->power_t);
-    } else if (schedule->kind == FSGD_CALLABLE) {
+    double eta = 0;
+    if (schedule->kind == FSGD_CALLABLE) {
         const fsgd_problem *problem = ctx->problem;
         const int64_t batch = (row - problem->rates_row) / ctx->settings->batch_size;
         eta = factor * problem->rates[batch * lanes->padded + k];
+    } else {
+        eta = fsgd_rate(schedule, lanes->eta0[k], lanes->mu[k], factor, t - 1);
     }
     return eta * ctx->state->rate_factor[k];
 }
@@ -71,15 +71,19 @@ static ALWAYS_INLINE double own_factor(double eta0, double mu, double done, cons
     return !falls ? 1.0 : roots ? 1.0 / sqrt(x) : 1.0 / x;
 }
 
-/* The rate of a lane after `done` updates of its own. */
+/* The rate of a lane after `done` updates of its own. `falls`: 0, 1 of "inverse", 2 of "harmonic".
+ */
 static ALWAYS_INLINE double lane_rate(double eta0, double mu, double own, double factor,
                                       double done, const int falls, const int roots) {
+    if (falls == 2) return fsgd_harmonic_rate(eta0, mu, factor, done) * own;
     return eta0 * factor * own_factor(eta0, mu, done, falls, roots) * own;
 }
 
 /* Call a body with what own_factor needs of the schedule as constants. */
 #define BY_SCHEDULE(CALL)                                                                          \
-    if (ctx->settings->schedule.kind != FSGD_INVERSE) {                                            \
+    if (ctx->settings->schedule.kind == FSGD_HARMONIC) {                                           \
+        CALL(2, 0);                                                                                \
+    } else if (ctx->settings->schedule.kind != FSGD_INVERSE) {                                     \
         CALL(0, 0);                                                                                \
     } else if (ctx->settings->schedule.power_t == 0.5) {                                           \
         CALL(1, 1);                                                                                \

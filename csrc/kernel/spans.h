@@ -39,11 +39,6 @@ enum { span_rate, span_w0, span_w1, span_v0, span_v1, span_x, span_y, span_colum
 
 enum { group_numbers = 16 }; /* features times lanes of a group; more lanes: one feature */
 
-/* log2 of the features of a group */
-static ALWAYS_INLINE int group_shift(int64_t padded) {
-    return padded == 1 ? 4 : padded == 4 ? 2 : padded == 8 ? 1 : 0;
-}
-
 typedef struct {
     double ww, wv, vw, vv;
 } matrix;
@@ -349,6 +344,28 @@ static ALWAYS_INLINE void change_row(const fsgd_state *state, const row_values *
     }
 }
 
+/* The same of one lane. Which groups have to change is chance: they are listed without branches. */
+static ALWAYS_INLINE void change_row_of_one(const fsgd_state *state, const row_values *row,
+                                            const int width) {
+    enum { MOST = 64 };
+    const row_values r = *row;
+    const int32_t now = (int32_t)state->pending, *last_update = state->last_update;
+    const int shift = group_shift(1);
+    for (int64_t first = 0; first < r.count; first += MOST) {
+        const int64_t stop = r.count - first < MOST ? r.count : first + MOST;
+        int64_t stale[MOST];
+        int count = 0;
+        for (int64_t p = first; p < stop; ++p) {
+            stale[count] = r.columns[p] >> shift;
+            count += last_update[r.columns[p] >> shift] != now;
+        }
+        for (int i = 0; i < count; ++i)
+            if (__builtin_expect(last_update[stale[i]] != now,
+                                 1)) /* a row may name a group twice */
+                change_group_of(state, stale[i], 1, width);
+    }
+}
+
 /* End the span: features are stored as they are. */
 static void flush_spans(context *ctx) {
     fsgd_state *state = ctx->state;
@@ -358,6 +375,7 @@ static void flush_spans(context *ctx) {
     change_range(state, 0, state->d - 1);
     memset(state->last_update, 0, (size_t)groups_of(state) * sizeof *state->last_update);
     state->pending = 0;
+    state->rescales += 1;
     ctx->report->work += state->d * state->width;
 }
 
@@ -441,6 +459,7 @@ static NO_INLINE void open_span(context *ctx, const double *count) {
         for (int64_t group = groups_of(state) - 1; group >= 0; --group)
             state->last_update[group] = 1;
         state->pending = 1;
+        state->rescales += 1;
         ctx->report->work += state->d / 8;
     }
     ctx->step.touches = !sweeps(state);
@@ -476,15 +495,16 @@ static ALWAYS_INLINE void advance_span(context *ctx, const int64_t padded, const
         ctx->step.p[padded + k] = (real)y1;
         ctx->step.score[k] = (real)E.ww;
         ctx->step.score[padded + k] = (real)E.wv;
-        const double moved = -eta[k] * beta * (nesterov ? beta : 1); /* of intercepts, without L2 */
-        ctx->step.p0[k] = (real)w, ctx->step.p0[padded + k] = (real)v;
+        const double part = ctx->lanes->intercept_rate[k]; /* of intercepts, without L2 */
+        const double moved = -part * eta[k] * beta * (nesterov ? beta : 1);
+        ctx->step.p0[k] = (real)(part * w), ctx->step.p0[padded + k] = (real)v;
         ctx->step.D0[padded + k] = (real)moved;
         ctx->step.D0[(width + 1) * padded + k] = (real)(updated * (beta - 1));
         if (width == 3) {
             const double N = averaged_ahead(ctx, k, 0);
             ctx->step.p[2 * padded + k] = (real)(-N * w - at[span_x * padded] * y0 -
                                                  at[span_y * padded] * y1);
-            ctx->step.p0[2 * padded + k] = (real)(-N * w);
+            ctx->step.p0[2 * padded + k] = (real)(-N * part * w);
             ctx->step.D0[7 * padded + k] = (real)(-N * moved);
         }
     }
@@ -503,32 +523,54 @@ static basis_change from_span(const fsgd_state *state, int64_t k, int64_t from) 
     return all;
 }
 
-/* The weights of all lanes, or their averages: out (k, d). */
-static void read_spans(const context *ctx, int average, real *out) {
+/* What reading takes of the coordinates of lane k as of each span, w = m0 y0 + m1 y1 and, of
+ * averages of N > 0 weights, h / N besides: (pending + 1, 2). */
+static void find_readings(const fsgd_state *state, int64_t k, int64_t N, double *readings) {
+    for (int64_t from = 0; from <= state->pending; ++from) {
+        const basis_change to = from_span(state, k, from);
+        double w0 = to.G.ww, w1 = to.G.wv;
+        if (N > 0) w0 += to.x * (1 / (double)N), w1 += to.y * (1 / (double)N);
+        readings[2 * from] = w0, readings[2 * from + 1] = w1;
+    }
+}
+
+/* `count` features at y0, `stride` elements from one to the next. */
+static ALWAYS_INLINE void read_coordinates(const real *y0, int64_t stride, int64_t apart,
+                                           const double *m, const int averaged, double of_h,
+                                           int64_t count, real *restrict out) {
+    const real *y1 = y0 + apart, *h = y1 + apart;
+    const double m0 = m[0], m1 = m[1];
+    _Pragma("omp simd") for (int64_t i = 0; i < count; ++i) {
+        double weight = m0 * (double)y0[i * stride] + m1 * (double)y1[i * stride];
+        if (averaged) weight += of_h * (double)h[i * stride];
+        out[i] = (real)weight;
+    }
+}
+
+/* The weights of all lanes, or their averages, from feature `first` up to `last`: out (k, room).
+ * `first` begins a group. `readings`: (k, max_pending + 1, 2), those of find_readings. */
+static void read_spans(const context *ctx, int average, int64_t first, int64_t last,
+                       const double *readings, int64_t room, real *out) {
     const fsgd_state *state = ctx->state;
-    const int64_t d = state->d, features = (int64_t)1 << group_shift(state->padded);
-    const int64_t start = ctx->settings->average, groups = groups_of(state);
-    for (int64_t k = 0; k < state->k; ++k) {
+    const int shift = group_shift(state->padded);
+    const int64_t start = ctx->settings->average, stride = state->feature_stride;
+    const int64_t apart = state->vector_stride, most = (int64_t)1 << shift;
+    for (int64_t k = 0; k < state->k; ++k, readings += 2 * (state->max_pending + 1)) {
         const int64_t N = average && start > 0 ? state->t[k] - start + 1 : 0;
-        const real *u = (const real *)state->w + k;
-        int64_t from = -1;
-        double w0 = 1, w1 = 0, of_h = 0;
-        for (int64_t group = 0; group < groups; ++group) {
-            if (state->last_update[group] != from) {
-                from = state->last_update[group];
-                const basis_change to = from_span(state, k, from);
-                w0 = to.G.ww, w1 = to.G.wv;
-                if (N > 0) of_h = 1 / (double)N, w0 += to.x * of_h, w1 += to.y * of_h;
-            }
-            const int64_t first = group * features;
-            const int64_t last = first + features < d ? first + features : d;
-            for (int64_t j = first; j < last; ++j) {
-                const real *at = u + j * state->feature_stride;
-                const double y1 = (double)at[state->vector_stride];
-                double weight = w0 * (double)at[0] + w1 * y1;
-                if (N > 0) weight += of_h * (double)at[2 * state->vector_stride];
-                out[k * d + j] = (real)weight;
-            }
+        const double of_h = N > 0 ? 1 / (double)N : 0;
+        for (int64_t j = first; j < last; j += most) {
+            const int64_t count = last - j < most ? last - j : most;
+            const real *y0 = (const real *)state->w + j * stride + k;
+            const double *m = readings + 2 * state->last_update[j >> shift];
+            real *to = out + k * room + (j - first);
+            if (stride == 1 && count == group_numbers && N > 0)
+                read_coordinates(y0, 1, apart, m, 1, of_h, group_numbers, to);
+            else if (stride == 1 && count == group_numbers)
+                read_coordinates(y0, 1, apart, m, 0, of_h, group_numbers, to);
+            else if (N > 0)
+                read_coordinates(y0, stride, apart, m, 1, of_h, count, to);
+            else
+                read_coordinates(y0, stride, apart, m, 0, of_h, count, to);
         }
     }
 }

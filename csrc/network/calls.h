@@ -23,11 +23,9 @@ static double rate_of(const network_context *ctx, const fsgd_network_problem *pr
     const double e = (double)state->epoch +
                      (double)(state->row / size) / (double)((n + size - 1) / size);
     const double factor = fsgd_schedule_factor(schedule, t, e);
-    double eta = rule->eta0 * factor;
-    if (schedule->kind == FSGD_INVERSE)
-        eta *= fsgd_inverse_power(1 + rule->eta0 * rule->mu * (t - 1), schedule->power_t);
-    else if (schedule->kind == FSGD_CALLABLE)
-        eta = factor * problem->rates[(state->row - problem->rates_row) / size];
+    const double eta = schedule->kind == FSGD_CALLABLE
+                           ? factor * problem->rates[(state->row - problem->rates_row) / size]
+                           : fsgd_rate(schedule, rule->eta0, rule->mu, factor, t - 1);
     return eta * state->rate_factor;
 }
 
@@ -37,8 +35,10 @@ static void prepare_step(network_context *ctx, double t, double eta) {
     const int64_t average = ctx->settings->average;
     const double beta = ctx->settings->momentum;
     double correction = 1;
-    if (rule->kind == FSGD_RULE_ADAM)
-        correction = sqrt(1 - pow(rule->beta_2, t)) / (1 - pow(rule->beta_1, t));
+    if (rule->kind == FSGD_RULE_ADAM) {
+        const double since = t - (double)ctx->state->slots_since;
+        correction = sqrt(1 - pow(rule->beta_2, since)) / (1 - pow(rule->beta_1, since));
+    }
     ctx->step = (step_constants){
         .kind = rule->kind,
         .momentum = beta > 0,

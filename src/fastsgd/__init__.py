@@ -2,9 +2,9 @@
 
 Linear models: :class:`SGDClassifier`, :class:`SGDRegressor`, :class:`SGDOneClassSVM`; networks:
 :class:`MLPClassifier`, :class:`MLPRegressor`; searches by cross-validation: :class:`GridSearchCV`,
-:class:`RandomizedSearchCV`; :func:`path` for a path of penalties. The solver behind them:
-:mod:`fastsgd.solver`; the same in plain NumPy: :mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar,
-avx2, avx512, neon) forces an instruction set.
+:class:`RandomizedSearchCV`; :func:`path` for a path of penalties; :func:`minimize` for a model of
+one's own. The solver behind the estimators: :mod:`fastsgd.solver`; the same in plain NumPy:
+:mod:`fastsgd.reference`. ``FASTSGD_ISA`` (scalar, avx2, avx512, neon) forces an instruction set.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SGDOneClassSVM,
         SGDRegressor,
     )
+    from .minimization import minimize
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __all__ = [
     "SGDRegressor",
     "TargetScaleWarning",
     "__version__",
+    "minimize",
     "path",
 ]
 
@@ -45,6 +47,7 @@ _MODULES = {
         *("MLPClassifier", "MLPRegressor"),
         *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
     ),
+    ".minimization": ("minimize",),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

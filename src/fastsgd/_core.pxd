@@ -85,6 +85,7 @@ cdef extern from "fastsgd.h" nogil:
         const double *intercept_gradient
         const double *eta0
         const double *mu
+        const double *intercept_rate
         const double *label
         const double *weight_positive
         const double *weight_negative
@@ -192,7 +193,7 @@ cdef extern from "fastsgd.h" nogil:
         fsgd_status (*slope)(const fsgd_problem *, const int64_t *, int64_t, const void *, void *) noexcept nogil
         fsgd_status (*accumulate)(const fsgd_problem *, const int64_t *, int64_t, const void *) noexcept nogil
         fsgd_status (*weights)(const fsgd_problem *, int, void *, void *) noexcept nogil
-        fsgd_status (*measure)(const fsgd_problem *, int, double *, int *, void *) noexcept nogil
+        fsgd_status (*measure)(const fsgd_problem *, int, double *, double *, int *, void *) noexcept nogil
         fsgd_status (*flush)(const fsgd_problem *) noexcept nogil
         double (*sum)(const void *values, int64_t n, bint squares) nogil
         void (*loss)(const fsgd_loss_spec *, int, int64_t, const void *, const void *, void *) noexcept nogil
@@ -209,6 +210,7 @@ cdef extern from "fastsgd.h" nogil:
                                    int64_t *where)
     int64_t fsgd_padded_lanes(int64_t k)
     int64_t fsgd_padded_features(int64_t d)
+    int64_t fsgd_moving_steps(int64_t max_pending)
 
 cdef extern from "network.h" nogil:
     ctypedef enum fsgd_rule:
@@ -246,6 +248,7 @@ cdef extern from "network.h" nogil:
         void *grad
         double rate_factor
         int64_t t
+        int64_t slots_since
         int64_t epoch
         int64_t row
         int64_t batch_row

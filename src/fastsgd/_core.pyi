@@ -186,16 +186,24 @@ class State:
         """A copy at the start of an epoch, without what was done of another."""
     @property
     def rescales(self) -> int:
-        """How often all stored weights were multiplied by their scale."""
-    def follow(self, other: State, features: NDArray[np.integer[Any]]) -> None:
-        """Make it, bit for bit, a copy of another state that differs from it in these features,
-        and in what is not of a feature; takes O(len(features)).
+        """How often all features were stored anew, by their scales or lazy updates."""
+    def follow(
+        self, other: State, features: NDArray[np.integer[Any]], everywhere: bool = False
+    ) -> None:
+        """Make it, bit for bit, what ``copy`` makes of another state that differs from it in
+        these features, and in what is not of a feature; takes O(len(features)). ``everywhere``:
+        they differ by scales or lazy updates of all features too, which takes O(d).
 
         Raises
         ------
         ValueError
-            If the two are no states of plain steps of one lane, or of different kinds.
+            If the two are of different kinds.
         """
+    def intercepts(self, settings: Settings) -> NDArray[Any]:
+        """Those of ``weights``, (K,), in O(K)."""
+    @property
+    def reads_few(self) -> bool:
+        """Whether ``weights_at`` can read it: one lane, nothing pending."""
     def weights_at(
         self, settings: Settings, features: NDArray[np.integer[Any]]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -267,11 +275,11 @@ class Run:
         """The epoch's end: last weights (K, d) and (K,), mean loss plus penalty (K,), mean |w|."""
     @property
     def is_sparse(self) -> bool:
-        """Whether a step of a row changes its features alone: plain steps of one lane on CSR."""
-    def measure_sparse(self) -> tuple[NDArray[Any], NDArray[np.float64], float, bool]:
-        """The epoch's end without a copy of the weights, where ``is_sparse``.
+        """Whether the rows are CSR, whose features are often few beside those of the model."""
+    def measure_unread(self) -> tuple[NDArray[Any], NDArray[np.float64], float, bool]:
+        """The epoch's end without a copy of the weights.
 
-        Intercept of the model (1,), mean loss plus penalty (1,) and |w|, with the bits of
+        Intercepts of the model (K,), mean loss plus penalty (K,) and mean |w|, with the bits of
         ``measure``, and whether the model is finite.
         """
     def score(self, rows: ArrayLike) -> NDArray[Any]:
@@ -381,6 +389,8 @@ class VectorState:
         """The parameters (length,) as they stand."""
     def model(self, descent: VectorDescent) -> NDArray[Any]:
         """The parameters of the model (length,): their averages where there are any."""
+    def at_epoch(self, epoch: int, t: int) -> VectorState:
+        """A copy at the start of an epoch, after t updates, without what was done of another."""
     def copy(self) -> VectorState:
         """Another state with the same bits."""
 

@@ -8,12 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-ADVICE = (
-    "a lower eta0 (for 'optimal', which has none, a higher alpha); learning_rate='auto' chooses a "
-    "rate from the data, and on_divergence='backoff' halves it until it fits."
-)
-NETWORK_ADVICE = "a lower learning_rate_init, or a limit to the gradients, clip_norm."
-
 __all__ = ["DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
 
 
@@ -77,6 +71,8 @@ class DivergenceError(ValueError):
         Whether a number is no longer finite.
     network : bool, default=False
         Whether it is a network that diverged, for which other advice holds.
+    theta : array or container of arrays, optional
+        The last finite parameters of a user's own model.
 
     Attributes
     ----------
@@ -84,6 +80,9 @@ class DivergenceError(ValueError):
         As given.
     coef_, intercept_ : ndarray of shape (K, n_features) and (K,), or None
         The last finite weights of all K lanes: those of the end of the last epoch, or of the start.
+    theta_ : array or container of arrays, or None
+        The last finite parameters of :func:`fastsgd.minimize`: as they are, if only a loss is not
+        finite, else those of the end of the last epoch, or of the start.
 
     Examples
     --------
@@ -108,6 +107,7 @@ class DivergenceError(ValueError):
         epoch: int | None = None,
         overflow: bool = True,
         network: bool = False,
+        theta: Any = None,
     ) -> None:
         self.step = step
         self.learning_rate = learning_rate
@@ -118,10 +118,20 @@ class DivergenceError(ValueError):
         self.network = network
         self.coef_ = None if coef is None else np.asarray(coef)
         self.intercept_ = None if intercept is None else np.asarray(intercept)
+        self.theta_ = theta
         super().__init__(self._message())
 
     def _message(self) -> str:
+        if self.theta_ is not None:
+            return (
+                f"SGD diverged after {self.step} updates, in epoch #{self.epoch}: a loss, a "
+                "gradient or a parameter is not finite. The learning rate was "
+                f"{self.learning_rate:.3g}. A lower eta0 might help, clip_norm, or a warm-up. The "
+                "last finite parameters are in this error's theta_."
+            )
         safe = f" A rate that theory allows is {self.safe_rate:.3g}."
+        if self.network:
+            return self._message_of_network()
         weights = " The last finite weights are in this error's coef_ and intercept_."
         what = "Floating-point under-/overflow occurred"  # as scikit-learn has it
         if not self.overflow:
@@ -136,8 +146,20 @@ class DivergenceError(ValueError):
             f"{'' if math.isnan(self.safe_rate) else safe}"
             f"{'' if self.epoch is None else what}"
             " Scaling input data with StandardScaler or MinMaxScaler might help. So might smaller "
-            f"y, where they are large, or {NETWORK_ADVICE if self.network else ADVICE}"
+            "y, where they are large, or a lower eta0 (for 'optimal', which has none, a higher "
+            "alpha); learning_rate='auto' chooses a rate from the data, and "
+            "on_divergence='backoff' halves it until it fits."
             f"{'' if self.coef_ is None else weights}"
+        )
+
+    def _message_of_network(self) -> str:
+        rate = f", at a learning rate of {self.learning_rate:.3g}" if self.step else ""
+        return (  # the first sentence is scikit-learn's
+            "Solver produced non-finite parameter weights. The input data may contain large values "
+            "and need to be preprocessed. "
+            f"This was after {self.step} updates{rate}, in epoch {self.epoch}; the largest feature "
+            f"there was {self.feature_scale:.3g}. standardize=True scales features; smaller y, "
+            "where they are large, a lower learning_rate_init or a clip_norm may help too."
         )
 
     def scaled(self, scaling: Any) -> DivergenceError:
@@ -187,5 +209,6 @@ class DivergenceError(ValueError):
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
-        how = self.epoch, self.overflow, self.network
-        return type(self), (*numbers, self.coef_, self.intercept_, *how)
+        weights = self.coef_, self.intercept_
+        how = self.epoch, self.overflow, self.network, self.theta_
+        return type(self), (*numbers, *weights, *how)

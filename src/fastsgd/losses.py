@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from _ctypes import CFuncPtr
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import DOUBLES, Signature
 
 __all__ = [
     "LOSSES",
@@ -320,64 +321,13 @@ def loss_functions(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
 
 # ------------------------------------------------------------------ a user's own loss
 
-SIGNATURE = "void (const double *z, const double *y, double *out, int64_t n)"
+SIGNATURE = Signature(
+    "void (const double *z, const double *y, double *out, int64_t n)",
+    (DOUBLES, DOUBLES, DOUBLES, ctypes.c_int64),
+)
 """What a compiled loss's functions look like in C: out[i] = f(z[i], y[i]) for i < n."""
 
-_POINTER = ctypes.POINTER(ctypes.c_double)
-_PROTOTYPE = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, ctypes.c_int64)
-
-
-def _address(name: str, function: Any) -> int:
-    """Where a C function lives, once its signature is known to be the one wanted."""
-    wanted = f"{name} must be a C function {SIGNATURE}"
-    if hasattr(function, "address") and hasattr(function, "_sig"):  # numba.cfunc
-        got = str(function._sig)
-        if got.replace(" ", "") != "(float64*,float64*,float64*,int64)->none":
-            raise ValueError(f"{wanted}, got a numba cfunc {got}")
-        return int(function.address)
-    inner = getattr(function, "function", function)  # scipy.LowLevelCallable has .function
-    if isinstance(inner, CFuncPtr):
-        types = tuple(inner.argtypes or ())
-        right = (
-            len(types) == 4
-            and all(
-                t is _POINTER or (isinstance(t, type) and issubclass(t, _POINTER))
-                for t in types[:3]
-            )
-            and types[3] in (ctypes.c_int64, ctypes.c_ssize_t)
-            and inner.restype is None
-        )
-        if not right:
-            names = [getattr(t, "__name__", str(t)) for t in types]
-            raise ValueError(
-                f"{wanted}, got a ctypes function with argtypes {names} and restype "
-                f"{getattr(inner.restype, '__name__', inner.restype)}"
-            )
-        return int(ctypes.cast(inner, ctypes.c_void_p).value or 0)
-    if type(inner).__name__ == "PyCapsule":
-        return _capsule_address(inner, wanted)
-    raise ValueError(
-        f"{wanted}, as a scipy.LowLevelCallable, a numba cfunc or a ctypes function; "
-        f"got {type(function).__name__}"
-    )
-
-
-def _capsule_address(capsule: Any, wanted: str) -> int:
-    """The function of a capsule, whose name is its signature (scipy.LowLevelCallable)."""
-    api = ctypes.pythonapi
-    api.PyCapsule_GetName.restype = ctypes.c_char_p
-    api.PyCapsule_GetName.argtypes = [ctypes.py_object]
-    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    raw = api.PyCapsule_GetName(capsule)
-    name = (raw or b"").decode()
-    signature = name.replace("const", "").replace(" ", "").replace("_t)", ")")
-    if signature not in {
-        f"void(double*,double*,double*,{integer})"
-        for integer in ("int64", "npy_intp", "Py_ssize", "Py_ssize_t", "long")
-    }:
-        raise ValueError(f"{wanted}, got a capsule {name!r}")
-    return int(api.PyCapsule_GetPointer(capsule, raw))
+_PROTOTYPE = SIGNATURE.prototype
 
 
 class CompiledLoss:
@@ -434,11 +384,8 @@ class CompiledLoss:
         infimum: float = 0.0,
         targets: Target | Iterable[Target] = ("real", "sign"),
     ) -> None:
-        self.value_address = _address("value", value)
-        self.slope_address = _address("slope", slope)
-        for part, address in (("value", self.value_address), ("slope", self.slope_address)):
-            if address == 0:
-                raise ValueError(f"{part} must be a C function {SIGNATURE}, got a NULL pointer")
+        self.value_address = SIGNATURE.address("value", value)
+        self.slope_address = SIGNATURE.address("slope", slope)
         self._functions = value, slope  # keeps the code alive
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"name must be the name of a module's attribute, got {name!r}")
@@ -459,7 +406,7 @@ class CompiledLoss:
         z = np.ascontiguousarray(z, dtype=np.float64)
         y = np.ascontiguousarray(y, dtype=np.float64)
         out = np.full(z.shape, np.nan)  # what is left unwritten
-        arrays = (array.ctypes.data_as(_POINTER) for array in (z, y, out))
+        arrays = (array.ctypes.data_as(DOUBLES) for array in (z, y, out))
         _PROTOTYPE(address)(*arrays, z.size)
         return out
 

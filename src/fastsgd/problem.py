@@ -324,6 +324,7 @@ LANE_NUMBERS = (
     "intercept_gradient",
     "eta0",
     "mu",
+    "intercept_rate",
     "label",
     "weight_positive",
     "weight_negative",
@@ -334,7 +335,7 @@ STEPS = ("gradient", "pa1", "pa2")
 """Step rules, in the order of ``fsgd_step`` in csrc/fastsgd.h."""
 
 
-_NOT_NEGATIVE = ("alpha", "l1", "mu", "weight_positive", "weight_negative")
+_NOT_NEGATIVE = ("alpha", "l1", "mu", "intercept_rate", "weight_positive", "weight_negative")
 _HIGHEST = [float(np.finfo(np.float64).max)] * len(LANE_NUMBERS)
 _LOWEST = [0.0 if name in _NOT_NEGATIVE else -_HIGHEST[0] for name in LANE_NUMBERS]
 _LOWEST[LANE_NUMBERS.index("eta0")] = math.nextafter(0.0, 1.0)
@@ -358,7 +359,9 @@ class Lanes:
     eta0 : ndarray of shape (K,)
         Base learning rate, > 0.
     mu : ndarray of shape (K,)
-        Curvature in the "inverse" schedule, >= 0.
+        Curvature in the "inverse" and "harmonic" schedules, >= 0.
+    intercept_rate : ndarray of shape (K,)
+        Part of the learning rate that b takes, >= 0.
     target : ndarray of shape (K,), int64
         Column of y that the lane learns.
     label : ndarray of shape (K,)
@@ -395,6 +398,7 @@ class Lanes:
     l1: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     intercept_gradient: NDArray[np.float64] = 0.0  # type: ignore[assignment]
     split: NDArray[np.uint64] = 0  # type: ignore[assignment]
+    intercept_rate: NDArray[np.float64] = 1.0  # type: ignore[assignment]
 
     if TYPE_CHECKING:  # what is given is broadcast; what is there is an array
 
@@ -411,6 +415,7 @@ class Lanes:
             l1: ArrayLike = 0.0,
             intercept_gradient: ArrayLike = 0.0,
             split: ArrayLike = 0,
+            intercept_rate: ArrayLike = 1.0,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -430,11 +435,12 @@ class Lanes:
         Returns
         -------
         Lanes
-            Whose ``eta0`` and ``mu`` are arrays of their own.
+            Whose ``eta0``, ``mu`` and ``intercept_rate`` are arrays of their own.
         """
         lanes = copy.copy(self)
         object.__setattr__(lanes, "eta0", np.ones(self.k))
         object.__setattr__(lanes, "mu", np.zeros(self.k))
+        object.__setattr__(lanes, "intercept_rate", np.ones(self.k))
         return lanes
 
     def check(self) -> None:

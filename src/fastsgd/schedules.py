@@ -12,16 +12,17 @@
     polynomial    eta0 (f + (1 - f) (1 - x)^power)                   "linear" is power 1
     one_cycle     from eta0/25 up to eta0 at x = rise, then down to eta0/250,000, by half cosines
                   (Smith & Topin 2018; the constants are PyTorch's)
+    harmonic      eta0 u^2 where mu = 0, else 1 / (1 / (eta0 u) + mu (t - 1)), u = 1 - x
     callable      function(t, e), the rate itself
 
 with x = min(1, e / total_epochs) the part of the horizon that is done and f = ``final``. Each is
-multiplied by min(1, t / warmup_steps), a linear warm-up, when warmup_steps > 0.
+multiplied by min(1, t / warmup_steps), a linear warm-up, when warmup_steps > 0; of "harmonic" u is.
 
 scikit-learn's "optimal" (Bottou, "Stochastic Gradient Descent Tricks", 2012), which falls as 1/t,
 is "inverse" with power_t = 1, mu = alpha and the eta0 of :func:`optimal_eta0`; "auto" is "inverse"
-with power_t = 1/2 and the constants of ``statistics.curvature.auto_rate``; "polynomial" with power
-2 where the end of the run is known; "constant" where an epoch has few updates and a tolerance
-watches its loss.
+with power_t = 1/2 and the constants of ``statistics.curvature.auto_rate``; "harmonic" where the end
+of the run is known, with mu where the L2 penalty has most of the curvature; "constant" where an
+epoch has few updates and a tolerance watches its loss.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,7 @@ SCHEDULES: tuple[str, ...] = (
     "cosine",
     "polynomial",
     "one_cycle",
+    "harmonic",
     "callable",
 )
 """Schedule names, in the order of ``fsgd_schedule_kind`` in csrc/fastsgd.h."""
@@ -79,8 +82,8 @@ class Schedule:
     step_epochs : float
         Epochs between the drops of "step", above 0.
     total_epochs : float or None
-        Horizon of "cosine", "polynomial" and "one_cycle", above 0; the rate stays at its last value
-        beyond it. None is ``max_iter`` of the first fit.
+        Horizon of "cosine", "polynomial", "one_cycle" and "harmonic", above 0; the rate stays at
+        its last value beyond it. None is ``max_iter`` of the first fit.
     warmup_steps : int
         Updates of linear warm-up; 0 for none.
     power : float
@@ -148,7 +151,7 @@ class Schedule:
     @property
     def ends(self) -> bool:
         """Whether the rate falls towards 0 at a known end."""
-        return self.kind in ("polynomial", "cosine", "one_cycle")
+        return self.kind in ("polynomial", "cosine", "one_cycle", "harmonic")
 
     @property
     def horizon(self) -> float:
@@ -201,7 +204,7 @@ class Schedule:
         eta0 : ndarray of shape (K,)
             Base rates.
         mu : ndarray of shape (K,)
-            Constants of "inverse", a curvature.
+            Constants of "inverse" and "harmonic", a curvature.
         t : ndarray of shape (K,), int64
             Numbers of the updates, from 1.
         e : float
@@ -226,11 +229,21 @@ class Schedule:
             rate = eta0 * self.decay**e
         elif self.kind == "callable":
             rate = np.array([self.at(int(step), e) for step in t.ravel()]).reshape(t.shape)
+        elif self.kind == "harmonic":
+            return np.broadcast_to(self._harmonic(eta0, mu, t, e), t.shape)
         else:
             rate = eta0 * self._annealed(min(1.0, e / self.horizon))
         if self.warmup_steps > 0:
             rate = rate * np.minimum(1.0, t / self.warmup_steps)
         return np.broadcast_to(rate, t.shape)
+
+    def _harmonic(self, eta0: Any, mu: Any, t: Any, e: float) -> Any:
+        """Of a lane without mu the square of u, else the harmonic sum of two rates."""
+        u = 1.0 - min(1.0, e / self.horizon)
+        if self.warmup_steps > 0:
+            u = u * np.minimum(1.0, t / self.warmup_steps)
+        rate = eta0 * u
+        return np.where(mu > 0.0, rate / (1.0 + rate * mu * (t - 1.0)), eta0 * (u * u))
 
     def _annealed(self, x: float) -> float:
         """The factor of a schedule with a horizon, x of which is done."""

@@ -65,6 +65,8 @@ static void TILED(score)(context *ctx, const int64_t *rows, int64_t m) {
         const int64_t next = here + r + csr_values_ahead, start = next + csr_values_ahead;
         if (start < end) prefetch_row_start(ctx, row_at(ctx, start));
         if (next < end) prefetch_csr_row(ctx, row_at(ctx, next));
+        if (ctx->rows.far && here + r + csr_state_ahead < end)
+            prefetch_state(ctx, row_at(ctx, here + r + csr_state_ahead));
         const row_values row = read_and_keep(ctx, r, rows[r]);
         TILED(dot_up_to_date)(ctx, &row, ctx->chunk.z + r * ctx->state->padded);
         TILED(finish_score)(ctx, row.count, ctx->chunk.z + r * ctx->state->padded);
@@ -191,9 +193,13 @@ static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     plan_lanes(ctx, state->batch_count);
     if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
-    if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
+    if (ctx->kind.l1_momentum) {
+        if (TILED(takes_all)(ctx)) move_features(ctx, NULL, 0, state->d);
+        push_moving(ctx, state->batch_count);
+    }
     if (TILED(takes_all)(ctx)) {
         TILED(update_features)(ctx, 0, state->d - 1);
+        state->rescales += 1;
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
         for (int64_t r = 0; r < m; ++r) {

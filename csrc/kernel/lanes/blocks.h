@@ -131,6 +131,7 @@ static ALWAYS_INLINE int TILED(plan_rows)(context *ctx, const int64_t padded, co
                                           const int falls, const int roots) {
     const double *restrict alpha = ctx->lanes->alpha, *restrict mu = ctx->lanes->mu;
     const double *restrict eta0 = ctx->lanes->eta0, *restrict own = ctx->state->rate_factor;
+    const double *restrict part = ctx->lanes->intercept_rate;
     const real *restrict s = ctx->chunk.s, b_moves = ctx->settings->fit_intercept ? 1 : 0;
     real *restrict now_scale = ctx->block.scale, *restrict p = ctx->step.p,
                    *restrict p0 = ctx->step.p0;
@@ -149,7 +150,7 @@ static ALWAYS_INLINE int TILED(plan_rows)(context *ctx, const int64_t padded, co
             least = decay < least ? decay : least;
             now_scale[at] = (real)now;
             now = step.scale;
-            p0[at] = b_moves * step.p0;
+            p0[at] = b_moves * (real)part[k] * step.p0;
             p[at] = step.p;
         }
         scale[k] = now;

@@ -21,9 +21,14 @@ static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *ro
     if (ctx->kind.shrinks) {
         TILED(shrink_row)(state, row, layout);
     } else if (ctx->kind.spans) {
+#if TILE == 1
+        if (ctx->step.touches && state->width == 2) change_row_of_one(state, row, 2);
+        if (ctx->step.touches && state->width == 3) change_row_of_one(state, row, 3);
+#else
         if (ctx->step.touches) change_row(state, row, layout, TILE);
+#endif
     } else if (ctx->kind.l1_momentum) {
-        move_features(ctx, row->columns, 0, row->count, state->pending);
+        move_features(ctx, row->columns, 0, row->count);
     } else if (ctx->adaptive.waits) {
         adaptive_touch_row(ctx, row);
     } else if (ctx->kind.lazy_l1) {

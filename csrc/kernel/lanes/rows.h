@@ -31,6 +31,8 @@ static ALWAYS_INLINE void TILED(prefetch_ahead)(const context *ctx, int64_t r, i
     } else {
         if (r + 2 * distance < end) prefetch_row_start(ctx, row_at(ctx, r + 2 * distance));
         if (r + distance < end) prefetch_csr_row(ctx, row_at(ctx, r + distance));
+        if (ctx->rows.far && r + csr_state_ahead < end)
+            prefetch_state(ctx, row_at(ctx, r + csr_state_ahead));
     }
 }
 

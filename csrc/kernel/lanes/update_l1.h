@@ -115,6 +115,7 @@ static void TILED(update_row_l1)(context *ctx, const row_values *row, const real
             for (int64_t k = 0; k < padded; ++k) g[j * padded + k] += row->x[p] * c[k];
         }
         TILED(l1_features)(ctx, 0, d - 1, NULL, g);
+        ctx->state->rescales += 1;
         for (int64_t p = 0; p < row->count; ++p)
             memset(g + row->columns[p] * padded, 0, (size_t)padded * sizeof(real));
         ctx->report->work += d * ctx->state->width * ((padded + 15) / 16);
@@ -133,7 +134,6 @@ static void TILED(update_row)(context *ctx, const row_values *row, const real *c
 /* The step of features first to last by the gradient of a batch, those that have not had it. */
 static void TILED(move_and_add_gradient)(context *ctx, int64_t first, int64_t last) {
     const fsgd_state *state = ctx->state;
-    move_features(ctx, NULL, first, last - first + 1, state->pending - 1);
     for (int64_t j = first; j <= last; ++j) {
         if (state->last_update[j] == (int32_t)state->pending) continue;
         TILED(l1_features)(ctx, j, j, NULL, state->grad);

@@ -152,6 +152,7 @@ static ALWAYS_INLINE int plan_block(context *ctx, row_block *block, const int B)
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     const double alpha = ctx->lanes->alpha[0];
     const double start = (double)ctx->state->t[0];
+    const real part = (real)ctx->lanes->intercept_rate[0];
     double scale = ctx->state->scale[0], updates = 0;
     int gentle = 1;
     for (int j = 0; j < B; ++j) {
@@ -169,7 +170,7 @@ static ALWAYS_INLINE int plan_block(context *ctx, row_block *block, const int B)
         scale = step.scale;
         gentle &= decay > 1e-4;
         block->p[j] = step.p;
-        block->p0[j] = ctx->settings->fit_intercept ? step.p0 : 0;
+        block->p0[j] = ctx->settings->fit_intercept ? part * step.p0 : 0;
         block->eta = eta;
     }
     block->last_scale = scale;

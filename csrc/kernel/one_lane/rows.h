@@ -45,7 +45,9 @@ static ALWAYS_INLINE row_pair read_next(const context *ctx, int64_t r, int64_t s
     const int64_t values = r + csr_values_ahead < last ? r + csr_values_ahead : last;
     const int64_t starts = r + csr_starts_ahead < last ? r + csr_starts_ahead : last;
     const row_values row = read_csr_row(ctx, row_at(ctx, r));
+    const int64_t soon = r + csr_state_ahead < last ? r + csr_state_ahead : last;
     prefetch_row_start(ctx, row_at(ctx, starts));
+    if (ctx->rows.far) prefetch_state(ctx, row_at(ctx, soon));
     return (row_pair){.row = row, .upcoming = csr_extent(ctx, row_at(ctx, values))};
 }
 
@@ -89,7 +91,7 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         load_targets(ctx, sample.row, 1, &sample.y, &sample.s);
         ctx->report->work += rows.row.count * width + 16;
 
-        if (spans && ctx->step.touches) change_row(state, &rows.row, layout, 1);
+        if (spans && ctx->step.touches) change_row_of_one(state, &rows.row, width);
         sample.z = score_row(ctx, &rows, layout, spans);
         if (!(sample.s > 0)) continue;
         status = sample_slope(ctx, &losses, &sample);
@@ -99,7 +101,7 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         else
             plan_csr_step(ctx, 1, width, &sample.count, spans);
         if (spans && __builtin_expect(ctx->step.opened && ctx->step.touches, 0))
-            change_row(state, &rows.row, layout, 1);
+            change_row_of_one(state, &rows.row, width);
         update_row(ctx, &rows.row, sample.c, layout, width);
         update_intercept(ctx, 1, width, &sample.c, &sample.count);
     }

@@ -2,8 +2,8 @@
 
 
 VECTOR_SAVED = (
-    "dtype", "optimizer", "slots", "average", "length", "t", "epoch", "row", "batch_row", "batch_used", "pending",
-    "lazy_stride", "numbers", "lazy_sums", "arrays"
+    "dtype", "optimizer", "slots", "average", "length", "t", "slots_since", "epoch", "row", "batch_row", "batch_used",
+    "pending", "lazy_stride", "numbers", "lazy_sums", "arrays"
 )
 VECTOR_NUMBERS = (
     "rate_factor", "batch_weight", "batch_loss", "objective_sum", "row_count", "norm_sum", "norm_count"
@@ -155,7 +155,8 @@ cdef class VectorState:
         name, slots, average = self.kind
         return {
             "dtype": self.dtype.str, "optimizer": name, "slots": slots, "average": average,
-            "length": self.c.length, "t": self.c.t, "epoch": self.c.epoch, "row": self.c.row,
+            "length": self.c.length, "t": self.c.t, "slots_since": self.c.slots_since,
+            "epoch": self.c.epoch, "row": self.c.row,
             "batch_row": self.c.batch_row, "batch_used": self.c.batch_used, "pending": self.c.pending,
             "lazy_stride": self.c.lazy_stride,
             "lazy_sums": (self.c.lazy_sums[0], self.c.lazy_sums[1], self.c.lazy_sums[2]),
@@ -226,6 +227,7 @@ cdef class VectorState:
         for which, array in arrays.items():
             state.arrays[which][...] = array
         state.c.t, state.c.epoch = _integer("t", fields["t"], 0), _integer("epoch", fields["epoch"], 0)
+        state.c.slots_since = _integer("slots_since", fields["slots_since"], 0, state.c.t)
         state.c.row, state.c.batch_row = _integer("row", fields["row"], 0), _integer("batch_row", fields["batch_row"], 0)
         state.c.batch_used = _integer("batch_used", fields["batch_used"], 0, state.c.batch_row)
         state.c.rate_factor, state.c.batch_weight = numbers["rate_factor"], numbers["batch_weight"]
@@ -244,6 +246,19 @@ cdef class VectorState:
         state._bind()
         return state
 
+    def at_epoch(self, int64_t epoch, int64_t t):
+        """A copy at the start of an epoch, after so many updates, without what was done of another."""
+        cdef VectorState state = self.copy()
+        state.c.slots_since += t - state.c.t
+        state.c.t, state.c.epoch, state.c.row = t, epoch, 0
+        if state.c.batch_row > 0:
+            state.arrays["grad"][:] = 0
+            if state.c.lazy_rows:
+                state.arrays["touched"][:] = 0
+            state.c.batch_row = state.c.batch_used = 0
+            state.c.batch_weight = state.c.batch_loss = 0.0
+        return state
+
     # What the outside reads and sets.
 
     def set(self, theta):
@@ -255,7 +270,7 @@ cdef class VectorState:
         with np.errstate(over="ignore", invalid="ignore"):
             self.arrays["values"][0] = theta
         self.arrays["values"][1:] = 0
-        self.c.pending = 0
+        self.c.pending, self.c.slots_since = 0, self.c.t
         if self.c.lazy_rows:
             self.arrays["last_update"][:] = 0
             self._flush()  # finds the sums

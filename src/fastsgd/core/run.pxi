@@ -114,16 +114,11 @@ cdef class Run(_Rows):
     def is_sparse(self):
         """See _core.pyi."""
         self._require()
-        _, settings, _ = self.what
-        return bool(
-            self.data.layout != FSGD_DENSE and self.lanes.k == 1 and settings.batch_size == 1
-            and settings.momentum == 0.0 and self.state.c.vectors == self.state.c.width
-            and _is_linear(self.optimizer) and self.state.c.pending == 0 and set(self.state.arrays) == set(FOLLOWED)
-        )
+        return self.data.layout != FSGD_DENSE
 
     cdef _bind_lanes(self, lanes, n_targets):
         cdef int64_t padded = fsgd_padded_lanes(lanes.k)
-        copies = np.zeros((10, padded))  # in which those that fill the last tile stay 0
+        copies = np.zeros((11, padded))  # in which those that fill the last tile stay 0
         self.held.append(copies)
         cdef double *to = <double *>pointer(copies)
         self.lanes.k, self.lanes.padded = lanes.k, padded
@@ -137,6 +132,7 @@ cdef class Run(_Rows):
         self.lanes.weight_negative = <double *>copied(lanes.weight_negative, np.float64, to + 7 * padded)
         self.lanes.target = <int64_t *>copied(lanes.target, np.int64, to + 8 * padded)
         self.lanes.split = <uint64_t *>copied(lanes.split, np.uint64, to + 9 * padded)
+        self.lanes.intercept_rate = <double *>copied(lanes.intercept_rate, np.float64, to + 10 * padded)
 
     cdef _bind_settings(self, settings):
         cdef fsgd_settings *c = &self.settings
@@ -285,42 +281,54 @@ cdef class Run(_Rows):
         norm = self._measure(pointer(model[0]), pointer(model[1]), <double *>pointer(loss))
         return *model, loss, norm
 
-    def measure_sparse(self):
+    def measure_unread(self):
         """See _core.pyi."""
-        if not self.is_sparse:
-            raise ValueError("measure_sparse needs plain steps of one lane on CSR")
-        cdef double square
+        self._require()
+        cdef int64_t k = self.state.c.k
         cdef int finite
         cdef fsgd_status status
-        intercepts = np.empty(2, dtype=self.state.dtype)
+        intercepts, sums, loss = np.empty((2, k), dtype=self.state.dtype), np.empty((2, k)), np.empty(k)
         cdef void *out = pointer(intercepts)
+        cdef double *squares = <double *>pointer(sums)
         with nogil:
-            status = self.kernels.measure(&self.problem, self.settings.average > 0, &square, &finite, out)
+            status = self.kernels.measure(
+                &self.problem, self.settings.average > 0, squares, squares + k, &finite, out
+            )
         self._check(status)
-        loss = np.empty(1)
-        norm = self._measure(NULL, out, <double *>pointer(loss), square)
-        return intercepts[1:].copy(), loss, norm, bool(finite and np.isfinite(intercepts).all())
+        norm = self._measure_sums(squares, squares + k, out, <double *>pointer(loss))
+        return intercepts[1].copy(), loss, norm, bool(finite and np.isfinite(intercepts).all())
 
-    cdef double _measure(self, const void *coef, const void *b, double *loss, double square=0.0) noexcept:
-        """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,). Of one
-        lane without L1 ``square``, the sum of w^2, stands for the weights, which are NULL then."""
+    cdef double _measure(self, const void *coef, const void *b, double *loss):
+        """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,)."""
         cdef const fsgd_state *c = &self.state.c
-        cdef const fsgd_lanes *of = &self.lanes
         cdef const fsgd_kernels *kernels = fsgd_kernels_for(NULL, c.dtype)
         cdef int64_t row = c.d * (8 if c.dtype == FSGD_FLOAT64 else 4)  # bytes
         cdef const char *w = <const char *>coef
+        cdef double[2] of_one
+        cdef double *squares = of_one
+        cdef int64_t k
+        if c.k > 1:
+            sums = np.empty(2 * c.k)
+            squares = <double *>pointer(sums)
+        for k in range(c.k):
+            squares[k] = kernels.sum(w + k * row, c.d, True)
+            squares[c.k + k] = kernels.sum(w + k * row, c.d, False) if c.vectors > c.width else 0.0  # with L1
+        return self._measure_sums(squares, squares + c.k, b, loss)
+
+    cdef double _measure_sums(self, const double *squares, const double *sizes, const void *b, double *loss) noexcept:
+        """The same by the sums of w^2 and, with L1, of |w|."""
+        cdef const fsgd_state *c = &self.state.c
+        cdef const fsgd_lanes *of = &self.lanes
         cdef bint coupled = self.settings.loss.kind == FSGD_SOFTMAX
-        cdef double penalty, size = 0.0, penalties = 0.0, norms = 0.0
+        cdef double penalty, penalties = 0.0, norms = 0.0
         cdef int64_t k
         for k in range(c.k):
-            if w != NULL:
-                square = kernels.sum(w + k * row, c.d, True)
-            if c.vectors > c.width:  # with L1
-                size = kernels.sum(w + k * row, c.d, False)
-            penalty = 0.5 * of.alpha[k] * square + of.l1[k] * size + of.intercept_gradient[k] * number(b, k, c.dtype)
+            penalty = (
+                0.5 * of.alpha[k] * squares[k] + of.l1[k] * sizes[k] + of.intercept_gradient[k] * number(b, k, c.dtype)
+            )
             loss[k] = c.loss_sum[k] / max(1.0, c.row_count[k]) + (0.0 if coupled else penalty)
             penalties += penalty
-            norms += sqrt(square)
+            norms += sqrt(squares[k])
         for k in range(c.k if coupled else 0):
             loss[k] += penalties
         return norms / c.k

@@ -3,7 +3,8 @@
 
 SAVED = ("dtype", "optimizer", "sizes", "epoch", "row", "batch_row", "batch_nnz", "pending", "sums_shared", "arrays")
 cdef int64_t FOLLOWED_AHEAD = 16  # features that are fetched before their turn
-FOLLOWED = ("w", "intercept", "t", "grad_intercept", "numbers")  # what a state of plain steps has
+OF_PENDING = "span_products", "span_steps", "step_sums"  # which say nothing where no step is pending
+PER_FEATURE = "w", "last_update", "grad"  # arrays with numbers of each feature
 SPANS = "span_position", "span_steps", "span_products", "last_update"  # arrays of lazy updates: kernel/spans.h,
 SUMS = "step_sums", "last_update"  # kernel/lanes/lazy_l1.h, kernel/adaptive.h
 OTHER_DTYPES = {  # than that of the weights
@@ -101,7 +102,7 @@ cdef bint _is_lazy(data, lanes, settings):
     if not settings.optimizer.linear:
         return settings.width == 1 and bool(l1 or l2)
     if settings.momentum > 0.0:
-        return not (l1 and l2)
+        return True
     return bool(l1 and (l2 or settings.average))
 
 
@@ -333,7 +334,9 @@ cdef class State:
             most -= 1  # a flush needs one more
         sums = lazy and linear and vectors > width
         state.c.sums_shared = _integer("sums_shared", fields["sums_shared"], 0, 1 if sums else 0)
-        if state.c.sums_shared:
+        if sums and state.c.span_momentum[0] != 0.0:
+            most = fsgd_moving_steps(state.c.max_pending)
+        elif state.c.sums_shared:
             most *= state.c.padded
         state.c.pending = _integer("pending", fields["pending"], 0, most)
         _check_numbers(state.numbers, k)
@@ -382,7 +385,7 @@ cdef class State:
         state.c, state.dtype = self.c, self.dtype
         state.arrays = {}
         for name, array in self.arrays.items():
-            if name in ("span_products", "span_steps", "step_sums") and self.c.pending == 0:
+            if name in OF_PENDING and self.c.pending == 0:
                 state.arrays[name] = aligned_zeros(array.shape, array.dtype)  # nothing is in it
             else:
                 state.arrays[name] = aligned_copy(array)
@@ -397,48 +400,101 @@ cdef class State:
             state.clear_batch()
         return state
 
-    def follow(self, State other not None, features):
+    def follow(self, State other not None, features, bint everywhere=False):
         """See _core.pyi."""
         self._require()
         other._require()
         mine, theirs = (
-            (str(one.dtype), one.c.optimizer, one.c.d, one.c.k, one.c.width, one.c.vectors, one.c.pending)
-            for one in (self, other)
+            (str(one.dtype), one.c.optimizer, one.c.d, one.c.k, one.c.width, one.c.vectors) for one in (self, other)
         )
-        if not (mine == theirs and self.c.k == 1 and set(self.arrays) == set(other.arrays) == set(FOLLOWED)):
+        if mine != theirs or set(self.arrays) != set(other.arrays):
             raise ValueError(
-                f"follow needs two states of one lane with the arrays {FOLLOWED} and the same (dtype, optimizer, "
-                f"d, K, width, vectors, pending): {mine}, got {theirs}"
+                "follow needs two states with the same arrays and the same (dtype, optimizer, d, K, width, vectors): "
+                f"{mine}, got {theirs}"
             )
-        if features.dtype == np.int32:
-            self._follow(other, <int32_t *>pointer(features), len(features))
-        else:
-            features = np.ascontiguousarray(features, dtype=np.int64)
-            self._follow(other, <int64_t *>pointer(features), len(features))
-        for name in FOLLOWED[1:]:
-            self.arrays[name][...] = other.arrays[name]
+        # Of several lanes nothing says cheaply which features a flush left as they are.
+        cdef bint whole = everywhere and (self.c.k > 1 or not _is_linear(self.c.optimizer))
+        for name, array in other.arrays.items():
+            if other.c.pending == 0 and name in OF_PENDING:  # nothing is in it, as `copy` has it
+                memset(pointer(self.arrays[name]), 0, array.nbytes)
+            elif whole or name not in PER_FEATURE:
+                memcpy(pointer(self.arrays[name]), pointer(array), array.nbytes)
+        if not whole:
+            if everywhere:
+                self._follow_blocks(other)
+            if features.dtype == np.int32:
+                self._follow(other, <int32_t *>pointer(features), len(features))
+            else:
+                features = np.ascontiguousarray(features, dtype=np.int64)
+                self._follow(other, <int64_t *>pointer(features), len(features))
         self.c.epoch, self.c.row, self.c.batch_row = other.c.epoch, other.c.row, other.c.batch_row
         self.c.batch_nnz, self.c.rescales = other.c.batch_nnz, other.c.rescales
+        self.c.pending, self.c.sums_shared = other.c.pending, other.c.sums_shared
+
+    cdef int64_t _group(self):
+        """Features that share a number of ``last_update``: with momentum, and without L1, several."""
+        cdef bint spans = _is_linear(self.c.optimizer) and self.c.vectors == self.c.width
+        return max(1, 16 // self.c.padded) if spans and self.c.last_update != NULL else 1
 
     cdef _follow(self, State other, const index *features, int64_t count):
-        """The numbers of these features that another state has."""
-        cdef int64_t i, vector, at, size = self.dtype.itemsize, stride = self.c.vector_stride * size
+        """The numbers of these features that another state has, and of those in their groups."""
+        cdef int64_t i, vector, j, at, group = self._group(), size = self.dtype.itemsize, d = self.c.d
+        cdef int64_t shift = int(group).bit_length() - 1  # a division for each feature would take longer than the rest
+        cdef bint one = self.c.k == 1
+        cdef int64_t nbytes = size * (group if one else group * self.c.feature_stride)
+        cdef int64_t planes = self.c.vectors if one else 1
+        cdef int64_t stride = size * self.c.vector_stride, apart = size * (1 if one else self.c.feature_stride)
+        cdef int64_t lost = size * (fsgd_padded_features(d) if one else d * self.c.padded)
         cdef char *mine = <char *>self.c.w
         cdef const char *theirs = <const char *>other.c.w
+        cdef char *grad = <char *>self.c.grad
         with nogil:
             for i in range(count):
-                for vector in range(self.c.vectors if i + FOLLOWED_AHEAD < count else 0):
-                    at = size * <int64_t>features[i + FOLLOWED_AHEAD] + vector * stride
+                for vector in range(planes if i + FOLLOWED_AHEAD < count else 0):
+                    at = apart * <int64_t>features[i + FOLLOWED_AHEAD] + vector * stride
                     fsgd_prefetch(mine + at)
                     fsgd_prefetch(theirs + at)
-                if not 0 <= features[i] < self.c.d:
+                if not 0 <= features[i] < d:
                     continue
-                for vector in range(self.c.vectors):
-                    at = size * <int64_t>features[i] + vector * stride
-                    if size == 4:
+                j = <int64_t>features[i] >> shift << shift
+                for vector in range(planes):
+                    at = apart * j + vector * stride
+                    if nbytes == 4:
                         (<int32_t *>(mine + at))[0] = (<const int32_t *>(theirs + at))[0]
-                    else:
+                    elif nbytes == 8:
                         (<int64_t *>(mine + at))[0] = (<const int64_t *>(theirs + at))[0]
+                    else:
+                        memcpy(mine + at, theirs + at, min(nbytes, apart * (d - j)) if not one else nbytes)
+                if self.c.last_update != NULL:
+                    self.c.last_update[j >> shift] = other.c.last_update[j >> shift]
+                if grad != NULL:
+                    at = size * self.c.padded * <int64_t>features[i]
+                    memcpy(grad + at, <char *>other.c.grad + at, size * self.c.padded)
+                    memcpy(grad + lost + at, <char *>other.c.grad + lost + at, size * self.c.padded)
+
+    cdef _follow_blocks(self, State other):
+        """The numbers of all features of one lane that scales or lazy updates may have changed in either
+        state: where weight and velocity are 0 they change nothing."""
+        cdef int64_t block, part, vector, at, size = self.dtype.itemsize, stride = self.c.vector_stride * size
+        cdef int64_t moving = min(2, self.c.width)  # the second may be a sum of averages, which does no harm
+        cdef char *mine = <char *>self.c.w
+        cdef const char *theirs = <const char *>other.c.w
+        cdef const int64_t *a
+        cdef const int64_t *b
+        cdef int64_t nonzero, nbytes = 16 * size, blocks = self.c.vector_stride // 16
+        with nogil:
+            for block in range(blocks):
+                at, nonzero = block * nbytes, 0
+                for vector in range(moving):
+                    a = <const int64_t *>(mine + at + vector * stride)
+                    b = <const int64_t *>(theirs + at + vector * stride)
+                    for part in range(nbytes // 8):
+                        nonzero |= a[part] | b[part]
+                for vector in range(self.c.vectors if nonzero != 0 else 0):
+                    memcpy(mine + at + vector * stride, theirs + at + vector * stride, nbytes)
+        if self.c.last_update != NULL and (self.c.pending > 0 or other.c.pending > 0):  # else zeros
+            array = other.arrays["last_update"]
+            memcpy(self.c.last_update, pointer(array), array.nbytes)
 
     def put(self, State other not None, here, there):
         """Make lanes ``here`` what lanes ``there`` of another state are, and the counters too. Of
@@ -560,17 +616,40 @@ cdef class State:
     def last_weights(self):
         return self._read(0, kernels_for(None, self.c.dtype))
 
+    def intercepts(self, settings):
+        """See _core.pyi."""
+        self._require()
+        return self._part(self.arrays["w"], 1, self.c.vector_stride)._read(
+            settings.average, kernels_for(None, self.c.dtype)
+        )[1]
+
     def weights_at(self, settings, features):
         """See _core.pyi."""
         self._require()
-        if self.c.k != 1 or self.c.pending > 0:
+        if not self.reads_few:
             raise ValueError("weights_at needs a state of one lane without pending steps")
+        cdef int64_t m = len(features)
+        if m == 0:
+            return np.empty((1, 0), dtype=self.dtype), self.intercepts(settings)
+        return self._part(np.ascontiguousarray(self.arrays["w"][:, features]), m, m)._read(
+            settings.average, kernels_for(None, self.c.dtype)
+        )
+
+    @property
+    def reads_few(self):
+        """See _core.pyi."""
+        return self.c.k == 1 and self.c.pending == 0
+
+    cdef State _part(self, w, int64_t d, int64_t stride):
+        """A state of d features, whose numbers are in w."""
         cdef State few = State.__new__(State)
         few.c, few.dtype = self.c, self.dtype
-        few.arrays = {**self.arrays, "w": np.ascontiguousarray(self.arrays["w"][:, features])}
+        few.arrays = {**self.arrays, "w": w}
         few._bind()
-        few.c.d = few.c.vector_stride = len(features)
-        return few._read(settings.average, kernels_for(None, self.c.dtype))
+        few.c.d = d
+        if self.c.k == 1:
+            few.c.vector_stride = stride
+        return few
 
     cdef _read(self, int64_t average, const fsgd_kernels *kernels):
         if self.c.k < 1:

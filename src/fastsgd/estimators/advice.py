@@ -60,25 +60,16 @@ def warn_of_scales(estimator: Any, data: Data) -> None:
 
 def warn_of_cost(estimator: Any, data: Data, lanes: Lanes, settings: Settings) -> None:
     """Warn when an update on CSR goes over many more features than its rows have values."""
-    if not data.sparse:
-        return
-    l2, l1 = lanes.alpha.any(), lanes.l1.any()
-    if settings.optimizer.linear:
-        everywhere = l1 and l2 and settings.momentum > 0.0
-        what = "An elastic net together with momentum"
-        without = "momentum=0"
-    else:
-        everywhere = (l1 or l2) and settings.average > 0
-        what = f"A penalty together with averaging and optimizer={settings.optimizer.name!r}"
-        without = "average=False"
-    if not everywhere:
+    penalised = lanes.alpha.any() or lanes.l1.any()
+    if not (data.sparse and not settings.optimizer.linear and penalised and settings.average):
         return
     ratio = data.d * data.n / max(1, data.X.nnz) / settings.batch_size
     if ratio > MAX_FEATURES_PER_VALUE:
         warnings.warn(
-            f"{what} goes over all {data.d} features of sparse X at every update, {ratio:.0f} "
-            "times as many as the update's rows have values. A larger batch_size spreads that "
-            f"cost; {without} avoids it.",
+            f"A penalty together with averaging and optimizer={settings.optimizer.name!r} goes "
+            f"over all {data.d} features of sparse X at every update, {ratio:.0f} times as many as "
+            "the update's rows have values. A larger batch_size spreads that cost; average=False "
+            "avoids it.",
             EfficiencyWarning,
             stacklevel=6,
         )

@@ -30,7 +30,7 @@ class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Validated, Fitting):
         if "coef_" not in vars(self):
             check_is_fitted(self)
         X = self._rows_to_predict(X)
-        if self._has_unread_coef and sp.issparse(X) and X.nnz < X.shape[1] // 8:
+        if self._reads_few and sp.issparse(X) and X.nnz < X.shape[1] // 8:
             coef, _ = self._continuation.weights_at(X.indices)
             columns = np.arange(len(X.indices), dtype=X.indices.dtype)  # a feature for each value
             X = sp.csr_array((X.data, columns, X.indptr), shape=(X.shape[0], len(columns)))

@@ -85,6 +85,10 @@ class Continuation:
         """Those of some features, (1, m) and (1,), of an unread model."""
         return self.state.weights_at(self._reading, features)
 
+    def intercepts(self) -> NDArray[np.floating]:
+        """Those of an unread model, (K,)."""
+        return self.state.intercepts(self._reading)
+
     @property
     def _reading(self) -> Any:
         """All of Settings that is asked for when weights are read."""

@@ -118,7 +118,8 @@ class Fitting(Hooks, Splitting):
         """Whether the model is that of the state: its weights are unread, its intercept not set."""
         if previous is None or not self._has_unread_coef:
             return False
-        nothing, intercept = previous.weights_at(np.zeros(0, dtype=np.int64))
+        intercept = previous.intercepts()
+        nothing = np.empty((len(intercept), 0))
         ours = self._model(self._attributes(nothing, intercept))[1]
         return np.array_equal(self._model({**vars(self), "coef_": nothing})[1], ours)
 

@@ -142,6 +142,11 @@ class Hooks(BaseEstimator):
         continuation = vars(self).get("_continuation")
         return continuation is not None and continuation.unread and "coef_" not in vars(self)
 
+    @property
+    def _reads_few(self) -> bool:
+        """Whether they are, and those of single features can be read there."""
+        return self._has_unread_coef and self._continuation.state.reads_few
+
     def __getstate__(self) -> Any:
         """As scikit-learn has it, with ``coef_`` for whoever loads it."""
         if self._has_unread_coef:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..inputs.conversions import MatrixLike
@@ -64,7 +65,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     >>> from sklearn.datasets import load_digits
     >>> from fastsgd import MLPClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = MLPClassifier(32, max_iter=20, tol=None, random_state=0).fit(X / 16, y)
+    >>> model = MLPClassifier(32, learning_rate_init=0.01, random_state=0).fit(X / 16, y)
     >>> model.score(X / 16, y) > 0.95
     True
     """
@@ -148,6 +149,9 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             )
         weights = self._weights_of_classes(task.y, weight, add=add)
         return row_weights(weight, weights, task.y, computed_in(task.X))
+
+    def _score_of(self, y: Any, predicted: Any, weight: Array | None) -> float:
+        return float(accuracy_score(y, predicted, sample_weight=weight))
 
     def _begin(self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Task:
         """Classes and rows of a fit, from its input."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..inputs.conversions import MatrixLike
@@ -124,6 +126,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             user_y=y,
             given=given,
         )
+
+    def _score_of(self, y: Any, predicted: Any, weight: Array | None) -> float:
+        if not np.isfinite(predicted).all():  # exponentials of any size
+            return math.nan
+        return float(r2_score(y, predicted, sample_weight=weight))
 
     @property
     def _loss(self) -> str:

@@ -146,12 +146,7 @@ def _at_epoch(state: VectorState, t: int, epoch: int) -> VectorState:
     begun = state.row > 0 or state.batch_row > 0
     if (state.t, state.epoch, begun) == (t, epoch, False):
         return state
-    fields: Any = state.__getstate__()
-    fields.update(t=t, epoch=epoch, row=0, batch_row=0, batch_used=0)
-    fields["numbers"].update(batch_weight=0.0, batch_loss=0.0)
-    moved: Any = VectorState.__new__(VectorState)
-    moved.__setstate__(fields)
-    return moved
+    return state.at_epoch(epoch, t)
 
 
 def _fits(

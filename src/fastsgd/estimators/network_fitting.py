@@ -47,12 +47,12 @@ Array = NDArray[np.floating]
 
 
 class NetworkScore(ModelScore):
-    """The score of parameters (length,) on a validation set, by a scorer or by ``score``."""
+    """The score of parameters (length,) on a validation set, by a scorer or as ``score`` has it."""
 
     def __init__(
         self, estimator: Any, network: Network, scaling: Scaling, rows: tuple[Any, Any, Any]
     ) -> None:
-        self.network = network
+        self.network, self.weight = network, rows[2]
         super().__init__(estimator, *rows, scaling)
 
     def use(self, estimator: Any) -> None:
@@ -60,13 +60,10 @@ class NetworkScore(ModelScore):
         self.publish = functools.partial(estimator._attributes, self.network, self.scaling)
 
     def __call__(self, *model: Array) -> float:
-        if self.named or self.model.scoring is not None:
+        if self.model.scoring is not None:
             return super().__call__(*model)
         vars(self.model).update(self.publish(*model))
-        predicted = self.model.predict(self.X)
-        if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
-            return float("nan")
-        return super().__call__(*model)
+        return float(self.model._score_of(self.y, self.model.predict(self.X), self.weight))
 
 
 class BaseMLP(CallbackSupportMixin, Validated, Splitting):
@@ -133,6 +130,14 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
     def _row_weights(self, task: Task, weight: Array | None, *, add: bool) -> Array | None:
         """Weights of the rows with those of their classes; ``add`` to the counts so far."""
         return weight
+
+    def _score_of(self, y: Any, predicted: Any, weight: Array | None) -> float:
+        """The default score of predictions for a validation set."""
+        raise NotImplementedError
+
+    def _check_partial(self) -> None:
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
 
     def _tolerance(self, outputs: int) -> float | None:
         """What an epoch has to gain, of the losses of all outputs together."""

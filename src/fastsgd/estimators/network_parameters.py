@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -104,7 +104,7 @@ def check_network_parameters(estimator: Any) -> None:
 def hidden_layers(estimator: Any) -> tuple[int, ...]:
     """Units of the hidden layers."""
     given = estimator.hidden_layer_sizes
-    sizes = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    sizes = list(given) if np.ndim(given) else [given]
     found = [python_number(size) for size in sizes]
     if not all(isinstance(size, int) and not isinstance(size, bool) for size in found):
         raise ValueError(f"hidden_layer_sizes must be whole numbers, got {given!r}")

@@ -171,7 +171,7 @@ def schedule_of(
     if callable(rate):
         return Schedule("callable", function=rate, **common)
     if rate == "auto" and ends:
-        return Schedule("polynomial", power=1.0 if adaptive else 2.0, **common)
+        return Schedule("polynomial" if adaptive else "harmonic", power=1.0, **common)
     return _schedule(
         "constant" if rate == "auto" and (stays or adaptive) else LEARNING_RATES[rate],
         power_t={"auto": 0.5, "optimal": 1.0}.get(rate, estimator.power_t),
@@ -358,6 +358,7 @@ def find_rates(
     """The rates asked for, which lanes at a rate of 1 are given."""
     rates = rates_of(request, data, lanes, settings, known)
     lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu
+    lanes.intercept_rate[:] = rates.intercept_rate
     lanes.check()
     check_lanes(lanes, data.dtype)
     return rates

@@ -5,9 +5,9 @@ the call before, which left a :class:`Repeat`. :func:`applies` is the one place 
 that still holds. The step is made on a copy of the state: if it ends in anything but a finite
 model, or would warn, it is dropped, and the whole ``partial_fit`` follows, with its messages.
 
-Of a wide model on CSR a call goes over all features once, for the norm of the weights. ``coef_``
-is not made until it is read. The copy of the state is the one before the last call, brought up to
-date in the features that the last call had.
+Of a wide model on CSR a call goes over all features once, for the norm of the weights, and under L1
+once more, for its truncations. ``coef_`` is not made until it is read. The copy of the state is the
+one before the last call, brought up to date in the features that the last call had.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class Repeat:
     spare : State or None
         Of a wide model that of the call before, to be written over unless somebody else has it.
     touched : ndarray or None
-        Features in which ``state`` differs from it.
+        Features in which ``state`` differs from it,
+    everywhere : bool
+        and whether in others too, by scales or lazy updates of all features.
     """
 
     lanes: Lanes
@@ -98,15 +100,17 @@ class Repeat:
     steepest: float = 0.0
     spare: State | None = None
     touched: NDArray[np.integer[Any]] | None = None
+    everywhere: bool = False
 
     def next_state(self, previous: Continuation) -> State:
         """What ``previous.next_epoch()`` gives, in less time where there is a spare state."""
         alone = self.spare is not None and is_alone(vars(self), "spare")
         spare = vars(self).pop("spare", None) if alone else None  # no other thread takes it too
         self.spare = None
-        if spare is None or previous.state.row > 0 or previous.state.batch_row > 0:
+        touched, state = self.touched, previous.state
+        if spare is None or touched is None or state.row > 0 or state.batch_row > 0:
             return previous.next_epoch()
-        spare.follow(previous.state, self.touched)
+        spare.follow(state, touched, self.everywhere)
         return spare
 
 
@@ -253,7 +257,9 @@ class _Step:
     steepest : float
         See :class:`Repeat`.
     touched : ndarray or None
-        Of a wide model features in which ``state`` differs from that before, if not in all.
+        Of a wide model features in which ``state`` differs from that before,
+    everywhere : bool
+        and whether in others too, by scales or lazy updates of all features.
     """
 
     data: Data
@@ -264,13 +270,15 @@ class _Step:
     entry: tuple[Any, ...]
     steepest: float
     touched: NDArray[np.integer[Any]] | None
+    everywhere: bool
 
     def publish(self, estimator: Any, previous: Continuation, last: Repeat) -> None:
         """Make it the estimator's model; all of it, whatever interrupts."""
         attributes, state = vars(estimator), self.state
         (coef, intercept), settings = self.model, last.settings
         unread = coef is None
-        model = estimator._attributes(np.empty((1, 0)) if unread else coef, intercept)
+        nothing = np.empty((len(intercept), 0))
+        model = estimator._attributes(nothing if unread else coef, intercept)
         if unread:
             del model["coef_"]
         kept = self.rates is previous.rates
@@ -286,6 +294,7 @@ class _Step:
             self.steepest,
             None if self.touched is None else previous.state,
             self.touched,
+            self.everywhere,
         )
         continuation = previous.after(state, self.rates, repeat)
         result = result_of(self.rates, settings, updates=self.data.batches(settings.batch_size))
@@ -353,6 +362,5 @@ def _step(estimator: Any, previous: Continuation, last: Repeat, X: Any, y: Any) 
     if run.clipped or not end.is_finite() or mean(end.loss) * lanes.k > ceiling:
         return None
     entry = end.entry(run, state, data.n, seconds)
-    if state.rescales != rescales:
-        touched = None
-    return _Step(data, run, rates, state, end.model, entry, steepest if kept else 0.0, touched)
+    changes = touched, state.rescales != rescales
+    return _Step(data, run, rates, state, end.model, entry, steepest if kept else 0.0, *changes)

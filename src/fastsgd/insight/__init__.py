@@ -1,7 +1,8 @@
 """What the noise of stochastic gradients does to a model, measured on its own data.
 
 :func:`gradient_noise` measures the gradient at the weights of a model and the covariance of its
-noise, and suggests a batch size; :func:`batch_variance` draws batches and compares them with the
+noise, and suggests a batch size, :func:`row_gradient_noise` does so for a model of one's own;
+:func:`batch_variance` draws batches and compares them with the
 laws of their variance; ``fit(..., diagnostics=True)`` estimates the noise scale after each epoch.
 :func:`rate_range` trains at many constant learning rates, :func:`stability_report` says why a run
 diverges or stalls. :func:`compare` and the functions named after one parameter train an estimator
@@ -26,6 +27,7 @@ from .gradients import GradientNoise, gradient_noise
 from .history_displays import LossCurveDisplay, NoiseScaleDisplay
 from .rates import RateRange, rate_range
 from .result_displays import BatchVarianceDisplay, LearningRateDisplay, TrajectoryDisplay
+from .row_gradients import row_gradient_noise
 from .runs import TrainingRun
 from .sharpness import Sharpness, sharpness
 from .stability import StabilityReport, stability_report
@@ -62,6 +64,7 @@ __all__ = [
     "linear_scaling",
     "noise_floor",
     "rate_range",
+    "row_gradient_noise",
     "sharpness",
     "stability_report",
     "trajectory",

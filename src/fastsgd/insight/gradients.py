@@ -17,7 +17,7 @@ is a number times x_i, so that one pass over X is enough for all of this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -30,11 +30,18 @@ from ..inputs.conversions import MatrixLike
 from .checks import Estimator, check_count, check_estimator
 from .network_noise import NetworkNoise, network_noise
 from .network_problem import network_problem_of
-from .noise_laws import GROUPS, NoiseLaws, ratio
+from .noise_laws import GROUPS, NoiseLaws, ratio, sampled_noise
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE, RowSums, row_sums
 
-__all__ = ["GradientNoise", "exact_noise", "gradient_noise", "noise_from_sums"]
+__all__ = [
+    "GROUPS",
+    "GradientNoise",
+    "exact_noise",
+    "gradient_noise",
+    "noise_from_sums",
+    "noise_of",
+]
 
 Float = NDArray[np.float64]
 
@@ -73,6 +80,7 @@ class GradientNoise(NoiseLaws):
     See Also
     --------
     gradient_noise : Measures one.
+    row_gradient_noise : The same of a user's own model, of one lane without an intercept.
 
     Examples
     --------
@@ -210,8 +218,16 @@ def gradient_noise(
         rows = _sampled_rows(network.data.n, sample, random_state)
         return network_noise(network.data, network.network, network.descent, network.theta, rows)
     problem = problem_of(estimator, X, y, sample_weight)
-    rows = _sampled_rows(problem.data.n, sample, random_state)
-    return exact_noise(problem) if rows is None else _sampled_noise(problem, rows)
+    n = problem.data.n
+    rows = _sampled_rows(n, sample, random_state)
+    if rows is None:
+        return exact_noise(problem)
+    return sampled_noise(
+        lambda part: row_sums(problem, part),
+        lambda sums: noise_from_sums(problem, sums, n),
+        rows,
+        n,
+    )
 
 
 def _sampled_rows(n: int, sample: int | None, random_state: Any) -> NDArray[np.int64] | None:
@@ -230,25 +246,35 @@ def noise_from_sums(problem: EstimatorProblem, sums: RowSums, n: int) -> Gradien
     ValueError
         If a square of the gradient overflows.
     """
+    penalty, intercept_gradient = problem.smooth_penalty()
+    return noise_of(sums, n, penalty, intercept_gradient * problem.settings.fit_intercept)
+
+
+def noise_of(
+    sums: RowSums, n: int, penalty: Float, penalty_b: Float, too_large: str = TOO_LARGE
+) -> GradientNoise:
+    """The same, from sums and gradients of a penalty (K, d) and (K,) alone.
+
+    Raises
+    ------
+    ValueError
+        ``too_large``, if a square of the gradient overflows.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        noise = _unchecked_noise(problem, sums, n)
+        noise = _unchecked_noise(sums, n, penalty, penalty_b)
         if not np.isfinite(noise.trace + noise.squared_norm).all():
-            raise ValueError(TOO_LARGE)
+            raise ValueError(too_large)
     return noise
 
 
-def _unchecked_noise(problem: EstimatorProblem, sums: RowSums, n: int) -> GradientNoise:
+def _unchecked_noise(sums: RowSums, n: int, penalty: Float, penalty_b: Float) -> GradientNoise:
     """The same, with numbers that may not be finite."""
     mean, variance, mean_b, variance_b = sums.moments()
     m = sums.m
     if 1 < m < n:  # Sigma is the covariance over n rows: of a sample without replacement
         unbias = m / (m - 1) * ((n - 1) / n)
         variance, variance_b = variance * unbias, variance_b * unbias
-    penalty, intercept_gradient = problem.smooth_penalty()
-    gradient, gradient_b = (
-        mean + penalty,
-        mean_b + intercept_gradient * problem.settings.fit_intercept,
-    )
+    gradient, gradient_b = mean + penalty, mean_b + penalty_b
     trace = variance.sum(axis=1) + variance_b
     squared = np.square(gradient).sum(axis=1) + gradient_b**2
     if m < n:
@@ -261,21 +287,3 @@ def _unchecked_noise(problem: EstimatorProblem, sums: RowSums, n: int) -> Gradie
 def exact_noise(problem: EstimatorProblem) -> GradientNoise:
     """Gradient and noise from all rows."""
     return noise_from_sums(problem, row_sums(problem), problem.data.n)
-
-
-def _sampled_noise(problem: EstimatorProblem, rows: NDArray[np.int64]) -> GradientNoise:
-    """Estimates from some rows, with standard errors by the jackknife over groups of them."""
-    n = problem.data.n
-    groups = [row_sums(problem, part) for part in np.array_split(rows, GROUPS)]
-    total = groups[0]
-    for group in groups[1:]:
-        total = total + group
-    noise = noise_from_sums(problem, total, n)
-    without = [noise_from_sums(problem, total - group, n) for group in groups]
-    correction = np.sqrt(1.0 - len(rows) / n)  # the population is finite
-    errors = {}
-    for name in noise.errors:
-        values = np.array([getattr(estimate, name) for estimate in without])
-        squares = np.square(values - values.mean(axis=0)).sum(axis=0)
-        errors[name] = correction * np.sqrt(squares * (GROUPS - 1) / GROUPS)
-    return replace(noise, errors=errors)

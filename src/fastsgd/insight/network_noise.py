@@ -15,7 +15,7 @@ is the trace of the covariance of single rows' gradients, of each layer and, sum
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from ..descent import VectorDescent
 from ..network import Network
 from ..problem import Data
 from .network_problem import CHUNK_ROWS
-from .noise_laws import GROUPS, NoiseLaws
+from .noise_laws import NoiseLaws, sampled_noise
 from .row_sums import TOO_LARGE
 
 __all__ = ["NetworkNoise", "network_noise"]
@@ -186,19 +186,12 @@ def network_noise(
     problem = network, theta, network.alpha / (min(descent.batch_size, data.n) * mean)
     if sample is None:
         return _noise(problem, _sums(run, problem, data, used, mean), len(used))
-    parts = [_sums(run, problem, data, part, mean) for part in np.array_split(sample, GROUPS)]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    noise = _noise(problem, total, len(used))
-    without = [_noise(problem, total - part, len(used)) for part in parts]
-    correction = np.sqrt(1.0 - len(sample) / len(used))  # the population is finite
-    errors = {}
-    for name in noise.errors:
-        values = np.array([getattr(estimate, name) for estimate in without])
-        squares = np.square(values - values.mean(axis=0)).sum(axis=0)
-        errors[name] = correction * np.sqrt(squares * (GROUPS - 1) / GROUPS)
-    return replace(noise, errors=errors)
+    return sampled_noise(
+        lambda rows: _sums(run, problem, data, rows, mean),
+        lambda sums: _noise(problem, sums, len(used)),
+        sample,
+        len(used),
+    )
 
 
 def _sums(

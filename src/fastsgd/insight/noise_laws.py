@@ -5,15 +5,20 @@ See :mod:`fastsgd.insight.gradients` for Sigma.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
 import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
 from .checks import check_count
 
-__all__ = ["GROUPS", "NoiseLaws", "ratio"]
+__all__ = ["GROUPS", "NoiseLaws", "ratio", "sampled_noise"]
 
 Float = NDArray[np.float64]
+_Noise = TypeVar("_Noise", bound="NoiseLaws")
 
 GROUPS = 20
 """Parts of a sample, of which the jackknife leaves out each in turn."""
@@ -279,3 +284,30 @@ class NoiseLaws:
         """
         noise = self.batch_trace(batch_size, replacement=replacement)
         return noise <= theta**2 * self.squared_norm
+
+
+def sampled_noise(
+    sums_of: Callable[[NDArray[np.int64]], Any],
+    noise_of: Callable[[Any], _Noise],
+    rows: NDArray[np.int64],
+    n: int,
+) -> _Noise:
+    """Estimates from some of n rows, with standard errors by the jackknife over groups of them.
+
+    ``sums_of`` makes sums over rows, which can be added and subtracted; ``noise_of`` a dataclass
+    with ``errors`` from them.
+    """
+    groups = [sums_of(part) for part in np.array_split(rows, GROUPS)]
+    total = groups[0]
+    for group in groups[1:]:
+        total = total + group
+    noise: Any = noise_of(total)
+    without = [noise_of(total - group) for group in groups]
+    correction = np.sqrt(1.0 - len(rows) / n)  # the population is finite
+    errors = {}
+    for name in noise.errors:
+        values = np.array([getattr(estimate, name) for estimate in without])
+        squares = np.square(values - values.mean(axis=0)).sum(axis=0)
+        errors[name] = correction * np.sqrt(squares * (GROUPS - 1) / GROUPS)
+    sampled: _Noise = replace(noise, errors=errors)
+    return sampled

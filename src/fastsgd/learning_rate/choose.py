@@ -30,6 +30,20 @@ ETA0 = {"constant": 0.01, "invscaling": 0.01, "adaptive": 0.01, "pa1": 1.0, "pa2
 ENOUGH_ROWS = 100
 """Rows after which the rates that the data gave are kept, however ``partial_fit`` goes on."""
 
+PENALISED = 2.0
+"""Times the data's curvature in an average direction, the L2 penalty from which on a rate of
+1 / (alpha t) is right for most directions."""
+
+START = 4.0
+"""Part of the stable rate with which such a run starts, where no step can diverge. Rows that share
+few features do not add up to more."""
+
+INTERCEPT_SQUARE, INTERCEPT_UPDATES, INTERCEPT_CURVATURE = 20.0, 5_000, 100.0
+"""The intercept's part of the rate in such runs is mean |x|^2 divided by the first number: where
+rows are short, a feature of ones would have most of the noise. It is at least the second number
+divided by the updates of the run, and lets the intercept's curvature, which may be a twentieth of
+what is assumed, be several times alpha."""
+
 SMALLEST, LARGEST = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
 
 
@@ -72,6 +86,8 @@ class Rates:
         What multiplied the rate that the curvature gives.
     rows : int
         Rows that were seen when the rates were found.
+    intercept_rate : ndarray of shape (K,) or float
+        Of ``Lanes``.
     """
 
     eta0: NDArray[np.float64]
@@ -80,6 +96,7 @@ class Rates:
     initial_fraction: NDArray[np.float64] | None = None
     search: LearningRateSearch | None = None
     rows: int = 0
+    intercept_rate: NDArray[np.float64] | float = 1.0
 
 
 def rates_of(
@@ -194,7 +211,12 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
     if eta0 is None and is_worthwhile(settings):
         tried = search_rates(data, lanes, settings, found / weight)
     factor: Any = 1.0 if tried is None else tried.chosen
-    part = initial_fraction(curvature, data, settings, found, lanes.alpha)
+    part: Any = initial_fraction(curvature, data, settings, found, lanes.alpha)
+    penalised = _is_penalised(curvature, lanes, settings, weight)
+    if eta0 is None:
+        part = np.where(
+            penalised, START if bounded(settings) and curvature.batch == 1 else 1.0, part
+        )
     by = part * factor
     own: Any = eta0
     if eta0 is None:
@@ -205,15 +227,43 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
                 exact, own, np.maximum(1.0 / (weight / found / by + lanes.alpha), SMALLEST)
             )
     with np.errstate(over="ignore"):
-        mu = np.minimum(mu * weight / factor, LARGEST)
+        falls: Any = np.minimum(mu * weight / factor, LARGEST)
+    falls, of_b = np.maximum(falls, lanes.alpha), np.ones(lanes.k)
+    if settings.schedule.kind == "harmonic":
+        falls = np.where(penalised, lanes.alpha / (1.0 - settings.momentum), 0.0)
+        updates = settings.schedule.horizon * data.epoch_rows / curvature.batch
+        least = np.maximum(INTERCEPT_UPDATES / updates, _intercept_need(lanes, curvature, weight))
+        of_b = np.maximum(least, (curvature.mean_square - 1.0) / INTERCEPT_SQUARE)
+        of_b = np.where(penalised, np.minimum(of_b, 1.0), 1.0)
     return Rates(
         np.broadcast_to(own, (lanes.k,)).astype(np.float64),
-        np.maximum(mu, lanes.alpha),
+        falls,
         curvature if eta0 is None else None,
         part if eta0 is None else None,
         tried,
         _weighted_rows(data),
+        of_b,
     )
+
+
+def _is_penalised(
+    curvature: Curvature, lanes: Lanes, settings: Settings, weight: Any
+) -> NDArray[np.bool_]:
+    """Lanes (K,) of a run whose end is known in which the L2 penalty has most of the curvature.
+
+    Not where it has more than the intercept can do with, which no penalty holds.
+    """
+    if settings.schedule.kind != "harmonic":
+        return np.zeros(lanes.k, dtype=bool)
+    flat = curvature.average * curvature.effective_rank * np.asarray(weight)
+    found = (lanes.alpha > PENALISED * flat) & (_intercept_need(lanes, curvature, weight) <= 1.0)
+    return np.broadcast_to(found, (lanes.k,))
+
+
+def _intercept_need(lanes: Lanes, curvature: Curvature, weight: Any) -> Any:
+    """Part of a rate of 1 / (alpha t) with which an intercept still gets to its minimum."""
+    with np.errstate(over="ignore"):
+        return INTERCEPT_CURVATURE * lanes.alpha / (curvature.smoothness * np.asarray(weight))
 
 
 def _adaptive_rates(

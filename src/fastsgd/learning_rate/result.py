@@ -108,6 +108,12 @@ class Result:
         if kind == "inverse":
             power = "sqrt" if schedule.power_t == 0.5 else ""
             said = f"eta0 / {power}(1 + eta0 mu (t - 1)), mu = {_range(self.mu)}"
+        elif kind == "harmonic":
+            said = f"eta0 (1 - x)^2, x the part done of {schedule.horizon:g} epochs"
+            if (self.mu > 0.0).any():
+                until = f"1 / (1 / (eta0 (1 - x)) + mu (t - 1)), mu = {_range(self.mu)}"
+                both = "" if (self.mu > 0.0).all() else ", where mu = 0 eta0 (1 - x)^2"
+                said = f"{until}{both}, x the part done of {schedule.horizon:g} epochs"
         elif kind == "polynomial":
             said = (
                 f"eta0 (1 - x)^{schedule.power:g}, x the part done of {schedule.horizon:g} epochs"

@@ -137,6 +137,7 @@ def _lanes_of(models: Sequence[BaseSGD], task: Task, data: Data, settings: Setti
         some = Lanes(len(which), **_fields(lanes, which))
         rates = rates_of(request_of(models[same[0]]), data, some, settings)
         lanes.eta0[which], lanes.mu[which] = rates.eta0, rates.mu
+        lanes.intercept_rate[which] = rates.intercept_rate
     lanes.check()
     return lanes
 

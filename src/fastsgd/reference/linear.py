@@ -309,7 +309,8 @@ def update(
     g, g_b = gradient
     optimizer = settings.optimizer
     W, slots = optimizer.step(state.W, state.slots, g, eta, lanes.alpha, lanes.l1)
-    b, intercept_slots = optimizer.step(state.b, state.intercept_slots, g_b, eta, 0.0, 0.0)
+    of_b = eta * lanes.intercept_rate
+    b, intercept_slots = optimizer.step(state.b, state.intercept_slots, g_b, of_b, 0.0, 0.0)
     for name in slots:
         state.slots[name][:, updated] = slots[name][:, updated]
         state.intercept_slots[name][updated] = intercept_slots[name][updated]

@@ -102,3 +102,10 @@ class _CompactingRun:
 
     def measure(self) -> Any:
         return self.whole.measure()
+
+    @property
+    def is_sparse(self) -> bool:
+        return self.whole.is_sparse
+
+    def measure_unread(self) -> Any:
+        return self.whole.measure_unread()

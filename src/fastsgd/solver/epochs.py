@@ -47,7 +47,7 @@ class EpochEnd:
     ----------
     last, model : tuple of ndarray of shape (K, d) and (K,)
         The last weights, and what is published: averages if there are any. With ``unread`` weights
-        stay in the state, for which ``run.is_sparse`` is needed: None, and the model's intercepts.
+        stay in the state: None, and the model's intercepts.
     loss : ndarray of shape (K,)
         Mean loss of the rows, each before its step, plus the penalty.
     norm : float
@@ -60,7 +60,7 @@ class EpochEnd:
         if state.has_pending_steps:
             run.flush()  # once, instead of at every reading
         if unread:
-            intercept, self.loss, self.norm, self._finite = run.measure_sparse()
+            intercept, self.loss, self.norm, self._finite = run.measure_unread()
         else:
             coef, intercept, self.loss, self.norm = run.measure()
         self.last = self.model = coef, intercept

@@ -53,6 +53,8 @@ def read_last_epoch(problem: tuple[Data, Lanes, Settings], progress: Fit) -> Non
     for _ in range(int(progress.epochs.max())):
         while not clock.advance(run):
             pass
+        if state.has_pending_steps:  # as at the end of every epoch
+            run.flush()
     progress.coef, progress.intercept = state.weights(problem[2])
 
 
@@ -148,8 +150,10 @@ class Training:
         stopping, settings = self.stopping, self.settings
         lowers = stopping.adaptive or (stopping.plateau_factor != 1.0 and stopping.tol is not None)
         by_user = settings.schedule.kind == "callable" or not isinstance(settings.loss, str)
-        looks = self.looks or lowers or by_user
-        return not looks and getattr(self.run, "is_sparse", False)
+        # Lanes that stop, each at its own epoch, and a best epoch of momentum to go back to.
+        returns = stopping.tol is not None and (self.lanes.k > 1 or settings.momentum > 0.0)
+        looks = self.looks or lowers or by_user or returns
+        return not looks and bool(self.run.is_sparse)
 
     def plain_epochs(self, most: int) -> int:
         """Train epochs after which there is nothing to decide, at most so many, in one call of the
