@@ -153,8 +153,10 @@ def figure(columns: int) -> tuple[Any, Any]:
 
 def save(bench: Bench, fig: Any, name: str) -> None:
     for axis in (axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)):
-        if axis.get_scale() == "log":  # plain numbers, at 1, 2 and 5
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        if axis.get_scale() == "log":  # plain numbers
+            low, high = axis.get_view_interval()
+            few = (1.0, 2.0, 5.0) if high < 300.0 * low else (1.0,)
+            axis.set_major_locator(LogLocator(subs=few))
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.set_minor_formatter(NullFormatter())
     if not bench.quick:
