@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 
 PICTURES = (
     ("logistic", {"rate": 2}, 30),
-    ("network", {"momentum": 1}, 40),
+    ("network", {"rate": 0, "momentum": 1}, 60),
 )
 """Problems, what is chosen, and the step; drawn to explorer-PROBLEM.png."""
 

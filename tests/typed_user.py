@@ -28,7 +28,15 @@ from fastsgd import (
     minimize,
     path,
 )
-from fastsgd.insight import gradient_noise, rate_range, stability_report, trajectory
+from fastsgd.insight import (
+    Exploration,
+    NetworkExploration,
+    explore,
+    gradient_noise,
+    rate_range,
+    stability_report,
+    trajectory,
+)
 from fastsgd.losses import LOSSES, Loss
 from fastsgd.minimization import Progress
 from fastsgd.optimizers import SGD
@@ -110,6 +118,10 @@ def look(X: NDArray[np.float64], y: NDArray[np.int64]) -> str:
     assert_type(noise.signal_to_noise(batch_size=32), NDArray[np.float64])
     assert_type(rate_range(model, X, y, epochs=1).suggested, float)
     assert_type(trajectory(model, X, y, points=20).names, tuple[str, str])
+    assert_type(explore(X=X, y=y, steps=2, rates=(0.1,), batch_sizes=(8,)), Exploration)
+    runs = explore("network", X=X[:, :2], y=y, hidden=(3,), steps=2, rates=(0.1,))
+    assert_type(runs, NetworkExploration)
+    assert_type(runs.runs[0].row_norms, NDArray[np.float64])
     return str(stability_report(model, X, y))
 
 

@@ -180,7 +180,7 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
             first = self.coefs_, self.intercepts_
             packed(network, first, Scaling(), dtype)  # or they are refused
         else:
-            first = first_parameters(self, network)  # before the split is drawn
+            first = first_parameters(self.random_state, network)  # before the split is drawn
         holds_out = validation is None and self.early_stopping and not partial
         seed, source, rows = self._draw(task, previous, holds_out=holds_out)
         weight = task.weight

@@ -120,14 +120,14 @@ def network_of(estimator: Any, d: int, outputs: int, loss: str) -> Network:
 
 
 def first_parameters(
-    estimator: Any, network: Network
+    random_state: Any, network: Network
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """Weights and intercepts to start from, by Glorot & Bengio (AISTATS 2010).
 
     Uniform in +-sqrt(6 / (inputs + outputs)), with 2 instead of 6 for "logistic": what scikit-learn
     draws of the same ``random_state``, in its order.
     """
-    random = check_random_state(estimator.random_state)
+    random = check_random_state(random_state)
     coefs, intercepts = [], []
     for inputs, outputs in network.shapes:
         factor = 2.0 if network.activation == "logistic" else 6.0

@@ -247,7 +247,7 @@ def explore(
         Rows of a batch; by default 1, 16 and all rows.
     rates : sequence of float, optional
         Values of eta0; by default 0.02, 0.1, 0.5 and 1.8 times 1 / L, L the largest curvature;
-        of a network 0.3, 1 and 3.
+        of a network 0.5, 2 and 5.
     momenta : sequence of float, default=(0.0, 0.9)
         Values of ``momentum``, in [0, 1).
     schedules : sequence of str, optional

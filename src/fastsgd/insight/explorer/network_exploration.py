@@ -23,7 +23,7 @@ from .records import NetworkRecord, View
 
 __all__ = ["NetworkExploration", "explore_network"]
 
-NETWORK_RATES = (0.3, 1.0, 3.0)
+NETWORK_RATES = (0.5, 2.0, 5.0)
 """Default learning rates: no bound of the curvature says where a network's steps diverge."""
 
 MOST_UNITS = 16
@@ -70,7 +70,8 @@ class NetworkExploration(NetworkRecord, Document):
     scale : ndarray of shape (2,)
         1 / standard deviation of each feature, which the core multiplies by.
     start : ndarray of shape (P,)
-        Parameters at the start of every run; see ``RecordedNetworkRun``.
+        Parameters at the start of every run, those of ``MLPClassifier`` with the same
+        ``random_state``; see ``RecordedNetworkRun``.
     runs : tuple of RecordedNetworkRun
         One for each combination of batch size, rate, momentum and schedule; the schedule changes
         fastest, the batch size slowest.

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from ..._core import NetworkRun, VectorState
 from ...descent import VectorDescent
+from ...estimators.network_parameters import first_parameters
 from ...network import Network
 from ...problem import Data
 from .records import RecordedNetworkRun
@@ -61,7 +62,7 @@ def rows_of_user(X: Any, y: ArrayLike | None) -> Rows:
     """
     if y is None:
         raise ValueError("y must be given with X")
-    X = check_array(X, dtype=(np.float64, np.float32), order="C", input_name="X")
+    X = check_array(X, dtype=(np.float64, np.float32), order="C", copy=True, input_name="X")
     if X.shape[1] != 2:
         raise ValueError(f"X must have 2 features for a network, got {X.shape[1]}")
     if len(X) > MOST_ROWS:
@@ -112,11 +113,7 @@ class PlaneNetwork:
         activation: str,
         seed: int,
     ) -> PlaneNetwork:
-        """The network of a logistic output, at parameters drawn as scikit-learn draws them.
-
-        Uniform within sqrt(6 / (inputs + outputs)) of 0, or 2 in the place of 6 for the logistic
-        activation (Glorot & Bengio 2010).
-        """
+        """The network of a logistic output, at the first parameters of ``MLPClassifier``."""
         network = Network((2, *hidden, 1), activation, "log_loss")
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
@@ -125,12 +122,7 @@ class PlaneNetwork:
         if not (np.isfinite(mean + spread).all() and np.isfinite(scale).all()):
             raise ValueError("X must have features whose squares are finite numbers, not 0")
         data = Data(X, y.astype(X.dtype), None, offset, scale)
-        rng = np.random.default_rng(seed)
-        coefs, intercepts = [], []
-        for inputs, outputs in network.shapes:
-            bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (inputs + outputs))
-            coefs.append(rng.uniform(-bound, bound, (inputs, outputs)))
-            intercepts.append(rng.uniform(-bound, bound, outputs))
+        coefs, intercepts = first_parameters(seed, network)
         return cls(network, data, offset, scale, network.pack(coefs, intercepts, np.float64))
 
     def unpadded(self, theta: NDArray[Any]) -> NDArray[Any]:
@@ -168,7 +160,8 @@ class PlaneNetwork:
         def point(rows: NDArray[np.int64]) -> Any:
             total, losses, squares = run.gradients(every, squares=True)
             theta, of_batch = state.last(), run.gradients(rows)[0]
-            found = theta, of_batch / len(rows), total / n, np.sqrt(squares), losses.mean()
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = theta, of_batch / len(rows), total / n, np.sqrt(squares), losses.mean()
             return found if all(np.isfinite(part).all() for part in found) else None
 
         constants = np.array([descent.eta0]), np.array([descent.mu])
