@@ -191,7 +191,7 @@ def network_problem_of(
     network = network_of(estimator, task.X.shape[1], len(task.labels), estimator._loss)
     first: Any = None
     if not has_model:
-        first = first_parameters(estimator, network)
+        first = first_parameters(estimator.random_state, network)
     seed, _, _ = estimator._draw(task, previous, holds_out=False)
     scaling = estimator._scaling(task, task.weight, previous)
     if has_model:
