@@ -17,7 +17,8 @@ enum {
     csr_chunk = 256,       /* the same of CSR rows, */
     csr_scores = 1 << 12,  /* of so many scores, */
     most_kept = 1 << 15,   /* and so many columns that are copied once; the rest is copied again */
-    far_bytes = 1 << 21,   /* of weights: more do not stay in an L2 cache */
+    far_bytes = 1 << 22,   /* of the state of one lane with momentum or L1, whose weights are */
+    far_plain = 1 << 24,   /* prefetched from there on, and of all else */
     chunk_bytes = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
 };
 
@@ -236,9 +237,10 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                  .stride = fsgd_padded_features(data->d),
                  .last_column = data->d - 1,
                  .columns = problem->columns}};
-    ctx->rows.far = data->layout != FSGD_DENSE &&
-                    data->d * ctx->state->vectors * lanes->padded > far_bytes / REAL_BYTES;
     ctx->kind.scaled = !ctx->adaptive.on && !ctx->kind.l1 && !(settings->momentum > 0);
+    const int64_t near = lanes->padded == 1 && !ctx->kind.scaled ? far_bytes : far_plain;
+    ctx->rows.far = data->layout != FSGD_DENSE &&
+                    data->d * ctx->state->vectors * lanes->padded > near / REAL_BYTES;
     ctx->kind.spans = !ctx->adaptive.on && !ctx->kind.l1 && settings->momentum > 0 &&
                       data->layout != FSGD_DENSE;
     if (problem->stop_row < ctx->stop) ctx->stop = problem->stop_row;
