@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, reference
-from fastsgd.estimators import report
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.solver import epoch_lines
 from fastsgd.solver.history import FIELDS
 
 rng = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_verbose_prints_a_line_an_epoch(capfd):
 
 
 def test_a_long_fit_has_a_bar(capfd, monkeypatch):
-    monkeypatch.setattr(report, "BAR_DELAY", 0.0)
+    monkeypatch.setattr(epoch_lines, "BAR_DELAY", 0.0)
     SGDRegressor(verbose=1, max_iter=50, tol=None, random_state=0).fit(X, Y)
     out, err = capfd.readouterr()
     assert len([line for line in out.splitlines() if line.startswith("epoch")]) == 50

@@ -191,20 +191,27 @@ static void prefetch_share(const network_context *ctx, int64_t block) {
     }
 }
 
+/* The sum of squares of a block of weights before their step, for the penalty; that of lazy ones is
+ * in State. */
+static void square_weights(network_context *ctx, int64_t block, int64_t l, int64_t begin,
+                           int64_t end) {
+    const int64_t stride = ctx->network->strides[l];
+    if (!ctx->penalised) return;
+    ctx->partial[block] = is_lazy_layer(ctx, l) ? 0
+                                                : sum_squares(weights_of(ctx, l) + begin * stride,
+                                                              (end - begin) * stride);
+}
+
 /* A block of weights: its gradient, and its step where `grad` is NULL. */
 static void weight_block(network_context *ctx, int64_t block) {
     int64_t begin, end;
-    const int64_t l = find_block(ctx, block, &begin, &end), stride = ctx->network->strides[l];
-    const int lazy = is_lazy_layer(ctx, l);
-    if (ctx->penalised)
-        ctx->partial[block] = lazy ? 0
-                                   : sum_squares(weights_of(ctx, l) + begin * stride,
-                                                 (end - begin) * stride);
+    const int64_t l = find_block(ctx, block, &begin, &end);
+    square_weights(ctx, block, l, begin, end);
     prefetch_share(ctx, block);
     if (begin == 0) intercept_gradient(ctx, l);
     if (l > 0 || !ctx->sparse)
         weight_gradient(ctx, l, begin, end);
-    else if (!ctx->grad && !lazy)
+    else if (!ctx->grad && !is_lazy_layer(ctx, l))
         sparse_step(ctx, begin, end);
     if (l > 0 && !ctx->grad) turn_weights(ctx, l, begin, end);
 }
@@ -227,8 +234,7 @@ static void step_block(network_context *ctx, int64_t block) {
     const int64_t l = find_block(ctx, block, &begin, &end), stride = net->strides[l];
     const int lazy = is_lazy_layer(ctx, l);
     real *w = weights_of(ctx, l), *grad = (real *)ctx->state->grad + net->starts[l];
-    if (ctx->penalised)
-        ctx->partial[block] = lazy ? 0 : sum_squares(w + begin * stride, (end - begin) * stride);
+    square_weights(ctx, block, l, begin, end);
     for (int64_t i = lazy ? end : begin; i < end; ++i)
         apply_row(ctx, ctx->alpha, w + i * stride, grad + i * stride, stride);
     if (l == 0 && ctx->sparse && !lazy)

@@ -58,8 +58,9 @@ static ALWAYS_INLINE void map_row(const fsgd_vector_state *state, real *restrict
     }
 }
 
-/* Add `sign` times the sums of w^2, w v and v^2 of a row. */
-static ALWAYS_INLINE void add_sums(fsgd_vector_state *state, const real *w, double sign) {
+/* Add `sign` times the sums of w^2, w v and v^2 of a row to three sums. */
+static ALWAYS_INLINE void add_sums(const fsgd_vector_state *state, const real *w, double sign,
+                                   double *sums) {
     const int64_t n = state->lazy_stride;
     const real *v = state->vectors > 1 ? w + state->length : NULL;
     wide of_ww = {0}, of_wv = {0}, of_vv = {0};
@@ -71,9 +72,9 @@ static ALWAYS_INLINE void add_sums(fsgd_vector_state *state, const real *w, doub
         of_wv += a * b;
         of_vv += b * b;
     }
-    state->lazy_sums[0] += sign * (double)wide_sum(of_ww);
-    state->lazy_sums[1] += sign * (double)wide_sum(of_wv);
-    state->lazy_sums[2] += sign * (double)wide_sum(of_vv);
+    sums[0] += sign * (double)wide_sum(of_ww);
+    sums[1] += sign * (double)wide_sum(of_wv);
+    sums[2] += sign * (double)wide_sum(of_vv);
 }
 
 static void forget_products(fsgd_vector_state *state) {
@@ -88,7 +89,7 @@ static void flush_rows(fsgd_vector_state *state) {
         if (state->last_update[j] < state->pending)
             map_row(state, lazy_row(state, j), state->products + 4 * state->last_update[j]);
         state->last_update[j] = 0;
-        add_sums(state, lazy_row(state, j), 1);
+        add_sums(state, lazy_row(state, j), 1, state->lazy_sums);
     }
     forget_products(state);
 }
@@ -165,14 +166,9 @@ static void lazy_step(network_context *ctx) {
             later = next_touched(state, later + 1);
         }
         real *w = lazy_row(state, j), *g = (real *)state->grad + j * stride;
-        add_sums(state, w, -1);
+        add_sums(state, w, -1, state->lazy_sums);
         update_span(&ctx->step, ctx->of_sum, ctx->alpha, w, g, stride);
-        double kept[3];
-        memcpy(kept, state->lazy_sums, sizeof kept);
-        memset(state->lazy_sums, 0, sizeof state->lazy_sums);
-        add_sums(state, w, 1);
-        for (int c = 0; c < 3; ++c) added[c] += state->lazy_sums[c];
-        memcpy(state->lazy_sums, kept, sizeof kept);
+        add_sums(state, w, 1, added);
         memset(g, 0, (size_t)stride * sizeof(real));
         state->last_update[j] = (int32_t)state->pending + 1;
         state->touched[j] = 0;

@@ -28,6 +28,11 @@ cdef const fsgd_kernels *kernels_for(name, fsgd_dtype dtype) except NULL:
     return kernels
 
 
+cdef const fsgd_network_kernels *network_kernels_for(name, fsgd_dtype dtype) except NULL:
+    """The kernels of the same instruction set as ``kernels_for``."""
+    return fsgd_network_kernels_for(kernels_for(name, dtype).isa, dtype)
+
+
 def isa():
     """The instruction set in use: FASTSGD_ISA, or the best of this machine."""
     return kernels_for(None, FSGD_FLOAT32).isa.decode()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tqdm import tqdm
-
 from ..solver import Progress
+from ..solver.epoch_lines import EpochLines
 
 try:  # scikit-learn >= 1.9
     from sklearn.callback import CallbackSupportMixin
@@ -21,9 +18,6 @@ except ImportError:
 
 
 __all__ = ["CallbackSupportMixin", "has_callbacks", "listening"]
-
-BAR_DELAY = 2.0
-"""Seconds after which a fit is long enough for a progress bar."""
 
 
 class _Callbacks:
@@ -56,29 +50,6 @@ class _Callbacks:
         self.context.call_on_fit_task_end(reconstruction_attributes={}, **self.arguments)
 
 
-class _Lines:
-    """A line an epoch on standard output, and a bar on standard error once it takes longer."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.done = epochs, 0
-        self.bar: tqdm[Any] | None = None
-        self.start = time.monotonic()
-
-    def tell(self, progress: Progress) -> None:
-        self.done += 1
-        if self.bar is None:
-            print(progress.history.line())
-            if time.monotonic() - self.start > BAR_DELAY:
-                self.bar = tqdm(total=self.epochs, initial=self.done, unit="epoch")
-        else:
-            tqdm.write(progress.history.line(), file=sys.stdout)
-            self.bar.update()
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
 def has_callbacks(estimator: Any) -> bool:
     """Whether there are callbacks, or a meta-estimator that counts its fits."""
     return bool(vars(estimator).get("_skl_callbacks")) or hasattr(estimator, "_parent_callback_ctx")
@@ -98,9 +69,9 @@ def listening(
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)
         progress.before_epoch = callbacks.before_epoch
-    lines = _Lines(epochs) if estimator.verbose else None
+    lines = EpochLines(epochs) if estimator.verbose else None
     if lines is not None:
-        listeners.append(lines.tell)
+        listeners.append(lambda progress: lines.tell(progress.history.line()))
     if listeners:
         progress.on_epoch = lambda progress: sum(bool(tell(progress)) for tell in listeners) > 0
     try:

@@ -385,17 +385,16 @@ def linear_scaling(
         raise ValueError(f"eta0 must be a number, got {eta0!r}")
     check_estimator(estimator)
     sizes = [check_count("batch_sizes", m) for m in check_sequence("batch_sizes", batch_sizes)]
-    rate: Callable[[int], dict[str, Any]]
     if isinstance(estimator, BaseMLP):
         _check_sgd(estimator, "Adam's steps do not grow with the gradient, and the law is of SGD's")
         n, alpha_of = _rows_and_alpha(estimator, X, y)
-        rate = lambda m: {"learning_rate_init": float(eta0 * min(m, n)), **alpha_of(m)}  # noqa: E731
+        rates = [{"learning_rate_init": float(eta0 * min(m, n)), **alpha_of(m)} for m in sizes]
     else:
-        rate = lambda m: {"eta0": float(eta0), "linear_scaling": True}  # noqa: E731
+        rates = [{"eta0": float(eta0), "linear_scaling": True} for _ in sizes]
     fixed = {"learning_rate": "constant"}
     variants = {
-        f"batches of {m:,}, rate {eta0 * m:.3g}": {**fixed, **rate(m), "batch_size": m}
-        for m in sizes
+        f"batches of {m:,}, rate {eta0 * m:.3g}": {**fixed, **rate, "batch_size": m}
+        for m, rate in zip(sizes, rates, strict=True)
     }
     return compare(
         estimator, X, y, variants=variants, epochs=epochs, seeds=seeds, title="linear scaling"

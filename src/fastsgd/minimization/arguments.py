@@ -146,9 +146,9 @@ def lines_of(verbose: Any, epochs: int) -> Any:
         raise ValueError(f"verbose must be an integer or a bool, got {verbose!r}")
     if not verbose:
         return None
-    from ..estimators.report import _Lines
+    from ..solver.epoch_lines import EpochLines
 
-    return _Lines(epochs)
+    return EpochLines(epochs)
 
 
 def previous_of(state: Any) -> State | None:

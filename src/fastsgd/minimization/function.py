@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -201,7 +200,7 @@ def minimize(
     run = Run(gradient, descent, now, strength, tol, patience)
     lines = lines_of(verbose, max_iter)
     if lines is not None:
-        listeners.append(lambda progress: lines.tell(SimpleNamespace(history=progress)))
+        listeners.append(lambda progress: lines.tell(progress.line()))
     status, errors = 1 if tol is not None else 2, np.geterr()
     try:
         for _ in range(max_iter):

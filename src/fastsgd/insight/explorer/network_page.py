@@ -29,11 +29,14 @@ LAYER_COLOURS = {
 """Colours of the layers in the chart of norms."""
 
 MARKS = """
-        <span><span class="mark class0">●</span> {0}</span> <span><span class="mark class1">▲</span> {1}</span>
+        <span><span class="mark class0">●</span> {0}</span>
+        <span><span class="mark class1">▲</span> {1}</span>
         <span>colour behind them: what the network says; line: undecided</span>
-        <label><input type="checkbox" id="sizes" checked><span>area of a mark: norm of the row's gradient</span></label>
-        <label><input type="checkbox" id="rings" checked><span><span class="mark">◯</span> rows of the next batch</span></label>
-        <span>gradient norms, thick of all rows, thin of the batch:</span> {2}"""  # noqa: E501
+        <label><input type="checkbox" id="sizes" checked>
+        <span>area of a mark: norm of the row's gradient</span></label>
+        <label><input type="checkbox" id="rings" checked>
+        <span><span class="mark">◯</span> rows of the next batch</span></label>
+        <span>gradient norms, thick of all rows, thin of the batch:</span> {2}"""
 
 FOOTER = (
     "Every run is one of fastsgd's solver, step by step. The figure at the left shows the run "

@@ -25,9 +25,12 @@ CONTOURS = 16
 """Contours of the landscape; their levels grow with the square, as those of a quadratic."""
 
 MARKS = """
-        <label><input type="checkbox" id="arrows" checked><span><span class="mark batch_gradient">➔</span> batch gradient, <span class="mark full_gradient">➔</span> full gradient (both drawn downhill)</span></label>
-        <label><input type="checkbox" id="others" checked><span class="mark others">●</span> other batches' gradients</label>
-        <span><span class="mark">○</span> start <span class="mark">☆</span> least loss</span>"""  # noqa: E501
+        <label><input type="checkbox" id="arrows" checked>
+        <span><span class="mark batch_gradient">➔</span> batch gradient,
+        <span class="mark full_gradient">➔</span> full gradient (both drawn downhill)</span></label>
+        <label><input type="checkbox" id="others" checked>
+        <span class="mark others">●</span> other batches' gradients</label>
+        <span><span class="mark">○</span> start <span class="mark">☆</span> least loss</span>"""
 
 FOOTER = (
     "Every path is a run of fastsgd's solver, step by step. The thick one is the run chosen above; "
