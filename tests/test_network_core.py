@@ -20,7 +20,8 @@ from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import Schedule
 
 N = 300  # more than a chunk of rows
-SIZES = ((11, 3), (23, 37, 9, 3), (50, 64, 70, 2), (5, 1, 33))
+SIZES = ((11, 3), (23, 37, 9, 3), (50, 64, 70, 2), (5, 1, 33), (1100, 3, 2), (5, 4, 530, 2))
+"""The last two have sums of more terms than are taken at once (csrc/network/product.h)."""
 SCHEDULES = (
     Schedule(),
     Schedule("inverse", power_t=0.5),
@@ -232,6 +233,31 @@ def test_features_that_are_away_for_long_catch_up(clip_norm, batch_size, optimiz
     grad, _ = train_to.gradients(np.arange(N))
     assert grad.any()
     assert (again.pending > 0) == (batch_size < 290)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("optimizer", ["plain", "nesterov"])
+def test_more_steps_than_may_be_pending(optimizer, isa):
+    """600 updates in an epoch, and never as many pending as would need more room."""
+    rng = np.random.default_rng(0)
+    X = sp.random_array((600, 300), density=0.01, rng=rng, format="csr", dtype=np.float64)
+    data = Data(X, rng.integers(0, 3, 600).astype(np.float64))
+    network = Network((300, 4, 3), "tanh", "softmax", alpha=0.02)
+    descent = VectorDescent(eta0=0.01, optimizer=OPTIMIZERS[optimizer])
+    theta = start(network, rng)
+    exact = twin.State(network.length(), descent)
+    exact.theta = theta.copy()
+    twin.run_epoch(data, network, descent, exact)
+    state = state_of(data, network, descent, theta)
+    run = _core.NetworkRun(data, network, descent, state, isa=isa)
+    pending = []
+    while state.epoch == 0:
+        run.advance(1)
+        pending.append(state.pending)
+    assert max(pending) == 255
+    assert pending.count(0) == 3  # after 256 and 512 updates, and at the end
+    np.testing.assert_allclose(unpadded(network, state.last()), exact.theta, atol=1e-12)
+    np.testing.assert_allclose(state.objective_sum, exact.objective_sum, rtol=1e-11)
 
 
 def test_a_state_goes_from_csr_to_dense_and_back():
