@@ -279,7 +279,7 @@ typedef struct {
     const fsgd_lanes *lanes;
     const fsgd_settings *settings;
     fsgd_state *state;
-    const int64_t *order; /* the rows in the order of this epoch, n; NULL for storage order */
+    const int64_t *order; /* the rows of X in the order of this epoch, n; NULL for storage order */
     const double *rates;  /* FSGD_CALLABLE: (batches, padded) of the batches from rates_row on */
     int64_t rates_row;
     int64_t rates_stop; /* row of the epoch where the batches end whose rates are given */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +25,7 @@ from problems import (
 
 from fastsgd import reference, solver
 from fastsgd.losses import LOSSES
-from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.problem import Data, Lanes, Settings, take
 from fastsgd.schedules import SCHEDULES, Schedule
 from fastsgd.solver.windows import joined, part
 
@@ -35,6 +36,10 @@ DRAWS = 240
 def windows(data: Data, ends: list[int]) -> list[Data]:
     """The rows of an epoch in windows that end at these rows."""
     return [part(data, first, end) for first, end in pairwise([0, *ends, data.n])]
+
+
+def weights_of(data: Data, rows: np.ndarray) -> np.ndarray | None:
+    return None if data.sample_weight is None else data.sample_weight[rows]
 
 
 def draw(seed: int) -> tuple[Data, Lanes, Settings, list[int]]:
@@ -80,6 +85,27 @@ def test_no_bit_depends_on_where_windows_end(seed, monkeypatch):
         solver.run_windows(windows(data, ends[epoch:]), of, settings, state)
         assert (state.epoch, state.row, state.batch_row) == (epoch + 1, 0, 0)
     assert bits(state, settings) == bits(whole, settings)
+
+
+@pytest.mark.parametrize("seed", range(0, DRAWS, 2))
+def test_windows_with_an_order_are_shuffled_tables(seed, monkeypatch):
+    monkeypatch.setenv("FASTSGD_ISA", ISAS[seed // 2 % len(ISAS)])
+    data, of, settings, ends = draw(seed)
+    rng = np.random.default_rng(seed)
+    stored = windows(data, ends)
+    orders = [rng.permutation(window.n) for window in stored]
+    rows = np.concatenate([w.first_row + order for w, order in zip(stored, orders, strict=True)])
+    shuffled = [replace(w, order=order) for w, order in zip(stored, orders, strict=True)]
+    whole = Data(take(data.X, rows), data.y[rows], weights_of(data, rows))
+    state, twin = solver.State(whole, of, settings), reference.State(whole, of, settings)
+    for _ in range(2):
+        solver.run_windows(shuffled, of, settings, state)
+        for window in shuffled:
+            if twin.row + twin.batch_row < window.end:
+                reference.run_epoch(window, of, settings, twin)
+    assert bits(state, settings) == bits(train_core(whole, of, settings, epochs=2), settings)
+    tolerance = 3e-5 if data.dtype == np.float32 else 1e-11
+    assert difference(state, twin, settings) < tolerance
 
 
 @pytest.mark.parametrize("seed", range(0, DRAWS, 4))

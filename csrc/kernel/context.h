@@ -37,7 +37,7 @@ typedef struct {
     const fsgd_lanes *lanes;
     const fsgd_settings *settings;
     fsgd_state *state;
-    const int64_t *order; /* the rows in the order of the epoch, or NULL */
+    const int64_t *order; /* the row of X at a position of the epoch, or NULL */
     fsgd_report *report;
     int64_t stop; /* the position in the epoch at which the run ends */
     struct {
@@ -223,7 +223,7 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
         .lanes = lanes,
         .settings = settings,
         .state = problem->state,
-        .order = problem->order,
+        .order = problem->order ? problem->order - data->first_row : NULL,
         .report = report,
         .stop = whole_blocks(problem),
         .kind = {.coupled = settings->loss.kind == FSGD_SOFTMAX,

@@ -116,9 +116,15 @@ class Data:
         Position in the epoch of the first of these rows.
     epoch_rows : int
         Rows of an epoch; 0: these are all. With more, the rows are a window of the epoch, from
-        ``first_row`` on, and are trained on in the order they have (sampling "sequential").
-        Schedules, averages and histories of a fit count whole epochs. A batch may begin in one
-        window and end in the next.
+        ``first_row`` on, and are trained on in the order they have (sampling "sequential") or in
+        that of ``order``. Schedules, averages and histories of a fit count whole epochs. A batch
+        may begin in one window and end in the next.
+    order : ndarray of shape (n,) or None, int64
+        Numbers of these rows, from 0, in the order in which an epoch visits them, whatever the
+        sampling: those of a window that was shuffled.
+    stream : Stream or None
+        What has the windows of every epoch: these rows are a sample of them, by which rates are
+        found and losses compared. See :class:`fastsgd.solver.Stream`.
 
     Raises
     ------
@@ -148,6 +154,8 @@ class Data:
     held_out: NDArray[np.uint64] | None = None
     first_row: int = 0
     epoch_rows: int = 0
+    order: NDArray[np.int64] | None = None
+    stream: Any = None
 
     def __post_init__(self) -> None:
         if getattr(self.X, "ndim", None) != 2:
@@ -184,6 +192,8 @@ class Data:
                 f"held_out must be {n} numbers of uint64, got shape {np.shape(self.held_out)} and "
                 f"dtype {getattr(self.held_out, 'dtype', None)}"
             )
+        if self.order is not None:
+            self._check_order()
         pins = pinned(self.X, self.y, self.sample_weight, self.held_out)
         object.__setattr__(self, "_pins", pins)
         if self.offset is None and self.scale is None:
@@ -218,6 +228,17 @@ class Data:
         fields = {**_OF_SOUND, "X": X, "y": y, "epoch_rows": X.shape[0], "_pins": pinned(X, y)}
         vars(data).update(fields)
         return data
+
+    def _check_order(self) -> None:
+        order = self.order
+        assert order is not None
+        if np.shape(order) != (self.n,) or order.dtype != np.int64:
+            raise ValueError(
+                f"order must be {self.n} numbers of int64, got shape {np.shape(order)} and dtype "
+                f"{getattr(order, 'dtype', None)}"
+            )
+        if not 0 <= order.min() <= order.max() < self.n:
+            raise ValueError(f"order must be row numbers in [0, {self.n})")
 
     def _checked(self, name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
         """The array of a field, contiguous and finite; of the shape, -1 standing for any number."""
@@ -587,10 +608,11 @@ class Settings(Descent):
             raise ValueError(
                 f"target must be in [0, {data.y.shape[1]}), the columns of y, got {lanes.target}"
             )
-        if data.is_window and self.sampling != "sequential":
+        ordered = data.order is not None or data.stream is not None
+        if data.is_window and self.sampling != "sequential" and not ordered:
             raise ValueError(
-                "sampling must be 'sequential' where data is a window of an epoch, got "
-                f"{self.sampling!r}"
+                "sampling must be 'sequential' where data is a window of an epoch without order, "
+                f"got {self.sampling!r}"
             )
         loss = self.terms
         if loss.targets == {"count"} and (data.y < 0.0).any():

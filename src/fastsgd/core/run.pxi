@@ -108,7 +108,11 @@ cdef class Run(_Rows):
             self.rows.extend([columns, sums])
             self.problem.columns, self.problem.sums = <int64_t *>pointer(columns), <double *>pointer(sums)
         self._bind_schedule(data, lanes, settings)
-        self.problem.order = self._make_order(settings.sampling)
+        if data.order is not None:
+            self.order = None
+            self.problem.order = <int64_t *>self._hold(data.order, np.int64)
+        else:
+            self.problem.order = self._make_order(settings.sampling)
 
     @property
     def is_sparse(self):

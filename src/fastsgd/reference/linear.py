@@ -513,7 +513,9 @@ def run_epoch(
             f"state is at row {position} of the epoch, and data has rows {data.first_row} to "
             f"{data.end}"
         )
-    order = sampling.order(settings.sampling, data.n, settings.seed, state.epoch)
+    order = data.order
+    if order is None:
+        order = sampling.order(settings.sampling, data.n, settings.seed, state.epoch)
     if position == 0:
         state.loss_sum[:] = state.row_count[:] = 0.0
         state.norm_sum[:] = state.norm_count[:] = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ from .._core import State
 from ..problem import Data, Lanes, Settings, take
 from .epochs import run_epoch
 
-__all__ = ["next_row", "run_windows"]
+__all__ = ["next_row", "pieces", "run_windows"]
+
+BLOCK_ROWS = 4
+"""Single rows are taken in blocks that end at multiples of it: csrc/kernel/context.h."""
 
 
 def next_row(data: Data, state: State) -> int:
@@ -54,7 +57,7 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
 
     Weights and losses are those of one call of :func:`run_epoch` on all rows, to the bit, wherever
     the windows end. Rows that do not fill a block of steps, a chunk of a batch or, on CSR, a batch
-    are kept for the next window, and are put in front of its rows where it does not hold them too.
+    are kept for the next window, and are trained on together with its first rows.
 
     Parameters
     ----------
@@ -63,7 +66,7 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
     lanes : Lanes
         Numbers of each lane.
     settings : Settings
-        What all lanes share, with sampling "sequential".
+        What all lanes share, with sampling "sequential" unless the windows have an ``order``.
     state : State
         The training state; it is changed in place.
 
@@ -88,34 +91,92 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
     >>> state.epoch, state.t
     (1, array([8]))
     """
+    for data in pieces(windows, settings, state):
+        run_epoch(data, lanes, settings, state)
+
+
+def pieces(windows: Iterable[Data], settings: Settings, state: State) -> Iterator[Data]:
+    """The windows of an epoch in pieces that can be trained on one after the other, each to its end
+    before the next is asked for.
+
+    A window whose first rows belong to a block or batch that the one before began is cut: these
+    rows, with those that are left of the window before, are copied to a piece of their own.
+
+    Parameters
+    ----------
+    windows : iterable of Data
+        As in :func:`run_windows`.
+    settings : Settings
+        What all lanes share.
+    state : State
+        The training state, which says where training stands.
+
+    Yields
+    ------
+    Data
+        The next piece.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`run_windows`.
+    """
     left: Data | None = None
     for window in windows:
-        data = window
-        if left is not None and window.first_row > left.first_row:
-            if window.first_row > left.end:
-                raise ValueError(
-                    f"windows must not leave a gap: rows {left.end} to {window.first_row} of the "
-                    "epoch are in none of them"
-                )
-            data = joined(part(left, left.first_row, window.first_row), window)
-        run_epoch(data, lanes, settings, state)
-        row = next_row(data, state)
-        left = part(data, row, data.end) if data.first_row <= row < data.end else None
+        if left is not None and window.first_row > left.end:
+            raise ValueError(
+                f"windows must not leave a gap: rows {left.end} to {window.first_row} of the epoch "
+                "are in none of them"
+            )
+        if left is not None and left.first_row >= window.first_row:
+            left = None  # the window has them too
+        end, size = window.first_row, 1
+        while left is not None and left.end < window.end:
+            # To where nothing is left: the end of the block or batch, or further if need be.
+            end = min(window.end, max(_boundary(left, settings), left.end + size))
+            piece = joined(left, part(window, left.end, end))
+            yield piece
+            size, left = 2 * piece.n, _rest(piece, state)
+        if left is None and end < window.end:
+            yield window  # from where training stands
+            left = _rest(window, state)
 
 
-def part(data: Data, first: int, end: int) -> Data:
-    """Rows ``first`` to ``end`` of the epoch, of those that ``data`` has."""
-    rows = slice(first - data.first_row, end - data.first_row)
-    weight = None if data.sample_weight is None else data.sample_weight[rows]
-    held_out = None if data.held_out is None else data.held_out[rows]
+def _boundary(left: Data, settings: Settings) -> int:
+    """Row of the epoch where the block or batch ends that these rows begin."""
+    batch = min(settings.batch_size, left.epoch_rows)
+    size = BLOCK_ROWS if batch == 1 else batch
+    return min(left.epoch_rows, (left.first_row // size + 1) * size)
+
+
+def _rest(data: Data, state: State) -> Data | None:
+    """The rows of a piece that training has left for the next one, copied, if there are any."""
+    row = next_row(data, state)
+    if not data.first_row <= row < data.end or (row == 0 and data.end == data.epoch_rows):
+        return None
+    return part(data, row, data.end, copy=True)
+
+
+def part(data: Data, first: int, end: int, *, copy: bool = False) -> Data:
+    """Rows ``first`` to ``end`` of the epoch, of those that ``data`` has; copied if they are not in
+    storage order, and where that is asked for."""
+    rows: Any = slice(first - data.first_row, end - data.first_row)
+    if data.order is not None:
+        rows = data.order[rows]
+    elif copy:
+        rows = np.arange(data.n)[rows]
+
+    def of(values: Any) -> Any:
+        return None if values is None else values[rows]
+
     return Data(
         take(data.X, rows),
         data.y[rows],
-        weight,
+        of(data.sample_weight),
         data.offset,
         data.scale,
         checked=True,
-        held_out=held_out,
+        held_out=of(data.held_out),
         first_row=first,
         epoch_rows=data.epoch_rows,
     )
