@@ -6,6 +6,7 @@ from .loop import fit
 from .network_loop import NetworkFit, fit_network
 from .progress import Fit, Progress
 from .stopping import Stopping
+from .stream import Stream
 from .training import BLOWN_UP
 from .windows import next_row, run_windows
 
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "State",
     "Stopping",
+    "Stream",
     "check_unchanged",
     "fit",
     "fit_network",

@@ -65,7 +65,7 @@ def fit(
     >>> progress.epochs
     array([3])
     """
-    if data.is_window:
+    if data.is_window and data.stream is None:
         raise ValueError(
             f"data must have all rows of an epoch in fit, got {data.n} of {data.epoch_rows} rows"
         )

@@ -133,6 +133,7 @@ class Training:
             self.lanes.k > 1
             or self.looks
             or self.defers  # whose epochs are long
+            or self.data.stream is not None
             or progress.before_epoch
             or (by_loss and (self.swings or stopping.plateau_factor != 1.0))
         ):
@@ -249,7 +250,7 @@ class Training:
         if progress.diagnose is not None:
             found = progress.diagnose(state.epoch, *end.model)
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
-        rows = self.data.n
+        rows = self.data.epoch_rows
         progress.history.add(*end.entry(self.run, state, rows, seconds, self.score, noise))
 
     def decide(self, *, last: bool = False) -> bool:

@@ -159,7 +159,7 @@ def _rest(data: Data, state: State) -> Data | None:
 
 def part(data: Data, first: int, end: int, *, copy: bool = False) -> Data:
     """Rows ``first`` to ``end`` of the epoch, of those that ``data`` has; copied if they are not in
-    storage order, and where that is asked for."""
+    storage order, and where that is asked for. Those of a window with an order have one too."""
     rows: Any = slice(first - data.first_row, end - data.first_row)
     if data.order is not None:
         rows = data.order[rows]
@@ -179,6 +179,7 @@ def part(data: Data, first: int, end: int, *, copy: bool = False) -> Data:
         held_out=of(data.held_out),
         first_row=first,
         epoch_rows=data.epoch_rows,
+        order=None if data.order is None else np.arange(end - first),
     )
 
 
@@ -201,4 +202,5 @@ def joined(before: Data, after: Data) -> Data:
         held_out=both("held_out"),
         first_row=before.first_row,
         epoch_rows=after.epoch_rows,
+        order=None if after.order is None else np.arange(before.n + after.n),
     )
