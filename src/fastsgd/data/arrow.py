@@ -1,13 +1,13 @@
-"""Tables of Arrow: datasets of Parquet and IPC files, tables in memory, streams."""
+"""Tables of Arrow, in memory and as streams, and the source that all of them are read by."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from .block import Block, rows_of_a_block
 from .columns import Columns
@@ -16,12 +16,10 @@ from .hashing import HashedNames
 from .schema import check_columns, narrowed, resolve_columns
 from .source import Source
 
-__all__ = ["DatasetReader", "Reader", "StreamReader", "TableReader", "TableSource"]
+__all__ = ["Reader", "StreamReader", "TableReader", "TableSource"]
 
 Batches = Iterator[tuple[str, int, Any]]
 """Where each pyarrow.RecordBatch comes from, the number there of its first row, and itself."""
-
-UNSET = object()
 
 
 class Reader(Protocol):
@@ -118,71 +116,8 @@ class TableSource(Source):
                 for field in narrowed(self.reader.schema, self.columns)
             ],
             "rows": self.rows,
-            "columns": dataclasses.asdict(self.columns),
+            "columns": json.loads(self.columns.to_json()),
         }
-
-
-class DatasetReader:
-    """Files of a dataset, one after the other.
-
-    Parameters
-    ----------
-    dataset : pyarrow.dataset.Dataset
-    where : str
-        What messages call it.
-    kind : str
-    """
-
-    repeatable = True
-
-    def __init__(self, dataset: Any, where: str = "the dataset", kind: str = "dataset") -> None:
-        self.dataset, self.where, self.kind = dataset, where, kind
-        self.schema = dataset.schema
-        try:
-            self.fragments: list[Any] | None = list(dataset.get_fragments())
-        except pa.ArrowInvalid:  # it is filtered
-            self.fragments = None
-
-    def restrict(self, columns: Columns) -> None:
-        """Nothing to learn."""
-
-    def rows(self) -> int | None:
-        if self.fragments is None:
-            return None
-        return int(sum(fragment.count_rows() for fragment in self.fragments))
-
-    def batches(self, names: list[str], batch_rows: int) -> Batches:
-        options = {
-            "columns": names,
-            "batch_size": batch_rows,
-            "batch_readahead": 2,
-            "fragment_readahead": 1,
-        }
-        if self.fragments is None:
-            yield from numbered(self.where, self.dataset.to_batches(**options))
-            return
-        for fragment in self.fragments:
-            where = getattr(fragment, "path", None) or self.where
-            yield from numbered(
-                where, fragment.to_batches(schema=self.schema, **options, **scan(fragment))
-            )
-
-    def files(self) -> list[dict[str, Any]]:
-        files = []
-        for fragment in self.fragments or []:
-            if path := getattr(fragment, "path", None):
-                files.append(described(fragment.filesystem, path))
-        return files
-
-
-def scan(fragment: Any) -> dict[str, Any]:
-    """How a fragment is scanned with little memory."""
-    if not isinstance(fragment, ds.ParquetFileFragment):
-        return {}
-    options = ds.ParquetFragmentScanOptions(
-        pre_buffer=False, use_buffered_stream=True, buffer_size=1 << 18
-    )
-    return {"fragment_scan_options": options}
 
 
 def described(filesystem: Any, path: str) -> dict[str, Any]:
@@ -277,9 +212,3 @@ def sliced(stream: Any, names: list[str], batch_rows: int) -> Iterator[Any]:
         chosen = batch.select(names)
         for first in range(0, batch.num_rows, batch_rows):
             yield chosen.slice(first, batch_rows)
-
-
-def files_dataset(paths: Sequence[str], kind: str, filesystem: Any) -> DatasetReader:
-    """Parquet or IPC files as a dataset, in the order of the paths."""
-    dataset = ds.dataset(list(paths), format=kind, filesystem=filesystem)
-    return DatasetReader(dataset, paths[0] if len(paths) == 1 else f"{paths[0]}, ...", kind)

@@ -13,7 +13,7 @@ from pyarrow import types as pat
 
 from .block import Block, all_finite, check_finite, first_true, place, weights_of
 from .columns import Columns
-from .hashing import HashedNames, hashed_part
+from .hashing import HashedNames, hashed_part, numpy_view
 
 __all__ = ["block_of_batch", "means_of"]
 
@@ -36,7 +36,7 @@ def numbers_of_column(array: Any) -> Any:
 
 def missing_row(array: Any) -> int:
     """Number of the first row without a value."""
-    return first_true(array.is_null().to_numpy(zero_copy_only=False))
+    return int(pc.index(array.is_null(), True).as_py())
 
 
 def block_of_batch(
@@ -59,7 +59,7 @@ def block_of_batch(
         name = columns.sample_weight
         array = numbers_of_column(batch.column(name))
         check_present(array, where, first_row, name)
-        weight = weights_of(array.to_numpy(zero_copy_only=False), where, first_row)
+        weight = weights_of(np.array(numpy_view(array)), where, first_row)
     return Block(X, y, weight)
 
 
@@ -74,7 +74,7 @@ def numeric_part(batch: Any, columns: Columns, where: str, first_row: int) -> ND
                 if columns.missing == "error":
                     check_present(array, where, first_row, name)
                 array = array.cast(pa.float64()).fill_null(fill)
-            numbers[:, j] = array.to_numpy()
+            numbers[:, j] = numpy_view(array)
     if not all_finite(numbers):
         if columns.missing != "error":
             rows, bad = np.nonzero(np.isnan(numbers))
@@ -160,21 +160,18 @@ def target_column(array: Any, where: str, first_row: int, name: str) -> NDArray[
     check_present(array, where, first_row, name)
     values = array.type.value_type if pat.is_dictionary(array.type) else array.type
     if pat.is_boolean(values):
-        return plain(array).to_numpy(zero_copy_only=False)
+        return numpy_view(plain(array).cast(pa.uint8())).astype(bool)
     if pat.is_string(values) or pat.is_large_string(values) or pat.is_string_view(values):
         if not pat.is_dictionary(array.type):
             array = array.cast(pa.large_string()).dictionary_encode()
         if array.dictionary.null_count:
             check_present(plain(array), where, first_row, name)
         strings = np.array([*array.dictionary.to_pylist(), None], dtype=object)[:-1]
-        return strings[array.indices.to_numpy(zero_copy_only=False)]
+        return strings[numpy_view(array.indices)]
     array = numbers_of_column(array)
     check_present(array, where, first_row, name)
-    numbers = array.to_numpy(zero_copy_only=False)
-    try:
-        check_finite(numbers, where, first_row, f"the target {name!r}")
-    except ValueError as error:
-        raise ValueError(f"{error}") from None
+    numbers = numpy_view(array)
+    check_finite(numbers, where, first_row, f"the target {name!r}")
     return np.array(numbers)
 
 
@@ -202,7 +199,7 @@ def means_of(batches: Any, names: tuple[str, ...], where: str) -> tuple[float, .
                 array = pc.if_else(pc.is_nan(array), None, array)
                 total = pc.sum(array).as_py() or 0.0
             if not np.isfinite(total):
-                check_named(array.fill_null(0.0).to_numpy()[:, None], (name,), place_, first_row)
+                check_named(numpy_view(array.fill_null(0.0))[:, None], (name,), place_, first_row)
             sums[j] += total
             counts[j] += len(array) - array.null_count
     if not counts.all():

@@ -5,15 +5,19 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import pyarrow.dataset as ds
 from pyarrow import fs
 
-from .arrow import DatasetReader, TableSource
+from .arrays import NpySource
+from .arrow import TableSource, described
 from .columns import Columns
+from .datasets import DatasetReader
 from .delimited import CsvReader
 from .source import Source
+from .text import SvmlightSource
 
 __all__ = ["open_files"]
 
@@ -110,11 +114,59 @@ def open_files(X: Any, y: Any, columns: Columns | None, options: dict[str, Any])
     if len(kinds) > 1:
         raise ValueError(f"X names files of several kinds: {', '.join(sorted(kinds))}")
     kind = kinds.pop()
+    if kind in ("npy", "svmlight"):
+        for name in ("categorical", "text"):
+            if options[name] is not None:
+                raise ValueError(f"{name} must not be given: {paths[0]} has no names of columns")
+        if columns is not None:
+            raise ValueError(f"{paths[0]} has no names of columns, which the model needs")
+        return (open_npy if kind == "npy" else open_svmlight)(filesystem, paths, y, options)
+    if y is not None:
+        raise ValueError(f"y is a column of {paths[0]}: name it in target")
     if kind == "csv":
         reader: Any = CsvReader(paths, filesystem, strings_of(options), columns)
     else:
         reader = dataset_reader(paths, kind, filesystem, base)
     return TableSource(reader, columns, **options)
+
+
+def open_npy(filesystem: Any, paths: list[str], y: Any, options: dict[str, Any]) -> Source:
+    """The source of arrays in local files."""
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        raise ValueError(f"{paths[0]}: files of NumPy must be on this machine")
+    if options["features"] is not None:
+        raise ValueError("features must not be given: files of NumPy have no names of columns")
+    if y is not None and options["target"] is not None:
+        raise ValueError("y and target are both given: targets are in files or in columns of X")
+    others: list[list[str] | None] = []
+    for name, given in (("y", y), ("sample_weight", options["sample_weight"])):
+        if given is None:
+            others.append(None)
+            continue
+        every = [given] if isinstance(given, (str, os.PathLike)) else given
+        if not isinstance(every, (list, tuple)) or not all(
+            isinstance(path, (str, os.PathLike)) for path in every
+        ):
+            raise TypeError(f"{name} must be paths of .npy files, as X is, got {given!r}")
+        others.append(listed(given)[1])
+    return NpySource(paths, others[0], others[1], options["target"])
+
+
+def open_svmlight(filesystem: Any, paths: list[str], y: Any, options: dict[str, Any]) -> Source:
+    """The source of files of svmlight."""
+    given = {"y": y, "target": options["target"], "sample_weight": options["sample_weight"]}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} must not be given: lines of {paths[0]} begin with y")
+    n_features: Any = options["features"]
+    if n_features is not None and (
+        not isinstance(n_features, Integral) or isinstance(n_features, bool)
+    ):
+        raise TypeError(f"features of svmlight files must be their number, got {n_features!r}")
+    if n_features is not None and n_features < 1:
+        raise ValueError(f"features must be at least 1, got {n_features}")
+    files = [described(filesystem, path) for path in paths]
+    return SvmlightSource(paths, filesystem, None if n_features is None else int(n_features), files)
 
 
 def strings_of(options: dict[str, Any]) -> Sequence[str]:

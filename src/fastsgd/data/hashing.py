@@ -14,7 +14,7 @@ from sklearn.utils import murmurhash3_32
 
 from .columns import Columns
 
-__all__ = ["HashedNames", "hashed_part"]
+__all__ = ["HashedNames", "hashed_part", "numpy_view"]
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
 """What CountVectorizer takes for a word."""
@@ -24,6 +24,20 @@ MISSING = b"\xff"
 
 PRUNED_AT = 1 << 16
 """Names that are counted at least before the rare ones are forgotten."""
+
+
+def numpy_view(array: Any) -> NDArray[Any]:
+    """Numbers of an Arrow array, none of them missing, where they lie.
+
+    ``to_numpy`` does the same, but imports pandas, if there is any.
+    """
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    buffer = array.buffers()[1]
+    if len(array) == 0 or buffer is None:
+        return np.empty(0, dtype=dtype)
+    return np.frombuffer(
+        buffer, dtype=dtype, count=len(array), offset=array.offset * dtype.itemsize
+    )
 
 
 class HashedNames:
@@ -116,7 +130,7 @@ def category_columns(
     codes = array.indices
     if codes.null_count:
         codes = codes.cast(pa.int64()).fill_null(missing)
-    codes = codes.to_numpy(zero_copy_only=False)
+    codes = numpy_view(codes)
     values = array.dictionary
     if missing > len(codes):  # more values than rows: only those that occur are hashed
         used, codes = np.unique(codes, return_inverse=True)

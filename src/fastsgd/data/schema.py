@@ -69,9 +69,10 @@ def dtype_of(kinds: Iterable[Any], *, sparse: bool, fractions: bool) -> str:
 
 def names_of(argument: str, names: Any, schema: Any, where: str) -> list[str]:
     """Names of columns as a list, all of which a schema has."""
-    found = [names] if isinstance(names, str) else list(names)
-    if not all(isinstance(name, str) for name in found):
+    found = [names] if isinstance(names, str) else names
+    if not isinstance(found, (list, tuple)) or not all(isinstance(name, str) for name in found):
         raise TypeError(f"{argument} must be names of columns, got {names!r}")
+    found = list(found)
     for name in found:
         if name not in schema.names:
             known = ", ".join(map(repr, schema.names[:20]))
@@ -105,6 +106,8 @@ def resolve_columns(
         twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
         raise ValueError(f"{where} has several columns of the name {twice[0]!r}")
     targets = [] if target is None else names_of("target", target, schema, where)
+    if sample_weight is not None and not isinstance(sample_weight, str):
+        raise TypeError(f"sample_weight must be the name of a column, got {sample_weight!r}")
     weights = (
         [] if sample_weight is None else names_of("sample_weight", sample_weight, schema, where)
     )

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from .arrow import Batches, DatasetReader, StreamReader, TableReader, TableSource, numbered
+from .arrow import Batches, StreamReader, TableReader, TableSource, numbered
 from .columns import Columns
+from .datasets import DatasetReader
 from .source import Source
 
 __all__ = ["open_table"]
