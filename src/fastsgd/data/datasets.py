@@ -1,0 +1,118 @@
+"""Datasets of Arrow: Parquet and IPC files, and whatever else pyarrow.dataset reads.
+
+A scan of a dataset decodes whole row groups of Parquet, two at a time. Files of Parquet are
+therefore read by ``iter_batches``, which decodes the pages of a row group as they are needed: from
+row groups of a million rows and 240 MB it took 170 MB instead of 510, in the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from pyarrow import fs
+from pyarrow import types as pat
+
+from .arrow import Batches, described, numbered
+from .columns import Columns
+from .schema import kind_of
+
+__all__ = ["DatasetReader"]
+
+BUFFER = 1 << 18
+"""Bytes that are read of a column at once."""
+
+
+IN_MEMORY = "<Buffer>"
+"""The path of a fragment that is no file."""
+
+
+class DatasetReader:
+    """Files of a dataset, one after the other.
+
+    Parameters
+    ----------
+    dataset : pyarrow.dataset.Dataset
+    where : str
+        What messages call it.
+    kind : str
+    """
+
+    repeatable = True
+
+    def __init__(self, dataset: Any, where: str = "the dataset", kind: str = "dataset") -> None:
+        self.dataset, self.where, self.kind = dataset, where, kind
+        self.schema = dataset.schema
+        self.encoded: list[str] = []
+        try:
+            self.fragments: list[Any] | None = list(dataset.get_fragments())
+        except (pa.ArrowException, ValueError):  # it is filtered
+            self.fragments = None
+
+    def restrict(self, columns: Columns) -> None:
+        """Let strings that are categories be decoded as dictionaries, which Parquet stores."""
+        names = (*columns.categorical, *columns.targets)
+        strings = [name for name in names if kind_of(self.schema.field(name).type) == "string"]
+        self.encoded = strings
+
+    def rows(self) -> int | None:
+        if self.fragments is None:
+            return None
+        return int(sum(fragment.count_rows() for fragment in self.fragments))
+
+    def batches(self, names: list[str], batch_rows: int) -> Batches:
+        options = {"columns": names, "batch_size": batch_rows, "batch_readahead": 2}
+        if self.fragments is None:
+            yield from numbered(self.where, self.dataset.to_batches(**options))
+            return
+        for fragment in self.fragments:
+            where = getattr(fragment, "path", None) or self.where
+            if isinstance(fragment, ds.ParquetFileFragment) and where != IN_MEMORY:
+                batches = self._parquet(fragment, names, batch_rows)
+            else:
+                batches = fragment.to_batches(schema=self.schema, **options)
+            yield from numbered(where, batches)
+
+    def _parquet(self, fragment: Any, names: list[str], batch_rows: int) -> Iterator[Any]:
+        """Batches of a Parquet file with the types of the dataset."""
+        local = isinstance(fragment.filesystem, fs.LocalFileSystem)
+        buffered = {"pre_buffer": False, "buffer_size": BUFFER} if local else {"pre_buffer": True}
+        with pq.ParquetFile(
+            fragment.path,
+            filesystem=fragment.filesystem,
+            read_dictionary=self.encoded,
+            **buffered,
+        ) as file:
+            given = ds.get_partition_keys(fragment.partition_expression)
+            stored = set(file.schema_arrow.names)
+            for name in names:
+                if name not in stored and name not in given:
+                    raise ValueError(f"{fragment.path} has no column {name!r}")
+            chosen = [name for name in names if name in stored]
+            groups = [group.id for group in fragment.row_groups]
+            for batch in file.iter_batches(batch_rows, row_groups=groups, columns=chosen):
+                yield self._complete(batch, names, given)
+
+    def _complete(self, batch: Any, names: list[str], given: dict[str, Any]) -> Any:
+        """The columns by their names, with the types of the dataset and those of its folders."""
+        arrays = []
+        for name in names:
+            kind = self.schema.field(name).type
+            if name in given and name not in batch.schema.names:
+                array = pa.repeat(pa.scalar(given[name]), batch.num_rows)
+            else:
+                array = batch.column(name)
+            known = array.type == kind or pat.is_dictionary(array.type)
+            arrays.append(array if known else array.cast(kind))
+        return pa.RecordBatch.from_arrays(arrays, names=names)
+
+    def files(self) -> list[dict[str, Any]]:
+        files = []
+        for fragment in self.fragments or []:
+            path = getattr(fragment, "path", None)
+            if path and path != IN_MEMORY:
+                files.append(described(fragment.filesystem, path))
+        return files
