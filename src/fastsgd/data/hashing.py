@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyarrow import types as pat
 from sklearn.utils import murmurhash3_32
 
 from .columns import Columns
+from .values import decoded, encoded, numpy_view
 
-__all__ = ["HashedNames", "hashed_part", "numpy_view"]
+__all__ = ["HashedNames", "hashed_part"]
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
 """What CountVectorizer takes for a word."""
@@ -24,20 +23,6 @@ MISSING = b"\xff"
 
 PRUNED_AT = 1 << 16
 """Names that are counted at least before the rare ones are forgotten."""
-
-
-def numpy_view(array: Any) -> NDArray[Any]:
-    """Numbers of an Arrow array, none of them missing, where they lie.
-
-    ``to_numpy`` does the same, but imports pandas, if there is any.
-    """
-    dtype = np.dtype(array.type.to_pandas_dtype())
-    buffer = array.buffers()[1]
-    if len(array) == 0 or buffer is None:
-        return np.empty(0, dtype=dtype)
-    return np.frombuffer(
-        buffer, dtype=dtype, count=len(array), offset=array.offset * dtype.itemsize
-    )
 
 
 class HashedNames:
@@ -120,12 +105,7 @@ def category_columns(
     array: Any, name: str, hash_bits: int, names: HashedNames | None
 ) -> NDArray[np.int32]:
     """The hashed column of each row of a column of categories."""
-    if pat.is_run_end_encoded(array.type):
-        array = pc.run_end_decode(array)
-    if pat.is_string_view(array.type):
-        array = array.cast(pa.large_string())
-    if not pat.is_dictionary(array.type):
-        array = array.dictionary_encode()
+    array = encoded(array)
     missing = len(array.dictionary)  # the code of a missing value
     codes = array.indices
     if codes.null_count:
@@ -151,7 +131,7 @@ def word_columns(
     array: Any, name: str, hash_bits: int, names: HashedNames | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Row and hashed column of each word of a column of text."""
-    texts = array.cast(pa.large_string()).to_pylist()
+    texts = decoded(array).to_pylist()
     words_of_rows = [WORD.findall(text.lower()) if text else [] for text in texts]
     lengths = np.fromiter(map(len, words_of_rows), np.int64, len(words_of_rows))
     numbers: dict[str, int] = {}
