@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .block import Block, all_finite, check_finite, first_true, place, weights_of
 from .columns import Columns
-from .hashing import HashedNames, hashed_part
+from .hashing import Hasher
 from .schema import kind_of
 from .values import decoded, encoded, numbers_of, numpy_view
 
@@ -25,7 +25,7 @@ def missing_row(array: Any) -> int:
 
 
 def block_of_batch(
-    batch: Any, columns: Columns, names: HashedNames | None, where: str, first_row: int
+    batch: Any, columns: Columns, hasher: Hasher, where: str, first_row: int
 ) -> Block:
     """A record batch that has the columns as a block.
 
@@ -37,7 +37,7 @@ def block_of_batch(
     numbers = numeric_part(batch, columns, where, first_row)
     X: Any = numbers
     if columns.hashes:
-        X = with_hashed(numbers, hashed_part(batch, columns, names), columns)
+        X = with_hashed(numbers, hasher.part(batch), columns)
     y = targets_of_batch(batch, columns, where, first_row)
     weight = None
     if columns.sample_weight is not None:
