@@ -15,7 +15,7 @@ numpydoc_validate = pytest.importorskip("numpydoc.validate")
 docscrape = importlib.import_module("numpydoc.docscrape")
 
 PACKAGES = (
-    *("fastsgd", "fastsgd.certificate", "fastsgd.insight", "fastsgd.minimization"),
+    *("fastsgd", "fastsgd.data", "fastsgd.certificate", "fastsgd.insight", "fastsgd.minimization"),
     *("fastsgd.model_selection",),
     *("fastsgd.optimizers", "fastsgd.losses", "fastsgd.sampling", "fastsgd.schedules"),
     *("fastsgd.problem", "fastsgd.reference", "fastsgd.solver"),

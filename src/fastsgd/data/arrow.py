@@ -12,7 +12,7 @@ import pyarrow as pa
 from .block import Block, rows_of_a_block
 from .columns import Columns
 from .conversion import block_of_batch, means_of
-from .hashing import HashedNames
+from .hashing import HashedNames, Hasher
 from .schema import check_columns, narrowed, resolve_columns
 from .source import Source
 
@@ -103,9 +103,10 @@ class TableSource(Source):
         columns = self.columns
         names = HashedNames(columns.keep_names) if columns.keep_names else None
         self._names = names
+        hasher = Hasher(columns, names)
         for where, first_row, batch in self.reader.batches(columns.names, self._batch_rows()):
             if batch.num_rows:
-                yield block_of_batch(batch, columns, names, where, first_row)
+                yield block_of_batch(batch, columns, hasher, where, first_row)
 
     def fingerprint(self) -> dict[str, Any]:
         return {

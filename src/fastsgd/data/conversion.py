@@ -9,29 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from pyarrow import types as pat
 
 from .block import Block, all_finite, check_finite, first_true, place, weights_of
 from .columns import Columns
-from .hashing import HashedNames, hashed_part, numpy_view
+from .hashing import Hasher
+from .schema import kind_of
+from .values import decoded, encoded, numbers_of, numpy_view
 
 __all__ = ["block_of_batch", "means_of"]
-
-
-def plain(array: Any) -> Any:
-    """A column without dictionary and without runs."""
-    if pat.is_run_end_encoded(array.type):
-        array = pc.run_end_decode(array)
-    return array.dictionary_decode() if pat.is_dictionary(array.type) else array
-
-
-def numbers_of_column(array: Any) -> Any:
-    """A column of numbers or booleans as an Arrow array that NumPy can take as it is."""
-    array = plain(array)
-    kind = array.type
-    if pat.is_null(kind) or pat.is_decimal(kind):
-        return array.cast(pa.float64())
-    return array.cast(pa.uint8()) if pat.is_boolean(kind) else array
 
 
 def missing_row(array: Any) -> int:
@@ -40,7 +25,7 @@ def missing_row(array: Any) -> int:
 
 
 def block_of_batch(
-    batch: Any, columns: Columns, names: HashedNames | None, where: str, first_row: int
+    batch: Any, columns: Columns, hasher: Hasher, where: str, first_row: int
 ) -> Block:
     """A record batch that has the columns as a block.
 
@@ -52,12 +37,12 @@ def block_of_batch(
     numbers = numeric_part(batch, columns, where, first_row)
     X: Any = numbers
     if columns.hashes:
-        X = with_hashed(numbers, hashed_part(batch, columns, names), columns)
+        X = with_hashed(numbers, hasher.part(batch), columns)
     y = targets_of_batch(batch, columns, where, first_row)
     weight = None
     if columns.sample_weight is not None:
         name = columns.sample_weight
-        array = numbers_of_column(batch.column(name))
+        array = numbers_of(batch.column(name))
         check_present(array, where, first_row, name)
         weight = weights_of(np.array(numpy_view(array)), where, first_row)
     return Block(X, y, weight)
@@ -69,7 +54,7 @@ def numeric_part(batch: Any, columns: Columns, where: str, first_row: int) -> ND
     fills = columns.means or (0.0,) * len(columns.numeric)
     with np.errstate(over="ignore", invalid="ignore"):  # infinity is found afterwards
         for j, (name, fill) in enumerate(zip(columns.numeric, fills, strict=True)):
-            array = numbers_of_column(batch.column(name))
+            array = numbers_of(batch.column(name))
             if array.null_count:
                 if columns.missing == "error":
                     check_present(array, where, first_row, name)
@@ -155,24 +140,19 @@ def targets_of_batch(
 
 def target_column(array: Any, where: str, first_row: int, name: str) -> NDArray[Any]:
     """A target as numbers, bools or strings; of strings one object for each value."""
-    if pat.is_run_end_encoded(array.type):
-        array = pc.run_end_decode(array)
-    check_present(array, where, first_row, name)
-    values = array.type.value_type if pat.is_dictionary(array.type) else array.type
-    if pat.is_boolean(values):
-        return numpy_view(plain(array).cast(pa.uint8())).astype(bool)
-    if pat.is_string(values) or pat.is_large_string(values) or pat.is_string_view(values):
-        if not pat.is_dictionary(array.type):
-            array = array.cast(pa.large_string()).dictionary_encode()
-        if array.dictionary.null_count:
-            check_present(plain(array), where, first_row, name)
+    if kind_of(array.type) == "string":
+        array = encoded(array)
+        check_present(
+            array if not array.dictionary.null_count else decoded(array), where, first_row, name
+        )
         strings = np.array([*array.dictionary.to_pylist(), None], dtype=object)[:-1]
         return strings[numpy_view(array.indices)]
-    array = numbers_of_column(array)
+    boolean = kind_of(array.type) == "boolean"
+    array = numbers_of(array)
     check_present(array, where, first_row, name)
     numbers = numpy_view(array)
     check_finite(numbers, where, first_row, f"the target {name!r}")
-    return np.array(numbers)
+    return numbers.astype(bool) if boolean else np.array(numbers)
 
 
 def means_of(batches: Any, names: tuple[str, ...], where: str) -> tuple[float, ...]:
@@ -192,7 +172,7 @@ def means_of(batches: Any, names: tuple[str, ...], where: str) -> tuple[float, .
     sums, counts = np.zeros(len(names)), np.zeros(len(names), dtype=np.int64)
     for place_, first_row, batch in batches:
         for j, name in enumerate(names):
-            array = numbers_of_column(batch.column(name)).cast(pa.float64())
+            array = numbers_of(batch.column(name)).cast(pa.float64())
             if (total := pc.sum(array).as_py()) is None:
                 continue
             if not np.isfinite(total):

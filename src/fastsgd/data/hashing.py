@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyarrow import types as pat
 from sklearn.utils import murmurhash3_32
 
 from .columns import Columns
+from .values import decoded, encoded, numpy_view
 
-__all__ = ["HashedNames", "hashed_part", "numpy_view"]
+__all__ = ["HashedNames", "Hasher"]
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
 """What CountVectorizer takes for a word."""
@@ -24,20 +23,6 @@ MISSING = b"\xff"
 
 PRUNED_AT = 1 << 16
 """Names that are counted at least before the rare ones are forgotten."""
-
-
-def numpy_view(array: Any) -> NDArray[Any]:
-    """Numbers of an Arrow array, none of them missing, where they lie.
-
-    ``to_numpy`` does the same, but imports pandas, if there is any.
-    """
-    dtype = np.dtype(array.type.to_pandas_dtype())
-    buffer = array.buffers()[1]
-    if len(array) == 0 or buffer is None:
-        return np.empty(0, dtype=dtype)
-    return np.frombuffer(
-        buffer, dtype=dtype, count=len(array), offset=array.offset * dtype.itemsize
-    )
 
 
 class HashedNames:
@@ -84,74 +69,108 @@ def hashed(name: str, values: list[str | None], hash_bits: int) -> NDArray[np.in
     return np.array(columns, dtype=np.int32)
 
 
-def hashed_part(batch: Any, columns: Columns, names: HashedNames | None) -> Any:
-    """Hashed columns of a batch, without the numeric ones.
+class Hasher:
+    """The hashed columns of record batches, one after the other.
 
-    Returns
-    -------
-    tuple of indptr (m + 1,), indices (nnz,) and counts (nnz,)
-        Columns sorted in each row, each once.
+    Parameters
+    ----------
+    columns : Columns
+    names : HashedNames or None
+        What remembers names.
     """
-    m = batch.num_rows
-    categories = np.empty((m, len(columns.categorical)), dtype=np.int32)
-    for j, name in enumerate(columns.categorical):
-        categories[:, j] = category_columns(batch.column(name), name, columns.hash_bits, names)
-    if not columns.text:
-        categories.sort(axis=1)
-        if not (categories[:, 1:] == categories[:, :-1]).any():
-            indptr = np.arange(m + 1) * categories.shape[1]
-            return indptr, categories.ravel(), np.ones(categories.size, dtype=np.float32)
-    rows = [np.repeat(np.arange(m), categories.shape[1])]
-    found = [categories.ravel()]
-    for name in columns.text:
-        row_of_word, column_of_word = word_columns(
-            batch.column(name), name, columns.hash_bits, names
-        )
-        rows.append(row_of_word)
-        found.append(column_of_word)
-    keys = np.concatenate(rows).astype(np.int64) << columns.hash_bits
-    keys, counts = np.unique(keys | np.concatenate(found), return_counts=True)
-    lengths = np.bincount(keys >> columns.hash_bits, minlength=m)
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    return indptr, keys & (2**columns.hash_bits - 1), counts.astype(np.float32)
+
+    def __init__(self, columns: Columns, names: HashedNames | None = None) -> None:
+        self.columns, self.names = columns, names
+        self.known: dict[str, tuple[Any, NDArray[np.int32] | None]] = {}
+
+    def part(self, batch: Any) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
+        """Hashed columns of a batch, without the numeric ones.
+
+        Returns
+        -------
+        tuple of indptr (m + 1,), indices (nnz,) and counts (nnz,)
+            Columns sorted in each row, each once.
+        """
+        m, bits = batch.num_rows, self.columns.hash_bits
+        categories = np.empty((m, len(self.columns.categorical)), dtype=np.int32)
+        for j, name in enumerate(self.columns.categorical):
+            categories[:, j] = self._categories(batch.column(name), name)
+        if not self.columns.text:
+            return distinct(categories)
+        rows = [np.repeat(np.arange(m), categories.shape[1])]
+        found = [categories.ravel()]
+        for name in self.columns.text:
+            row_of_word, column_of_word = word_columns(batch.column(name), name, bits, self.names)
+            rows.append(row_of_word)
+            found.append(column_of_word)
+        keys = np.concatenate(rows).astype(np.int64) << bits
+        keys, counts = np.unique(keys | np.concatenate(found), return_counts=True)
+        lengths = np.bincount(keys >> bits, minlength=m)
+        return starts_of(lengths), keys & (2**bits - 1), counts.astype(np.float32)
+
+    def _categories(self, array: Any, name: str) -> NDArray[np.int32]:
+        """The hashed column of each row of a column of categories."""
+        array = encoded(array)
+        dictionary, codes = array.dictionary, array.indices
+        missing = len(dictionary)  # the code of a missing value
+        if codes.null_count:
+            codes = codes.cast(pa.int64()).fill_null(missing)
+        codes = numpy_view(codes)
+        before, columns = self.known.get(name, (None, None))
+        again = before is not None and before.equals(dictionary)
+        if not again:
+            columns = None
+        if columns is None and (again or missing <= len(codes)):
+            columns = self._hashed(dictionary, name)
+        self.known[name] = dictionary, columns
+        if columns is None:  # more values than rows: for once only those that occur are hashed
+            used, codes = np.unique(codes, return_inverse=True)
+            dictionary = dictionary.take(pa.array(used, mask=used == missing))
+            columns = self._hashed(dictionary, name)
+        if self.names is not None:
+            counts = np.bincount(codes, minlength=len(columns))
+            keep = np.flatnonzero(counts)
+            values = dictionary.take(pa.array(keep, mask=keep >= len(dictionary)))
+            shown = ["(missing)" if each is None else each for each in strings_of(values)]
+            names = [f"{name}={value}" for value in shown]
+            self.names.add(names, columns[keep], counts[keep])
+        return columns[codes]
+
+    def _hashed(self, dictionary: Any, name: str) -> NDArray[np.int32]:
+        """Hashed columns of the values of a dictionary, and behind them that of a missing one."""
+        return hashed(name, [*strings_of(dictionary), None], self.columns.hash_bits)
 
 
-def category_columns(
-    array: Any, name: str, hash_bits: int, names: HashedNames | None
-) -> NDArray[np.int32]:
-    """The hashed column of each row of a column of categories."""
-    if pat.is_run_end_encoded(array.type):
-        array = pc.run_end_decode(array)
-    if pat.is_string_view(array.type):
-        array = array.cast(pa.large_string())
-    if not pat.is_dictionary(array.type):
-        array = array.dictionary_encode()
-    missing = len(array.dictionary)  # the code of a missing value
-    codes = array.indices
-    if codes.null_count:
-        codes = codes.cast(pa.int64()).fill_null(missing)
-    codes = numpy_view(codes)
-    values = array.dictionary
-    if missing > len(codes):  # more values than rows: only those that occur are hashed
-        used, codes = np.unique(codes, return_inverse=True)
-        values = values.take(pa.array(used, mask=used == missing))
-    else:
-        values = pa.concat_arrays([values, pa.nulls(1, values.type)])
-    strings = values.cast(pa.large_string()).to_pylist()
-    columns = hashed(name, strings, hash_bits)
-    if names is not None:
-        counts = np.bincount(codes, minlength=len(strings))
-        keep = np.flatnonzero(counts)
-        shown = [strings[k] if strings[k] is not None else "(missing)" for k in keep]
-        names.add([f"{name}={value}" for value in shown], columns[keep], counts[keep])
-    return columns[codes]
+def strings_of(values: Any) -> list[str | None]:
+    """Values as strings."""
+    strings: list[str | None] = values.cast(pa.large_string()).to_pylist()
+    return strings
+
+
+def starts_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Where rows of some lengths start, and where the last ends."""
+    starts = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
+
+
+def distinct(
+    categories: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
+    """Start of each row (m + 1,), its distinct columns in order, and how often each comes."""
+    categories.sort(axis=1)
+    first = np.ones(categories.shape, dtype=bool)
+    np.not_equal(categories[:, 1:], categories[:, :-1], out=first[:, 1:])
+    positions = np.flatnonzero(first)
+    counts = np.diff(positions, append=categories.size).astype(np.float32)
+    return starts_of(first.sum(axis=1)), categories.ravel()[positions], counts
 
 
 def word_columns(
     array: Any, name: str, hash_bits: int, names: HashedNames | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Row and hashed column of each word of a column of text."""
-    texts = array.cast(pa.large_string()).to_pylist()
+    texts = decoded(array).to_pylist()
     words_of_rows = [WORD.findall(text.lower()) if text else [] for text in texts]
     lengths = np.fromiter(map(len, words_of_rows), np.int64, len(words_of_rows))
     numbers: dict[str, int] = {}
