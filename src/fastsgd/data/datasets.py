@@ -93,8 +93,19 @@ class DatasetReader:
                     raise ValueError(f"{fragment.path} has no column {name!r}")
             chosen = [name for name in names if name in stored]
             groups = [group.id for group in fragment.row_groups]
+            complete = None
             for batch in file.iter_batches(batch_rows, row_groups=groups, columns=chosen):
-                yield self._complete(batch, names, given)
+                if complete is None:
+                    complete = self._is_complete(batch.schema, names)
+                yield batch if complete else self._complete(batch, names, given)
+
+    def _is_complete(self, schema: Any, names: list[str]) -> bool:
+        """Whether a schema has the columns in their order, with the types of the dataset."""
+        return schema.names == names and all(map(self._is_known, schema))
+
+    def _is_known(self, field: Any) -> bool:
+        """Whether a column is of the type of the dataset, or has a dictionary."""
+        return pat.is_dictionary(field.type) or field.type == self.schema.field(field.name).type
 
     def _complete(self, batch: Any, names: list[str], given: dict[str, Any]) -> Any:
         """The columns by their names, with the types of the dataset and those of its folders."""
@@ -105,7 +116,7 @@ class DatasetReader:
                 array = pa.repeat(pa.scalar(given[name]), batch.num_rows)
             else:
                 array = batch.column(name)
-            known = array.type == kind or pat.is_dictionary(array.type)
+            known = self._is_known(pa.field(name, array.type))
             arrays.append(array if known else array.cast(kind))
         return pa.RecordBatch.from_arrays(arrays, names=names)
 
