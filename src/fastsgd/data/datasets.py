@@ -2,7 +2,8 @@
 
 A scan of a dataset decodes whole row groups of Parquet, two at a time. Files of Parquet are
 therefore read by ``iter_batches``, which decodes the pages of a row group as they are needed: from
-row groups of a million rows and 240 MB it took 170 MB instead of 510, in the same time.
+row groups of a million rows and 240 MB it took 170 MB instead of 510, in the same time. Batches of
+IPC files are as large as they were written; where they are not compressed, they stay in the file.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from pyarrow import types as pat
 
-from .arrow import Batches, described, numbered
+from .arrow import Batches, numbered
 from .columns import Columns
 from .schema import kind_of
+from .source import described
 
 __all__ = ["DatasetReader"]
 
