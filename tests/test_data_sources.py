@@ -248,7 +248,8 @@ BAD_BLOCKS = {
     "rows of weights": ([(ONES, [1, 2, 3], [1.0])], "3 rows, but sample_weight 1"),
     "y is missing": ([(ONES, np.array(["a", None, "b"], dtype=object))], "row 1: y is missing"),
     "y is NaN": ([(ONES, [1.0, 2.0, np.nan])], "row 2: y is NaN"),
-    "y of objects": ([(ONES, np.array([1, {}, 2], dtype=object))], "must be strings"),
+    "y is NaN among strings": ([(ONES, np.array(["a", "b", np.nan], dtype=object))], "row 2: y is"),
+    "y of objects": ([(ONES, np.array([1, {}, 2], dtype=object))], "must be numbers or strings"),
     "weight is negative": ([(ONES, [1, 2, 3], [1.0, -1.0, 1.0])], "row 1: sample_weight is neg"),
     "weight is NaN": ([(ONES, [1, 2, 3], [1.0, np.nan, 1.0])], "row 1: sample_weight is NaN"),
     "some without y": ([(ONES, [1, 2, 3]), (ONES, None)], "block 1 has no y"),
@@ -278,6 +279,60 @@ def test_unsorted_sparse_blocks_are_sorted_beside_the_users():
     assert block.X.indices.tolist() == [0, 1]
     assert block.X.toarray().tolist() == [[2.0, 5.0]]
     assert X.nnz == 3
+
+
+def test_blocks_without_rows_are_left_out():
+    blocks = [(ONES[:0], []), (ONES, [1, 2, 3]), (ONES[:0], [])]
+    for X in (lambda: iter(blocks), iter(blocks)):
+        source = open_source(X)
+        assert source.n_features == 2
+        assert [len(block) for block in source.blocks()] == [3]
+
+
+@pytest.mark.parametrize(
+    ("y", "kind"),
+    [
+        ([True, False, True], "b"),
+        ([1, 2, 3], "i"),
+        (np.array([1, 2.5, 3], dtype=object), "f"),
+        (np.array([True, False, True], dtype=object), "b"),
+        (np.array(["a", "b", "a"], dtype=object), "O"),
+        (["a", "b", "a"], "U"),
+        ([[1, 2]] * 3, "i"),
+    ],
+)
+def test_targets_of_blocks(y, kind):
+    (block,) = open_source(lambda: [(ONES, y)]).blocks()
+    assert block.y.dtype.kind == kind
+    np.testing.assert_array_equal(block.y, y)
+
+
+def test_targets_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ONES)
+    y = pandas.Series(["a", None, "b"], dtype="string")
+    (block,) = open_source(lambda: [(frame, y.fillna("c"))]).blocks()
+    assert block.y.tolist() == ["a", "c", "b"]
+    with pytest.raises(ValueError, match="row 1: y is missing"):
+        open_source(lambda: [(frame, y)])
+    with pytest.raises(ValueError, match="names of columns must be strings"):
+        open_source(frame)
+
+
+def test_memory_is_bounded_within_a_row_group(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastsgd.data.block.BLOCK_BYTES", 1 << 18)
+    rng = np.random.default_rng(0)
+    table = pa.table({f"f{j}": rng.normal(size=200_000) for j in range(8)})
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(table, path, row_group_size=200_000, use_dictionary=False)
+    size = table.nbytes
+    del table
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    for block in open_source(path).blocks():
+        most = max(most, pa.total_allocated_bytes() - before)
+        rows += len(block)
+    assert rows == 200_000
+    assert 0 < most < size / 2
 
 
 def test_an_iterator_is_read_once():

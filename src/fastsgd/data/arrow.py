@@ -121,12 +121,6 @@ class TableSource(Source):
         }
 
 
-def described(filesystem: Any, path: str) -> dict[str, Any]:
-    """Path, size and time of modification of a file."""
-    info = filesystem.get_file_info(path)
-    return {"path": path, "size": info.size, "mtime_ns": info.mtime_ns}
-
-
 def numbered(where: str, batches: Iterator[Any]) -> Batches:
     """Record batches with the numbers of their first rows."""
     first_row = 0

@@ -132,15 +132,33 @@ def targets_of(y: Any, where: str, first_row: int) -> NDArray[Any]:
         what = f"{y.ndim} dimensions and dtype {y.dtype}"
         raise ValueError(f"{where}: y must be numbers or strings, got {what}")
     if y.dtype.kind == "O":
+        y = numbers_of_objects(y)
+    if y.dtype.kind == "O":
         wrong = np.array([not isinstance(each, str) for each in y.ravel()]).reshape(y.shape)
         if wrong.any():
             row, value = first_row + first_true(wrong), y[wrong][0]
-            if value is None or value != value:
+            if is_missing(value):
                 raise ValueError(f"{place(where, row)}: y is missing")
-            raise ValueError(f"{place(where, row)}: y of dtype object must be strings: {value!r}")
+            raise ValueError(f"{place(where, row)}: y must be numbers or strings, got {value!r}")
     if y.dtype.kind == "f":
         check_finite(y, where, first_row, "y")
     return y
+
+
+def numbers_of_objects(y: NDArray[Any]) -> NDArray[Any]:
+    """Numbers that are Python's objects as an array of numbers; others as they are."""
+    if not all(isinstance(each, (int, float, np.number, np.bool_)) for each in y.ravel()):
+        return y
+    numbers = np.array(y.tolist())
+    return numbers if numbers.dtype.kind in "biuf" else y
+
+
+def is_missing(value: Any) -> bool:
+    """Whether an object stands for a value that is missing: None, NaN, NaT or pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # pandas.NA is neither equal nor unequal
+        return True
 
 
 def weights_of(weight: Any, where: str, first_row: int) -> NDArray[np.floating]:

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from pyarrow import csv
 from pyarrow import types as pat
 
-from .arrow import Batches, described
+from .arrow import Batches
 from .columns import Columns
 from .schema import kind_of
+from .source import described
 
 __all__ = ["CsvReader"]
 

@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 from pyarrow import fs
 
 from .arrays import NpySource
-from .arrow import TableSource, described
+from .arrow import TableSource
 from .columns import Columns
 from .datasets import DatasetReader
 from .delimited import CsvReader
@@ -101,7 +101,11 @@ def listed(paths: Any) -> tuple[Any, list[str], str | None]:
 def files_below(filesystem: Any, directory: str) -> list[str]:
     """The Parquet files in a directory and in those below it, sorted."""
     infos = filesystem.get_file_info(fs.FileSelector(directory, recursive=True))
-    found = sorted(info.path for info in infos if info.path.lower().endswith((".parquet", ".pq")))
+    found = sorted(
+        info.path
+        for info in infos
+        if info.path.lower().endswith((".parquet", ".pq")) and info.base_name[0] not in "._"
+    )
     if not found:
         raise FileNotFoundError(f"there are no Parquet files in {directory}")
     return found
@@ -165,8 +169,7 @@ def open_svmlight(filesystem: Any, paths: list[str], y: Any, options: dict[str, 
         raise TypeError(f"features of svmlight files must be their number, got {n_features!r}")
     if n_features is not None and n_features < 1:
         raise ValueError(f"features must be at least 1, got {n_features}")
-    files = [described(filesystem, path) for path in paths]
-    return SvmlightSource(paths, filesystem, None if n_features is None else int(n_features), files)
+    return SvmlightSource(paths, filesystem, None if n_features is None else int(n_features))
 
 
 def strings_of(options: dict[str, Any]) -> Sequence[str]:

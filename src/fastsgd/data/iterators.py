@@ -24,7 +24,15 @@ class UserBlocks(Source):
         self._has = first.y is not None, first.sample_weight is not None
         self.n_features = int(first.X.shape[1])
 
-    def _check(self, block: Block, number: int) -> Block:
+    def _checked(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Blocks that have rows."""
+        for number, block in enumerate(blocks):
+            self._check(block, number)
+            if len(block):
+                yield block
+
+    def _check(self, block: Block, number: int) -> None:
+        """Refuse a block unlike the first."""
         if block.X.shape[1] != self.n_features:
             raise ValueError(
                 f"block {number} has {block.X.shape[1]} columns, but block 0 {self.n_features}"
@@ -44,7 +52,6 @@ class UserBlocks(Source):
                 raise ValueError(
                     f"block {number} has {'no' if first else 'a'} {name}, unlike block 0"
                 )
-        return block
 
     def fingerprint(self) -> dict[str, Any]:
         return {
@@ -97,8 +104,7 @@ class CallableSource(UserBlocks):
         return itertools.chain([first], found)
 
     def blocks(self) -> Iterator[Block]:
-        for number, block in enumerate(self._parsed()):
-            yield self._check(block, number)
+        return self._checked(self._parsed())
 
 
 class IteratorSource(UserBlocks):
@@ -124,7 +130,7 @@ class IteratorSource(UserBlocks):
         blocks, self._blocks = self._blocks, None
         if blocks is None:
             raise ValueError("X is an iterator, which can be read only once, and has been")
-        return (self._check(block, number) for number, block in enumerate(blocks))
+        return self._checked(blocks)
 
 
 def data_iter_factory(data_iter: Any) -> Callable[[], Iterator[Any]]:

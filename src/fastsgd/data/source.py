@@ -9,7 +9,13 @@ from typing import Any
 from .block import Block
 from .columns import Columns
 
-__all__ = ["Source"]
+__all__ = ["Source", "described"]
+
+
+def described(filesystem: Any, path: str) -> dict[str, Any]:
+    """Path, size and time of modification of a file."""
+    info = filesystem.get_file_info(path)
+    return {"path": path, "size": info.size, "mtime_ns": info.mtime_ns}
 
 
 class Source(ABC):

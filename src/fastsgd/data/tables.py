@@ -58,6 +58,8 @@ class FrameReader:
 
     def __init__(self, frame: Any) -> None:
         self.frame = frame
+        if not all(isinstance(name, str) for name in frame.columns):
+            raise ValueError("the DataFrame: names of columns must be strings")
         try:
             self.schema = pa.Schema.from_pandas(frame, preserve_index=False)
         except pa.ArrowException as error:

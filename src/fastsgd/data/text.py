@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.datasets import load_svmlight_file
 
 from .block import Block, check_finite, place
-from .source import Source
+from .source import Source, described
 
 __all__ = ["SvmlightSource"]
 
@@ -31,8 +31,6 @@ class SvmlightSource(Source):
     filesystem : pyarrow.fs.FileSystem
     n_features : int or None
         Number of columns of X. If it is given, the first piece tells where indices begin.
-    files : list of dict
-        Paths, sizes and times of modification.
     """
 
     def __init__(
@@ -40,9 +38,8 @@ class SvmlightSource(Source):
         paths: Sequence[str],
         filesystem: Any,
         n_features: int | None,
-        files: list[dict[str, Any]],
     ) -> None:
-        self.paths, self.filesystem, self._files = paths, filesystem, files
+        self.paths, self.filesystem = paths, filesystem
         self._rows: int | None = None
         lowest, highest, rows = 1, -1, 0
         for X in self._scanned(whole=n_features is None):
@@ -107,7 +104,7 @@ class SvmlightSource(Source):
     def fingerprint(self) -> dict[str, Any]:
         return {
             "kind": "svmlight",
-            "files": self._files,
+            "files": [described(self.filesystem, path) for path in self.paths],
             "n_features": self.n_features,
             "first_index": self.first_index,
         }

@@ -42,8 +42,20 @@ def encoded(array: Any) -> Any:
     return array
 
 
+DTYPES = {
+    kind.id: np.dtype(kind.to_pandas_dtype())
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float16(), pa.float32()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.float64()),
+    )
+}
+"""Types of Arrow whose values are those of NumPy, by their number."""
+
+
 def numbers_of(array: Any) -> Any:
     """Numbers or booleans as an Arrow array whose values :func:`numpy_view` can take."""
+    if array.type.id in DTYPES:
+        return array
     array = decoded(array)
     kind = array.type
     if pat.is_null(kind) or pat.is_decimal(kind):
@@ -53,7 +65,7 @@ def numbers_of(array: Any) -> Any:
 
 def numpy_view(array: Any) -> NDArray[Any]:
     """Numbers of an Arrow array, none of them missing, where they lie."""
-    dtype = np.dtype(array.type.to_pandas_dtype())
+    dtype = DTYPES[array.type.id]
     buffer = array.buffers()[1]
     if len(array) == 0 or buffer is None:
         return np.empty(0, dtype=dtype)
