@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,7 @@ from .parameters import (
     check_parameters,
 )
 from .repeat import repeatable
+from .rows import SourceOptions, by_blocks, keep_columns, opened, publish_columns
 from .task import Task
 from .validated import keep_parameters
 from .validation import accuracies
@@ -183,9 +184,9 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
 
     def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
         if len(y) > FEW_ROWS or len(self.classes_) > FEW_CLASSES:
-            return self._encode(y, X.dtype)
+            return self._encode(self._labels(y), computed_in(X))
         known = self.classes_.tolist()  # which is shorter than a call of NumPy
-        return np.array([known.index(label) for label in y.tolist()], dtype=X.dtype)
+        return np.array([known.index(label) for label in y.tolist()], dtype=computed_in(X))
 
     def _task(
         self,
@@ -262,7 +263,7 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
     def fit(
         self,
         X: MatrixLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -270,6 +271,7 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
         resume: bool = False,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
@@ -293,21 +295,25 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
             The run diverged. The estimator is as it was before the call.
         """
         self._check_multinomial()
-        before = vars(self).get("classes_") if resume or self.warm_start else None
-        task = self._begin(X, y, sample_weight)
-        if before is not None and not np.array_equal(before, self.classes_):
-            raise ValueError(
-                f"Provided coef_ does not match dataset: the model to go on from has classes "
-                f"{before}, but y has {self.classes_}"
-            )
-        validation = None
-        if self._has_validation_set(X_val, y_val):
-            names = "X_val", "y_val"
-            X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
-            y_val = self._labels(y_val)
-            validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
-        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
-        self._solve(task, start, validation=validation, **options)
+        with opened(self, X, y, sample_weight, dict(source)) as rows:
+            before = vars(self).get("classes_") if resume or self.warm_start else None
+            task = self._begin(rows.X, rows.y, rows.sample_weight)
+            task.stream = rows.stream
+            if before is not None and not np.array_equal(before, self.classes_):
+                raise ValueError(
+                    f"Provided coef_ does not match dataset: the model to go on from has classes "
+                    f"{before}, but y has {self.classes_}"
+                )
+            validation = None
+            X_val, y_val = rows.validation(X_val, y_val)
+            if self._has_validation_set(X_val, y_val):
+                names = "X_val", "y_val"
+                X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
+                y_val = self._labels(y_val)
+                validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
+            options = {"diagnostics": diagnostics, "resume": resume}
+            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
+            publish_columns(self, rows)
         return self
 
     @repeatable
@@ -315,9 +321,10 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
     def partial_fit(
         self,
         X: MatrixLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Train one epoch on these rows, on top of what was learned before.
 
@@ -348,10 +355,13 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         """
         self._check_multinomial()
         self._check_partial()
-        given = X, y, sample_weight
-        X, y, encoded = self._validate_part(X, y, classes)
-        task = self._task(X, y, encoded, sample_weight, given, partial=True)
-        self._solve(task, partial=True)
+        with opened(self, X, y, sample_weight, dict(source)) as rows:
+            given = X, y, sample_weight
+            X, y, encoded = self._validate_part(rows.X, rows.y, classes)
+            task = self._task(X, y, encoded, rows.sample_weight, given, partial=True)
+            task.stream = rows.stream
+            self._solve(task, partial=True)
+            keep_columns(self, rows)
         return self
 
     def _measure(self, scores: Array, y: NDArray[Any], weight: Array | None) -> Array | float:
@@ -361,6 +371,7 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
 
     # Prediction.
 
+    @by_blocks
     def decision_function(self, X: MatrixLike) -> NDArray[np.floating]:
         """Scores x . w + b of the rows.
 
@@ -378,6 +389,7 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         scores = self._scores(X)
         return scores.ravel() if scores.shape[1] == 1 else scores
 
+    @by_blocks
     def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict class labels.
 
@@ -398,6 +410,7 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         return self.classes_[indices]
 
     @available_if(_may_predict_proba)
+    @by_blocks
     def predict_proba(self, X: MatrixLike) -> NDArray[np.floating]:
         """Probabilities of the classes, for the losses "log_loss" and "modified_huber".
 

@@ -184,6 +184,12 @@ CALL = {
         averages, counts, schedule and learning rates, for up to ``max_iter`` epochs more. Runs cut
         into such calls have the bits of a whole one; for "auto" with ``tol=None``, whose rate falls
         towards the end, only if ``total_epochs`` says what the end is.""",
+    "**source": """SourceOptions, optional
+        How X is read, if it is a path, a table with named columns or another source of rows:
+        ``target``, ``features``, ``categorical``, ``text``, ``hash_bits``, ``missing`` and
+        ``keep_names`` of :func:`fastsgd.data.open_source`; ``pool_bytes``, the memory for its rows
+        (512 MB by default), and ``cache``, the folder that rows go through which are more than
+        that (by default a temporary one; None: the source is read anew in every epoch).""",
 }
 """Type and description of the arguments of ``fit`` and ``partial_fit``."""
 
@@ -232,7 +238,9 @@ def _completed(doc: str, owner: Any, shared: Mapping[str, str]) -> str:
     for name, parameter in inspect.signature(owner).parameters.items():
         if name == "self":
             continue
-        if name in own:
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            texts.append(_entry(f"**{name}", shared[f"**{name}"]))
+        elif name in own:
             texts.append(own[name])
         else:
             texts.append(_entry(name, shared[name], parameter.default))

@@ -176,8 +176,12 @@ class Fitting(Hooks, Splitting):
             self._check_going_on(len(task.labels), task.X.shape[1])
         with blame_input(self, task.X):
             holds_out = validation is None and self.early_stopping and not partial
-            seed, source, rows = self._draw(task, previous, holds_out=holds_out)
+            stream = task.stream
+            draws = holds_out and stream is None
+            seed, source, rows = self._draw(task, previous, holds_out=draws)
             weight = task.weight
+            if stream is not None:
+                validation = self._begin_stream(task, stream, seed, validation, partial, holds_out)
             if rows is not None:
                 weight = hold_out(weight, rows, len(task.y), computed_in(task.X))
                 task.class_weight = self._class_weights(task.y, weight)
@@ -251,6 +255,36 @@ class Fitting(Hooks, Splitting):
             from ..certificate import certificate
 
             self.certificate_ = certificate(*problem, progress.coef, progress.intercept)
+
+    def _begin_stream(
+        self, task: Task, stream: Any, seed: int, validation: Any, partial: bool, holds_out: bool
+    ) -> Any:
+        """Bind the rows of a stream to this run; its validation set.
+
+        Raises
+        ------
+        ValueError
+            If something is asked for that needs all rows in memory.
+        """
+        if self.certificate:
+            raise ValueError("certificate=True needs rows that fit into pool_bytes of memory")
+        stream.begin(self, seed, self.validation_fraction if holds_out else 0.0)
+        if task.class_weight:
+            if partial and isinstance(getattr(self, "class_weight", None), str):
+                raise ValueError(
+                    "class_weight='balanced' is not supported in partial_fit of rows that do not "
+                    "fit into pool_bytes of memory"
+                )
+            task.class_weight = self._class_weights(*stream.label_weights(task.X))
+        if not holds_out:
+            return validation
+        X, y, weight = stream.validation_rows()
+        if weight is not None:
+            raise ValueError(
+                "early_stopping of rows that do not fit into pool_bytes of memory takes no "
+                "sample_weight: give X_val and y_val"
+            )
+        return X, stream.targets_of(X, y), y
 
     def _validation(
         self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, Any, Any] | None

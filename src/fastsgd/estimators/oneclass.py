@@ -158,7 +158,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         return np.atleast_2d(coef), 1 - np.atleast_1d(attributes["offset_"])
 
     def _targets_of(self, X: Any, y: Any) -> NDArray[np.floating]:
-        return np.ones(X.shape[0], dtype=X.dtype)
+        return np.ones(X.shape[0], dtype=computed_in(X))
 
     def _task(self, X: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
         ones = np.ones(X.shape[0], dtype=computed_in(X))

@@ -262,11 +262,15 @@ def settings_of(
     updates = data.epoch_rows / min(estimator.batch_size, data.epoch_rows)
     stays = estimator.tol is not None and watched and not partial and updates <= FEW_UPDATES
     stays &= find(task.loss).targets != {"count"}  # whose curvature grows with the scores
+    stays &= data.stream is None
     horizon = horizon_of(estimator, previous)
     if estimator.total_epochs is not None:
         horizon = float(estimator.total_epochs)
     rate, optimizer = estimator.learning_rate, optimizer_of(estimator)
     course = {"ends": ends, "stays": stays, "adaptive": not optimizer.linear}
+    sampling = estimator.sampling if estimator.shuffle else "sequential"
+    if data.stream is not None:
+        sampling = data.stream.sampling
     parameter = estimator.quantile if task.loss == "quantile" else estimator.epsilon
     return Settings(
         loss=task.loss,
@@ -276,7 +280,7 @@ def settings_of(
         optimizer=optimizer,
         average=average_of(estimator, data, estimator.batch_size, horizon, previous),
         fit_intercept=estimator.fit_intercept,
-        sampling=estimator.sampling if estimator.shuffle else "sequential",
+        sampling=sampling,
         seed=seed,
         schedule=schedule_of(estimator, horizon, **course),
         step=rate if isinstance(rate, str) and rate in PASSIVE_AGGRESSIVE else "gradient",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,7 @@ from .parameters import (
     check_parameters,
 )
 from .repeat import repeatable
+from .rows import SourceOptions, by_blocks, keep_columns, opened, publish_columns
 from .task import Task
 from .validated import keep_parameters
 from .validation import determinations, warn_of_one_row
@@ -140,7 +141,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         return real_targets(y, dtype, name)
 
     def _targets_of(self, X: Any, y: NDArray[Any]) -> NDArray[np.floating]:
-        return self._targets(y, X.dtype)
+        return self._targets(y, computed_in(X))
 
     def _task(self, X: Any, y: Any, sample_weight: Any, given: tuple[Any, Any, Any]) -> Task:
         y = self._targets(y, computed_in(X))
@@ -174,7 +175,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
     def fit(
         self,
         X: MatrixLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -182,6 +183,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
         resume: bool = False,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
@@ -201,19 +203,27 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
-        task = self._begin(X, y, sample_weight)
-        validation = None
-        if self._has_validation_set(X_val, y_val):
-            X_val, y_val = self._validation_set(X_val, y_val, task)
-            validation = X_val, y_val, y_val
-        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
-        self._solve(task, start, validation=validation, **options)
+        with opened(self, X, y, sample_weight, dict(source)) as rows:
+            task = self._begin(rows.X, rows.y, rows.sample_weight)
+            task.stream = rows.stream
+            validation = None
+            X_val, y_val = rows.validation(X_val, y_val)
+            if self._has_validation_set(X_val, y_val):
+                X_val, y_val = self._validation_set(X_val, y_val, task)
+                validation = X_val, y_val, y_val
+            options = {"diagnostics": diagnostics, "resume": resume}
+            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
+            publish_columns(self, rows)
         return self
 
     @repeatable
     @all_or_nothing
     def partial_fit(
-        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Train one epoch on these rows, on top of what was learned before.
 
@@ -239,9 +249,13 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         """
         check_parameters(self)
         self._check_partial()
-        given = X, y, sample_weight
-        X, y = self._validate(X, y, reset=not hasattr(self, "_continuation"))
-        self._solve(self._task(X, y, sample_weight, given), partial=True)
+        with opened(self, X, y, sample_weight, dict(source)) as rows:
+            given = X, y, sample_weight
+            X, y = self._validate(rows.X, rows.y, reset=not hasattr(self, "_continuation"))
+            task = self._task(X, y, rows.sample_weight, given)
+            task.stream = rows.stream
+            self._solve(task, partial=True)
+            keep_columns(self, rows)
         return self
 
     def _attributes(self, coef: Array, intercept: Array) -> dict[str, Any]:
@@ -262,6 +276,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         with np.errstate(over="ignore"):
             return np.exp(scores)
 
+    @by_blocks
     def predict(self, X: MatrixLike) -> NDArray[np.floating]:
         """Predict targets: x . w + b, or exp(x . w + b) with ``loss="poisson"``.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..problem import computed_in
 from .input import InputValidation, real_targets
 from .parameters import seed_of
-from .standardise import Scaling, standardising
+from .standardise import Scaling, scaling_of, standardising
 from .task import Task
 from .validation import split
 
@@ -75,6 +75,8 @@ class Splitting(InputValidation):
             )
         if previous is not None and previous.scaling.scale is not None:
             return previous.scaling
+        if task.stream is not None:
+            return scaling_of(*task.stream.moments(), computed_in(task.X))
         return standardising(task.X, weight)
 
     def _check_partial(self) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..problem import blocks, computed_in
 
-__all__ = ["Scaling", "standardising"]
+__all__ = ["Scaling", "scaling_of", "standardising"]
 
 Float = NDArray[np.float64]
 
@@ -59,9 +59,20 @@ def standardising(X: NDArray[Any], weight: NDArray[np.floating] | None) -> Scali
     ValueError
         If a mean or variance is not finite.
     """
-    dtype = computed_in(X)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, variance, n = _moments(X, weight)
+        moments = _moments(X, weight)
+    return scaling_of(*moments, computed_in(X))
+
+
+def scaling_of(mean: Float, variance: Float, n: int, dtype: Any) -> Scaling:
+    """The same of means and variances (d,) over n rows.
+
+    Raises
+    ------
+    ValueError
+        If one is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
         wrong = ~np.isfinite(mean + variance)
         if wrong.any():
             raise ValueError(

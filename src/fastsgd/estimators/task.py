@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..losses import CompiledLoss
 from ..problem import Data, pinned
 from .standardise import Scaling
+from .streams import TableStream
 
 __all__ = ["Task"]
 
@@ -38,6 +39,8 @@ class Task:
         X, y and sample_weight as the user gave them, for callbacks.
     scaling : Scaling
         From the features of X to those that are trained on.
+    stream : TableStream or None
+        All rows, where X, y and weight are a sample of them.
     """
 
     X: Any
@@ -51,12 +54,15 @@ class Task:
     user_y: Any = None
     given: tuple[Any, Any, Any] = (None, None, None)
     scaling: Scaling = field(default_factory=Scaling)
+    stream: TableStream | None = None
 
     def __post_init__(self) -> None:
         self.pins = pinned(self.X, self.y, self.weight, self.user_y)  # as long as this exists
 
     def data(self, weight: NDArray[np.floating] | None) -> Data:
         """The rows as they are trained on, of these weights; X and y have been looked at."""
+        if self.stream is not None:
+            return self.stream.data(self.X, self.y, weight, self.scaling)
         if weight is None and self.scaling.scale is None and self.y.ndim == 1:
             return Data.of_sound(self.X, self.y)
         scaling = self.scaling

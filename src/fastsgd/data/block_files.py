@@ -1,0 +1,114 @@
+"""Arrays in plain ``.npy`` files with checksums, read by ``pread`` into memory that is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .extras import xxhash
+
+__all__ = ["FileRecord", "read_array", "read_into", "write_array"]
+
+MAGIC = b"\x93NUMPY"
+MOST_HEADER = 4096
+"""Bytes of the header of a file, at most."""
+
+
+class FileRecord(TypedDict):
+    """What the manifest says of a file.
+
+    Attributes
+    ----------
+    file : str
+        Its name in the folder.
+    shape : list of int
+    dtype : str
+    bytes : int
+        Of its numbers, which stand at the end of the file.
+    checksum : str
+        XXH3 of them, 64 bits, in hexadecimal digits.
+    """
+
+    file: str
+    shape: list[int]
+    dtype: str
+    bytes: int
+    checksum: str
+
+
+def write_array(folder: Path, name: str, array: NDArray[Any]) -> FileRecord:
+    """Write an array in C order; what there is to say of its file."""
+    array = np.ascontiguousarray(array)
+    with open(folder / name, "wb", buffering=0) as file:
+        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    return {
+        "file": name,
+        "shape": list(array.shape),
+        "dtype": array.dtype.str,
+        "bytes": array.nbytes,
+        "checksum": xxhash().xxh3_64_hexdigest(memoryview(array).cast("B") if array.size else b""),
+    }
+
+
+def read_array(folder: Path, record: FileRecord) -> NDArray[Any]:
+    """Read a file into a new array.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, short or not what was written.
+    """
+    size = _size_of(folder / record["file"])
+    if size < record["bytes"]:  # before memory is taken for it
+        raise ValueError(_short_file(folder / record["file"], size, record["bytes"]))
+    out = np.empty(tuple(record["shape"]), dtype=record["dtype"])
+    read_into(folder, record, out)
+    return out
+
+
+def read_into(folder: Path, record: FileRecord, out: NDArray[Any]) -> None:
+    """Read a file into an array of its shape and dtype, in C order.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, short or not what was written.
+    """
+    path = folder / record["file"]
+    view = memoryview(out).cast("B") if out.size else memoryview(b"")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    try:
+        size = os.fstat(descriptor).st_size
+        start = size - record["bytes"]
+        if not 0 < start <= MOST_HEADER:
+            raise ValueError(_short_file(path, size, record["bytes"]))
+        done = 0
+        while done < len(view):
+            got = os.preadv(descriptor, [view[done : done + (1 << 30)]], start + done)
+            if got == 0:
+                raise ValueError(_short_file(path, start + done, record["bytes"]))
+            done += got
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    if xxhash().xxh3_64_hexdigest(view) != record["checksum"]:
+        raise ValueError(f"{str(path)!r} is not what was written: its checksum differs")
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+
+
+def _short_file(path: Path, size: int, wanted: int) -> str:
+    return f"{str(path)!r} has {size} bytes, of which {wanted} must be numbers behind a header"

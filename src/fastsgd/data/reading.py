@@ -1,0 +1,261 @@
+"""Pools of blocks, read by a thread into memory that is used again and again."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._core import check_structure
+from .cache import Cache
+from .pools import PoolPlan, plan_of
+
+__all__ = ["Pool", "PoolReader", "blocks_of_a_pool"]
+
+BUFFERS = 2
+"""Pools in memory: one that is trained on, and one that is read meanwhile."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The rows of a pool, in storage order.
+
+    Attributes
+    ----------
+    X : ndarray or csr_array of shape (m, d)
+    y : ndarray of shape (m,) or (m, outputs), or None
+        As it is stored: see ``Cache.targets``.
+    weight : ndarray of shape (m,) or None
+    order : ndarray of shape (m,) or None, int64
+        In which an epoch visits the rows; None for storage order.
+    numbers : list of (first, count)
+        Numbers, in all of the data, of the rows of its blocks.
+    first_row : int
+        Position in the epoch at which the pool begins.
+    """
+
+    X: Any
+    y: NDArray[Any] | None
+    weight: NDArray[Any] | None
+    order: NDArray[np.int64] | None
+    numbers: list[tuple[int, int]]
+    first_row: int
+
+    def row_numbers(self) -> NDArray[np.int64]:
+        """The number of each row in all of the data."""
+        return np.concatenate([np.arange(first, first + count) for first, count in self.numbers])
+
+
+def blocks_of_a_pool(cache: Cache, pool_bytes: int) -> int:
+    """Blocks of a pool, of which ``BUFFERS`` and their orders take so many bytes at most."""
+    sizes, rows = [*map(cache.bytes_of_block, range(cache.count))], cache.manifest.block_rows
+    if sum(sizes) + 8 * cache.rows <= pool_bytes:  # with the order: one pool has all
+        return cache.count
+    return max(1, pool_bytes // BUFFERS // (max(sizes) + 8 * rows))
+
+
+class PoolReader:
+    """The pools of the epochs of a cache, read ahead.
+
+    Parameters
+    ----------
+    cache : Cache
+    pool_bytes : int
+        Bytes of all pools in memory.
+    seed : int
+        Of the orders.
+    order : {"block", "once", "sequential"}
+        "once" has the order of epoch 0 in every epoch.
+    """
+
+    def __init__(self, cache: Cache, pool_bytes: int, seed: int, order: str = "block") -> None:
+        self.cache, self.seed, self.sampling = cache, seed, order
+        self.pool_blocks = min(cache.count, blocks_of_a_pool(cache, pool_bytes))
+        self.buffers = [_Buffer(cache, self.pool_blocks) for _ in range(BUFFERS)]
+        self.thread: _Reading | None = None
+        self.resident: tuple[_Buffer, Pool] | None = None
+
+    def plan(self, epoch: int) -> PoolPlan:
+        """The order of an epoch."""
+        m = self.cache.manifest
+        epoch = 0 if self.sampling == "once" else epoch
+        shuffled = self.sampling != "sequential"
+        blocks = self.pool_blocks
+        return plan_of(m.rows, m.block_rows, blocks, self.seed, epoch, shuffled=shuffled)
+
+    def pools(self, epoch: int, row: int) -> Iterator[Pool]:
+        """The pools of an epoch, from the one on that has a position of the epoch.
+
+        Raises
+        ------
+        ValueError
+            If a file is missing, short or not what was written.
+        """
+        plan = self.plan(epoch)
+        if len(plan.pools) == 1:
+            yield self._resident(plan)
+            return
+        pool = plan.pool_of(row)
+        if self.thread is None or self.thread.next != (epoch, pool):
+            self.close()
+            self.thread = _Reading(self.buffers, self._positions(epoch, pool))
+        thread, last = self.thread, len(plan.pools) - 1
+        for number in range(pool, last + 1):
+            found, buffer = thread.take()
+            thread.next = (epoch, number + 1) if number < last else (epoch + 1, 0)
+            try:
+                yield found
+            except GeneratorExit:  # at the end of an epoch nobody asks for another window
+                if number < last:
+                    self.close()
+                else:
+                    thread.give_back(buffer)
+                raise
+            thread.give_back(buffer)
+
+    def _positions(self, epoch: int, pool: int) -> Iterator[tuple[int, int, PoolPlan]]:
+        """The pools from one on, epoch after epoch."""
+        while True:
+            plan = self.plan(epoch)
+            for number in range(pool, len(plan.pools)):
+                yield epoch, number, plan
+            epoch, pool = epoch + 1, 0
+
+    def _resident(self, plan: PoolPlan) -> Pool:
+        """The one pool of all rows, which stays in memory."""
+        if self.resident is None:
+            buffer = self.buffers[0]
+            self.resident = buffer, buffer.read(plan, 0)
+        _, pool = self.resident
+        return Pool(pool.X, pool.y, pool.weight, plan.order(0), pool.numbers, 0)
+
+    def close(self) -> None:
+        """End the thread."""
+        if self.thread is not None:
+            self.thread.close()
+            self.thread = None
+
+
+class _Buffer:
+    """Memory for the rows of a pool."""
+
+    def __init__(self, cache: Cache, blocks: int) -> None:
+        self.cache, self.blocks = cache, blocks
+        self.arrays: dict[str, NDArray[Any]] = {}
+
+    def _array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        """An array of at least so many rows, which is used again if it is large enough."""
+        array = self.arrays.get(name)
+        if array is None or len(array) < shape[0]:
+            array = self.arrays[name] = np.empty(shape, dtype=dtype)
+        return array[: shape[0]]
+
+    def read(self, plan: PoolPlan, number: int) -> Pool:
+        """Fill the arrays with a pool."""
+        cache, m, blocks = self.cache, self.cache.manifest, plan.pools[number].tolist()
+        rows = plan.rows(number)
+        sizes = [cache.rows_of_block(block) for block in blocks]
+        if m.sparse:
+            X: Any = self._read_csr(blocks, sizes, rows)
+        else:
+            X = self._array("X", (rows, m.features), m.dtype)
+            self._read_rows("X", blocks, sizes, X)
+        y = weight = None
+        if m.y_dtype:
+            y = self._array("y", (rows,) if m.outputs is None else (rows, m.outputs), m.y_dtype)
+            self._read_rows("y", blocks, sizes, y)
+        if m.weight_dtype:
+            weight = self._array("weight", (rows,), m.weight_dtype)
+            self._read_rows("weight", blocks, sizes, weight)
+        numbers = [(block * m.block_rows, size) for block, size in zip(blocks, sizes, strict=True)]
+        first = int(plan.starts[number])
+        return Pool(X, y, weight, plan.order(number), numbers, first)
+
+    def _read_rows(self, name: str, blocks: list[int], sizes: list[int], out: Any) -> None:
+        start = 0
+        for block, size in zip(blocks, sizes, strict=True):
+            self.cache.read_into(block, name, out[start : start + size])
+            start += size
+
+    def _read_csr(self, blocks: list[int], sizes: list[int], rows: int) -> Any:
+        m, cache = self.cache.manifest, self.cache
+        counts = [cache.values_of_block(block) for block in blocks]
+        total = sum(counts)
+        wide = m.index_dtype == "<i8" or total >= 2**31
+        data = self._array("data", (total,), m.dtype)
+        indices = self._array("indices", (total,), m.index_dtype)
+        indptr = self._array("indptr", (rows + 1,), "<i8" if wide else "<i4")
+        indptr[0] = start = value = 0
+        for block, size, count in zip(blocks, sizes, counts, strict=True):
+            cache.read_into(block, "data", data[value : value + count])
+            cache.read_into(block, "indices", indices[value : value + count])
+            of_block = np.empty(size + 1, dtype=np.int64)
+            cache.read_into(block, "indptr", of_block)
+            if of_block[0] != 0 or of_block[-1] != count:
+                raise ValueError(f"block {block} of {str(cache.folder)!r} has broken rows")
+            indptr[start + 1 : start + size + 1] = of_block[1:] + value
+            start, value = start + size, value + count
+        if wide and m.index_dtype == "<i4":
+            indices = indices.astype(np.int64)
+        X = sp.csr_array((data, indices, indptr), shape=(rows, m.features))
+        check_structure(X)
+        return X
+
+
+class _Reading:
+    """A thread that reads pools one after the other into the buffers that are free.
+
+    Attributes
+    ----------
+    next : tuple of (epoch, pool)
+        That is taken next.
+    """
+
+    def __init__(
+        self, buffers: list[_Buffer], positions: Iterator[tuple[int, int, PoolPlan]]
+    ) -> None:
+        first = next(positions)
+        self.next = first[:2]
+        self.positions = itertools.chain([first], positions)
+        self.free: queue.SimpleQueue[_Buffer | None] = queue.SimpleQueue()
+        self.full: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for buffer in buffers:
+            self.free.put(buffer)
+        self.closed = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="fastsgd-reader", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            for _, number, plan in self.positions:
+                buffer = self.free.get()
+                if buffer is None or self.closed.is_set():
+                    return
+                self.full.put((buffer.read(plan, number), buffer))
+        except BaseException as error:  # handed to whoever asks for the pool
+            self.full.put(error)
+
+    def take(self) -> tuple[Pool, _Buffer]:
+        """The next pool; waits for it, and may be interrupted meanwhile."""
+        found = self.full.get()
+        if isinstance(found, BaseException):
+            raise found
+        pool, buffer = found
+        return pool, buffer
+
+    def give_back(self, buffer: _Buffer) -> None:
+        """A pool is not needed any more."""
+        self.free.put(buffer)
+
+    def close(self) -> None:
+        """End the thread, which finishes the pool that it reads."""
+        self.closed.set()
+        self.free.put(None)
+        self.thread.join()

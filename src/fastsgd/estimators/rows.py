@@ -1,0 +1,267 @@
+"""What a call of an estimator trains on: arrays as they are given, or the rows of a source.
+
+Rows of a source that fit into ``pool_bytes`` are arrays from then on. Others go through a cache on
+disk (:mod:`fastsgd.data.cache`), or are read anew in every epoch, and are trained on as a stream of
+windows: the call then sees a sample of them, by which it finds classes and rates, and
+:class:`TableStream` has all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, TypeVar, cast
+
+import numpy as np
+
+from ..data import Block, Source, is_source, open_source
+from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
+from ..data.first_pass import bytes_of, joined_blocks
+from .streams import TableStream
+
+__all__ = [
+    "POOL_BYTES",
+    "Rows",
+    "SourceOptions",
+    "by_blocks",
+    "keep_columns",
+    "opened",
+    "publish_columns",
+]
+
+POOL_BYTES = 1 << 29
+"""Memory for the rows of a source, where the user does not say how much."""
+
+POOL_BLOCKS, LEAST_BLOCK = 64, 1 << 16
+"""Blocks are smaller where fewer than so many fit into this memory, but not below so many bytes."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+class SourceOptions(TypedDict, total=False):
+    """How a source is read, where X is one: see :func:`fastsgd.data.open_source`."""
+
+    target: str | int | Sequence[str] | Sequence[int] | None
+    features: Sequence[str] | int | None
+    categorical: str | Sequence[str] | None
+    text: str | Sequence[str] | None
+    hash_bits: int
+    missing: str
+    keep_names: int
+    cache: str | os.PathLike[str] | bool | None
+    pool_bytes: int
+
+
+@dataclass
+class Rows:
+    """What a call trains on.
+
+    Attributes
+    ----------
+    X, y, sample_weight
+        As the user gave them; of a source all of its rows, or a sample of them.
+    stream : TableStream or None
+        All rows, if X is a sample.
+    source : Source or None
+        What the rows are of.
+    """
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    stream: TableStream | None = None
+    source: Source | None = None
+
+    def validation(self, X_val: Any, y_val: Any) -> tuple[Any, Any]:
+        """The rows of a validation set, which may be a source with the same columns.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit into ``POOL_BYTES``.
+        """
+        columns = None if self.source is None else self.source.columns
+        if X_val is None or not is_source(X_val, target=None if columns is None else True):
+            return X_val, y_val
+        parts, size = [], 0
+        for block in open_source(X_val, columns=columns).blocks():
+            size += bytes_of(block.X)
+            if size > POOL_BYTES:
+                raise ValueError(f"X_val must fit into {POOL_BYTES} bytes of memory")
+            parts.append(block)
+        rows = joined_blocks(parts)
+        return rows.X, rows.y
+
+
+def publish_columns(estimator: Any, rows: Rows) -> None:
+    """Say how the columns of the source became X, for predictions of others like it."""
+    attributes = vars(estimator)
+    for name in ("columns_", "hashed_names_"):
+        attributes.pop(name, None)
+    keep_columns(estimator, rows)
+
+
+def keep_columns(estimator: Any, rows: Rows) -> None:
+    """The same, unless the rows were arrays: then what was said before remains."""
+    if rows.source is not None and rows.source.columns is not None:
+        estimator.columns_ = rows.source.columns
+        if rows.source.hashed_names:
+            estimator.hashed_names_ = dict(rows.source.hashed_names)
+
+
+@contextlib.contextmanager
+def opened(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, options: dict[str, Any]
+) -> Iterator[Rows]:
+    """The rows of a call; what it takes to read them is given back at the end.
+
+    Raises
+    ------
+    TypeError
+        If there are options, and X is no source.
+    """
+    if not options and (type(X) is np.ndarray or not is_source(X)):
+        yield Rows(X, y, sample_weight)
+        return
+    options = dict(options)
+    cache, pool_bytes = options.pop("cache", True), options.pop("pool_bytes", POOL_BYTES)
+    if not isinstance(pool_bytes, (int, np.integer)) or pool_bytes < 1:
+        raise ValueError(f"pool_bytes must be a positive integer, got {pool_bytes!r}")
+    if isinstance(X, Source):
+        source = X
+        if options or y is not None or sample_weight is not None:
+            raise TypeError("X is a source that was opened: it has y, sample_weight and options")
+    else:
+        if not is_source(X, target=options.get("target")):
+            raise TypeError(
+                f"{', '.join(options) or 'cache'} must be given with a source of rows only, and X "
+                f"is {type(X).__name__}: see fastsgd.data.open_source"
+            )
+        options.setdefault("columns", _known_columns(estimator, options))
+        source = open_source(X, y, sample_weight, **options)
+    with contextlib.ExitStack() as stack:
+        rows = _rows_of(source, cache, int(pool_bytes), estimator, stack)
+        yield rows
+
+
+def _known_columns(estimator: Any, options: dict[str, Any]) -> Any:
+    """The columns of the fit so far, where nothing else is said; they must name a target."""
+    columns = vars(estimator).get("columns_")
+    return columns if columns is not None and not options else None
+
+
+def _rows_of(
+    source: Source, cache: Any, pool_bytes: int, estimator: Any, stack: contextlib.ExitStack
+) -> Rows:
+    """All rows of a source, or a sample of them and the stream."""
+    if cache is None or cache is False:
+        if not source.repeatable:
+            raise ValueError(_ONCE)
+        raise NotImplementedError
+    folder: Any = None
+    if cache is not True:
+        folder = os.fspath(cache)
+        found = open_cache(folder, source)
+        if found is not None:
+            return _streamed(source, found, pool_bytes, estimator, stack)
+    first, rest = _first_blocks(source, pool_bytes if folder is None else 0)
+    if rest is None:
+        block = joined_blocks(first)
+        return Rows(block.X, block.y, block.sample_weight, source=source)
+    if folder is None:
+        parent = tempfile.mkdtemp(prefix="fastsgd-")
+        stack.callback(functools.partial(_remove, parent))
+        folder = os.path.join(parent, "cache")
+    block_bytes = min(BLOCK_BYTES, max(LEAST_BLOCK, pool_bytes // POOL_BLOCKS))
+    written = write_cache(source, folder, blocks=_chained(first, rest), block_bytes=block_bytes)
+    return _streamed(source, written, pool_bytes, estimator, stack)
+
+
+_ONCE = (
+    "rows of an iterator can be read only once: give a callable that returns a fresh iterator, or "
+    "let there be a cache"
+)
+
+
+def _remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _chained(first: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
+    """The blocks in memory, which are let go one by one, and then the others."""
+    first.reverse()
+    while first:
+        yield first.pop()
+    yield from rest
+
+
+def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Block] | None]:
+    """Blocks of up to so many bytes, and the iterator of the rest; None if that is all.
+
+    Raises
+    ------
+    ValueError
+        If the source has no rows.
+    """
+    blocks, size, iterator = [], 0, source.blocks()
+    for block in iterator:
+        blocks.append(block)
+        size += bytes_of(block.X)
+        if size > most:
+            return blocks, iterator
+    if not any(map(len, blocks)):
+        raise ValueError("the source has no rows")
+    return blocks, None
+
+
+def _streamed(
+    source: Source,
+    cache: Cache,
+    pool_bytes: int,
+    estimator: Any,
+    stack: contextlib.ExitStack,
+) -> Rows:
+    sample = cache.sample()
+    stream = TableStream(cache, pool_bytes)
+    stack.callback(stream.close)
+    return Rows(sample.X, sample.y, sample.sample_weight, stream, source)
+
+
+def by_blocks(method: _Method) -> _Method:
+    """A method of rows X that takes sources too: block by block, with the columns of the fit."""
+
+    @functools.wraps(method)
+    def wrapped(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(X) is np.ndarray:
+            return method(self, X, *args, **kwargs)
+        columns = vars(self).get("columns_")
+        if not is_source(X, target=None if columns is None else True):
+            return method(self, X, *args, **kwargs)
+        parts = [method(self, block.X, *args, **kwargs) for block in blocks_to_predict(self, X)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    return cast(_Method, wrapped)
+
+
+def blocks_to_predict(estimator: Any, X: Any) -> Iterator[Block]:
+    """The blocks of a source, read as that of the fit.
+
+    Raises
+    ------
+    ValueError
+        If it has no rows.
+    """
+    source = X if isinstance(X, Source) else open_source(X, columns=vars(estimator).get("columns_"))
+    none = True
+    for block in source.blocks():
+        if len(block):
+            none = False
+            yield block
+    if none:
+        raise ValueError("the source has no rows")
