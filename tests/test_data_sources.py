@@ -123,6 +123,19 @@ def test_every_provider_of_arrow_data(name):
             next(source.blocks())
 
 
+def test_a_connection_of_duckdb_is_free_when_nothing_is_read():
+    duckdb = pytest.importorskip("duckdb")
+    connection = duckdb.connect()
+    rows = connection.sql("select i::float as a, i % 2 as y from range(200000) t(i)")
+    source = open_source(rows, target="y")
+    assert connection.execute("select 3").fetchall() == [(3,)]
+    blocks = source.blocks()
+    next(blocks)
+    blocks.close()
+    assert connection.execute("select 3").fetchall() == [(3,)]
+    assert sum(map(len, source.blocks())) == 200_000
+
+
 class OfOneArray:
     """A provider that has ``__arrow_c_array__`` alone."""
 
