@@ -50,7 +50,7 @@ def write_array(folder: Path, name: str, array: NDArray[Any]) -> FileRecord:
         "shape": list(array.shape),
         "dtype": array.dtype.str,
         "bytes": array.nbytes,
-        "checksum": xxhash().xxh3_64_hexdigest(memoryview(array).cast("B") if array.size else b""),
+        "checksum": xxhash().xxh3_64_hexdigest(_bytes_of(array)),
     }
 
 
@@ -79,7 +79,7 @@ def read_into(folder: Path, record: FileRecord, out: NDArray[Any]) -> None:
         If the file is missing, short or not what was written.
     """
     path = folder / record["file"]
-    view = memoryview(out).cast("B") if out.size else memoryview(b"")
+    view = _bytes_of(out)
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
@@ -101,6 +101,11 @@ def read_into(folder: Path, record: FileRecord, out: NDArray[Any]) -> None:
         os.close(descriptor)
     if xxhash().xxh3_64_hexdigest(view) != record["checksum"]:
         raise ValueError(f"{str(path)!r} is not what was written: its checksum differs")
+
+
+def _bytes_of(array: Any) -> memoryview:
+    """The bytes of an array in C order."""
+    return memoryview(array).cast("B") if array.size else memoryview(b"")
 
 
 def _size_of(path: Path) -> int:

@@ -55,10 +55,10 @@ class Pool:
 
 def blocks_of_a_pool(cache: Cache, pool_bytes: int) -> int:
     """Blocks of a pool, of which ``BUFFERS`` and their orders take so many bytes at most."""
-    sizes, rows = [*map(cache.bytes_of_block, range(cache.count))], cache.manifest.block_rows
-    if sum(sizes) + 8 * cache.rows <= pool_bytes:  # with the order: one pool has all
+    if cache.bytes <= pool_bytes:  # one pool has all
         return cache.count
-    return max(1, pool_bytes // BUFFERS // (max(sizes) + 8 * rows))
+    largest = max(map(cache.bytes_of_block, range(cache.count)))
+    return max(1, pool_bytes // BUFFERS // (largest + 8 * cache.manifest.block_rows))
 
 
 class PoolReader:

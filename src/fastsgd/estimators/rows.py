@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ import numpy as np
 
 from ..data import Block, Source, is_source, open_source
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
-from ..data.first_pass import bytes_of, joined_blocks
+from ..data.first_pass import bytes_of, joined_blocks, rows_of
+from ..data.rereading import SourceTable
 from .streams import TableStream
 
 __all__ = [
@@ -144,7 +146,7 @@ def opened(
         options.setdefault("columns", _known_columns(estimator, options))
         source = open_source(X, y, sample_weight, **options)
     with contextlib.ExitStack() as stack:
-        rows = _rows_of(source, cache, int(pool_bytes), estimator, stack)
+        rows = _rows_of(source, cache, int(pool_bytes), stack)
         yield rows
 
 
@@ -154,20 +156,21 @@ def _known_columns(estimator: Any, options: dict[str, Any]) -> Any:
     return columns if columns is not None and not options else None
 
 
-def _rows_of(
-    source: Source, cache: Any, pool_bytes: int, estimator: Any, stack: contextlib.ExitStack
-) -> Rows:
+def _rows_of(source: Source, cache: Any, pool_bytes: int, stack: contextlib.ExitStack) -> Rows:
     """All rows of a source, or a sample of them and the stream."""
     if cache is None or cache is False:
         if not source.repeatable:
-            raise ValueError(_ONCE)
-        raise NotImplementedError
+            raise ValueError(
+                "rows of an iterator can be read only once, and cache=None reads them in every "
+                "epoch: give a callable that returns a fresh iterator, or leave cache out"
+            )
+        return _streamed(source, SourceTable(source), pool_bytes, stack)
     folder: Any = None
     if cache is not True:
         folder = os.fspath(cache)
         found = open_cache(folder, source)
         if found is not None:
-            return _streamed(source, found, pool_bytes, estimator, stack)
+            return _streamed(source, found, pool_bytes, stack)
     first, rest = _first_blocks(source, pool_bytes if folder is None else 0)
     if rest is None:
         block = joined_blocks(first)
@@ -178,18 +181,10 @@ def _rows_of(
         folder = os.path.join(parent, "cache")
     block_bytes = min(BLOCK_BYTES, max(LEAST_BLOCK, pool_bytes // POOL_BLOCKS))
     written = write_cache(source, folder, blocks=_chained(first, rest), block_bytes=block_bytes)
-    return _streamed(source, written, pool_bytes, estimator, stack)
-
-
-_ONCE = (
-    "rows of an iterator can be read only once: give a callable that returns a fresh iterator, or "
-    "let there be a cache"
-)
+    return _streamed(source, written, pool_bytes, stack)
 
 
 def _remove(folder: str) -> None:
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -211,7 +206,8 @@ def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Bloc
     """
     blocks, size, iterator = [], 0, source.blocks()
     for block in iterator:
-        blocks.append(block)
+        # The arrays of a user's blocks may be used again for the next ones.
+        blocks.append(rows_of(block, np.arange(len(block))) if source.columns is None else block)
         size += bytes_of(block.X)
         if size > most:
             return blocks, iterator
@@ -222,13 +218,12 @@ def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Bloc
 
 def _streamed(
     source: Source,
-    cache: Cache,
+    table: Cache | SourceTable,
     pool_bytes: int,
-    estimator: Any,
     stack: contextlib.ExitStack,
 ) -> Rows:
-    sample = cache.sample()
-    stream = TableStream(cache, pool_bytes)
+    sample = table.sample()
+    stream = TableStream(table, pool_bytes)
     stack.callback(stream.close)
     return Rows(sample.X, sample.y, sample.sample_weight, stream, source)
 
