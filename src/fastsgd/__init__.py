@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SGDClassifier,
         SGDOneClassSVM,
         SGDRegressor,
+        load,
     )
     from .minimization import minimize
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
@@ -38,6 +39,7 @@ __all__ = [
     "SGDRegressor",
     "TargetScaleWarning",
     "__version__",
+    "load",
     "minimize",
     "path",
 ]
@@ -45,7 +47,7 @@ __all__ = [
 _MODULES = {
     ".estimators": (
         *("MLPClassifier", "MLPRegressor"),
-        *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+        *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor", "load"),
     ),
     ".minimization": ("minimize",),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),

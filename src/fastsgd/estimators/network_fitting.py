@@ -35,6 +35,7 @@ from .network_parameters import (
 )
 from .parameters import horizon_of
 from .report import CallbackSupportMixin, listening
+from .saving import Saved
 from .splitting import Splitting
 from .standardise import Scaling
 from .task import Task
@@ -66,7 +67,7 @@ class NetworkScore(ModelScore):
         return float(self.model._score_of(self.y, self.model.predict(self.X), self.weight))
 
 
-class BaseMLP(CallbackSupportMixin, Validated, Splitting):
+class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
     """What both estimators share. See :class:`fastsgd.MLPClassifier` for the parameters."""
 
     loss: str = "log_loss"

@@ -1,0 +1,1 @@
+"""Checkpoints of a fit: when one is due, and the files in their folder."""
