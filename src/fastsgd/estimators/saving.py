@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -42,3 +43,28 @@ class Saved(BaseEstimator):
 
         check_is_fitted(self)
         write(path, *describe(self, state=state))
+
+    def to_sklearn(self) -> Any:
+        """Convert the fitted model to scikit-learn's own estimator, which predicts the same.
+
+        SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier and MLPRegressor become the class
+        of this name there; a softmax a LogisticRegression, "poisson" a PoissonRegressor, "quantile"
+        a QuantileRegressor, several outputs a LinearRegression. Coefficients are copied; parameters
+        are carried over where scikit-learn has them and takes the value, else they are at their
+        defaults there. What reads models of scikit-learn, such as skl2onnx, reads the result.
+
+        Returns
+        -------
+        estimator
+            Fitted, of scikit-learn.
+
+        Raises
+        ------
+        ValueError
+            If the estimator is not fitted, or scikit-learn has none that predicts the same; the
+            message names the setting.
+        """
+        from .conversion import converted
+
+        check_is_fitted(self)
+        return converted(self)
