@@ -1,25 +1,19 @@
 """Model files: what is saved comes back to the bit; what is no such file is refused, in bounds."""
 
 import copy
-import json
 import os
 import pickle
 import tracemalloc
-import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
+from model_bytes import joined, model_bytes, parts_of
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 from test_continuing import LAYOUTS, SETTINGS, X, Y, halved, of, portrait
 
-import fastsgd
 from fastsgd import (
-    DivergenceError,
     MLPClassifier,
     MLPRegressor,
     SGDClassifier,
@@ -295,39 +289,6 @@ def test_memory_is_bounded_by_the_file(tmp_path):
 # ------------------------------------------------------------------ files that are refused
 
 
-def model_bytes(estimator=SGDClassifier, **options):
-    """A file of a small model."""
-    y = Y[SGDClassifier] if "Classifier" in estimator.__name__ else Y[SGDRegressor]
-    options = {"max_iter": 3, "tol": None, "random_state": 0, **options}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = estimator(**options).fit(X, y)
-    return contents(model)
-
-
-def contents(model):
-    """The file of a model, as bytes."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(f"{folder}/model")
-        with open(f"{folder}/model", "rb") as file:
-            return file.read()
-
-
-def parts_of(data):
-    """Description and tensors of a file."""
-    length = int.from_bytes(data[:8], "little")
-    text = json.loads(data[8 : 8 + length])["__metadata__"]["fastsgd"]
-    return json.loads(text), safetensors.load(data)
-
-
-def joined(description, tensors):
-    """A file of a description and tensors, which need not be sound."""
-    text = description if isinstance(description, str) else json.dumps(description)
-    return safetensors.save(tensors, {"fastsgd": text})
-
-
 @pytest.fixture(scope="module")
 def whole():
     return model_bytes()
@@ -491,131 +452,3 @@ def _umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-# ------------------------------------------------------------------ files that are damaged
-
-EXAMPLES = int(os.environ.get("FASTSGD_FILE_EXAMPLES", "300"))
-KINDS = {
-    "linear": (SGDClassifier, {}),
-    "momentum": (SGDRegressor, {"momentum": 0.5, "average": True, "standardize": True}),
-    "network": (MLPClassifier, {"hidden_layer_sizes": (3,)}),
-    "plain network": (MLPRegressor, {"hidden_layer_sizes": (), "solver": "sgd"}),
-    "searched": (SGDRegressor, {"loss": "huber", "certificate": True, "optimizer": "adagrad"}),
-}
-FILES = {name: model_bytes(kind, **options) for name, (kind, options) in KINDS.items()}
-SPARSE = SGDClassifier(penalty="l1", alpha=0.03, random_state=0, class_weight="balanced")
-FILES["sparse"] = contents(SPARSE.fit(LAYOUTS["csr"], LABELS["texts"][Y[SGDClassifier]]).sparsify())
-PIECES = (None, True, -1, 0, 1, 3, 2**40, 2**70, 0.0, -1.5, 1e308, "", "auto", "<f8", [], {}, [1])
-
-
-def nodes_of(value, path=()):
-    """Ways to every value in JSON."""
-    found = [path] if path else []
-    if not isinstance(value, (dict, list)):
-        return found
-    for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-        found += nodes_of(one, (*path, key))
-    return found
-
-
-def node(value, path):
-    for key in path:
-        value = value[key]
-    return value
-
-
-@st.composite
-def damaged(draw):
-    """A file of a model, damaged in one of many ways."""
-    data = FILES[draw(st.sampled_from(sorted(FILES)))]
-    how = draw(st.sampled_from(("bytes", "cut", "splice", "value", "value", "node", "tensor")))
-    if how == "cut":
-        return data[: draw(st.integers(0, len(data)))]
-    if how == "bytes":
-        damaged = bytearray(data)
-        header = int.from_bytes(data[:8], "little") + 8
-        for _ in range(draw(st.integers(1, 4))):
-            end = draw(st.sampled_from((8, header, header, len(data))))
-            damaged[draw(st.integers(0, end - 1))] = draw(st.integers(0, 255))
-        return bytes(damaged)
-    other = FILES[draw(st.sampled_from(sorted(FILES)))]
-    if how == "splice":
-        if draw(st.booleans()):
-            at = draw(st.integers(0, min(len(data), len(other))))
-            return data[:at] + other[at:]
-        return joined(parts_of(data)[0], parts_of(other)[1])
-    description, tensors = parts_of(data)
-    if how == "tensor":
-        name = draw(st.sampled_from(sorted(tensors)))
-        shape = draw(st.sampled_from((tensors[name].shape, (), (0,), (3,), (2, 2), (1, 7), (3, 7))))
-        kind = draw(st.sampled_from((tensors[name].dtype, "f8", "f4", "i8", "u1", "u4", "?")))
-        filled = draw(st.sampled_from((0, 1, 255, -1, np.nan, np.inf, 1e300)))
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tensors[name] = np.full(shape, filled).astype(kind)
-        return joined(description, tensors)
-    path = draw(st.sampled_from(nodes_of(description)))
-    if how == "node":
-        source = parts_of(other)[0] if draw(st.booleans()) else description
-        piece = node(source, draw(st.sampled_from(nodes_of(source))))
-    else:
-        piece = draw(st.sampled_from(PIECES))
-    holder, key = node(description, path[:-1]), path[-1]
-    if isinstance(holder, dict) and draw(st.integers(0, 4)) == 0:
-        del holder[key]
-    else:
-        holder[key] = copy.deepcopy(piece)
-    return joined(description, tensors)
-
-
-def use(model):
-    """What a user does with a model; what is wrong with its numbers may be said."""
-    assert model.n_features_in_ < 100
-    rows = np.ones((4, model.n_features_in_))
-    y = np.zeros(4)
-    try:
-        predicted = model.predict(rows)
-        assert len(predicted) == 4
-        if hasattr(model, "classes_"):
-            y = np.resize(model.classes_, 4)
-            if model._multilabel:
-                y = np.zeros((4, len(model.classes_)), dtype=int)
-        elif predicted.ndim == 2:
-            y = np.zeros(predicted.shape)
-        model.set_params(max_iter=1, verbose=0, n_jobs=1, early_stopping=False, warmup_steps=0)
-        contents(model)
-        model.fit(rows, y, resume=True)
-        model.partial_fit(rows, y)
-    except (ValueError, DivergenceError):
-        pass
-
-
-@pytest.mark.filterwarnings("ignore")
-@given(damaged())
-@hypothesis_settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=EXAMPLES == 300,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-def test_a_damaged_file_is_refused_or_is_a_model(tmp_path_factory, data):
-    path = tmp_path_factory.getbasetemp() / "damaged"
-    path.write_bytes(data)
-    try:
-        model = load(path)
-    except ValueError as error:
-        assert "damaged" in str(error)
-        return
-    with np.errstate(all="ignore"):
-        use(model)
-
-
-def test_damage_is_found_and_missed(whole):
-    """The strategy makes files of both kinds, and whole files are used to their end."""
-    for data in FILES.values():
-        description, tensors = parts_of(data)
-        assert parts_of(joined(description, tensors))[0] == description
-        assert len(nodes_of(description)) > 100
-    assert fastsgd.__version__ in json.dumps(parts_of(whole)[0]["versions"])

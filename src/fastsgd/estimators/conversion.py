@@ -42,11 +42,11 @@ def _refuse(setting: str, why: str) -> Any:
     raise ValueError(f"scikit-learn has no estimator for {setting}: {why}")
 
 
-def _made(kind: Any, estimator: Any, **other: Any) -> Any:
+def _made(kind: Any, estimator: Any, *, without: tuple[str, ...] = ()) -> Any:
     """An estimator of scikit-learn with the parameters that both have, where it takes the value."""
     taken, given = {}, estimator.get_params(deep=False)
     for name in kind._get_param_names():
-        if name not in given or name in other:
+        if name not in given or name in without:
             continue
         try:
             validate_parameter_constraints(
@@ -55,7 +55,7 @@ def _made(kind: Any, estimator: Any, **other: Any) -> Any:
         except InvalidParameterError:
             continue  # learning_rate="auto", say
         taken[name] = copy.deepcopy(given[name])
-    return kind(**taken, **other)
+    return kind(**taken)
 
 
 def _loss(estimator: Any, what: str) -> str:
@@ -86,9 +86,7 @@ def _classifier(estimator: Any) -> Any:
     if estimator._multilabel:
         _refuse("an indicator matrix y", "its linear classifiers of labels are one for each")
     if estimator._softmax:
-        model = _made(
-            linear_model.LogisticRegression, estimator, penalty="deprecated", l1_ratio=0.0
-        )
+        model = _made(linear_model.LogisticRegression, estimator, without=("penalty", "l1_ratio"))
         model = _weights(estimator, model)
         model.n_iter_ = np.array([estimator.n_iter_], dtype=np.int32)
         del model.t_

@@ -22,7 +22,7 @@ from ..network import Network
 from ..optimizers import SGD, AdaGrad, Adam, Optimizer
 from ..schedules import Schedule
 from ..statistics.curvature import Curvature
-from .values import Record
+from .encoding import Record
 
 __all__ = [
     "RECORDS",
