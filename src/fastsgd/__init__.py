@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         load,
     )
     from .minimization import minimize
+    from .model_files.checkpoint import Checkpoint
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
 
 __version__ = "0.1.0"
 __all__ = [
+    "Checkpoint",
     "DivergenceError",
     "FeatureScaleWarning",
     "GridSearchCV",
@@ -50,6 +52,7 @@ _MODULES = {
         *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor", "load"),
     ),
     ".minimization": ("minimize",),
+    ".model_files.checkpoint": ("Checkpoint",),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -20,7 +20,7 @@ from ..solver.history import FIELDS
 from .model_checks import check_linear, check_network, check_network_run, check_run
 from .model_tables import CHECKS, MODEL_RECORDS, OPTIONAL, REQUIRED
 
-__all__ = ["describe", "encoder", "parameters_of", "restore"]
+__all__ = ["check_class", "describe", "encoder", "parameters_of", "restore"]
 
 Values = dict[str, Any]
 
@@ -46,6 +46,22 @@ def parameters_of(estimator: Any) -> Values:
     return {name: kept(name, value) for name, value in found.items()}
 
 
+def check_class(estimator: Any) -> str:
+    """The name of the class of an estimator, which a file can hold.
+
+    Raises
+    ------
+    ValueError
+        If it is a class of a user's own.
+    """
+    name = type(estimator).__name__
+    if type(estimator).__module__.partition(".")[0] != "fastsgd" or name not in REQUIRED:
+        raise ValueError(
+            f"a model file holds one of {', '.join(REQUIRED)}, and no class of your own as {name}"
+        )
+    return name
+
+
 def describe(estimator: Any, *, state: bool, run: Values | None = None) -> tuple[Values, Values]:
     """Description and tensors of a fitted estimator.
 
@@ -62,11 +78,7 @@ def describe(estimator: Any, *, state: bool, run: Values | None = None) -> tuple
     ValueError
         If something is of a type that no file holds, or is not as a fit leaves it.
     """
-    name = type(estimator).__name__
-    if type(estimator).__module__.partition(".")[0] != "fastsgd" or name not in REQUIRED:
-        raise ValueError(
-            f"a model file holds one of {', '.join(REQUIRED)}, and no class of your own as {name}"
-        )
+    name = check_class(estimator)
     estimator._validate_params()
     attributes = _attributes(estimator)
     check(estimator, attributes)

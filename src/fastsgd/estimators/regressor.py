@@ -13,11 +13,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..inputs.conversions import MatrixLike
 from ..losses import LOSSES, CompiledLoss, RegressionLoss, loss_functions
+from ..model_files.checkpoint import Checkpoint
 from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD
+from .checkpointing import Resume, taken_up
 from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array, Validate
@@ -181,7 +183,8 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
-        resume: bool = False,
+        resume: Resume = False,
+        checkpoint: Checkpoint | None = None,
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
@@ -201,12 +204,15 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
+        again = taken_up(self, resume)
         task = self._begin(X, y, sample_weight)
         validation = None
         if self._has_validation_set(X_val, y_val):
             X_val, y_val = self._validation_set(X_val, y_val, task)
             validation = X_val, y_val, y_val
-        start, options = (coef_init, intercept_init), {"diagnostics": diagnostics, "resume": resume}
+        start = coef_init, intercept_init
+        options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
+        options["checkpoint"] = checkpoint
         self._solve(task, start, validation=validation, **options)
         return self
 
