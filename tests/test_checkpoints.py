@@ -1,5 +1,6 @@
 """Fits that are saved while they run: killed at any moment, they end as if nothing had happened."""
 
+import json
 import os
 import pickle
 import signal
@@ -162,47 +163,30 @@ def test_more_epochs_than_there_were(tmp_path):
         assert a[:2] == b[:2]
 
 
-CHILD = """
-import sys, warnings
-warnings.simplefilter("ignore")
-sys.path[:0] = [{tests!r}]
-import numpy as np
-from fastsgd import Checkpoint
-from test_checkpoints import estimator
-model, X, y = estimator({name!r})
-print("begins", flush=True)
-model.fit(X, y, resume={folder!r}, checkpoint=Checkpoint({folder!r}, every=0, keep=2))
-model.save({result!r})
-"""
-KILLS = int(os.environ.get("FASTSGD_KILLS", "3"))
+KILLS = int(os.environ.get("FASTSGD_KILLS", "6"))
+"""How often each fit is killed."""
+
+SEED = int(os.environ.get("FASTSGD_KILLS_SEED", "0"))
+KILLED = ("plateau", "network of scores", "auto of a long run")
 
 
-def killed(name, folder, result, seconds):
-    """Fit in a process that is killed so long after it began; whether it was done before."""
-    code = CHILD.format(tests=os.path.dirname(__file__), name=name, folder=folder, result=result)
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert child.stdout.readline() == b"begins\n"
-    if seconds is not None:
-        time.sleep(seconds)
-        child.send_signal(signal.SIGKILL)
-    child.stdout.close()
-    return child.wait() == 0
-
-
-@pytest.mark.parametrize("name", ("plateau", "network of scores"))
+@pytest.mark.parametrize("name", KILLED)
 def test_a_fit_that_is_killed_again_and_again(name, tmp_path):
-    """Every process is killed a little later than the one before; the last one is not."""
-    folder, result = tmp_path / "checkpoints", tmp_path / "model"
-    waits = np.random.default_rng(KILLS).uniform(0.0, 0.06, KILLS)
-    epochs = []
-    for seconds in waits:
-        killed(name, str(folder), str(result), seconds)
-        epochs.append(max((int(file.name[6:12]) for file in folder.glob("epoch-*")), default=0))
-    assert epochs == sorted(epochs)
-    assert killed(name, str(folder), str(result), None)
+    """At any moment, in processes of their own; the last one is left to its end."""
+    script = os.path.join(os.path.dirname(__file__), "killed.py")
+    command = [sys.executable, script, name, str(tmp_path), str(KILLS), str(SEED)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    codes, epochs = zip(*found, strict=True)
+    assert set(codes[:-1]) <= {0, -signal.SIGKILL}
+    assert codes[-1] == 0
+    assert codes.count(-signal.SIGKILL) >= min(KILLS, 2)
+    assert list(epochs) == sorted(epochs)
     model, X, y = estimator(name)
-    assert end(load(result)) == end(model.fit(X, y))
-    assert len(list(folder.iterdir())) <= 2
+    whole = end(model.fit(X, y))
+    assert end(load(tmp_path / "model")) == whole == end(load(tmp_path / "undisturbed model"))
+    assert len(list((tmp_path / "checkpoints").iterdir())) <= 3  # one half written, at most
 
 
 def test_the_newest_whole_file_is_taken(tmp_path):
