@@ -1,8 +1,10 @@
 """Files that are damaged in any way: refused with a ValueError, or a model that can be used."""
 
+import contextlib
 import copy
 import json
 import os
+import tempfile
 import warnings
 
 import numpy as np
@@ -11,10 +13,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from model_bytes import contents, joined, model_bytes, parts_of
-from test_continuing import LAYOUTS, Y
+from sklearn.base import clone
+from test_continuing import LAYOUTS, X, Y
 
 import fastsgd
 from fastsgd import (
+    Checkpoint,
     DivergenceError,
     MLPClassifier,
     MLPRegressor,
@@ -36,6 +40,30 @@ SPARSE = SGDClassifier(penalty="l1", alpha=0.03, random_state=0, class_weight="b
 FILES["sparse"] = contents(
     SPARSE.fit(LAYOUTS["csr"], np.array(["no", "perhaps é", "yes"])[Y[SGDClassifier]]).sparsify()
 )
+STOPPED = {
+    "checkpoint": SGDRegressor(momentum=0.5, eta0=0.01, max_iter=6, random_state=0),
+    "annealed": SGDClassifier(max_iter=6, random_state=0),
+    "validated": MLPClassifier((3,), early_stopping=True, max_iter=6, random_state=0),
+}
+"""Fits under way."""
+
+
+def checkpoint_of(model):
+    """The file of a fit after a few epochs, as bytes."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = clone(model).set_params(max_iter=4)
+        model.fit(X, targets_of(model), checkpoint=Checkpoint(folder, every=0, keep=1))
+        (name,) = os.listdir(folder)
+        with open(f"{folder}/{name}", "rb") as file:
+            return file.read()
+
+
+def targets_of(model):
+    return Y[SGDRegressor] if isinstance(model, SGDRegressor) else Y[SGDClassifier]
+
+
+FILES |= {name: checkpoint_of(model) for name, model in STOPPED.items()}
 PIECES = (None, True, -1, 0, 1, 3, 2**40, 2**70, 0.0, -1.5, 1e308, "", "auto", "<f8", [], {}, [1])
 
 
@@ -133,6 +161,9 @@ def use(model):
 def test_a_damaged_file_is_refused_or_is_a_model(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(data)
+    for fit in STOPPED.values():
+        with contextlib.suppress(ValueError, DivergenceError):  # damaged, or of another class
+            clone(fit).fit(X, targets_of(fit), resume=path)
     try:
         model = load(path)
     except ValueError as error:

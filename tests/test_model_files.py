@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import sys
 import tracemalloc
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from test_continuing import LAYOUTS, SETTINGS, X, Y, halved, of, portrait
 
 from fastsgd import (
+    Checkpoint,
     MLPClassifier,
     MLPRegressor,
     SGDClassifier,
@@ -446,6 +448,20 @@ def test_a_save_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         model.partial_fit(X, Y[SGDClassifier]).save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_without_safetensors(tmp_path, monkeypatch):
+    """An ImportError says what to install, and a fit says so before it trains."""
+    model = SGDClassifier(max_iter=2, tol=None).fit(X, Y[SGDClassifier])
+    model.save(tmp_path / "model")
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    for call in (
+        lambda: load(tmp_path / "model"),
+        lambda: model.save(tmp_path / "other"),
+        lambda: model.fit(X, Y[SGDClassifier], checkpoint=Checkpoint(tmp_path, "9 h")),
+    ):
+        with pytest.raises(ImportError, match=r"pip install 'fastsgd\[data\]'"):
+            call()
 
 
 def _umask():

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..losses import CompiledLoss
 from ..model_files.checkpoint import Checkpoint, file_of, files_of, prune
-from ..model_files.container import opened, write
+from ..model_files.container import library, opened, write
 from ..scalars import python_number
 from ..solver import Progress
 from .model_parts import check_class, describe, encoder, parameters_of, restore
@@ -115,6 +115,8 @@ def _taken(estimator: Any, path: Path) -> Resumed:
         given["loss"] = estimator.loss if isinstance(estimator.loss, CompiledLoss) else None
         model, run, _ = restore({kind.__name__: kind}, description, tensors, given)
         found = _checked(path, run)
+        if not model.history_["epoch"]:
+            raise ValueError("it is of a fit before its first epoch")
     _check_parameters(estimator, model, path)
     attributes, names = vars(estimator), kind._get_param_names()
     for name in [one for one in attributes if one.endswith("_") or one == "_class_counts"]:
@@ -184,6 +186,7 @@ class Saving:
     ) -> None:
         if not isinstance(checkpoint, Checkpoint):
             raise TypeError(f"checkpoint must be a fastsgd.Checkpoint or None, got {checkpoint!r}")
+        library()
         check_class(estimator)
         for name, value in parameters_of(estimator).items():
             encoder().value(value, f"parameters.{name}")  # or it is refused now

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FORMAT", "Tensors", "opened", "write"]
+__all__ = ["FORMAT", "Tensors", "library", "opened", "write"]
 
 FORMAT = 1
 """Version of what is written; files of this version and of those before it are read."""
@@ -38,8 +38,14 @@ DTYPES = {
 """Types of tensors that a file may have, by safetensors' name."""
 
 
-def _library() -> Any:
-    """The package safetensors, with its functions for NumPy."""
+def library() -> Any:
+    """The package safetensors, with its functions for NumPy.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -89,15 +95,15 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any], Tenso
     ValueError
         If the file is no whole model file of this version or one before.
     """
-    library = _library()
+    found = library()
     name = os.fsdecode(os.fspath(path))
     try:
         _check_header(name)
-        with library.safe_open(name, framework="numpy") as file:
+        with found.safe_open(name, framework="numpy") as file:
             tensors = Tensors(file)
             yield _description(file.metadata()), tensors
             tensors.check_done()
-    except (ValueError, TypeError, OverflowError, RecursionError, library.SafetensorError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, found.SafetensorError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise ValueError(f"{name} cannot be read: {why}") from error
 
@@ -144,9 +150,9 @@ def write(
     ValueError
         If the description is longer than is read again.
     """
-    library = _library()
+    found = library()
     text = json.dumps({"format": FORMAT, **description}, allow_nan=False, separators=(",", ":"))
-    data = library.numpy.save(tensors, {KEY: text})
+    data = found.numpy.save(tensors, {KEY: text})
     if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
         raise ValueError(
             f"the parameters of the model, without its arrays, take more than {HEADER_LIMIT} bytes"

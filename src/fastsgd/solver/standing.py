@@ -158,7 +158,7 @@ def restore_network(training: Any, found: Mapping[str, Any]) -> None:
     put(found, training, ("is_best", "score"))
     state.rate_factor = same("rate_factor", found.get("rate_factor"), 1.0)
     training.watch.restore(_part(found, "watch"))
-    training.losses = progress.losses[-1].copy()
+    training.losses = same("losses", progress.losses[-1], np.zeros(1)).copy()
     training.model = progress.model = state.model(training.descent)
     best = found.get("best")
     training.best = None if best is None else same("best weights", best, training.model)

@@ -21,7 +21,7 @@ from .compaction import run_of
 from .epochs import Clock, EpochEnd
 from .history import NO_NOISE, mean
 from .progress import Fit
-from .standing import Standing, restore, standing_of
+from .standing import Standing, restore, same, standing_of
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
 __all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
@@ -133,7 +133,7 @@ class Training:
     def take_end(self) -> None:
         """The end of the epoch that the state is at, as it was when it was recorded."""
         self.end = EpochEnd(self.run, self.state, self.settings)
-        self.end.loss = self.progress.losses[-1].copy()
+        self.end.loss = same("losses", self.progress.losses[-1], self.end.loss).copy()
         self.progress.coef, self.progress.intercept = self.end.model
 
     @property
