@@ -92,4 +92,5 @@ def train(
         check_unchanged(X, structure)
         training.restore_best()
     finally:
+        progress.standing = None  # or the two would hold each other, and the rows
         training.restore_rates()
