@@ -57,12 +57,16 @@ def has_callbacks(estimator: Any) -> bool:
 
 @contextlib.contextmanager
 def listening(
-    estimator: Any, task: Any, epochs: int, progress: Progress
+    estimator: Any,
+    task: Any,
+    epochs: int,
+    progress: Progress,
+    saving: Callable[[Progress], None] | None = None,
 ) -> Iterator[Callable[[], None]]:
     """Tell the listeners of every epoch of ``progress``; yields what to call after the last one.
 
     With ``verbose``, a line an epoch on standard output, and a progress bar on standard error if it
-    takes longer.
+    takes longer. ``saving`` is told after the others.
     """
     callbacks = _Callbacks(estimator, task, epochs) if has_callbacks(estimator) else None
     listeners: list[Callable[[Progress], bool | None]] = []
@@ -72,6 +76,8 @@ def listening(
     lines = EpochLines(epochs) if estimator.verbose else None
     if lines is not None:
         listeners.append(lambda progress: lines.tell(progress.history.line()))
+    if saving is not None:
+        listeners.append(saving)
     if listeners:
         progress.on_epoch = lambda progress: sum(bool(tell(progress)) for tell in listeners) > 0
     try:

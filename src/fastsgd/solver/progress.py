@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._core import State
 from .history import History
+from .standing import Standing
 
 __all__ = ["Fit", "Progress"]
 
@@ -32,6 +33,11 @@ class Progress:
         Models that stopped by the tolerance.
     ended : bool
         ``on_epoch`` ended the run.
+    standing : callable or None
+        ``standing()`` says, within ``on_epoch``, where the run stands beside its state.
+    resumed : dict or None
+        What ``standing()`` said of another run, at the end of whose last epoch the state is, and
+        with whose history: the run goes on from there as that one would have.
 
     Examples
     --------
@@ -46,6 +52,8 @@ class Progress:
     epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     ended: bool = False
+    standing: Callable[[], Standing] | None = None
+    resumed: Standing | None = None
 
     @property
     def losses(self) -> list[NDArray[np.float64]]:
@@ -90,6 +98,8 @@ class Fit(Progress):
         How often the rate was halved after a divergence.
     at_fault : ndarray of shape (K,), bool
         Lanes that diverged, when a divergence ended the fit.
+    standing, resumed
+        Where the fit stands, and where it goes on from: see :class:`Progress`.
     doubts : dict of str to ndarray of shape (K,), bool
         Lanes that stopped with more left to gain than the tolerance; see ``Annealing.doubts``.
 

@@ -21,6 +21,7 @@ from .compaction import run_of
 from .epochs import Clock, EpochEnd
 from .history import NO_NOISE, mean
 from .progress import Fit
+from .standing import Standing, restore, same, standing_of
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
 __all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
@@ -119,6 +120,21 @@ class Training:
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
         self.plain = self._plain()
         self.undecided: float | None = None  # seconds of an epoch that is trained and no more
+
+    def standing(self) -> Standing:
+        """Where the fit stands at the end of an epoch, before it decides what follows."""
+        return standing_of(self)
+
+    def restore(self, found: Standing) -> int:
+        """Stand where another fit stood; the epochs it had done."""
+        restore(self, found)
+        return int(self.progress.epochs.max())
+
+    def take_end(self) -> None:
+        """The end of the epoch that the state is at, as it was when it was recorded."""
+        self.end = EpochEnd(self.run, self.state, self.settings)
+        self.end.loss = same("losses", self.progress.losses[-1], self.end.loss).copy()
+        self.progress.coef, self.progress.intercept = self.end.model
 
     @property
     def backoffs(self) -> int:
