@@ -32,6 +32,7 @@ __all__ = [
     "by_blocks",
     "keep_columns",
     "opened",
+    "predicted_pairs",
     "publish_columns",
 ]
 
@@ -242,6 +243,31 @@ def by_blocks(method: _Method) -> _Method:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     return cast(_Method, wrapped)
+
+
+def predicted_pairs(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Targets, predictions and weights of rows; of a source its own targets and weights.
+
+    Raises
+    ------
+    ValueError
+        If a source has no targets.
+    """
+    columns = vars(estimator).get("columns_")
+    if y is not None or not is_source(X, target=None if columns is None else True):
+        return y, estimator.predict(X), sample_weight
+    targets: list[Any] = []
+    predictions: list[Any] = []
+    weights: list[Any] = []
+    for block in blocks_to_predict(estimator, X):
+        if block.y is None:
+            raise ValueError("X must have the targets too, to be scored")
+        targets.append(block.y)
+        predictions.append(estimator.predict(block.X))
+        weights.append(block.sample_weight)
+    if sample_weight is None and weights[0] is not None:
+        sample_weight = np.concatenate(weights)
+    return np.concatenate(targets), np.concatenate(predictions), sample_weight
 
 
 def blocks_to_predict(estimator: Any, X: Any) -> Iterator[Block]:
