@@ -9,6 +9,7 @@ when it is whole: there is no half of a cache.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..problem import STORED
 from .block import Block
-from .block_files import FileRecord, read_array, read_into, write_array
+from .block_files import FileRecord, advise, read_array, read_into, write_array
 from .first_pass import FirstPass, bytes_of, joined_blocks, rows_of
 from .source import Source
 
@@ -38,6 +39,9 @@ BLOCK_BYTES = 1 << 23
 
 LEAST_ROWS, MOST_ROWS = 32, 1 << 20
 """Rows of a block: a multiple of the former."""
+
+AHEAD = 4
+"""Blocks that the system is asked to read before they are."""
 
 MANIFEST = "manifest.json"
 DENSE, CSR = ("X",), ("data", "indices", "indptr")
@@ -229,9 +233,18 @@ class Cache:
         """
         read_into(self.folder, self.manifest.blocks[number][name], out)
 
+    def read_ahead(self, number: int) -> None:
+        """Have the files of a block read into the page cache."""
+        for record in self.manifest.blocks[number].values():
+            advise(self.folder, record)
+
     def blocks(self) -> Iterator[Block]:
         """All blocks, in their order."""
-        return map(self.block, range(self.count))
+        ahead = iter(range(self.count))
+        for number in range(self.count):
+            for upcoming in itertools.islice(ahead, AHEAD if number == 0 else 1):
+                self.read_ahead(upcoming)
+            yield self.block(number)
 
     def remove(self) -> None:
         """Remove the folder."""

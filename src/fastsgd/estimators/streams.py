@@ -52,7 +52,8 @@ class TableStream:
         self.held_out = 0.0  # fraction
         self.seed = 0
         self.estimator: Any = None
-        self.codes: NDArray[Any] | None = None
+        self.codes: NDArray[Any] | None = None  # of labels
+        self.upper: Any = None  # the label of two that is the positive one
 
     @property
     def rows(self) -> int:
@@ -77,9 +78,14 @@ class TableStream:
         self.reader = reader_of(self.table, self.pool_bytes, seed, ORDERS[sampling])
         self.estimator, self.seed = estimator, seed
         self.held_out = min(held_out, self._most_held_out())
-        self.codes = None
+        self.codes = self.upper = None
+        labels = self.table.labels
         if self.table.label_kind != "number":
-            self.codes = self._encoded(self.table.labels)
+            self.codes = self._encoded(labels)
+        elif labels is not None and len(labels) == 2:
+            codes = self._encoded(labels).tolist()
+            if sorted(codes) == [0.0, 1.0]:  # which one comparison tells apart
+                self.upper = labels[codes.index(1.0)]
 
     @property
     def sampling(self) -> str:
@@ -137,6 +143,9 @@ class TableStream:
         if self.codes is not None:
             assert y is not None
             return self.codes[y]
+        if self.upper is not None:
+            assert y is not None
+            return (y == self.upper).astype(computed_in(X))
         targets: NDArray[np.floating] = self.estimator._targets_of(X, y)
         return targets
 
