@@ -114,7 +114,7 @@ def _within(training: Any) -> Standing | None:
         return None
     return {
         "model": copied((progress.coef, progress.intercept)),  # of the end of the last epoch
-        "first_loss": copied(training.first_loss),
+        "first_loss": None if len(progress.history) else copied(training.first_loss),
         "good": training.good,
         "rate": float(training.run.rate),
         "seconds": time.perf_counter() - training.began,
