@@ -239,6 +239,8 @@ def _check_records(m: Manifest, records: dict[str, FileRecord], rows: int) -> No
     for name, (shape, dtype) in wanted.items():
         record = records[name]
         file, size = record["file"], math.prod(shape) * np.dtype(dtype).itemsize
+        if set(record) != FileRecord.__required_keys__ or type(record["checksum"]) is not str:
+            raise ValueError(f"{file!r} must have {', '.join(FileRecord.__annotations__)}")
         if not all(type(n) is int and 0 <= n < 2**48 for n in record["shape"]):
             raise ValueError(f"{file!r} has shape {record['shape']!r}")
         for key, value in (("shape", shape), ("dtype", dtype), ("bytes", size)):
