@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,6 +75,8 @@ class TableStream:
                 f"sampling={sampling!r} needs rows in memory: a source is shuffled by pools of "
                 f"blocks, and takes one of {tuple(ORDERS)}"
             )
+        if sampling != "sequential" and isinstance(self.table, SourceTable):
+            self._warn_of_storage(self.table)
         self.close()
         self.reader = reader_of(self.table, self.pool_bytes, seed, ORDERS[sampling])
         self.estimator, self.seed = estimator, seed
@@ -86,6 +89,16 @@ class TableStream:
             codes = self._encoded(labels).tolist()
             if sorted(codes) == [0.0, 1.0]:  # which one comparison tells apart
                 self.upper = labels[codes.index(1.0)]
+
+    def _warn_of_storage(self, table: SourceTable) -> None:
+        if table.lies_together:
+            warnings.warn(
+                "rows with like targets lie together in this source. With cache=None only rows "
+                f"that follow each other within {self.pool_bytes // 2} bytes are shuffled, so that "
+                "steps follow the storage order. With a cache they come from all over the data.",
+                UserWarning,
+                stacklevel=8,
+            )
 
     @property
     def sampling(self) -> str:
