@@ -234,7 +234,7 @@ def test_memory_is_bounded(table, share):
     cache, _ = table
     size = int(share * cache.bytes)
     with contextlib.closing(PoolReader(cache, size, 3)) as reader:
-        held: dict[int, int] = {}
+        held: dict[tuple[int, str], int] = {}
         orders = 0
         for epoch in range(3):
             for pool in reader.pools(epoch, 0):
@@ -242,9 +242,8 @@ def test_memory_is_bounded(table, share):
                 for buffer in reader.buffers:
                     for name, array in buffer.arrays.items():
                         held[id(buffer), name] = max(array.nbytes, held.get((id(buffer), name), 0))
-        used = sum(held.values()) + BUFFERS * orders
-        least = pool_bytes(cache, 1)
-        assert used <= max(size, least) + BUFFERS * 8
-        if share >= 1.0:
-            assert len({buffer for buffer, _ in held}) == 1
+        pools = len({buffer for buffer, _ in held})
+        assert pools == (1 if share >= 1.0 else BUFFERS)
+        used = sum(held.values()) + pools * orders
+        assert used <= max(size, pool_bytes(cache, 1)) + BUFFERS * 8
     assert blocks_of_a_pool(cache, 1) == 1

@@ -10,6 +10,7 @@ when it is whole: there is no half of a cache.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from .._core import check_structure
 from .block import Block
-from .block_files import FileRecord, check_size, read_array, read_into, write_array
+from .block_files import FileRecord, advise, check_size, read_array, read_into, write_array
 from .first_pass import FirstPass, joined_blocks, label_kind_of, part_of, row_bytes_of
 from .manifest import LEAST_ROWS, Manifest, read_manifest, write_manifest
 from .source import Source
@@ -36,6 +37,9 @@ BLOCK_BYTES = 1 << 23
 
 MOST_ROWS = 1 << 20
 """Rows of a block, at most."""
+
+AHEAD = 4
+"""Blocks that the system is asked to read before they are."""
 
 SIZING_ROWS = 1024
 """First rows, by whose bytes it is decided how many rows a block has."""
@@ -178,9 +182,18 @@ class Cache:
         """
         read_into(self.folder, self.manifest.blocks[number][name], out)
 
+    def read_ahead(self, number: int) -> None:
+        """Have the files of a block read into the page cache."""
+        for record in self.manifest.blocks[number].values():
+            advise(self.folder, record)
+
     def blocks(self) -> Iterator[Block]:
         """All blocks, in their order."""
-        return map(self.block, range(self.count))
+        ahead = iter(range(self.count))
+        for number in range(self.count):
+            for upcoming in itertools.islice(ahead, AHEAD if number == 0 else 1):
+                self.read_ahead(upcoming)
+            yield self.block(number)
 
     def remove(self) -> None:
         """Remove the folder."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._core import check_structure
-from .cache import Cache
+from .cache import AHEAD, Cache
 from .pools import PoolPlan, plan_of
 
 __all__ = ["Pool", "PoolReader", "blocks_of_a_pool"]
@@ -151,6 +152,7 @@ class _Buffer:
         self.cache, self.blocks = cache, blocks
         self.arrays: dict[str, NDArray[Any]] = {}
         self.closed = threading.Event()
+        self.ahead: Iterator[int] = iter(())
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """The first rows of an array that has room for those of any pool."""
@@ -161,8 +163,14 @@ class _Buffer:
             self.arrays[name] = np.empty((most, *shape[1:]), dtype=dtype)
         return self.arrays[name][: shape[0]]
 
-    def read(self, plan: PoolPlan, number: int, closed: threading.Event) -> Pool:
-        """Fill the arrays with a pool.
+    def read(
+        self,
+        plan: PoolPlan,
+        number: int,
+        closed: threading.Event,
+        then: Sequence[int] = (),
+    ) -> Pool:
+        """Fill the arrays with a pool; ``then`` are the first blocks of the next one.
 
         Raises
         ------
@@ -172,7 +180,8 @@ class _Buffer:
             If the event is set meanwhile.
         """
         cache, m, blocks = self.cache, self.cache.manifest, plan.pools[number].tolist()
-        self.closed = closed
+        self.closed, self.ahead = closed, iter([*blocks, *then])
+        self._read_ahead(AHEAD)
         rows = plan.rows(number)
         sizes = [cache.rows_of_block(block) for block in blocks]
         y = weight = None
@@ -193,9 +202,16 @@ class _Buffer:
         first = int(plan.starts[number])
         return Pool(X, y, weight, plan.order(number), numbers, first)
 
+    def _read_ahead(self, count: int) -> None:
+        """Have the files of the next blocks read by the system."""
+        for block in itertools.islice(self.ahead, count):
+            self.cache.read_ahead(block)
+
     def _read_rows(self, name: str, blocks: list[int], sizes: list[int], out: Any) -> None:
         start = 0
         for block, size in zip(blocks, sizes, strict=True):
+            if name == "X":
+                self._read_ahead(1)
             self._read_into(block, name, out[start : start + size])
             start += size
 
@@ -214,6 +230,7 @@ class _Buffer:
         indptr = self._array("indptr", (rows + 1,), "<i8" if wide else "<i4")
         indptr[0] = start = value = 0
         for block, size, count in zip(blocks, sizes, counts, strict=True):
+            self._read_ahead(1)
             self._read_into(block, "data", data[value : value + count])
             self._read_into(block, "indices", indices[value : value + count])
             of_block = np.empty(size + 1, dtype=np.int64)
@@ -256,11 +273,12 @@ class _Reading:
 
     def _run(self) -> None:
         try:
-            for plan, number in self.positions:
+            for (plan, number), (next_plan, following) in itertools.pairwise(self.positions):
                 buffer = self.free.get()
                 if buffer is None or self.closed.is_set():
                     return
-                self.full.put((buffer.read(plan, number, self.closed), buffer))
+                then = next_plan.pools[following][:AHEAD].tolist()
+                self.full.put((buffer.read(plan, number, self.closed, then), buffer))
         except _Closed:
             return
         except BaseException as error:  # handed to whoever asks for the pool

@@ -20,6 +20,10 @@ from .source import Source
 __all__ = ["SourceReader", "SourceTable"]
 
 
+TOGETHER = 0.2
+"""Part of the variance of y that lies between blocks, from which on rows of a kind lie together."""
+
+
 class SourceTable:
     """All rows of a source that is read again and again: what :class:`Cache` is of files.
 
@@ -53,6 +57,7 @@ class SourceTable:
             dtype = {"str": object, "bool": bool}.get(self.label_kind, first.y.dtype)
             self.labels = np.array(found.labels.values, dtype=dtype)
         self.label_weights = found.labels.weights
+        self.lies_together = found.between > TOGETHER * (found.between + found.within)
         self._sample = found.sample()
 
     def sample(self) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -52,7 +53,8 @@ class TableStream:
         self.held_out = 0.0  # fraction
         self.seed = 0
         self.estimator: Any = None
-        self.codes: NDArray[Any] | None = None
+        self.codes: NDArray[Any] | None = None  # of labels
+        self.upper: Any = None  # the label of two that is the positive one
 
     @property
     def rows(self) -> int:
@@ -73,13 +75,30 @@ class TableStream:
                 f"sampling={sampling!r} needs rows in memory: a source is shuffled by pools of "
                 f"blocks, and takes one of {tuple(ORDERS)}"
             )
+        if sampling != "sequential" and isinstance(self.table, SourceTable):
+            self._warn_of_storage(self.table)
         self.close()
         self.reader = reader_of(self.table, self.pool_bytes, seed, ORDERS[sampling])
         self.estimator, self.seed = estimator, seed
         self.held_out = min(held_out, self._most_held_out())
-        self.codes = None
+        self.codes = self.upper = None
+        labels = self.table.labels
         if self.table.label_kind != "number":
-            self.codes = self._encoded(self.table.labels)
+            self.codes = self._encoded(labels)
+        elif labels is not None and len(labels) == 2:
+            codes = self._encoded(labels).tolist()
+            if sorted(codes) == [0.0, 1.0]:  # which one comparison tells apart
+                self.upper = labels[codes.index(1.0)]
+
+    def _warn_of_storage(self, table: SourceTable) -> None:
+        if table.lies_together:
+            warnings.warn(
+                "rows with like targets lie together in this source. With cache=None only rows "
+                f"that follow each other within {self.pool_bytes // 2} bytes are shuffled, so that "
+                "steps follow the storage order. With a cache they come from all over the data.",
+                UserWarning,
+                stacklevel=8,
+            )
 
     @property
     def sampling(self) -> str:
@@ -125,6 +144,9 @@ class TableStream:
         if self.codes is not None:
             assert y is not None
             return self.codes[y]
+        if self.upper is not None:
+            assert y is not None
+            return (y == self.upper).astype(computed_in(X))
         targets: NDArray[np.floating] = self.estimator._targets_of(X, y)
         return targets
 
