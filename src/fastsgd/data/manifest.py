@@ -155,7 +155,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("its checksum differs: it is not what was written")
         manifest = Manifest(**fields)
         _check_manifest(manifest)
-    except (TypeError, KeyError, OverflowError, RecursionError, ValueError) as error:
+    except (LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is broken: {error}. Remove the folder.") from None
     return manifest
 
