@@ -13,7 +13,9 @@ from ..data.cache import Cache
 from ..data.first_pass import Moments, joined_blocks, rows_of
 from ..data.reading import Pool, PoolReader
 from ..data.rereading import SourceReader, SourceTable
-from ..problem import STORED, Data, computed_in
+from ..problem import STORED, Data, Lanes, Settings, computed_in
+from ..solver import State
+from ..solver.stream import StreamRun
 from .standardise import Scaling
 
 __all__ = ["TableStream"]
@@ -111,6 +113,10 @@ class TableStream:
         self.scaling = scaling
         parts = scaling.offset, scaling.scale
         return Data(X, y, weight, *parts, checked=True, epoch_rows=self.rows, stream=self)
+
+    def run(self, data: Data, lanes: Lanes, settings: Settings, state: State) -> StreamRun:
+        """See ``fastsgd.solver.stream``."""
+        return StreamRun(data, lanes, settings, state)
 
     def windows(self, epoch: int, row: int) -> Iterator[Data]:
         """See ``fastsgd.solver.stream``."""
