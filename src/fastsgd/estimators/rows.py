@@ -127,6 +127,9 @@ def opened(
     TypeError
         If there are options, and X is no source.
     """
+    if isinstance(X, Rows):
+        yield X
+        return
     if not options and (type(X) is np.ndarray or not is_source(X)):
         yield Rows(X, y, sample_weight)
         return
