@@ -61,6 +61,7 @@ class ShardStream:
         self.summaries = engine.summaries(moments=moments)
         check_shards(self.summaries)
         self.rows = sum(one.rows for one in self.summaries)
+        self.shards = len([one for one in self.summaries if one.rows])
         self.largest = max(one.rows for one in self.summaries)
         self.sampling = "reshuffle"
         self.weighted = any(one.weighted for one in self.summaries)

@@ -47,6 +47,8 @@ class TableStream:
         Memory for those that are trained on and those that are read ahead.
     """
 
+    shards = 1
+
     def __init__(self, table: Cache | SourceTable, pool_bytes: int) -> None:
         self.table, self.pool_bytes = table, pool_bytes
         self.on_window: Callable[[], None] | None = None
