@@ -21,12 +21,15 @@ if TYPE_CHECKING:
         SGDClassifier,
         SGDOneClassSVM,
         SGDRegressor,
+        load,
     )
     from .minimization import minimize
+    from .model_files.checkpoint import Checkpoint
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
 
 __version__ = "0.1.0"
 __all__ = [
+    "Checkpoint",
     "DivergenceError",
     "FeatureScaleWarning",
     "GridSearchCV",
@@ -38,6 +41,7 @@ __all__ = [
     "SGDRegressor",
     "TargetScaleWarning",
     "__version__",
+    "load",
     "minimize",
     "path",
 ]
@@ -45,9 +49,10 @@ __all__ = [
 _MODULES = {
     ".estimators": (
         *("MLPClassifier", "MLPRegressor"),
-        *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor"),
+        *("SGDClassifier", "SGDOneClassSVM", "SGDRegressor", "load"),
     ),
     ".minimization": ("minimize",),
+    ".model_files.checkpoint": ("Checkpoint",),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

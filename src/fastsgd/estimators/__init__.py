@@ -7,6 +7,7 @@ X.
 """
 
 from .classifier import SGDClassifier
+from .loading import load
 from .mlp_classifier import MLPClassifier
 from .mlp_regressor import MLPRegressor
 from .oneclass import SGDOneClassSVM
@@ -18,4 +19,5 @@ __all__ = [
     "SGDClassifier",
     "SGDOneClassSVM",
     "SGDRegressor",
+    "load",
 ]

@@ -12,11 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from .fitting import Fitting
 from .report import CallbackSupportMixin
+from .saving import Saved
 from .validated import Validated
 from .validation import products
 
 
-class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Validated, Fitting):
+class BaseSGD(CallbackSupportMixin, SparseCoefMixin, Saved, Validated, Fitting):
     """What the estimators share. See :class:`fastsgd.SGDClassifier` for the parameters."""
 
     def _scores(self, X: Any) -> NDArray[np.floating]:

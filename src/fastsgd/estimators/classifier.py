@@ -14,11 +14,13 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..inputs.conversions import MatrixLike
 from ..losses import LOSSES, ClassificationLoss, CompiledLoss, loss_functions
+from ..model_files.checkpoint import Checkpoint
 from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD
+from .checkpointing import Resume, taken_up
 from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array
@@ -270,7 +272,8 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
-        resume: bool = False,
+        resume: Resume = False,
+        checkpoint: Checkpoint | None = None,
         **source: Unpack[SourceOptions],
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
@@ -296,7 +299,8 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         """
         self._check_multinomial()
         with opened(self, X, y, sample_weight, dict(source)) as rows:
-            before = vars(self).get("classes_") if resume or self.warm_start else None
+            again = taken_up(self, resume)
+            before = vars(self).get("classes_") if again or self.warm_start else None
             task = self._begin(rows.X, rows.y, rows.sample_weight)
             task.stream = rows.stream
             if before is not None and not np.array_equal(before, self.classes_):
@@ -311,9 +315,11 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
                 X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
                 y_val = self._labels(y_val)
                 validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
-            options = {"diagnostics": diagnostics, "resume": resume}
-            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
-            publish_columns(self, rows)
+            start = coef_init, intercept_init
+            options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
+            options["checkpoint"] = checkpoint
+            publish_columns(self, rows)  # which a checkpoint, or a fit that Ctrl-C ends, has too
+            self._solve(task, start, validation=validation, **options)
         return self
 
     @repeatable

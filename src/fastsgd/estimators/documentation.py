@@ -179,11 +179,15 @@ CALL = {
     "diagnostics": """bool
         Measure gradient and noise at the end of each epoch, on a sample of rows, into
         ``history_``; see :mod:`fastsgd.insight`.""",
-    "resume": """bool
+    "resume": """bool, str or path-like
         Continue exactly where the last call ended, as ``partial_fit`` does: with its momentum,
         averages, counts, schedule and learning rates, for up to ``max_iter`` epochs more. Runs cut
         into such calls have the bits of a whole one; for "auto" with ``tol=None``, whose rate falls
-        towards the end, only if ``total_epochs`` says what the end is.""",
+        towards the end, only if ``total_epochs`` says what the end is. A path, of a checkpoint or
+        of a folder of them, goes on with the fit that was saved there, on the same rows, until it
+        has ``max_iter`` epochs in all; with an empty folder, or none, the fit begins.""",
+    "checkpoint": """Checkpoint, optional
+        Save the fit while it runs, as this :class:`fastsgd.Checkpoint` says.""",
     "**source": """SourceOptions, optional
         How X is read, if it is a path, a table with named columns or another source of rows:
         ``target``, ``features``, ``categorical``, ``text``, ``hash_bits``, ``missing`` and

@@ -17,6 +17,7 @@ from ..inputs.times import as_floats
 from ..learning_rate.choose import Rates
 from ..learning_rate.result import result_of
 from ..losses import find
+from ..model_files.checkpoint import Checkpoint
 from ..problem import Data, Lanes, Settings, computed_in, take
 from ..scalars import python_parameters
 from ..solver import Fit, Stopping, fit
@@ -25,6 +26,7 @@ from ..solver.stopping import ADAPTIVE_FLOOR, PLATEAU_FACTOR
 from ..solver.training import read_last_epoch
 from ..statistics.sample import overflows
 from .advice import warn_of_cost, warn_of_result, warn_of_scales, warn_of_targets
+from .checkpointing import Resumed, Saving
 from .continuation import Continuation, recipe_of, state_key, state_of
 from .hooks import Array, Hooks, Validate
 from .input import FEW_VALUES, blame_input, check_finite
@@ -149,10 +151,11 @@ class Fitting(Hooks, Splitting):
         task: Task,
         start: tuple[Any, Any] = (None, None),
         *,
-        resume: bool = False,
+        resume: bool | Resumed = False,
         partial: bool = False,
         validation: tuple[Any, Any, Any] | None = None,
         diagnostics: bool = False,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Train, publish the model, warn of what a user should know.
 
@@ -160,16 +163,24 @@ class Fitting(Hooks, Splitting):
         ----------
         start : tuple of array-like or None
             Weights and intercepts to start from.
-        resume : bool
-            Go on from the previous state, if there is one; this call is part of a longer run.
+        resume : bool or Resumed
+            Go on from the previous state, if there is one; this call is part of a longer run. Or
+            the same call of a process that ended.
         partial : bool
             The same, for one epoch, without stopping.
         validation : tuple or None
             The user's own X_val, with y_val as the lanes and as the user see it.
         diagnostics : bool
             Measure the noise of the gradients at the end of each epoch.
+        checkpoint : Checkpoint or None
+            Save the fit while it runs.
         """
-        goes_on = resume or partial
+        again = resume if isinstance(resume, Resumed) else None
+        goes_on = bool(resume) or partial
+        began = goes_on if again is None else again.goes_on
+        if again is not None:
+            again.check_rows(_rows_of(task))
+            start = None, None
         previous = vars(self).get("_continuation") if goes_on else None
         present = previous is None and (goes_on or self.warm_start) and hasattr(self, "coef_")
         if previous is not None or present:
@@ -189,9 +200,11 @@ class Fitting(Hooks, Splitting):
             validate = self._validation(task, rows, validation)
             data = task.data(weight)
             watched = validate is None
-            how = {"goes_on": goes_on, "partial": partial, "watched": watched}
+            how = {"goes_on": began, "partial": partial, "watched": watched}
             settings = settings_of(self, task, data, previous, seed, **how)
-            lanes, rates = lanes_of(self, task, data, settings, previous)
+            lanes, rates = lanes_of(
+                self, task, data, settings, previous, same_rows=again is not None
+            )
             self._check_unseen(data, lanes, settings)
             if not partial:
                 if not self.standardize:
@@ -208,6 +221,7 @@ class Fitting(Hooks, Splitting):
                 progress.start = model
             if (
                 data.sparse
+                and again is None
                 and data.d > FEW_VALUES
                 and (partial or not (self.certificate or rates.search is not None))
             ):
@@ -230,8 +244,17 @@ class Fitting(Hooks, Splitting):
             publish = functools.partial(
                 self._publish, problem, previous, found, stopping, partial=partial
             )
+            saving = None
+            if again is not None:
+                progress.resumed = again.standing
+            if checkpoint is not None:
+                run = {"goes_on": began, "rows": _rows_of(task), "seen": 0}
+                saved = functools.partial(
+                    _publish_in, problem, previous, found, stopping, partial=partial
+                )
+                saving = Saving(checkpoint, self, saved, state.epoch, run, again)
             try:
-                with listening(self, task, epochs, progress) as end:
+                with listening(self, task, epochs, progress, saving) as end:
                     fit(*problem, state, stopping, progress)
                     publish(progress)
                     end()
@@ -379,6 +402,17 @@ class Fitting(Hooks, Splitting):
             stopped=_end_of(progress),
             reduces_on_plateau=stopping.plateau_factor != 1.0 and stopping.tol is not None,
         )
+
+
+def _rows_of(task: Task) -> int:
+    """Rows of the call, of which X may be a sample."""
+    return int(task.X.shape[0] if task.stream is None else task.stream.rows)
+
+
+def _publish_in(*arguments: Any, partial: bool) -> None:
+    """``_publish`` of another estimator, the last argument but one."""
+    *found, estimator, progress = arguments
+    estimator._publish(*found, progress, partial=partial)
 
 
 def _end_of(progress: Fit) -> str:

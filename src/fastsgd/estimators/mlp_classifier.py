@@ -12,9 +12,11 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..inputs.conversions import MatrixLike
+from ..model_files.checkpoint import Checkpoint
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
+from .checkpointing import Resume, taken_up
 from .fitting import all_or_nothing
 from .forward import outputs_of
 from .labels import Labels
@@ -178,7 +180,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
-        resume: bool = False,
+        resume: Resume = False,
+        checkpoint: Checkpoint | None = None,
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
@@ -202,7 +205,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             The run diverged. The estimator is as it was before the call.
         """
         check_network_parameters(self)
-        before = vars(self).get("classes_") if resume or self.warm_start else None
+        again = taken_up(self, resume)
+        before = vars(self).get("classes_") if again or self.warm_start else None
         task = self._begin(X, y, sample_weight)
         if before is not None and not np.array_equal(before, self.classes_):
             raise ValueError(
@@ -216,7 +220,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             y_val = self._labels(y_val)
             self._encode(y_val, computed_in(task.X), "y_val")  # or it is refused
             validation = X_val, y_val
-        options = {"diagnostics": diagnostics, "resume": resume}
+        options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
+        options["checkpoint"] = checkpoint
         self._solve(task, self._loss, validation=validation, **options)
         return self
 

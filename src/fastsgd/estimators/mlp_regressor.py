@@ -13,9 +13,11 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..inputs.conversions import MatrixLike
+from ..model_files.checkpoint import Checkpoint
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
+from .checkpointing import Resume, taken_up
 from .fitting import all_or_nothing
 from .input import real_targets
 from .network_documentation import documented_network
@@ -163,7 +165,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
-        resume: bool = False,
+        resume: Resume = False,
+        checkpoint: Checkpoint | None = None,
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
@@ -183,11 +186,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             The run diverged. The estimator is as it was before the call.
         """
         check_network_parameters(self)
+        again = taken_up(self, resume)
         task = self._begin(X, y, sample_weight)
         validation = None
         if self._has_validation_set(X_val, y_val):
             validation = self._validation_set(X_val, y_val, task)
-        options = {"diagnostics": diagnostics, "resume": resume}
+        options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
+        options["checkpoint"] = checkpoint
         self._solve(task, self.loss, validation=validation, **options)
         return self
 

@@ -129,10 +129,12 @@ NETWORK_ATTRIBUTES = {
 
 NETWORK_CALL = {
     **CALL,
-    "resume": """bool
+    "resume": """bool, str or path-like
         Continue exactly where the last call ended, as ``partial_fit`` does: with its momentum,
         averages, counts, schedule and learning rates, for up to ``max_iter`` epochs more. Runs cut
-        into such calls have the bits of a whole one.""",
+        into such calls have the bits of a whole one. A path, of a checkpoint or of a folder of
+        them, goes on with the fit that was saved there, on the same rows, until it has ``max_iter``
+        epochs in all; with an empty folder, or none, the fit begins.""",
 }
 """Type and description of the arguments of ``fit`` and ``partial_fit``."""
 

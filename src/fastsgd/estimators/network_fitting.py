@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..descent import VectorDescent
 from ..inputs.conversions import MatrixLike
+from ..model_files.checkpoint import Checkpoint
 from ..network import NETWORK_LOSSES, Network
 from ..problem import computed_in, take
 from ..schedules import Schedule
@@ -23,6 +24,7 @@ from ..solver import NetworkFit, Stopping, fit_network
 from ..solver.history import History
 from ..solver.stopping import ADAPTIVE_FLOOR
 from .advice import warn_of_scales
+from .checkpointing import Resumed, Saving
 from .forward import outputs_of, scores_of
 from .input import check_finite
 from .network_continuation import NetworkContinuation, Parts, begin, is_the_same, packed, parts_of
@@ -35,6 +37,7 @@ from .network_parameters import (
 )
 from .parameters import horizon_of
 from .report import CallbackSupportMixin, listening
+from .saving import Saved
 from .splitting import Splitting
 from .standardise import Scaling
 from .task import Task
@@ -66,7 +69,7 @@ class NetworkScore(ModelScore):
         return float(self.model._score_of(self.y, self.model.predict(self.X), self.weight))
 
 
-class BaseMLP(CallbackSupportMixin, Validated, Splitting):
+class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
     """What both estimators share. See :class:`fastsgd.MLPClassifier` for the parameters."""
 
     loss: str = "log_loss"
@@ -149,9 +152,10 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
         loss: str,
         *,
         diagnostics: bool = False,
-        resume: bool = False,
+        resume: bool | Resumed = False,
         partial: bool = False,
         validation: tuple[Any, Any] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Train, publish the model, warn of what a user should know.
 
@@ -161,14 +165,20 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
             Of the network.
         diagnostics : bool
             Estimate gradient and noise at the end of every epoch.
-        resume : bool
-            Go on from the previous state, if there is one; this call is part of a longer run.
+        resume : bool or Resumed
+            Go on from the previous state, if there is one; this call is part of a longer run. Or
+            the same call of a process that ended.
         partial : bool
             The same, for one epoch, without stopping.
         validation : tuple or None
             The user's own X_val and y_val.
+        checkpoint : Checkpoint or None
+            Save the fit while it runs.
         """
-        goes_on = resume or partial
+        again = resume if isinstance(resume, Resumed) else None
+        if again is not None:
+            again.check_rows(task.X.shape[0])
+        goes_on = bool(resume) or partial
         previous = vars(self).get("_continuation") if goes_on else None
         present = previous is None and (goes_on or self.warm_start) and hasattr(self, "coefs_")
         check_finite(self, task.X)  # NaN may end in a function of a hidden layer
@@ -200,6 +210,7 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
         if not adaptive or descent.eta0 * state.rate_factor <= ADAPTIVE_FLOOR:
             state.rate_factor = 1.0  # a rate that is used up begins anew
         seen = 0 if previous is None else previous.rows
+        seen = seen if again is None else again.seen
         per_epoch = data.n - (0 if rows is None else len(rows))
         progress = NetworkFit(History() if previous is None else History(self.history_))
         progress.factor = row_factor(self, seen, per_epoch)
@@ -216,12 +227,19 @@ class BaseMLP(CallbackSupportMixin, Validated, Splitting):
             adaptive=adaptive,
         )
 
-        def publish() -> None:
-            how = source, previous, seen, per_epoch
-            self._publish(network, descent, task.scaling, progress, how, validates=validate)
+        how = source, previous, seen, per_epoch
 
+        def publish(estimator: Any = self, progress: NetworkFit = progress) -> None:
+            estimator._publish(network, descent, task.scaling, progress, how, validates=validate)
+
+        saving = None
+        if again is not None:
+            progress.resumed = again.standing
+        if checkpoint is not None:
+            run = {"goes_on": goes_on, "rows": data.n, "seen": seen}
+            saving = Saving(checkpoint, self, publish, state.epoch, run, again)
         try:
-            with listening(self, task, epochs, progress) as end:
+            with listening(self, task, epochs, progress, saving) as end:
                 fit_network(data, network, descent, state, stopping, progress)
                 publish()
                 end()

@@ -15,11 +15,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs.conversions import MatrixLike
 from ..inputs.times import as_floats
 from ..losses import loss_functions
+from ..model_files.checkpoint import Checkpoint
 from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD
+from .checkpointing import Resume, taken_up
 from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array, Validate
@@ -202,7 +204,8 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         sample_weight: ArrayLike | None = None,
         X_val: MatrixLike | None = None,
         diagnostics: bool = False,
-        resume: bool = False,
+        resume: Resume = False,
+        checkpoint: Checkpoint | None = None,
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
@@ -226,6 +229,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
             The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
+        again = taken_up(self, resume)
         given = X, None, sample_weight
         X = self._validate(X, reset=True)
         validation = None
@@ -235,7 +239,8 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         self._solve(
             self._task(X, sample_weight, given),
             (coef_init, intercept),
-            resume=resume,
+            resume=again,
+            checkpoint=checkpoint,
             validation=validation,
             diagnostics=diagnostics,
         )

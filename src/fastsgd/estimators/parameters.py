@@ -343,9 +343,18 @@ def request_of(estimator: Any) -> Request:
 
 
 def lanes_of(
-    estimator: Any, task: Task, data: Data, settings: Settings, previous: Continuation | None
+    estimator: Any,
+    task: Task,
+    data: Data,
+    settings: Settings,
+    previous: Continuation | None,
+    *,
+    same_rows: bool = False,
 ) -> tuple[Lanes, Rates]:
-    """The lanes, at the rates given, found now, or found when the run began."""
+    """The lanes, at the rates given, found now, or found when the run began.
+
+    ``same_rows``: on the rows that the rates of the previous call were found from.
+    """
     lanes = unrated_lanes(estimator, task)
     if task.class_weight:
         check_class_weights(data, lanes)
@@ -353,14 +362,21 @@ def lanes_of(
     known = (
         previous.rates if previous is not None and previous.recipe == recipe_of(estimator) else None
     )
-    return lanes, find_rates(lanes, request_of(estimator), data, settings, known)
+    request = request_of(estimator)
+    if same_rows and known is not None:
+        return lanes, rated(lanes, known, data)
+    return lanes, find_rates(lanes, request, data, settings, known)
 
 
 def find_rates(
     lanes: Lanes, request: Request, data: Data, settings: Settings, known: Rates | None
 ) -> Rates:
     """The rates asked for, which lanes at a rate of 1 are given."""
-    rates = rates_of(request, data, lanes, settings, known)
+    return rated(lanes, rates_of(request, data, lanes, settings, known), data)
+
+
+def rated(lanes: Lanes, rates: Rates, data: Data) -> Rates:
+    """The rates, which lanes at a rate of 1 are given."""
     lanes.eta0[:], lanes.mu[:] = rates.eta0, rates.mu
     lanes.intercept_rate[:] = rates.intercept_rate
     lanes.check()

@@ -13,11 +13,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..inputs.conversions import MatrixLike
 from ..losses import LOSSES, CompiledLoss, RegressionLoss, loss_functions
+from ..model_files.checkpoint import Checkpoint
 from ..optimizers import Optimizer, OptimizerName
 from ..problem import computed_in
 from ..sampling import Sampling
 from ..schedules import Schedule
 from .base import BaseSGD
+from .checkpointing import Resume, taken_up
 from .documentation import documented
 from .fitting import all_or_nothing
 from .hooks import Array, Validate
@@ -182,7 +184,8 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
-        resume: bool = False,
+        resume: Resume = False,
+        checkpoint: Checkpoint | None = None,
         **source: Unpack[SourceOptions],
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
@@ -204,6 +207,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         """
         check_parameters(self)
         with opened(self, X, y, sample_weight, dict(source)) as rows:
+            again = taken_up(self, resume)
             task = self._begin(rows.X, rows.y, rows.sample_weight)
             task.stream = rows.stream
             validation = None
@@ -211,9 +215,11 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             if self._has_validation_set(X_val, y_val):
                 X_val, y_val = self._validation_set(X_val, y_val, task)
                 validation = X_val, y_val, y_val
-            options = {"diagnostics": diagnostics, "resume": resume}
-            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
-            publish_columns(self, rows)
+            start = coef_init, intercept_init
+            options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
+            options["checkpoint"] = checkpoint
+            publish_columns(self, rows)  # which a checkpoint, or a fit that Ctrl-C ends, has too
+            self._solve(task, start, validation=validation, **options)
         return self
 
     @repeatable

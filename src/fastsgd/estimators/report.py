@@ -57,21 +57,33 @@ def has_callbacks(estimator: Any) -> bool:
 
 @contextlib.contextmanager
 def listening(
-    estimator: Any, task: Any, epochs: int, progress: Progress
+    estimator: Any,
+    task: Any,
+    epochs: int,
+    progress: Progress,
+    saving: Callable[[Progress], None] | None = None,
 ) -> Iterator[Callable[[], None]]:
     """Tell the listeners of every epoch of ``progress``; yields what to call after the last one.
 
     With ``verbose``, a line an epoch on standard output, and a progress bar on standard error if it
-    takes longer.
+    takes longer. ``saving`` is told after the others.
     """
     callbacks = _Callbacks(estimator, task, epochs) if has_callbacks(estimator) else None
     listeners: list[Callable[[Progress], bool | None]] = []
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)
         progress.before_epoch = callbacks.before_epoch
+    watch = vars(estimator).get("_watch")  # of the command line
+    if watch is not None:
+        stream = getattr(task, "stream", None)
+        watch.begin(progress, task.X.shape[0] if stream is None else stream.rows, epochs)
+        progress.on_rows = watch.on_rows
+        listeners.append(watch.on_epoch)
     lines = EpochLines(epochs) if estimator.verbose else None
     if lines is not None:
         listeners.append(lambda progress: lines.tell(progress.history.line()))
+    if saving is not None:
+        listeners.append(saving)
     if listeners:
         progress.on_epoch = lambda progress: sum(bool(tell(progress)) for tell in listeners) > 0
     try:

@@ -109,8 +109,12 @@ def keep_columns(estimator: Any, rows: Rows) -> None:
     """The same, unless the rows were arrays: then what was said before remains."""
     if rows.source is not None and rows.source.columns is not None:
         estimator.columns_ = rows.source.columns
-        if rows.source.hashed_names:
-            estimator.hashed_names_ = dict(rows.source.hashed_names)
+        names = dict(rows.source.hashed_names)
+        if not names and rows.stream is not None:  # of a cache that was there
+            kept = rows.stream.cache.manifest.hashed_names
+            names = {int(column): name for column, name in kept.items()}
+        if names:
+            estimator.hashed_names_ = names
 
 
 @contextlib.contextmanager

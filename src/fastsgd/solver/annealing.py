@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from ..problem import Data, Lanes, Settings
 from ..statistics.objective import Objective
+from .standing import Standing, copied, put, same, taken
 
 __all__ = ["Annealing"]
 
@@ -83,6 +84,14 @@ LONG_RUN_VALUES, LONG_RUN_EPOCHS, LONG_RUN_IMPROVEMENT = 1 << 19, 20, 2.0
 """A run is long after so many values of X (about half a millisecond) and so many epochs. A lane
 then stops at the first improvement of at most the third number, times ``tol`` times the size of its
 objective at the start of the run."""
+
+
+SEEN = (
+    *("epoch", "last_checkpoint", "next_checkpoint", "count", "coef", "intercept", "best", "size"),
+    *("initial_size", "halvings", "stalled", "last_improvement", "minimum", "size_at_minimum"),
+    "rate_sum",
+)
+"""What it has seen and decided."""
 
 
 class Annealing:
@@ -147,6 +156,24 @@ class Annealing:
         zeros = tuple(np.full(shape, -0.0, dtype=dtype) for shape in shapes)
         self.sums: Any = None if self.settings.average else zeros
         self.count = 0
+
+    def standing(self) -> Standing:
+        """What was decided and seen so far, to go on from."""
+        return {**taken(self, SEEN), "sums": copied(self.sums), "doubts": copied(self.doubts)}
+
+    def restore(self, found: Standing) -> None:
+        """Go on from where another one stands, of the same problem."""
+        self.initial_size = self.size.copy()  # which is the same array at first
+        put(found, self, SEEN)
+        if self.sums is not None:
+            self.sums = same("sums", found.get("sums"), self.sums)
+        doubts = found.get("doubts")
+        if not isinstance(doubts, dict):
+            raise ValueError("the checkpoint has no doubts, which this fit needs")
+        for name, which in self.doubts.items():
+            which[:] = same("doubts", doubts.get(name), which)
+        if self.count < 0 or self.next_checkpoint <= self.last_checkpoint:
+            raise ValueError("the checkpoint has epochs of annealing that are out of order")
 
     @property
     def plain(self) -> int:

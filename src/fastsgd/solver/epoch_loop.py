@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from ..exceptions import DivergenceError
 from .epochs import check_unchanged
 from .progress import Progress
+from .standing import Standing
 from .stopping import Stopping
 
 __all__ = ["Verbs", "train"]
@@ -18,6 +19,12 @@ class Verbs(Protocol):
     @property
     def backoffs(self) -> int:
         """How often it went back after a divergence."""
+
+    def standing(self) -> Standing:
+        """Where the fit stands at the end of an epoch, before it decides what follows."""
+
+    def restore(self, found: Standing) -> int:
+        """Stand where another fit stood; the epochs it had done."""
 
     def plain_epochs(self, most: int) -> int:
         """Train epochs after which there is nothing to decide, at most so many; how many."""
@@ -54,9 +61,13 @@ def train(
 
     ``structure`` is the fingerprint of the index arrays of CSR X before the first of them.
     """
-    done, retries = 0, 0
+    done, retries, over = 0, 0, False
+    progress.standing = training.standing
     try:
-        while done < stopping.max_epochs:
+        if progress.resumed is not None:
+            done, retries = training.restore(progress.resumed), training.backoffs
+            over = training.decide(last=done >= stopping.max_epochs)
+        while not over and done < stopping.max_epochs:
             if progress.before_epoch is not None and retries == training.backoffs:
                 progress.before_epoch()
             retries = training.backoffs
@@ -81,4 +92,5 @@ def train(
         check_unchanged(X, structure)
         training.restore_best()
     finally:
+        progress.standing = None  # or the two would hold each other, and the rows
         training.restore_rates()

@@ -20,6 +20,7 @@ from .epoch_loop import train
 from .epochs import Clock, structure_of
 from .history import NO_NOISE, entry
 from .progress import Progress
+from .standing import Standing, network_standing_of, restore_network
 from .stopping import ADAPTIVE_FLOOR, Stopping, Watch
 
 __all__ = ["NetworkFit", "fit_network"]
@@ -44,6 +45,8 @@ class NetworkFit(Progress):
         Whether it stopped by the tolerance.
     ended : bool
         ``on_epoch`` ended the fit.
+    standing, resumed
+        Where the fit stands, and where it goes on from: see :class:`fastsgd.solver.Progress`.
     diagnose : callable or None
         ``diagnose(epoch, model)`` at an epoch's end: its squared gradient norm and trace of the
         noise go into the history.
@@ -159,6 +162,15 @@ class NetworkTraining:
         self.is_best = True
         self.score = math.nan
         self.model, self.losses = progress.model, np.full(1, math.nan)
+
+    def standing(self) -> Standing:
+        """Where the fit stands at the end of an epoch, before it decides what follows."""
+        return network_standing_of(self)
+
+    def restore(self, found: Standing) -> int:
+        """Stand where another fit stood; the epochs it had done."""
+        restore_network(self, found)
+        return int(self.progress.epochs[0])
 
     def plain_epochs(self, most: int) -> int:
         """None: an epoch of a network is longer than what is to be done after it."""

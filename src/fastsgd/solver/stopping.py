@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .standing import Standing, put, taken
+
 __all__ = [
     "FEW_UPDATES",
     "PLATEAU_FACTOR",
@@ -37,6 +39,10 @@ RELATIVE_GAIN = 2.5
 
 ADAPTIVE_FLOOR = 1e-6
 """Rate below which "adaptive" stops instead of dividing by 5, as in scikit-learn."""
+
+
+WATCHED = ("best", "best_tie", "without_gain", "warned_of_scores")
+"""What a watch has seen."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,14 @@ class Watch:
         self.best_tie.fill(np.inf)
         self.without_gain = np.zeros(k, dtype=np.int64)
         self.warned_of_scores = False
+
+    def standing(self) -> Standing:
+        """Best values and counts, to go on from."""
+        return taken(self, WATCHED)
+
+    def restore(self, found: Standing) -> None:
+        """Go on from the best values and counts of another."""
+        put(found, self, WATCHED)
 
     def see(
         self, value: NDArray[np.float64], tie: NDArray[np.float64] | None = None

@@ -21,6 +21,7 @@ from .compaction import run_of
 from .epochs import Clock, EpochEnd
 from .history import NO_NOISE, mean
 from .progress import Fit
+from .standing import Standing, restore, same, standing_of
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
 __all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
@@ -30,6 +31,9 @@ BLOWN_UP = 1e6
 
 FIRST_CEILING = BLOWN_UP**2
 """The same of a first epoch, times the loss of weights of zero; below it that is not asked."""
+
+FIRST_WATCHED = 1 << 10
+"""Work of the first call of the core where somebody is told of the rows; it doubles from there."""
 
 BACKOFFS = 60
 """Halvings of the rate after which a run that still diverges is given up."""
@@ -66,12 +70,14 @@ class Training:
     ) -> None:
         self.data, self.lanes, self.settings = problem
         self.stopping, self.progress, self.clock = stopping, progress, Clock()
+        if progress.on_rows is not None:
+            self.clock.budget = FIRST_WATCHED
         k = self.lanes.k
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         start = progress.start
         self.looks = stopping.backoff or any(  # at every epoch's end
-            (progress.on_epoch, progress.diagnose, stopping.validate)
+            (progress.on_epoch, progress.on_rows, progress.diagnose, stopping.validate)
         )
         self.defers = progress.begin is not None and self._may_defer()
         if self.defers:
@@ -119,6 +125,21 @@ class Training:
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
         self.plain = self._plain()
         self.undecided: float | None = None  # seconds of an epoch that is trained and no more
+
+    def standing(self) -> Standing:
+        """Where the fit stands at the end of an epoch, before it decides what follows."""
+        return standing_of(self)
+
+    def restore(self, found: Standing) -> int:
+        """Stand where another fit stood; the epochs it had done."""
+        restore(self, found)
+        return int(self.progress.epochs.max())
+
+    def take_end(self) -> None:
+        """The end of the epoch that the state is at, as it was when it was recorded."""
+        self.end = EpochEnd(self.run, self.state, self.settings)
+        self.end.loss = same("losses", self.progress.losses[-1], self.end.loss).copy()
+        self.progress.coef, self.progress.intercept = self.end.model
 
     @property
     def backoffs(self) -> int:
@@ -188,10 +209,13 @@ class Training:
             seconds, self.undecided = self.undecided, None
             return seconds
         start, done = time.perf_counter(), False
+        on_rows = self.progress.on_rows
         while not done:
             done = self.clock.advance(self.run)
             if self.run.clipped:
                 self.progress.clipped = True
+            if on_rows is not None:
+                on_rows(self.progress)
         return time.perf_counter() - start
 
     def measure(self) -> None:

@@ -1,0 +1,217 @@
+"""A fit that is saved while it runs, and goes on from what was saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..losses import CompiledLoss
+from ..model_files.checkpoint import Checkpoint, file_of, files_of, prune
+from ..model_files.container import library, opened, write
+from ..scalars import python_number
+from ..solver import Progress
+from .model_parts import check_class, describe, encoder, parameters_of, restore
+
+__all__ = ["Resume", "Resumed", "Saving", "taken_up"]
+
+Resume = bool | str | os.PathLike[str]
+"""What ``fit`` takes as ``resume``."""
+
+MAY_DIFFER = ("max_iter", "verbose", "n_jobs", "random_state")
+"""Parameters on which no bit of the epochs so far depends."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A fit that goes on from a checkpoint.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    standing : dict
+        Where the fit stood beside its state.
+    goes_on : bool
+        Whether it went on from an earlier run itself.
+    rows : int
+        Rows of X.
+    seen : int
+        Rows that were trained on before the fit.
+    """
+
+    path: Path
+    standing: dict[str, Any]
+    goes_on: bool
+    rows: int
+    seen: int
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse another X than the one of the fit, as far as its rows tell.
+
+        Raises
+        ------
+        ValueError
+            If it has more or fewer rows.
+        """
+        if rows != self.rows:
+            raise ValueError(
+                f"{self.path} is of a fit on {self.rows} rows, and X has {rows}: a fit goes on "
+                "with the rows that it began with"
+            )
+
+
+def taken_up(estimator: Any, resume: Any) -> bool | Resumed:
+    """Whether, and where, a fit goes on; the estimator is then as it stood in the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If a file is no whole checkpoint of an estimator with these parameters.
+    TypeError
+        If ``resume`` is neither a truth value nor a path.
+    """
+    if isinstance(resume, (bool, np.bool_)):
+        return bool(resume)
+    if not isinstance(resume, (str, os.PathLike)):
+        raise TypeError(f"resume must be True, False or the path of a checkpoint, got {resume!r}")
+    path = Path(resume)
+    if path.is_file() or path.suffix == ".safetensors":
+        return _taken(estimator, path)
+    files = [path for _, path in reversed(files_of(path))]
+    for file in files:
+        try:
+            return _taken(estimator, file)
+        except _Unlike:
+            raise
+        except ValueError as error:
+            if file == files[-1]:
+                raise
+            warnings.warn(
+                f"resume: {error}. The fit goes on from the checkpoint before it.",
+                UserWarning,
+                stacklevel=5,
+            )
+    return False
+
+
+class _Unlike(ValueError):
+    """A whole checkpoint of another fit."""
+
+
+def _taken(estimator: Any, path: Path) -> Resumed:
+    """The fit of a checkpoint, whose model the estimator becomes."""
+    kind = type(estimator)
+    with opened(path) as (description, tensors):
+        given = {name: getattr(estimator, name, None) for name in ("learning_rate", "scoring")}
+        given = {name: None if isinstance(one, str) else one for name, one in given.items()}
+        given["loss"] = estimator.loss if isinstance(estimator.loss, CompiledLoss) else None
+        model, run, _ = restore({kind.__name__: kind}, description, tensors, given)
+        found = _checked(path, run)
+        if not model.history_["epoch"]:
+            raise ValueError("it is of a fit before its first epoch")
+    _check_parameters(estimator, model, path)
+    attributes, names = vars(estimator), kind._get_param_names()
+    for name in [one for one in attributes if one.endswith("_") or one == "_class_counts"]:
+        del attributes[name]
+    attributes.update({name: one for name, one in vars(model).items() if name not in names})
+    return found
+
+
+def _checked(path: Path, run: Any) -> Resumed:
+    """Where a fit stood, of what a file says."""
+    if run is None:
+        raise ValueError(
+            "it is of a model and of no fit under way: load it, and go on with fit(resume=True)"
+        )
+    kinds = {"standing": dict, "goes_on": bool, "rows": int, "seen": int}
+    right = isinstance(run, dict) and set(run) == set(kinds)
+    if not right or not all(type(run[name]) is kind for name, kind in kinds.items()):
+        raise ValueError("it does not say where its fit stood")
+    return Resumed(path, **run)
+
+
+def _check_parameters(estimator: Any, model: Any, path: Path) -> None:
+    """Refuse to go on with other parameters than the fit began with."""
+    mine, saved = parameters_of(estimator), parameters_of(model)
+    for name in sorted(set(mine) - set(MAY_DIFFER)):
+        if _portrait(mine[name]) != _portrait(saved[name]):
+            raise _Unlike(
+                f"{path} is of a fit with {name}={saved[name]!r}, and the estimator has "
+                f"{name}={mine[name]!r}. To go on with other parameters, load the file and call "
+                "fit(resume=True)"
+            )
+
+
+def _portrait(value: Any) -> tuple[str, list[tuple[str, bytes]]]:
+    """What a parameter is, in a form that compares."""
+    parts = encoder()
+    text = json.dumps(parts.value(python_number(value), "parameter"))
+    return text, [(name, array.tobytes()) for name, array in parts.tensors.items()]
+
+
+class Saving:
+    """Saves a fit under way, as :class:`fastsgd.Checkpoint` says; called after every epoch.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    estimator : estimator
+    publish : callable
+        ``publish(estimator, progress)`` makes an estimator what the fit would return now.
+    rows : int
+        Of X.
+    first : int
+        Epochs of the run before this call.
+    run : dict
+        What a :class:`Resumed` is made of, beside the standing.
+    resumed : Resumed or None
+    """
+
+    def __init__(
+        self,
+        checkpoint: Any,
+        estimator: Any,
+        publish: Callable[[Any, Any], None],
+        first: int,
+        run: dict[str, Any],
+        resumed: Resumed | None,
+    ) -> None:
+        if not isinstance(checkpoint, Checkpoint):
+            raise TypeError(f"checkpoint must be a fastsgd.Checkpoint or None, got {checkpoint!r}")
+        library()
+        check_class(estimator)
+        for name, value in parameters_of(estimator).items():
+            encoder().value(value, f"parameters.{name}")  # or it is refused now
+        self.checkpoint, self.estimator, self.publish = checkpoint, estimator, publish
+        self.run, self.folder = run, Path(checkpoint.path)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files = files_of(self.folder)
+        same = resumed is not None and resumed.path.parent.resolve() == self.folder.resolve()
+        if files and files[-1][0] > first and not same:
+            raise ValueError(
+                f"{self.folder} has checkpoints of another fit, up to epoch {files[-1][0]}: go on "
+                "from them with resume=, or take another folder"
+            )
+        self.last, self.rows = time.monotonic(), 0
+
+    def __call__(self, progress: Progress) -> None:
+        self.rows += self.run["rows"]
+        if not self.checkpoint.is_due(time.monotonic() - self.last, self.rows):
+            return
+        model: Any = object.__new__(type(self.estimator))
+        vars(model).update(vars(self.estimator))
+        self.publish(model, progress)
+        assert progress.standing is not None
+        run = {"standing": progress.standing(), **self.run}
+        epoch = model.history_["epoch"][-1]
+        write(file_of(self.folder, epoch), *describe(model, state=True, run=run))
+        prune(self.folder, epoch, self.checkpoint.keep)
+        self.last, self.rows = time.monotonic(), 0

@@ -1,0 +1,164 @@
+"""Where a fit stands between two epochs, beside its state: plain numbers and arrays, to go on from.
+
+A state has what the steps of the next epoch need. When a fit stops, which rates it lowers and
+which weights it ends with depends on more: on the best loss and the epochs without gain, on the
+rates that were lowered, on the best weights so far. With both a fit that was interrupted goes on as
+if it had not been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Standing",
+    "copied",
+    "network_standing_of",
+    "put",
+    "restore",
+    "restore_network",
+    "same",
+    "standing_of",
+    "taken",
+]
+
+Standing = dict[str, Any]
+"""Numbers, arrays, None, and tuples and dictionaries of these, by name."""
+
+
+def copied(value: Any) -> Any:
+    """A copy that later epochs do not change."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, tuple):
+        return tuple(map(copied, value))
+    if isinstance(value, dict):
+        return {name: copied(one) for name, one in value.items()}
+    return value
+
+
+def same(name: str, value: Any, like: Any) -> Any:
+    """The value, which must be of the kind of another: it may come from a file.
+
+    Raises
+    ------
+    ValueError
+        If its type, shape or dtype is another.
+    """
+    right = type(value) is type(like)
+    if isinstance(like, np.ndarray):
+        right = right and (value.shape, value.dtype) == (like.shape, like.dtype)
+    elif isinstance(like, tuple):
+        right = right and len(value) == len(like)
+        if right:
+            return tuple(same(name, one, other) for one, other in zip(value, like, strict=True))
+    elif isinstance(like, int):  # a count, or a truth value
+        right = right and 0 <= value < 2**62
+    if not right:
+        raise ValueError(f"the checkpoint has {name}={value!r:.80}, which this fit cannot have")
+    return value
+
+
+def put(found: Mapping[str, Any], into: Any, names: tuple[str, ...]) -> None:
+    """Give an object the attributes that :func:`taken` took of one like it; arrays in place."""
+    for name in names:
+        like = getattr(into, name)
+        value = same(name, found.get(name), like)
+        if isinstance(like, np.ndarray):
+            like[...] = value
+        else:
+            setattr(into, name, value)
+
+
+def taken(source: Any, names: tuple[str, ...]) -> Standing:
+    """Copies of some attributes."""
+    return {name: copied(getattr(source, name)) for name in names}
+
+
+def best_of(found: Any, like: tuple[Any, Any]) -> tuple[Any, Any] | None:
+    """Weights and intercepts, or None."""
+    return None if found is None else same("best weights", found, like)
+
+
+def standing_of(training: Any) -> Standing:
+    """Where a fit of linear lanes stands at the end of an epoch, before it decides what follows."""
+    progress, validate = training.progress, training.stopping.validate
+    annealing = training.annealing
+    return {
+        **taken(progress, ("epochs", "stopped", "clipped", "backoffs")),
+        **taken(training, ("lowered", "ran_away", "is_best", "best", "score")),
+        "rate_factor": training.state.rate_factor.copy(),
+        "before": copied(training.before) if training.swings else None,
+        "tie": copied(getattr(validate, "tie", None)),
+        "watch": training.watch.standing(),
+        "annealing": None if annealing is None else annealing.standing(),
+    }
+
+
+def restore(training: Any, found: Mapping[str, Any]) -> None:
+    """Make a new fit stand where another one stood; its state is that of the end of the epoch."""
+    progress, state, stopping = training.progress, training.state, training.stopping
+    put(found, progress, ("epochs", "stopped", "clipped", "backoffs"))
+    put(found, training, ("lowered", "ran_away", "is_best"))
+    state.rate_factor[:] = _factors(found.get("rate_factor"), state.rate_factor)
+    state.active[progress.stopped] = 0.0
+    training.some_stopped = bool(progress.stopped.any())
+    training.has_lowered = bool((training.lowered != 1.0).any())
+    training.take_end()
+    model = progress.coef, progress.intercept
+    training.best = best_of(found.get("best"), model)
+    if training.swings:
+        training.before = same("weights", found.get("before"), model)
+    training.watch.restore(_part(found, "watch"))
+    if training.annealing is not None:
+        training.annealing.restore(_part(found, "annealing"))
+    if training.good is not None:
+        training.good = state.copy()
+    k = progress.epochs.shape
+    if stopping.validate is not None:
+        score, tie = found.get("score"), found.get("tie")
+        if type(score) is not float:
+            score = same("score", score, np.zeros(k))
+        training.score = score
+        if hasattr(stopping.validate, "tie"):
+            stopping.validate.tie = None if tie is None else same("tie", tie, np.zeros(k))
+
+
+def _part(found: Mapping[str, Any], name: str) -> Standing:
+    part = found.get(name)
+    if not isinstance(part, dict):
+        raise ValueError(f"the checkpoint has no {name}, which this fit needs")
+    return part
+
+
+def _factors(value: Any, like: Any) -> Any:
+    factors = same("rate_factor", value, like)
+    if not ((factors >= 0.0) & np.isfinite(factors)).all():
+        raise ValueError("the checkpoint has factors of rates that are negative or not finite")
+    return factors
+
+
+def network_standing_of(training: Any) -> Standing:
+    """The same of a fit of a network."""
+    return {
+        **taken(training.progress, ("epochs", "stopped")),
+        **taken(training, ("is_best", "best", "score")),
+        "rate_factor": float(training.state.rate_factor),
+        "watch": training.watch.standing(),
+    }
+
+
+def restore_network(training: Any, found: Mapping[str, Any]) -> None:
+    """The same for a new fit of a network."""
+    progress, state = training.progress, training.state
+    put(found, progress, ("epochs", "stopped"))
+    put(found, training, ("is_best", "score"))
+    state.rate_factor = same("rate_factor", found.get("rate_factor"), 1.0)
+    training.watch.restore(_part(found, "watch"))
+    training.losses = same("losses", progress.losses[-1], np.zeros(1)).copy()
+    training.model = progress.model = state.model(training.descent)
+    best = found.get("best")
+    training.best = None if best is None else same("best weights", best, training.model)
