@@ -102,7 +102,8 @@ class Fit(Progress):
     at_fault : ndarray of shape (K,), bool
         Lanes that diverged, when a divergence ended the fit.
     on_rows, standing, resumed
-        What is called within an epoch, where the fit stands, and where it goes on from: see :class:`Progress`.
+        What is called within an epoch, where the fit stands, and where it goes on from: see
+        :class:`Progress`.
     doubts : dict of str to ndarray of shape (K,), bool
         Lanes that stopped with more left to gain than the tolerance; see ``Annealing.doubts``.
 
