@@ -42,7 +42,7 @@ KEPT_NAMES = 1000
 """Hashed columns whose names are kept for ``inspect``."""
 
 
-def add_data(parser: argparse.ArgumentParser, *, target: bool = True) -> None:
+def add_data(parser: argparse.ArgumentParser, *, last: str = "") -> None:
     """The options that say what is read of which files."""
     group = parser.add_argument_group("data")
     group.add_argument(
@@ -50,16 +50,16 @@ def add_data(parser: argparse.ArgumentParser, *, target: bool = True) -> None:
         nargs="*",
         metavar="DATA",
         help="Parquet, Arrow IPC, CSV with a header, svmlight or NumPy files, by their endings; "
-        "several files, a pattern in quotes, or a folder of Parquet files",
+        "several files, a pattern in quotes, or a folder of Parquet files"
+        + (f"; the last argument is {last}, the folder to write" if last else ""),
     )
-    if target:
-        group.add_argument(
-            *("--target", "-t"),
-            type=names,
-            metavar="NAME",
-            help="column to predict; of NumPy files its number, or the file that has it; svmlight "
-            "files have it already",
-        )
+    group.add_argument(
+        *("--target", "-t"),
+        type=names,
+        metavar="NAME",
+        help="column to predict; of NumPy files its number, or the file that has it; svmlight "
+        "files have it already",
+    )
     group.add_argument(
         "--features",
         type=names,
