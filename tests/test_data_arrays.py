@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -138,3 +140,25 @@ def test_bad_npy(tmp_path):
             open_source(path["X"], **arguments)
     with pytest.raises(FileNotFoundError):
         open_source(path["X"], y=path["absent"])
+
+
+WITHOUT_PYARROW = """
+import sys
+import fastsgd.data
+assert not {"pyarrow", "sklearn"} & set(sys.modules)
+sys.modules["pyarrow"] = None
+blocks = fastsgd.data.open_source(lambda: iter([([[1.0]], [1])])).blocks()
+assert next(blocks).X.tolist() == [[1.0]]
+try:
+    fastsgd.data.open_source("rows.parquet")
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_without_pyarrow():
+    """Blocks of a user need none; files say what to install."""
+    command = [sys.executable, "-c", WITHOUT_PYARROW]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "pip install 'fastsgd[data]'" in done.stdout

@@ -343,6 +343,10 @@ def test_columns_as_json():
     with pytest.raises(dataclasses.FrozenInstanceError):
         columns.target = None
     fields = json.loads(columns.to_json())
+    wrong = {"dtype": "int8", "missing": "drop", "hash_bits": 31, "means": [1.0], "kinds": []}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=f"not the JSON of Columns: {name}"):
+            Columns.from_json(json.dumps(fields | {name: value}))
     for text in ("[]", "no", json.dumps(fields | {"more": 1}), json.dumps({"numeric": []})):
         with pytest.raises(ValueError, match="not the JSON of Columns"):
             Columns.from_json(text)

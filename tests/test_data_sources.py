@@ -1,15 +1,12 @@
 """Sources: every kind of file, table, stream and callable gives the rows it holds, in order."""
 
 import gzip
-import itertools
 import json
 import os
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 pa = pytest.importorskip("pyarrow")
 csv = pytest.importorskip("pyarrow.csv")
@@ -126,6 +123,19 @@ def test_every_provider_of_arrow_data(name):
             next(source.blocks())
 
 
+def test_a_connection_of_duckdb_is_free_when_nothing_is_read():
+    duckdb = pytest.importorskip("duckdb")
+    connection = duckdb.connect()
+    rows = connection.sql("select i::float as a, i % 2 as y from range(200000) t(i)")
+    source = open_source(rows, target="y")
+    assert connection.execute("select 3").fetchall() == [(3,)]
+    blocks = source.blocks()
+    next(blocks)
+    blocks.close()
+    assert connection.execute("select 3").fetchall() == [(3,)]
+    assert sum(map(len, source.blocks())) == 200_000
+
+
 class OfOneArray:
     """A provider that has ``__arrow_c_array__`` alone."""
 
@@ -141,6 +151,13 @@ def test_a_provider_of_one_array():
     check_numbers(open_source(OfOneArray(table.to_batches()[0]), target="y"), table)
     with pytest.raises(ValueError, match="no table"):
         open_source(OfOneArray(pa.array([1, 2])))
+
+
+def test_a_dataset_of_a_format_without_a_reader_here(tmp_path):
+    csv.write_csv(numbers(), tmp_path / "rows.csv")
+    source = open_source(ds.dataset(tmp_path / "rows.csv", format="csv"), target="y")
+    check_numbers(source, numbers())
+    assert source.fingerprint()["files"][0]["path"] == str(tmp_path / "rows.csv")
 
 
 def write_parts(table, folder, parts=3):
@@ -453,44 +470,3 @@ def test_options_that_do_not_suit(tmp_path):
     for X in (ONES, [[1.0]], 3):
         with pytest.raises(TypeError, match="no source"):
             open_source(X)
-
-
-@st.composite
-def cut_tables(draw):
-    """A table with gaps, how it is cut, and how many rows a block may have."""
-    rows = draw(st.integers(1, 40))
-    numbers_of_rows = st.lists(st.floats(-1e6, 1e6, width=32), min_size=rows, max_size=rows)
-    strings = st.lists(
-        st.sampled_from(["", "a", "ß", "long word", None]), min_size=rows, max_size=rows
-    )
-    table = pa.table(
-        {
-            "a": pa.array(draw(numbers_of_rows), pa.float32()),
-            "c": pa.array(draw(strings), pa.string()),
-            "y": pa.array(range(rows), pa.int32()),
-        }
-    )
-    cuts = sorted(draw(st.lists(st.integers(0, rows), max_size=4)))
-    return table, cuts, draw(st.integers(1, 45)), draw(st.integers(1, 45))
-
-
-@given(cut_tables())
-@settings(max_examples=60, deadline=None)
-def test_blocks_together_are_the_table_however_it_is_cut(tmp_path_factory, drawn):
-    table, cuts, group, block_rows = drawn
-    folder = tmp_path_factory.mktemp("cut")
-    whole = open_source(table, target="y", hash_bits=6)
-    (expected,) = whole.blocks()
-    edges = [0, *cuts, len(table)]
-    parts = [table.slice(a, b - a) for a, b in itertools.pairwise(edges)]
-    for k, part in enumerate(parts):
-        parquet.write_table(part, folder / f"{k}.parquet", row_group_size=group)
-        feather.write_feather(part, str(folder / f"{k}.arrow"), chunksize=group)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastsgd.data.block.BLOCK_ROWS", block_rows)
-        for X in (f"{folder}/*.parquet", f"{folder}/*.arrow", pa.concat_tables(parts), table):
-            source = open_source(X, target="y", hash_bits=6)
-            assert max(map(len, source.blocks())) <= block_rows
-            X_read, y_read, _ = read(source)
-            np.testing.assert_array_equal(X_read.toarray(), expected.X.toarray())
-            np.testing.assert_array_equal(y_read, np.arange(len(table)))

@@ -124,7 +124,7 @@ class Data:
         sampling: those of a window that was shuffled.
     stream : Stream or None
         What has the windows of every epoch: these rows are a sample of them, by which rates are
-        found and losses compared. See :class:`fastsgd.solver.Stream`.
+        found and losses compared. See ``fastsgd.solver.stream``.
 
     Raises
     ------

@@ -422,8 +422,11 @@ def order(settings, int64_t n, int64_t epoch, chunks=()):
     c.sampling = <fsgd_sampling><int>SAMPLINGS.index(settings.sampling)
     c.seed = settings.seed
     out = empty_order(n)
-    start = 0
+    cdef int64_t start = 0, end
+    cdef int64_t *order = <int64_t *>pointer(out)
     for stop in stops:
-        fsgd_order(&c, n, epoch, start, stop - start, <int64_t *>pointer(out))
-        start = stop
+        end = stop
+        with nogil:
+            fsgd_order(&c, n, epoch, start, end - start, order)
+        start = end
     return out[:n]

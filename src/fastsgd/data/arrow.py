@@ -181,8 +181,13 @@ class StreamReader:
     def __init__(self, provider: Any, repeatable: bool) -> None:
         self.provider, self.repeatable = provider, repeatable
         self.where = f"the {type(provider).__name__}"
-        self._stream = pa.RecordBatchReader.from_stream(provider)
-        self.schema = self._stream.schema
+        stream = pa.RecordBatchReader.from_stream(provider)
+        self.schema = stream.schema
+        self._stream: Any = stream
+        if (
+            repeatable
+        ):  # a connection of DuckDB can do nothing else while one of its streams is open
+            stream.close()
 
     def restrict(self, columns: Columns) -> None:
         """Nothing to learn."""
@@ -191,11 +196,12 @@ class StreamReader:
         return None
 
     def batches(self, names: list[str], batch_rows: int) -> Batches:
-        stream, self._stream = self._stream, None
-        if stream is None:
-            if not self.repeatable:
-                raise ValueError(f"{self.where} can be read only once, and has been")
+        if self.repeatable:
             stream = pa.RecordBatchReader.from_stream(self.provider)
+        else:
+            stream, self._stream = self._stream, None
+            if stream is None:
+                raise ValueError(f"{self.where} can be read only once, and has been")
         return numbered(self.where, sliced(stream, names, batch_rows))
 
     def files(self) -> list[dict[str, Any]]:
@@ -204,7 +210,8 @@ class StreamReader:
 
 def sliced(stream: Any, names: list[str], batch_rows: int) -> Iterator[Any]:
     """Some columns of a stream's batches, in pieces of at most so many rows."""
-    for batch in stream:
-        chosen = batch.select(names)
-        for first in range(0, batch.num_rows, batch_rows):
-            yield chosen.slice(first, batch_rows)
+    with stream:
+        for batch in stream:
+            chosen = batch.select(names)
+            for first in range(0, batch.num_rows, batch_rows):
+                yield chosen.slice(first, batch_rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 
 from .extras import xxhash
 
-__all__ = ["FileRecord", "read_array", "read_into", "write_array"]
+__all__ = ["FileRecord", "advise", "read_array", "read_into", "write_array"]
 
 MAGIC = b"\x93NUMPY"
 MOST_HEADER = 4096
 """Bytes of the header of a file, at most."""
+
+
+PART_BYTES = 1 << 19
+"""Bytes that are read, and checked, at a time."""
 
 
 class FileRecord(TypedDict):
@@ -50,7 +55,7 @@ def write_array(folder: Path, name: str, array: NDArray[Any]) -> FileRecord:
         "shape": list(array.shape),
         "dtype": array.dtype.str,
         "bytes": array.nbytes,
-        "checksum": xxhash().xxh3_64_hexdigest(memoryview(array).cast("B") if array.size else b""),
+        "checksum": xxhash().xxh3_64_hexdigest(_bytes_of(array)),
     }
 
 
@@ -79,7 +84,7 @@ def read_into(folder: Path, record: FileRecord, out: NDArray[Any]) -> None:
         If the file is missing, short or not what was written.
     """
     path = folder / record["file"]
-    view = memoryview(out).cast("B") if out.size else memoryview(b"")
+    view = _bytes_of(out)
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
@@ -89,18 +94,37 @@ def read_into(folder: Path, record: FileRecord, out: NDArray[Any]) -> None:
         start = size - record["bytes"]
         if not 0 < start <= MOST_HEADER:
             raise ValueError(_short_file(path, size, record["bytes"]))
-        done = 0
+        done, checksum = 0, xxhash().xxh3_64()
         while done < len(view):
-            got = os.preadv(descriptor, [view[done : done + (1 << 30)]], start + done)
+            part = view[done : done + PART_BYTES]
+            got = os.preadv(descriptor, [part], start + done)
             if got == 0:
                 raise ValueError(_short_file(path, start + done, record["bytes"]))
+            checksum.update(part[:got])  # while it is in the cache
             done += got
     except OSError as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
-    if xxhash().xxh3_64_hexdigest(view) != record["checksum"]:
+    if checksum.hexdigest() != record["checksum"]:
         raise ValueError(f"{str(path)!r} is not what was written: its checksum differs")
+
+
+def advise(folder: Path, record: FileRecord) -> None:
+    """Have a file read ahead into the page cache, where the system does that."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with contextlib.suppress(OSError):  # whoever reads the file says so
+        descriptor = os.open(folder / record["file"], os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
+
+
+def _bytes_of(array: Any) -> memoryview:
+    """The bytes of an array in C order."""
+    return memoryview(array).cast("B") if array.size else memoryview(b"")
 
 
 def _size_of(path: Path) -> int:

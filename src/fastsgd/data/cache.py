@@ -9,6 +9,7 @@ when it is whole: there is no half of a cache.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -24,11 +25,11 @@ from numpy.typing import NDArray
 
 from ..problem import STORED
 from .block import Block
-from .block_files import FileRecord, read_array, read_into, write_array
+from .block_files import FileRecord, advise, read_array, read_into, write_array
 from .first_pass import FirstPass, bytes_of, joined_blocks, rows_of
 from .source import Source
 
-__all__ = ["BLOCK_BYTES", "Cache", "open_cache", "write_cache"]
+__all__ = ["BLOCK_BYTES", "Cache", "label_kind_of", "open_cache", "write_cache"]
 
 FORMAT = 1
 """Version of the format; one that is greater is refused."""
@@ -38,6 +39,9 @@ BLOCK_BYTES = 1 << 23
 
 LEAST_ROWS, MOST_ROWS = 32, 1 << 20
 """Rows of a block: a multiple of the former."""
+
+AHEAD = 4
+"""Blocks that the system is asked to read before they are."""
 
 MANIFEST = "manifest.json"
 DENSE, CSR = ("X",), ("data", "indices", "indptr")
@@ -134,6 +138,31 @@ class Cache:
         return self.manifest.rows
 
     @property
+    def features(self) -> int:
+        """Number of columns of X."""
+        return self.manifest.features
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of X."""
+        return np.dtype(self.manifest.dtype)
+
+    @property
+    def label_kind(self) -> str:
+        """ "number", or "str" or "bool" where y has the places of labels."""
+        return self.manifest.label_kind
+
+    @property
+    def label_weights(self) -> list[float]:
+        """Sums of the weights of the rows of each label."""
+        return self.manifest.label_weights
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all rows, with 8 more a row for an order."""
+        return sum(map(self.bytes_of_block, range(self.count))) + 8 * self.rows
+
+    @property
     def count(self) -> int:
         """Number of blocks."""
         return len(self.manifest.blocks)
@@ -204,9 +233,18 @@ class Cache:
         """
         read_into(self.folder, self.manifest.blocks[number][name], out)
 
+    def read_ahead(self, number: int) -> None:
+        """Have the files of a block read into the page cache."""
+        for record in self.manifest.blocks[number].values():
+            advise(self.folder, record)
+
     def blocks(self) -> Iterator[Block]:
         """All blocks, in their order."""
-        return map(self.block, range(self.count))
+        ahead = iter(range(self.count))
+        for number in range(self.count):
+            for upcoming in itertools.islice(ahead, AHEAD if number == 0 else 1):
+                self.read_ahead(upcoming)
+            yield self.block(number)
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -395,9 +433,6 @@ class _Writer:
         if first is None:
             raise ValueError("the source has no rows")
         found, y = self.found, first.y
-        kind = "number"
-        if y is not None and y.dtype.kind in "bOU" and y.ndim == 1:
-            kind = "bool" if y.dtype.kind == "b" else "str"
         sample = found.sample()
         records = self._write_arrays(sample, "sample")
         return Manifest(
@@ -409,7 +444,7 @@ class _Writer:
             outputs=None if y is None or y.ndim == 1 else int(y.shape[1]),
             y_dtype="" if y is None else records["y"]["dtype"],
             labels=found.labels.values if y is not None and y.ndim == 1 else None,
-            label_kind=kind,
+            label_kind=label_kind_of(y),
             label_weights=found.labels.weights,
             weight_dtype="" if first.sample_weight is None else records["weight"]["dtype"],
             within=found.within,
@@ -421,6 +456,13 @@ class _Writer:
             blocks=self.records,
             sample=records,
         )
+
+
+def label_kind_of(y: NDArray[Any] | None) -> str:
+    """ "number", or what strings and bools are called whose places are stored instead of them."""
+    if y is None or y.ndim == 2 or y.dtype.kind not in "bOU":
+        return "number"
+    return "bool" if y.dtype.kind == "b" else "str"
 
 
 def _slice(block: Block, start: int, stop: int) -> Block:
@@ -481,7 +523,7 @@ def _check_manifest(m: Manifest) -> None:
     if m.labels is not None:
         if not isinstance(m.labels, list) or len(m.label_weights) != len(m.labels):
             raise ValueError("labels and label_weights must be lists of one length")
-        of = {"str": str, "bool": bool, "number": (int, float)}[m.label_kind]
+        of: Any = {"str": str, "bool": bool, "number": (int, float)}[m.label_kind]
         if not all(isinstance(value, of) for value in m.labels):
             raise ValueError(f"labels must be of kind {m.label_kind}")
     elif m.label_kind != "number":

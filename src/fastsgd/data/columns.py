@@ -9,6 +9,9 @@ from typing import Any
 
 __all__ = ["Columns"]
 
+DTYPES = ("float64", "float32", "float16", "uint8")
+MISSING = ("error", "zero", "mean")
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -68,6 +71,21 @@ class Columns:
     means: tuple[float, ...] | None = None
     keep_names: int = 0
 
+    def __post_init__(self) -> None:
+        for name, allowed in (("dtype", DTYPES), ("missing", MISSING)):
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        for name, most in (("hash_bits", 30), ("keep_names", 2**31)):
+            value, least = getattr(self, name), name == "hash_bits"
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be from {int(least)} to {most}, got {value}")
+        if len(self.kinds) != len(self.categorical):
+            raise ValueError("kinds must be as many as categorical")
+        if self.means is not None and len(self.means) != len(self.numeric):
+            raise ValueError("means must be as many as numeric")
+
     @property
     def hashes(self) -> bool:
         """Whether columns are hashed, so that X is CSR."""
@@ -126,10 +144,10 @@ class Columns:
             known = {field.name for field in dataclasses.fields(cls)}
             if set(fields) != known:
                 raise ValueError(f"fields {sorted(set(fields) ^ known)} are missing or unknown")
-        except (ValueError, TypeError) as error:
+            values: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in fields.items()
+            }
+            return cls(**values)
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"not the JSON of Columns: {error}") from None
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.items()
-        }
-        return cls(**values)

@@ -2,7 +2,8 @@
 
 A scan of a dataset decodes whole row groups of Parquet, two at a time. Files of Parquet are
 therefore read by ``iter_batches``, which decodes the pages of a row group as they are needed: from
-row groups of a million rows and 240 MB it took 170 MB instead of 510, in the same time. Batches of
+row groups of a million rows and 240 MB it took 170 MB instead of 510, and 0.22 s instead of 0.20.
+Batches of
 IPC files are as large as they were written; where they are not compressed, they stay in the file.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -173,14 +174,11 @@ def word_columns(
     texts = decoded(array).to_pylist()
     words_of_rows = [WORD.findall(text.lower()) if text else [] for text in texts]
     lengths = np.fromiter(map(len, words_of_rows), np.int64, len(words_of_rows))
-    numbers: dict[str, int] = {}
-    codes = np.fromiter(
-        (numbers.setdefault(word, len(numbers)) for words in words_of_rows for word in words),
-        np.int64,
-        int(lengths.sum()),
-    )
-    columns = hashed(name, list(numbers), hash_bits)
-    if names is not None and len(numbers):
-        counts = np.bincount(codes, minlength=len(numbers))
-        names.add([f"{name}={word}" for word in numbers], columns, counts)
+    words = pa.array(list(chain.from_iterable(words_of_rows)), pa.large_string())
+    words = words.dictionary_encode()
+    distinct_words, codes = words.dictionary.to_pylist(), numpy_view(words.indices)
+    columns = hashed(name, distinct_words, hash_bits)
+    if names is not None:
+        counts = np.bincount(codes, minlength=len(distinct_words))
+        names.add([f"{name}={word}" for word in distinct_words], columns, counts)
     return np.repeat(np.arange(len(texts)), lengths), columns[codes]

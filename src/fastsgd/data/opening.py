@@ -16,8 +16,6 @@ from .source import Source
 
 __all__ = ["is_source", "open_source"]
 
-MISSING = ("error", "zero", "mean")
-
 
 def is_source(X: Any, *, target: Any = None) -> bool:
     """Whether X is read block by block, and not an array that the estimators take as it is.
@@ -179,13 +177,15 @@ def open_source(
     [((2, 1025), [True, False])]
     """
     options: dict[str, Any] = {"features": features, "categorical": categorical, "text": text}
-    check_options(hash_bits, missing, keep_names, columns, target, options)
+    check_options(columns, target, options)
+    hash_bits, keep_names = integer("hash_bits", hash_bits), integer("keep_names", keep_names)
+    Columns(hash_bits=hash_bits, missing=missing, keep_names=keep_names)  # checks them
     others = {
         "target": target,
         "sample_weight": sample_weight,
-        "hash_bits": int(hash_bits),
+        "hash_bits": hash_bits,
         "missing": missing,
-        "keep_names": int(keep_names),
+        "keep_names": keep_names,
     }
     if isinstance(X, (str, os.PathLike)) or is_paths(X):
         return with_pyarrow("files").open_files(X, y, columns, options | others)
@@ -203,35 +203,27 @@ def open_source(
         return IteratorSource(X)
     if callable(X):
         return CallableSource(X)
-    raise TypeError(f"X is no source of blocks, but a {type(X).__name__}")
+    raise TypeError(
+        f"X is no source of blocks, but a {type(X).__name__}; of a list of blocks "
+        "`lambda: iter(blocks)` makes one"
+    )
 
 
-def check_options(
-    hash_bits: Any,
-    missing: Any,
-    keep_names: Any,
-    columns: Any,
-    target: Any,
-    options: dict[str, Any],
-) -> None:
-    """Refuse options that suit no source.
+def integer(name: str, value: Any) -> int:
+    """An integer of Python or NumPy as one of Python."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
+def check_options(columns: Any, target: Any, options: dict[str, Any]) -> None:
+    """Refuse options beside columns that have them.
 
     Raises
     ------
     ValueError, TypeError
         Naming the option.
     """
-    ranges: list[tuple[str, Any, int, int]] = [
-        ("hash_bits", hash_bits, 1, 30),
-        ("keep_names", keep_names, 0, 2**31),
-    ]
-    for name, value, least, most in ranges:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if not least <= value <= most:
-            raise ValueError(f"{name} must be from {least} to {most}, got {value}")
-    if missing not in MISSING:
-        raise ValueError(f"missing must be one of {', '.join(MISSING)}, got {missing!r}")
     if columns is None:
         return
     if not isinstance(columns, Columns):

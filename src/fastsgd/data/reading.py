@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._core import check_structure
-from .cache import Cache
+from .cache import AHEAD, Cache
 from .pools import PoolPlan, plan_of
 
 __all__ = ["Pool", "PoolReader", "blocks_of_a_pool"]
@@ -55,10 +55,10 @@ class Pool:
 
 def blocks_of_a_pool(cache: Cache, pool_bytes: int) -> int:
     """Blocks of a pool, of which ``BUFFERS`` and their orders take so many bytes at most."""
-    sizes, rows = [*map(cache.bytes_of_block, range(cache.count))], cache.manifest.block_rows
-    if sum(sizes) + 8 * cache.rows <= pool_bytes:  # with the order: one pool has all
+    if cache.bytes <= pool_bytes:  # one pool has all
         return cache.count
-    return max(1, pool_bytes // BUFFERS // (max(sizes) + 8 * rows))
+    largest = max(map(cache.bytes_of_block, range(cache.count)))
+    return max(1, pool_bytes // BUFFERS // (largest + 8 * cache.manifest.block_rows))
 
 
 class PoolReader:
@@ -149,6 +149,7 @@ class _Buffer:
     def __init__(self, cache: Cache, blocks: int) -> None:
         self.cache, self.blocks = cache, blocks
         self.arrays: dict[str, NDArray[Any]] = {}
+        self.ahead: Iterator[int] = iter(())
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """An array of at least so many rows, which is used again if it is large enough."""
@@ -157,11 +158,13 @@ class _Buffer:
             array = self.arrays[name] = np.empty(shape, dtype=dtype)
         return array[: shape[0]]
 
-    def read(self, plan: PoolPlan, number: int) -> Pool:
-        """Fill the arrays with a pool."""
+    def read(self, plan: PoolPlan, number: int, then: list[int] | None = None) -> Pool:
+        """Fill the arrays with a pool; ``then`` are the first blocks of the next one."""
         cache, m, blocks = self.cache, self.cache.manifest, plan.pools[number].tolist()
         rows = plan.rows(number)
         sizes = [cache.rows_of_block(block) for block in blocks]
+        self.ahead = iter([*blocks, *(then or [])])
+        self._read_ahead(AHEAD)
         if m.sparse:
             X: Any = self._read_csr(blocks, sizes, rows)
         else:
@@ -178,9 +181,16 @@ class _Buffer:
         first = int(plan.starts[number])
         return Pool(X, y, weight, plan.order(number), numbers, first)
 
+    def _read_ahead(self, count: int) -> None:
+        """Have the files of the next blocks read by the system."""
+        for block in itertools.islice(self.ahead, count):
+            self.cache.read_ahead(block)
+
     def _read_rows(self, name: str, blocks: list[int], sizes: list[int], out: Any) -> None:
         start = 0
         for block, size in zip(blocks, sizes, strict=True):
+            if name == "X":
+                self._read_ahead(1)
             self.cache.read_into(block, name, out[start : start + size])
             start += size
 
@@ -194,6 +204,7 @@ class _Buffer:
         indptr = self._array("indptr", (rows + 1,), "<i8" if wide else "<i4")
         indptr[0] = start = value = 0
         for block, size, count in zip(blocks, sizes, counts, strict=True):
+            self._read_ahead(1)
             cache.read_into(block, "data", data[value : value + count])
             cache.read_into(block, "indices", indices[value : value + count])
             of_block = np.empty(size + 1, dtype=np.int64)
@@ -223,7 +234,7 @@ class _Reading:
     ) -> None:
         first = next(positions)
         self.next = first[:2]
-        self.positions = itertools.chain([first], positions)
+        self.positions = itertools.pairwise(itertools.chain([first], positions))
         self.free: queue.SimpleQueue[_Buffer | None] = queue.SimpleQueue()
         self.full: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for buffer in buffers:
@@ -234,11 +245,12 @@ class _Reading:
 
     def _run(self) -> None:
         try:
-            for _, number, plan in self.positions:
+            for (_, number, plan), (_, following, next_plan) in self.positions:
                 buffer = self.free.get()
                 if buffer is None or self.closed.is_set():
                     return
-                self.full.put((buffer.read(plan, number), buffer))
+                then = next_plan.pools[following][:AHEAD].tolist()
+                self.full.put((buffer.read(plan, number, then), buffer))
         except BaseException as error:  # handed to whoever asks for the pool
             self.full.put(error)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.linear_model._base import LinearClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import metaestimators
 from sklearn.utils._param_validation import StrOptions
 
@@ -33,7 +34,7 @@ from .parameters import (
     check_parameters,
 )
 from .repeat import repeatable
-from .rows import SourceOptions, by_blocks, keep_columns, opened, publish_columns
+from .rows import SourceOptions, by_blocks, keep_columns, opened, predicted_pairs, publish_columns
 from .task import Task
 from .validated import keep_parameters
 from .validation import accuracies
@@ -298,8 +299,8 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
             The run diverged. The estimator is as it was before the call.
         """
         self._check_multinomial()
+        again = taken_up(self, resume)
         with opened(self, X, y, sample_weight, dict(source)) as rows:
-            again = taken_up(self, resume)
             before = vars(self).get("classes_") if again or self.warm_start else None
             task = self._begin(rows.X, rows.y, rows.sample_weight)
             task.stream = rows.stream
@@ -315,11 +316,10 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
                 X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
                 y_val = self._labels(y_val)
                 validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
-            start = coef_init, intercept_init
             options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
             options["checkpoint"] = checkpoint
             publish_columns(self, rows)  # which a checkpoint, or a fit that Ctrl-C ends, has too
-            self._solve(task, start, validation=validation, **options)
+            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
         return self
 
     @repeatable
@@ -452,6 +452,28 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         total = positive.sum(axis=1, keepdims=True)
         uniform = np.full_like(positive, 1.0 / positive.shape[1])
         return np.divide(positive, total, out=uniform, where=total > 0)
+
+    def score(
+        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Accuracy of the predictions: the share of rows whose label, or all labels, are right.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+            Rows to predict.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), optional
+            Their labels; a source has its own.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
+        return float(accuracy_score(y, predictions, sample_weight=sample_weight))
 
     @available_if(_may_predict_proba)
     def predict_log_proba(self, X: MatrixLike) -> NDArray[np.floating]:

@@ -179,7 +179,6 @@ class Fitting(Hooks, Splitting):
         goes_on = bool(resume) or partial
         began = goes_on if again is None else again.goes_on
         if again is not None:
-            again.check_rows(_rows_of(task))
             start = None, None
         previous = vars(self).get("_continuation") if goes_on else None
         present = previous is None and (goes_on or self.warm_start) and hasattr(self, "coef_")
@@ -199,6 +198,8 @@ class Fitting(Hooks, Splitting):
             task.scaling = self._scaling(task, weight, previous)
             validate = self._validation(task, rows, validation)
             data = task.data(weight)
+            if again is not None:
+                again.check_rows(data.epoch_rows)
             watched = validate is None
             how = {"goes_on": began, "partial": partial, "watched": watched}
             settings = settings_of(self, task, data, previous, seed, **how)
@@ -248,7 +249,7 @@ class Fitting(Hooks, Splitting):
             if again is not None:
                 progress.resumed = again.standing
             if checkpoint is not None:
-                run = {"goes_on": began, "rows": _rows_of(task), "seen": 0}
+                run = {"goes_on": began, "rows": data.epoch_rows, "seen": 0}
                 saved = functools.partial(
                     _publish_in, problem, previous, found, stopping, partial=partial
                 )
@@ -402,11 +403,6 @@ class Fitting(Hooks, Splitting):
             stopped=_end_of(progress),
             reduces_on_plateau=stopping.plateau_factor != 1.0 and stopping.tol is not None,
         )
-
-
-def _rows_of(task: Task) -> int:
-    """Rows of the call, of which X may be a sample."""
-    return int(task.X.shape[0] if task.stream is None else task.stream.rows)
 
 
 def _publish_in(*arguments: Any, partial: bool) -> None:

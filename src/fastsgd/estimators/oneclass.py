@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,6 +33,7 @@ from .parameters import (
     check_parameters,
 )
 from .repeat import repeatable
+from .rows import SourceOptions, by_blocks, keep_columns, opened, publish_columns
 from .task import Task
 from .validated import keep_parameters
 from .validation import products
@@ -206,6 +207,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         diagnostics: bool = False,
         resume: Resume = False,
         checkpoint: Checkpoint | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
 
@@ -230,26 +232,35 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         """
         check_parameters(self)
         again = taken_up(self, resume)
-        given = X, None, sample_weight
-        X = self._validate(X, reset=True)
-        validation = None
-        if X_val is not None:
-            validation = self._validate(X_val, reset=False, names=("X_val", "")), None, None
         intercept = None if offset_init is None else 1 - as_floats("offset_init", offset_init)
-        self._solve(
-            self._task(X, sample_weight, given),
-            (coef_init, intercept),
-            resume=again,
-            checkpoint=checkpoint,
-            validation=validation,
-            diagnostics=diagnostics,
-        )
+        with opened(self, X, None, sample_weight, dict(source)) as rows:
+            given = X, None, sample_weight
+            X = self._validate(rows.X, reset=True)
+            validation = None
+            X_val, _ = rows.validation(X_val, None)
+            if X_val is not None:
+                validation = self._validate(X_val, reset=False, names=("X_val", "")), None, None
+            task = self._task(X, rows.sample_weight, given)
+            task.stream = rows.stream
+            self._solve(
+                task,
+                (coef_init, intercept),
+                resume=again,
+                checkpoint=checkpoint,
+                validation=validation,
+                diagnostics=diagnostics,
+            )
+            publish_columns(self, rows)
         return self
 
     @repeatable
     @all_or_nothing
     def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Train one epoch on these rows, on top of what was learned before.
 
@@ -277,11 +288,16 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         """
         check_parameters(self)
         self._check_partial()
-        given = X, None, sample_weight
-        X = self._validate(X, reset=not hasattr(self, "_continuation"))
-        self._solve(self._task(X, sample_weight, given), partial=True)
+        with opened(self, X, None, sample_weight, dict(source)) as rows:
+            given = X, None, sample_weight
+            X = self._validate(rows.X, reset=not hasattr(self, "_continuation"))
+            task = self._task(X, rows.sample_weight, given)
+            task.stream = rows.stream
+            self._solve(task, partial=True)
+            keep_columns(self, rows)
         return self
 
+    @by_blocks
     def decision_function(self, X: MatrixLike) -> NDArray[np.floating]:
         """Signed distance from the boundary, up to a factor: x . w - ``offset_``.
 
@@ -297,6 +313,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         """
         return self.score_samples(X) - self.offset_
 
+    @by_blocks
     def score_samples(self, X: MatrixLike) -> NDArray[np.floating]:
         """Scores without the offset: x . w.
 
@@ -312,6 +329,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
         """
         return self._products(X).ravel()
 
+    @by_blocks
     def predict(self, X: MatrixLike) -> NDArray[np.int32]:
         """Predict which rows are inliers.
 

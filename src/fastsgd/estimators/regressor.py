@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..inputs.conversions import MatrixLike
@@ -32,7 +33,7 @@ from .parameters import (
     check_parameters,
 )
 from .repeat import repeatable
-from .rows import SourceOptions, by_blocks, keep_columns, opened, publish_columns
+from .rows import SourceOptions, by_blocks, keep_columns, opened, predicted_pairs, publish_columns
 from .task import Task
 from .validated import keep_parameters
 from .validation import determinations, warn_of_one_row
@@ -206,8 +207,8 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             The run diverged. The estimator is as it was before the call.
         """
         check_parameters(self)
+        again = taken_up(self, resume)
         with opened(self, X, y, sample_weight, dict(source)) as rows:
-            again = taken_up(self, resume)
             task = self._begin(rows.X, rows.y, rows.sample_weight)
             task.stream = rows.stream
             validation = None
@@ -215,11 +216,10 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             if self._has_validation_set(X_val, y_val):
                 X_val, y_val = self._validation_set(X_val, y_val, task)
                 validation = X_val, y_val, y_val
-            start = coef_init, intercept_init
             options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
             options["checkpoint"] = checkpoint
             publish_columns(self, rows)  # which a checkpoint, or a fit that Ctrl-C ends, has too
-            self._solve(task, start, validation=validation, **options)
+            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
         return self
 
     @repeatable
@@ -299,15 +299,17 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         means = self._means(self._scores(X))
         return means.ravel() if means.shape[1] == 1 else means
 
-    def score(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """R^2 of the predictions; of several outputs the mean.
 
         Parameters
         ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
             Rows to predict.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+            Their targets; a source has its own.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows.
 
@@ -317,7 +319,8 @@ class SGDRegressor(RegressorMixin, BaseSGD):
             1 - (sum of squared errors) / (sum of squares around the mean); at most 1.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # squares of targets of any size
-            return super().score(X, y, sample_weight)
+            y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
+            return float(r2_score(y, predictions, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ import numpy as np
 
 from ..data import Block, Source, is_source, open_source
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
-from ..data.first_pass import bytes_of, joined_blocks
+from ..data.first_pass import bytes_of, joined_blocks, rows_of
+from ..data.rereading import SourceTable
 from .streams import TableStream
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "by_blocks",
     "keep_columns",
     "opened",
+    "predicted_pairs",
     "publish_columns",
 ]
 
@@ -148,7 +151,7 @@ def opened(
         options.setdefault("columns", _known_columns(estimator, options))
         source = open_source(X, y, sample_weight, **options)
     with contextlib.ExitStack() as stack:
-        rows = _rows_of(source, cache, int(pool_bytes), estimator, stack)
+        rows = _rows_of(source, cache, int(pool_bytes), stack)
         yield rows
 
 
@@ -158,20 +161,21 @@ def _known_columns(estimator: Any, options: dict[str, Any]) -> Any:
     return columns if columns is not None and not options else None
 
 
-def _rows_of(
-    source: Source, cache: Any, pool_bytes: int, estimator: Any, stack: contextlib.ExitStack
-) -> Rows:
+def _rows_of(source: Source, cache: Any, pool_bytes: int, stack: contextlib.ExitStack) -> Rows:
     """All rows of a source, or a sample of them and the stream."""
     if cache is None or cache is False:
         if not source.repeatable:
-            raise ValueError(_ONCE)
-        raise NotImplementedError
+            raise ValueError(
+                "rows of an iterator can be read only once, and cache=None reads them in every "
+                "epoch: give a callable that returns a fresh iterator, or leave cache out"
+            )
+        return _streamed(source, SourceTable(source), pool_bytes, stack)
     folder: Any = None
     if cache is not True:
         folder = os.fspath(cache)
         found = open_cache(folder, source)
         if found is not None:
-            return _streamed(source, found, pool_bytes, estimator, stack)
+            return _streamed(source, found, pool_bytes, stack)
     first, rest = _first_blocks(source, pool_bytes if folder is None else 0)
     if rest is None:
         block = joined_blocks(first)
@@ -182,18 +186,10 @@ def _rows_of(
         folder = os.path.join(parent, "cache")
     block_bytes = min(BLOCK_BYTES, max(LEAST_BLOCK, pool_bytes // POOL_BLOCKS))
     written = write_cache(source, folder, blocks=_chained(first, rest), block_bytes=block_bytes)
-    return _streamed(source, written, pool_bytes, estimator, stack)
-
-
-_ONCE = (
-    "rows of an iterator can be read only once: give a callable that returns a fresh iterator, or "
-    "let there be a cache"
-)
+    return _streamed(source, written, pool_bytes, stack)
 
 
 def _remove(folder: str) -> None:
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -215,7 +211,8 @@ def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Bloc
     """
     blocks, size, iterator = [], 0, source.blocks()
     for block in iterator:
-        blocks.append(block)
+        # The arrays of a user's blocks may be used again for the next ones.
+        blocks.append(rows_of(block, np.arange(len(block))) if source.columns is None else block)
         size += bytes_of(block.X)
         if size > most:
             return blocks, iterator
@@ -226,13 +223,12 @@ def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Bloc
 
 def _streamed(
     source: Source,
-    cache: Cache,
+    table: Cache | SourceTable,
     pool_bytes: int,
-    estimator: Any,
     stack: contextlib.ExitStack,
 ) -> Rows:
-    sample = cache.sample()
-    stream = TableStream(cache, pool_bytes)
+    sample = table.sample()
+    stream = TableStream(table, pool_bytes)
     stack.callback(stream.close)
     return Rows(sample.X, sample.y, sample.sample_weight, stream, source)
 
@@ -251,6 +247,31 @@ def by_blocks(method: _Method) -> _Method:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     return cast(_Method, wrapped)
+
+
+def predicted_pairs(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Targets, predictions and weights of rows; of a source its own targets and weights.
+
+    Raises
+    ------
+    ValueError
+        If a source has no targets.
+    """
+    columns = vars(estimator).get("columns_")
+    if y is not None or not is_source(X, target=None if columns is None else True):
+        return y, estimator.predict(X), sample_weight
+    targets: list[Any] = []
+    predictions: list[Any] = []
+    weights: list[Any] = []
+    for block in blocks_to_predict(estimator, X):
+        if block.y is None:
+            raise ValueError("X must have the targets too, to be scored")
+        targets.append(block.y)
+        predictions.append(estimator.predict(block.X))
+        weights.append(block.sample_weight)
+    if sample_weight is None and weights[0] is not None:
+        sample_weight = np.concatenate(weights)
+    return np.concatenate(targets), np.concatenate(predictions), sample_weight
 
 
 def blocks_to_predict(estimator: Any, X: Any) -> Iterator[Block]:

@@ -1,7 +1,8 @@
-"""The rows of a cache as the windows that an estimator trains on."""
+"""The rows of a cache or source as the windows that an estimator trains on."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from ..data.cache import Cache
 from ..data.first_pass import Moments, joined_blocks, rows_of
 from ..data.reading import Pool, PoolReader
-from ..problem import Data, computed_in
+from ..data.rereading import SourceReader, SourceTable
+from ..problem import STORED, Data, computed_in
 from .standardise import Scaling
 
 __all__ = ["TableStream"]
@@ -23,31 +25,41 @@ VALIDATION_PART = 8
 """Rows held out take at most the memory of the pools divided by it."""
 
 
+def reader_of(
+    table: Cache | SourceTable, pool_bytes: int, seed: int, order: str
+) -> PoolReader | SourceReader:
+    """What reads the pools of each epoch."""
+    if isinstance(table, Cache):
+        return PoolReader(table, pool_bytes, seed, order)
+    return SourceReader(table, pool_bytes, seed, order)
+
+
 class TableStream:
     """All rows of a call, window by window: what ``Data.stream`` is.
 
     Parameters
     ----------
-    cache : Cache
-        The rows.
+    table : Cache or SourceTable
+        The rows, on disk or of a source that is read in every epoch.
     pool_bytes : int
         Memory for those that are trained on and those that are read ahead.
     """
 
-    def __init__(self, cache: Cache, pool_bytes: int) -> None:
-        self.cache, self.pool_bytes = cache, pool_bytes
+    def __init__(self, table: Cache | SourceTable, pool_bytes: int) -> None:
+        self.table, self.pool_bytes = table, pool_bytes
         self.on_window: Callable[[], None] | None = None
-        self.reader: PoolReader | None = None
+        self.reader: PoolReader | SourceReader | None = None
         self.scaling = Scaling()
         self.held_out = 0.0  # fraction
         self.seed = 0
         self.estimator: Any = None
-        self.codes: NDArray[Any] | None = None
+        self.codes: NDArray[Any] | None = None  # of labels
+        self.upper: Any = None  # the label of two that is the positive one
 
     @property
     def rows(self) -> int:
         """Rows of an epoch."""
-        return self.cache.rows
+        return self.table.rows
 
     def begin(self, estimator: Any, seed: int, held_out: float) -> None:
         """Bind the stream to a run: its estimator, its seed and the fraction that is held out.
@@ -63,13 +75,30 @@ class TableStream:
                 f"sampling={sampling!r} needs rows in memory: a source is shuffled by pools of "
                 f"blocks, and takes one of {tuple(ORDERS)}"
             )
+        if sampling != "sequential" and isinstance(self.table, SourceTable):
+            self._warn_of_storage(self.table)
         self.close()
-        self.reader = PoolReader(self.cache, self.pool_bytes, seed, ORDERS[sampling])
+        self.reader = reader_of(self.table, self.pool_bytes, seed, ORDERS[sampling])
         self.estimator, self.seed = estimator, seed
         self.held_out = min(held_out, self._most_held_out())
-        self.codes = None
-        if self.cache.manifest.label_kind != "number":
-            self.codes = self._encoded(self.cache.labels)
+        self.codes = self.upper = None
+        labels = self.table.labels
+        if self.table.label_kind != "number":
+            self.codes = self._encoded(labels)
+        elif labels is not None and len(labels) == 2:
+            codes = self._encoded(labels).tolist()
+            if sorted(codes) == [0.0, 1.0]:  # which one comparison tells apart
+                self.upper = labels[codes.index(1.0)]
+
+    def _warn_of_storage(self, table: SourceTable) -> None:
+        if table.lies_together:
+            warnings.warn(
+                "rows with like targets lie together in this source. With cache=None only rows "
+                f"that follow each other within {self.pool_bytes // 2} bytes are shuffled, so that "
+                "steps follow the storage order. With a cache they come from all over the data.",
+                UserWarning,
+                stacklevel=8,
+            )
 
     @property
     def sampling(self) -> str:
@@ -84,7 +113,7 @@ class TableStream:
         return Data(X, y, weight, *parts, checked=True, epoch_rows=self.rows, stream=self)
 
     def windows(self, epoch: int, row: int) -> Iterator[Data]:
-        """See :class:`fastsgd.solver.Stream`."""
+        """See ``fastsgd.solver.stream``."""
         assert self.reader is not None
         pools = self.reader.pools(epoch, row)
         for pool in pools:
@@ -115,6 +144,9 @@ class TableStream:
         if self.codes is not None:
             assert y is not None
             return self.codes[y]
+        if self.upper is not None:
+            assert y is not None
+            return (y == self.upper).astype(computed_in(X))
         targets: NDArray[np.floating] = self.estimator._targets_of(X, y)
         return targets
 
@@ -125,32 +157,32 @@ class TableStream:
 
     def label_weights(self, X: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
         """The labels, as the solver takes them, and the weight of the rows of each."""
-        weights = np.array(self.cache.manifest.label_weights, dtype=computed_in(X))
-        return self._encoded(self.cache.labels), weights
+        weights = np.array(self.table.label_weights, dtype=computed_in(X))
+        return self._encoded(self.table.labels), weights
 
     def _encoded(self, labels: Any) -> NDArray[Any]:
         """Labels as the solver takes them."""
-        X = np.empty((len(labels), 1), dtype=computed_in(np.empty(0, self.cache.manifest.dtype)))
+        X = np.empty((len(labels), 1), dtype=STORED[self.table.dtype])
         targets: NDArray[Any] = self.estimator._targets_of(X, labels)
         return targets
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         """Mean and variance of each feature, and the rows that count, in a pass over the rows."""
-        found = Moments(*np.zeros((2, self.cache.manifest.features)))
-        for number, block in enumerate(self.cache.blocks()):
+        found = Moments(*np.zeros((2, self.table.features)))
+        first = 0
+        for block in self.table.blocks():
             weight = block.sample_weight
             if self.held_out:
-                first = number * self.cache.manifest.block_rows
                 weight = np.ones(len(block)) if weight is None else weight.copy()
                 weight[self._are_held_out(np.arange(first, first + len(block)))] = 0.0
             found.add(block.X, weight)
+            first += len(block)
         return found.mean, found.squares / (found.total or 1.0), found.rows
 
     # Rows held out.
 
     def _most_held_out(self) -> float:
-        size = sum(map(self.cache.bytes_of_block, range(self.cache.count)))
-        return self.pool_bytes / VALIDATION_PART / size
+        return self.pool_bytes / VALIDATION_PART / self.table.bytes
 
     def _are_held_out(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether rows are held out: by a hash of seed and number (Steele et al., "Fast splittable
@@ -171,10 +203,10 @@ class TableStream:
         ValueError
             If there are none.
         """
-        parts = []
-        for number, block in enumerate(self.cache.blocks()):
-            first = number * self.cache.manifest.block_rows
+        parts, first = [], 0
+        for block in self.table.blocks():
             rows = np.flatnonzero(self._are_held_out(np.arange(first, first + len(block))))
+            first += len(block)
             if len(rows):
                 parts.append(rows_of(block, rows))
         if not parts:

@@ -6,7 +6,6 @@ from .loop import fit
 from .network_loop import NetworkFit, fit_network
 from .progress import Fit, Progress
 from .stopping import Stopping
-from .stream import Stream
 from .training import BLOWN_UP
 from .windows import next_row, run_windows
 
@@ -17,7 +16,6 @@ __all__ = [
     "Progress",
     "State",
     "Stopping",
-    "Stream",
     "check_unchanged",
     "fit",
     "fit_network",

@@ -14,7 +14,15 @@ __all__ = ["Stream", "StreamRun"]
 
 
 class Stream(Protocol):
-    """Rows that are not all in memory: what ``Data.stream`` is."""
+    """Rows that are not all in memory: what ``Data.stream`` is.
+
+    Attributes
+    ----------
+    on_window : callable or None
+        Called between two windows of an epoch.
+    """
+
+    on_window: Callable[[], None] | None
 
     def windows(self, epoch: int, row: int) -> Iterator[Data]:
         """The windows of an epoch, in their order, from the one on that has a row of the epoch.
@@ -31,10 +39,6 @@ class Stream(Protocol):
         Data
             Its arrays may be overwritten once the next window is asked for.
         """
-
-    @property
-    def on_window(self) -> Callable[[], None] | None:
-        """Called between two windows of an epoch."""
 
 
 class StreamRun:
