@@ -218,7 +218,7 @@ class SGDRegressor(RegressorMixin, BaseSGD):
                 validation = X_val, y_val, y_val
             options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
             options["checkpoint"] = checkpoint
-            publish_columns(self, rows)  # which a checkpoint, or a fit that Ctrl-C ends, has too
+            publish_columns(self, rows)
             self._solve(task, (coef_init, intercept_init), validation=validation, **options)
         return self
 

@@ -36,10 +36,11 @@ class Progress:
     ended : bool
         ``on_epoch`` ended the run.
     standing : callable or None
-        ``standing()`` says, within ``on_epoch``, where the run stands beside its state.
+        ``standing()`` says, within ``on_epoch`` or between two windows of a stream, where the run
+        stands beside its state.
     resumed : dict or None
-        What ``standing()`` said of another run, at the end of whose last epoch the state is, and
-        with whose history: the run goes on from there as that one would have.
+        What ``standing()`` said of another run, whose state and history the run has: it goes on
+        from there as that one would have.
 
     Examples
     --------

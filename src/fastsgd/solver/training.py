@@ -125,9 +125,10 @@ class Training:
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
         self.plain = self._plain()
         self.undecided: float | None = None  # seconds of an epoch that is trained and no more
+        self.began = self.spent = 0.0  # when the epoch began; seconds of it before a resume
 
     def standing(self) -> Standing:
-        """Where the fit stands at the end of an epoch, before it decides what follows."""
+        """Where the fit stands: at the end of an epoch, before it decides what follows, or within."""
         return standing_of(self)
 
     def restore(self, found: Standing) -> int:
@@ -164,7 +165,11 @@ class Training:
 
     def _bind(self, state: State) -> None:
         self.state = self.progress.state = state
-        self.run = run_of(self.data, self.lanes, self.settings, state)
+        self.run = self.run_of(state)
+
+    def run_of(self, state: State) -> Any:
+        """What trains a state on the rows of the fit; a ValueError if it is of something else."""
+        return run_of(self.data, self.lanes, self.settings, state)
 
     def _may_defer(self) -> bool:
         """Whether weights may wait in the state until the end, where it can be made anew: nothing
@@ -208,7 +213,7 @@ class Training:
         if self.undecided is not None:
             seconds, self.undecided = self.undecided, None
             return seconds
-        start, done = time.perf_counter(), False
+        self.began, self.spent, done = time.perf_counter() - self.spent, 0.0, False
         on_rows = self.progress.on_rows
         while not done:
             done = self.clock.advance(self.run)
@@ -216,13 +221,13 @@ class Training:
                 self.progress.clipped = True
             if on_rows is not None:
                 on_rows(self.progress)
-        return time.perf_counter() - start
+        return time.perf_counter() - self.began
 
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
         end = EpochEnd(self.run, self.state, self.settings, unread=self.defers)
         if self.some_stopped:
-            end.loss = np.where(self.progress.stopped, self.end.loss, end.loss)
+            end.loss = np.where(self.progress.stopped, self.progress.losses[-1], end.loss)
         self.end = end
 
     def check(self) -> None:
