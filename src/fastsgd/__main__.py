@@ -112,7 +112,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "The rows must fit into memory.",
         """
   fastsgd search train.csv --target sold --alphas 1e-5,1e-4,1e-3 --cv 5
-  fastsgd search train.csv --target price --alphas 1e-4,1e-2 --l1-ratios 0,0.5,1 -o best.safetensors""",
+  fastsgd search train.csv --target price --alphas 1e-4,1e-2 --l1-ratios 0,0.5 -o m.safetensors""",
     ),
     "inspect": (
         "say what a model is: settings, size, weights, course of training",

@@ -1,4 +1,4 @@
-"""``--config run.toml``: arguments in a file, under the names that they have on the command line."""
+"""``--config run.toml``: arguments in a file, by the names that they have in a shell."""
 
 from __future__ import annotations
 

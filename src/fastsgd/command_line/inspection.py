@@ -101,7 +101,7 @@ def _described(model: Any, arguments: argparse.Namespace) -> dict[str, Any]:
     found["top"] = _top(model, weights, arguments.top)
     found["training"] = _course(model.history_)
     if "result_" in vars(model):
-        found["learning_rate"] = " ".join(str(model.result_).split())
+        found["learning_rate"] = str(model.result_)
     return found
 
 
@@ -116,7 +116,7 @@ def _weights(model: Any) -> NDArray[np.float64]:
 def _arrays(model: Any) -> list[Any]:
     if hasattr(model, "coefs_"):
         return [*model.coefs_, *model.intercepts_]
-    intercept = getattr(model, "intercept_", getattr(model, "offset_", None))
+    intercept = model.intercept_ if hasattr(model, "intercept_") else model.offset_
     return [_weights(model), np.atleast_1d(intercept)]
 
 

@@ -199,7 +199,7 @@ def _help(name: str, kinds: Sequence[Any], text: str, known: Any) -> str:
         value = inspect.signature(kind).parameters[name].default
         model = "networks" if kind.__name__.startswith("MLP") else "linear"
         defaults.setdefault(model, "none" if value is None else str(value))
-    shown = list(defaults.values())[0]
+    shown = next(iter(defaults.values()))
     if name == "loss":
         shown = "log_loss, or squared_error for numbers"
     elif len(set(defaults.values())) > 1:

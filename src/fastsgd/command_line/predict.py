@@ -7,11 +7,11 @@ import dataclasses
 import sys
 import time
 from collections.abc import Iterator
+from io import FileIO
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.base import is_classifier
 
 from ..data import open_source
 from ..data.arrow import TableSource
@@ -35,7 +35,8 @@ def fill(parser: argparse.ArgumentParser) -> None:
         "data",
         nargs="*",
         metavar="DATA",
-        help="files with the model's columns (default, or -: CSV with a header from standard input)",
+        help="files with the model's columns (default, or -: CSV with a header from standard "
+        "input)",
     )
     parser.add_argument(
         *("--output", "-o"),
@@ -139,7 +140,7 @@ def _blocks(model: Any, arguments: argparse.Namespace, kind: str) -> Iterator[tu
     source: Any
     if piped:
         place = "standard input"
-        reader = CsvReader([place], Piped(open(0, "rb", buffering=0, closefd=False)), (), columns)
+        reader = CsvReader([place], Piped(FileIO(0, closefd=False)), (), columns)
         source = TableSource(reader, columns)
     else:
         source = open_source(data_of(data), columns=columns)

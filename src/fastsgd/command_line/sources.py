@@ -19,8 +19,8 @@ __all__ = [
     "add_data",
     "add_memory",
     "columns_of",
-    "described_rows",
     "data_of",
+    "described_rows",
     "in_memory",
     "kind_of",
     "open_for_model",
@@ -73,9 +73,7 @@ def add_data(parser: argparse.ArgumentParser, *, last: str = "") -> None:
         help="columns of categories (default: those of text and truth values)",
     )
     group.add_argument("--text", type=names, metavar="T", help="columns whose words are counted")
-    group.add_argument(
-        "--sample-weight", metavar="NAME", help="column of the weights of the rows"
-    )
+    group.add_argument("--sample-weight", metavar="NAME", help="column of the weights of the rows")
     group.add_argument(
         "--hash-bits",
         type=int,
@@ -246,7 +244,7 @@ def columns_of(model: Any, path: str = "the data") -> Columns:
     """
     columns = vars(model).get("columns_")
     if columns is not None:
-        return columns  # type: ignore[no-any-return]
+        return columns
     found = vars(model).get("feature_names_in_")
     if found is None:
         raise ValueError(

@@ -150,7 +150,7 @@ class FirstPass:
         self._stride = 1
         self._sample: list[tuple[NDArray[np.int64], Block]] = []
         self._row_bytes = 0.0
-        self._firsts: list[Block] = []
+        self._firsts: list[tuple[NDArray[np.int64], Block]] = []
         self._spread = [0.0, 0.0, 0.0, 0.0]  # rows, mean, within, between
 
     def add(self, block: Block) -> None:
@@ -165,7 +165,8 @@ class FirstPass:
         if y is not None and y.ndim == 1:
             new = self.labels.add(y, weight)
             if new:
-                self._firsts.append(rows_of(block, np.array(new)))
+                rows = np.array(new)
+                self._firsts.append((self.rows + rows, rows_of(block, rows)))
             if self.labels.values is None:
                 self._firsts.clear()
             numbers = y if y.dtype.kind in "biuf" else None
@@ -216,7 +217,12 @@ class FirstPass:
 
     def sample(self) -> Block:
         """Evenly spaced rows, and behind them the first row of each label."""
-        return joined_blocks([*(part for _, part in self._sample), *self._firsts])
+        parts = [part for _, part in self._sample]
+        for numbers, part in self._firsts:
+            rows = np.flatnonzero(numbers % self._stride)  # the others are in the sample
+            if len(rows):
+                parts.append(rows_of(part, rows))
+        return joined_blocks(parts)
 
 
 def bytes_of(X: Any) -> int:
