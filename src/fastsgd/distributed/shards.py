@@ -94,7 +94,7 @@ def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSum
     labels, found = Labels(), None
     firsts: list[int] = []
     if n and y is not None and y.ndim == 1:
-        firsts = labels.add(y, shard.weight)
+        firsts, _ = labels.add(y, shard.weight)
     if n and moments and not sp.issparse(X):
         found = Moments(*np.zeros((2, X.shape[1])))
         for first in range(0, n, 4096):

@@ -110,6 +110,18 @@ class TableStream:
         assert self.reader is not None
         return "sequential" if self.reader.sampling == "sequential" else "block"
 
+    @property
+    def order_key(self) -> tuple[Any, ...]:
+        """What the order of the rows depends on beside seed, epoch and ``sampling``: the pools they
+        are read in; and the fraction that is held out."""
+        reader = self.reader
+        assert reader is not None
+        if isinstance(reader, PoolReader):
+            pools = "cache", reader.cache.manifest.block_rows, reader.pool_blocks
+        else:
+            pools = "source", reader.pool_rows, 1
+        return (*pools, float(self.held_out))
+
     def data(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None, scaling: Scaling) -> Data:
         """A sample of the rows that has all of them as its stream."""
         self.scaling = scaling
@@ -223,7 +235,8 @@ class TableStream:
         return block.X, block.y, block.sample_weight
 
     def close(self) -> None:
-        """End the thread that reads ahead."""
+        """End the thread that reads ahead; nobody is told of windows any more."""
+        self.on_window = None
         if self.reader is not None:
             self.reader.close()
             self.reader = None
