@@ -58,6 +58,7 @@ class ShardStream:
 
     def __init__(self, engine: Engine, local_epochs: float, *, moments: bool = False) -> None:
         self.engine, self.local_epochs = engine, local_epochs
+        self.on_window: Any = None  # a round has no windows
         self.summaries = engine.summaries(moments=moments)
         check_shards(self.summaries)
         self.rows = sum(one.rows for one in self.summaries)
@@ -91,6 +92,11 @@ class ShardStream:
             vars(encoder).pop(name, None)
         self.engine.set_targets(encoder)
         self.estimator = estimator
+
+    @property
+    def order_key(self) -> tuple[Any, ...]:
+        """What the order of the rows depends on beside seed, epoch and ``sampling``."""
+        return ("shards", *(one.rows for one in self.summaries), float(self.local_epochs))
 
     def data(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None, scaling: Any) -> Data:
         """A sample of the rows that stands for those of a shard, whose epoch is that of a lane."""
