@@ -23,7 +23,7 @@ from ..data import Block, Source, is_source, open_source
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
 from ..data.first_pass import bytes_of, joined_blocks, rows_of
 from ..data.rereading import SourceTable
-from .streams import TableStream
+from .streams import TableStream, kept_of_sample
 
 __all__ = [
     "POOL_BYTES",
@@ -127,6 +127,9 @@ def opened(
     TypeError
         If there are options, and X is no source.
     """
+    if isinstance(X, Rows):  # of a search, which has opened them
+        yield X
+        return
     if not options and (type(X) is np.ndarray or not is_source(X)):
         yield Rows(X, y, sample_weight)
         return
@@ -224,6 +227,9 @@ def _streamed(
     stack: contextlib.ExitStack,
 ) -> Rows:
     sample = table.sample()
+    kept = kept_of_sample(table, len(sample))
+    if len(sample) > table.rows:
+        sample = rows_of(sample, kept)
     stream = TableStream(table, pool_bytes)
     stack.callback(stream.close)
     return Rows(sample.X, sample.y, sample.sample_weight, stream, source)
