@@ -32,6 +32,9 @@ BLOWN_UP = 1e6
 FIRST_CEILING = BLOWN_UP**2
 """The same of a first epoch, times the loss of weights of zero; below it that is not asked."""
 
+FIRST_WATCHED = 1 << 10
+"""Work of the first call of the core where somebody is told of the rows; it doubles from there."""
+
 BACKOFFS = 60
 """Halvings of the rate after which a run that still diverges is given up."""
 
@@ -67,12 +70,14 @@ class Training:
     ) -> None:
         self.data, self.lanes, self.settings = problem
         self.stopping, self.progress, self.clock = stopping, progress, Clock()
+        if progress.on_rows is not None:
+            self.clock.budget = FIRST_WATCHED
         k = self.lanes.k
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         start = progress.start
         self.looks = stopping.backoff or any(  # at every epoch's end
-            (progress.on_epoch, progress.diagnose, stopping.validate)
+            (progress.on_epoch, progress.on_rows, progress.diagnose, stopping.validate)
         )
         self.defers = progress.begin is not None and self._may_defer()
         if self.defers:
@@ -209,10 +214,13 @@ class Training:
             seconds, self.undecided = self.undecided, None
             return seconds
         self.began, self.spent, done = time.perf_counter() - self.spent, 0.0, False
+        on_rows = self.progress.on_rows
         while not done:
             done = self.clock.advance(self.run)
             if self.run.clipped:
                 self.progress.clipped = True
+            if on_rows is not None:
+                on_rows(self.progress)
         return time.perf_counter() - self.began
 
     def measure(self) -> None:
@@ -271,7 +279,7 @@ class Training:
         if progress.diagnose is not None:
             found = progress.diagnose(state.epoch, *end.model)
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
-        rows = self.data.epoch_rows
+        rows = self.data.epoch_rows if self.data.stream is None else self.data.stream.rows
         progress.history.add(*end.entry(self.run, state, rows, seconds, self.score, noise))
 
     def decide(self, *, last: bool = False) -> bool:
