@@ -215,7 +215,13 @@ class Fitting(Hooks, Splitting):
                 warn_of_cost(self, data, lanes, settings)
             weights, model = self._start(previous, start, task, present=present)
             begin = functools.partial(
-                state_of, data, lanes, settings, previous, weights, within=bool(again and again.within)
+                state_of,
+                data,
+                lanes,
+                settings,
+                previous,
+                weights,
+                within=bool(again and again.within),
             )
             state, settings = begin()
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew

@@ -130,6 +130,9 @@ def opened(
     TypeError
         If there are options, and X is no source.
     """
+    if isinstance(X, Rows):  # of a search, which has opened them
+        yield X
+        return
     if not options and (type(X) is np.ndarray or not is_source(X)):
         yield Rows(X, y, sample_weight)
         return

@@ -279,7 +279,7 @@ class Training:
         if progress.diagnose is not None:
             found = progress.diagnose(state.epoch, *end.model)
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
-        rows = self.data.epoch_rows
+        rows = self.data.epoch_rows if self.data.stream is None else self.data.stream.rows
         progress.history.add(*end.entry(self.run, state, rows, seconds, self.score, noise))
 
     def decide(self, *, last: bool = False) -> bool:
