@@ -150,9 +150,21 @@ def test_options_reach_the_estimator(run, tmp_path):
     status, _, _ = run("train", "train.parquet", *SOLD, *options, "-o", model)
     assert status == 0
     found = fastsgd.load(model).get_params()
-    wanted = dict(batch_size=32, learning_rate="constant", eta0=0.01, momentum=0.9, penalty="l1")
-    wanted |= dict(fit_intercept=False, average=0.5, tol=None, max_iter=4, random_state=7)
-    wanted |= dict(class_weight={"yes": 3, "no": 1}, loss="log_loss")
+    wanted = {
+        "batch_size": 32,
+        "learning_rate": "constant",
+        "eta0": 0.01,
+        "momentum": 0.9,
+        "penalty": "l1",
+    }
+    wanted |= {
+        "fit_intercept": False,
+        "average": 0.5,
+        "tol": None,
+        "max_iter": 4,
+        "random_state": 7,
+    }
+    wanted |= {"class_weight": {"yes": 3, "no": 1}, "loss": "log_loss"}
     assert {name: found[name] for name in wanted} == wanted
 
 
@@ -191,7 +203,7 @@ def test_the_losses_of_the_first_pass_are_printed_and_in_json(run):
 
 def test_lines_change_no_bit(run, tmp_path):
     """Those of a fit without them, which trains several passes in a call of the core."""
-    options = dict(target="price", features=["a", "b", "c"])
+    options = {"target": "price", "features": ["a", "b", "c"]}
     model = fastsgd.SGDRegressor(random_state=0, loss="squared_error")
     model.fit("train.parquet", **options)
     assert np.array_equal(model.coef_, fastsgd.load("price.safetensors").coef_)

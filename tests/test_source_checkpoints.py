@@ -17,7 +17,13 @@ from fastsgd.model_files.checkpoint import files_of
 
 pytest.importorskip("xxhash")
 pytestmark = pytest.mark.filterwarnings("ignore")
-first_pass.SAMPLE_ROWS = 500  # so that a sample has a part of the rows
+
+
+@pytest.fixture(autouse=True)
+def small_samples(monkeypatch):
+    """A sample has a part of the rows."""
+    monkeypatch.setattr(first_pass, "SAMPLE_ROWS", 500)
+
 
 N = 4003
 rng = np.random.default_rng(0)
