@@ -108,8 +108,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": (
         "find the best penalty by cross-validation, in shared passes",
         "Train candidates on folds of the rows and compare their scores on the rows left out. "
-        "Candidates and folds share passes over the data, so that many cost little more than one. "
-        "The rows must fit into memory.",
+        "Candidates and folds share passes over the data, so that many cost little more than one.",
         """
   fastsgd search train.csv --target sold --alphas 1e-5,1e-4,1e-3 --cv 5
   fastsgd search train.csv --target price --alphas 1e-4,1e-2 --l1-ratios 0,0.5 -o m.safetensors""",

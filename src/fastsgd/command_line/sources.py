@@ -23,6 +23,7 @@ __all__ = [
     "described_rows",
     "in_memory",
     "kind_of",
+    "memory_of",
     "open_for_model",
     "open_given",
     "open_new",
@@ -95,7 +96,17 @@ def add_data(parser: argparse.ArgumentParser, *, last: str = "") -> None:
     )
 
 
-def add_memory(parser: argparse.ArgumentParser, *, cache: bool = True) -> None:
+def memory_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How ``fit`` is to hold the rows."""
+    options: dict[str, Any] = {"pool_bytes": arguments.pool}
+    if arguments.cache is not None:
+        options["cache"] = arguments.cache
+    if arguments.no_cache:
+        options["cache"] = None
+    return options
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
     """The options that say how much memory rows may take, and what becomes of more."""
     group = parser.add_argument_group("memory")
     group.add_argument(
@@ -105,16 +116,15 @@ def add_memory(parser: argparse.ArgumentParser, *, cache: bool = True) -> None:
         default=POOL,
         help='memory for rows, such as "2 GB" (default: 512 MiB)',
     )
-    if cache:
-        group.add_argument(
-            "--cache",
-            metavar="DIR",
-            help="folder for rows that are more than that, kept for the next run (default: a "
-            "temporary one)",
-        )
-        group.add_argument(
-            "--no-cache", action="store_true", help="read the files anew in every pass instead"
-        )
+    group.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="folder for rows that are more than that, kept for the next run (default: a "
+        "temporary one)",
+    )
+    group.add_argument(
+        "--no-cache", action="store_true", help="read the files anew in every pass instead"
+    )
 
 
 def data_of(given: list[str]) -> Any:

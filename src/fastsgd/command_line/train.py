@@ -20,6 +20,7 @@ from .sources import (
     add_memory,
     described_rows,
     in_memory,
+    memory_of,
     open_for_model,
     open_given,
     scan,
@@ -174,11 +175,7 @@ def _fit(estimator: Any, source: Source, arguments: argparse.Namespace, checkpoi
         publish_columns(estimator, Rows(None, None, None, source=source))
         estimator.fit(rows.X, rows.y, **weight, **options)
         return
-    options["pool_bytes"] = arguments.pool
-    if arguments.cache is not None:
-        options["cache"] = arguments.cache
-    if arguments.no_cache:
-        options["cache"] = None
+    options |= memory_of(arguments)
     if arguments.validation is not None:
         options["X_val"] = arguments.validation
     estimator.fit(source, **options)
