@@ -78,8 +78,7 @@ def add_data(parser: argparse.ArgumentParser, *, last: str = "") -> None:
         "--hash-bits",
         type=int,
         metavar="N",
-        default=18,
-        help="categories and words are hashed to 2^N features (default: 18)",
+        help="categories and words are hashed to 2^N features (default: 18; networks: 10)",
     )
     group.add_argument(
         "--missing",
@@ -146,7 +145,10 @@ def open_given(arguments: argparse.Namespace) -> Source:
         name: getattr(arguments, name)
         for name in ("features", "categorical", "text", "sample_weight")
     }
-    options |= {name: getattr(arguments, name) for name in ("hash_bits", "missing")}
+    network = getattr(arguments, "model", "linear") == "network"  # whose weights are many more
+    bits = arguments.hash_bits
+    options["hash_bits"] = (10 if network else 18) if bits is None else bits
+    options["missing"] = arguments.missing
     y = None
     if kind == "npy":
         if target and target[0].endswith(".npy"):

@@ -124,6 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
     estimator, line = chosen(arguments, source, arguments.model)
     if not arguments.json:
         print(line, flush=True)
+        files = files_of(Path(arguments.checkpoint)) if arguments.resume else []
+        if files:
+            print(f"going on from {files[-1][-1]}", flush=True)
     watch = Watch(prints=not arguments.json)
     estimator._watch = watch
     start = time.perf_counter()
@@ -186,7 +189,7 @@ def _kept(estimator: Any, arguments: argparse.Namespace) -> str:
     if arguments.checkpoint is not None:
         files = files_of(Path(arguments.checkpoint))
         if files:
-            return f"stopped: kept {files[-1][1]}; go on with --resume"
+            return f"stopped: kept {files[-1][-1]}; go on with --resume"
         return "stopped: nothing was kept, no checkpoint was due yet"
     if arguments.output is not None and hasattr(estimator, "n_iter_"):
         estimator.save(arguments.output)
