@@ -4,9 +4,10 @@
 there. The script imports it once and forks for every attempt, so that one costs milliseconds. An
 attempt is killed, by SIGKILL, at a moment drawn between its start and a part of the time that a
 whole fit takes. One that ends before it is killed saves its model, and the next one begins in
-another folder; after so many kills the last one is left to its end. What is printed, in JSON, is
-for each fit and each folder a list of its attempts: how the process ended, the newest position of
-the checkpoints (epochs, rows of the next one), and where in the fit that was.
+another folder; those that get nowhere are given more time. After so many kills the last one is left
+to its end. What is printed, in JSON, is for each fit and each folder a list of its attempts: how
+the process ended, the newest position of the checkpoints (epochs, rows of the next one), and where
+in the fit that was.
 """
 
 import importlib
@@ -63,13 +64,16 @@ def attempts(fitted, name, folder, kills, seed):
         assert code == 0
         whole = min(whole, took)
     cached = (folder / "undisturbed" / "cache").exists()
+    at = [0, 0]
     draw, rounds, killed = random.Random(f"{seed} {name}"), [[]], 0
     while True:
         here = folder / str(len(rounds))
         wait = draw.uniform(0.0, PART * whole) if killed < kills else None
         files, caches = (half_written(here, suffix) for suffix in (".tmp", ".partial"))
         code, _ = attempt(fitted, name, here, wait)
-        at = position(here)
+        before, at = at, position(here)
+        if at == before:
+            whole *= 1.1  # so that they get on
         where = "first epoch" if at[0] == 0 else "later epoch"
         if half_written(here, ".tmp") - files:
             where = "saving"
@@ -82,7 +86,7 @@ def attempts(fitted, name, folder, kills, seed):
         if wait is None:
             return rounds
         if code == 0:
-            whole = min(whole, wait / PART)  # so that most are killed before they end
+            whole *= 0.7  # so that most are killed before they end
             rounds.append([])
 
 

@@ -18,14 +18,7 @@ from fastsgd.model_files.checkpoint import files_of
 pytest.importorskip("xxhash")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-
-@pytest.fixture(autouse=True)
-def small_samples(monkeypatch):
-    """A sample has a part of the rows."""
-    monkeypatch.setattr(first_pass, "SAMPLE_ROWS", 500)
-
-
-N = 4003
+N, SAMPLE = 4003, 500
 rng = np.random.default_rng(0)
 X = rng.normal(size=(N, 16))
 Y3 = np.digitize(X[:, 0] + rng.normal(size=N), (-0.6, 0.6))
@@ -71,6 +64,12 @@ FITS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _sample_of_a_part(monkeypatch):
+    """The sample by which a fit finds its rates has a part of the rows."""
+    monkeypatch.setattr(first_pass, "SAMPLE_ROWS", SAMPLE)
+
+
 def blocks_of(X, y):
     """What an estimator takes as a source of blocks of 701 rows."""
 
@@ -90,7 +89,8 @@ def fit_of(name, cache, **more):
 
 
 def fitted(name, folder):
-    """A fit that goes on from the cache and the checkpoints in a folder."""
+    """A fit that goes on from the cache and the checkpoints in a folder, in another process."""
+    first_pass.SAMPLE_ROWS = SAMPLE
     saving = Checkpoint(folder / "checkpoints", None, rows=N // 3, keep=2)
     return fit_of(name, folder / "cache", resume=saving.path, checkpoint=saving)
 
