@@ -197,7 +197,8 @@ def test_to_rounding_the_fits_of_streams(rate, monkeypatch):
     for (c, alpha), f in product(enumerate([1e-4, 1.0]), range(3)):
         one = SGDClassifier(**{**model.get_params(), "alpha": alpha})
         one.fit(source_of(X, y, (fold != f).astype(float)), pool_bytes=SMALL)
-        np.testing.assert_allclose(models.coef[f, c], one.coef_, rtol=1e-11)
+        rtol = 1e-6 if rate == "optimal" else 1e-11  # whose first steps are long
+        np.testing.assert_allclose(models.coef[f, c], one.coef_, rtol=rtol)
         assert models.epochs[f, c].max() == one.n_iter_
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Rows",
     "SourceOptions",
     "by_blocks",
+    "in_memory",
     "keep_columns",
     "opened",
     "predicted_pairs",
@@ -152,6 +153,33 @@ def opened(
     with contextlib.ExitStack() as stack:
         rows = _rows_of(source, cache, int(pool_bytes), stack)
         yield rows
+
+
+def in_memory(rows: Rows, what: str) -> Rows:
+    """The same, all of them in arrays, also if there is a cache of them on disk.
+
+    Parameters
+    ----------
+    rows : Rows
+    what : str
+        What needs rows in memory, for the message: a plural.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit into ``pool_bytes``.
+    """
+    if rows.stream is None:
+        return rows
+    table, pool_bytes = rows.stream.table, rows.stream.pool_bytes
+    if table.bytes > pool_bytes:
+        raise ValueError(
+            f"{what} need all rows in memory: X has {table.rows} rows of {table.bytes} bytes in "
+            f"all, and pool_bytes is {pool_bytes}. Give a larger pool_bytes, fewer rows, or parts "
+            "of the rows to partial_fit"
+        )
+    block = joined_blocks([rows_of(block, slice(None)) for block in table.blocks()])
+    return Rows(block.X, block.y, block.sample_weight, source=rows.source)
 
 
 def _known_columns(estimator: Any, options: dict[str, Any]) -> Any:
