@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from .._core import order as row_order
 from ..sampling import words
 from .block import Block
-from .cache import label_kind_of
-from .first_pass import FirstPass, Labels, bytes_of, joined_blocks, rows_of
+from .first_pass import FirstPass, Labels, bytes_of, joined_blocks, label_kind_of, rows_of
 from .pools import POOLS
 from .reading import Pool
 from .source import Source

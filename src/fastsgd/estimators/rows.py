@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, cast
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..data import Block, Source, is_source, open_source
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
 from ..data.first_pass import FirstPass, bytes_of, joined_blocks, rows_of
 from ..data.rereading import SourceTable
-from .streams import TableStream, kept_of_sample
+from .streams import TableStream
 
 __all__ = [
     "POOL_BYTES",
@@ -79,6 +79,8 @@ class Rows:
         All rows, if X is a sample.
     source : Source or None
         What the rows are of.
+    hashed_names : dict of int to str
+        Names that were met in its hashed columns.
     """
 
     X: Any
@@ -86,6 +88,7 @@ class Rows:
     sample_weight: Any
     stream: TableStream | None = None
     source: Source | None = None
+    hashed_names: dict[int, str] = field(default_factory=dict)
 
     def validation(self, X_val: Any, y_val: Any) -> tuple[Any, Any]:
         """The rows of a validation set, which may be a source with the same columns.
@@ -120,8 +123,8 @@ def keep_columns(estimator: Any, rows: Rows) -> None:
     """The same, unless the rows were arrays: then what was said before remains."""
     if rows.source is not None and rows.source.columns is not None:
         estimator.columns_ = rows.source.columns
-        if rows.source.hashed_names:
-            estimator.hashed_names_ = dict(rows.source.hashed_names)
+        if rows.hashed_names:
+            estimator.hashed_names_ = rows.hashed_names
 
 
 @contextlib.contextmanager
@@ -186,7 +189,8 @@ def in_memory(rows: Rows, what: str) -> Rows:
             "of the rows to partial_fit"
         )
     block = joined_blocks([rows_of(block, slice(None)) for block in table.blocks()])
-    return Rows(block.X, block.y, block.sample_weight, source=rows.source)
+    arrays = block.X, block.y, block.sample_weight
+    return Rows(*arrays, source=rows.source, hashed_names=rows.hashed_names)
 
 
 def sampled(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Rows | None, int]:
@@ -228,8 +232,6 @@ def sampled(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Rows | 
     for block in _chained(first, rest):
         found.add(block)
     block = found.sample()
-    if len(block) > found.rows:  # few rows, which are in it twice
-        block = rows_of(block, slice(found.rows))
     return Rows(block.X, block.y, block.sample_weight, source=source), found.rows
 
 
@@ -257,7 +259,8 @@ def _rows_of(source: Source, cache: Any, pool_bytes: int, stack: contextlib.Exit
     first, rest = _first_blocks(source, pool_bytes if folder is None else 0)
     if rest is None:
         block = joined_blocks(first)
-        return Rows(block.X, block.y, block.sample_weight, source=source)
+        names = dict(source.hashed_names)
+        return Rows(block.X, block.y, block.sample_weight, source=source, hashed_names=names)
     if folder is None:
         parent = tempfile.mkdtemp(prefix="fastsgd-")
         stack.callback(functools.partial(_remove, parent))
@@ -306,12 +309,12 @@ def _streamed(
     stack: contextlib.ExitStack,
 ) -> Rows:
     sample = table.sample()
-    kept = kept_of_sample(table, len(sample))
-    if len(sample) > table.rows:
-        sample = rows_of(sample, kept)
     stream = TableStream(table, pool_bytes)
     stack.callback(stream.close)
-    return Rows(sample.X, sample.y, sample.sample_weight, stream, source)
+    names = dict(source.hashed_names)
+    if isinstance(table, Cache):  # which may have been there before
+        names = {int(column): name for column, name in table.manifest.hashed_names.items()}
+    return Rows(sample.X, sample.y, sample.sample_weight, stream, source, names)
 
 
 def by_blocks(method: _Method) -> _Method:

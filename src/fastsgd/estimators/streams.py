@@ -19,7 +19,7 @@ from ..solver import State
 from ..solver.stream import StreamRun
 from .standardise import Scaling
 
-__all__ = ["TableStream", "hashed", "kept_of_sample", "without"]
+__all__ = ["TableStream", "hashed", "without"]
 
 ORDERS = {"reshuffle": "block", "block": "block", "once": "once", "sequential": "sequential"}
 """How the rows of a stream are visited, by ``sampling``."""
@@ -35,17 +35,6 @@ def reader_of(
     if isinstance(table, Cache):
         return PoolReader(table, pool_bytes, seed, order)
     return SourceReader(table, pool_bytes, seed, order)
-
-
-def kept_of_sample(table: Cache | SourceTable, size: int) -> slice:
-    """Which rows of a table's sample to take, so that there are no more than in the table.
-
-    Its evenly spaced rows, and behind them the first one of each label: few rows are in it twice.
-    """
-    extra = max(0, size - table.rows)
-    labels = 0 if table.labels is None else len(table.labels)
-    start = 0 if size - labels == table.rows else extra
-    return slice(start, start + size - extra)
 
 
 def hashed(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
@@ -77,6 +66,8 @@ class TableStream:
     pool_bytes : int
         Memory for those that are trained on and those that are read ahead.
     """
+
+    shards = 1
 
     def __init__(self, table: Cache | SourceTable, pool_bytes: int) -> None:
         self.table, self.pool_bytes = table, pool_bytes
@@ -138,6 +129,18 @@ class TableStream:
         """That of ``Settings``: whether rows that follow each other are neighbours."""
         assert self.reader is not None
         return "sequential" if self.reader.sampling == "sequential" else "block"
+
+    @property
+    def order_key(self) -> tuple[Any, ...]:
+        """What the order of the rows depends on beside seed, epoch and ``sampling``: the pools they
+        are read in; and the fraction that is held out."""
+        reader = self.reader
+        assert reader is not None
+        if isinstance(reader, PoolReader):
+            pools = "cache", reader.cache.manifest.block_rows, reader.pool_blocks
+        else:
+            pools = "source", reader.pool_rows, 1
+        return (*pools, float(self.held_out))
 
     def data(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None, scaling: Scaling) -> Data:
         """A sample of the rows that has all of them as its stream."""
@@ -251,7 +254,8 @@ class TableStream:
         return block.X, block.y, block.sample_weight
 
     def close(self) -> None:
-        """End the thread that reads ahead."""
+        """End the thread that reads ahead; nobody is told of windows any more."""
+        self.on_window = None
         if self.reader is not None:
             self.reader.close()
             self.reader = None

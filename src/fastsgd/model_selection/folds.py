@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..data import Block
 from ..data.first_pass import Labels
-from ..estimators.streams import TableStream, hashed, kept_of_sample, without
+from ..estimators.streams import TableStream, hashed, without
 from ..problem import STORED
 
 __all__ = ["FoldStream", "Folds", "numbered"]
@@ -80,7 +80,7 @@ class Folds:
             fold = self.of(numbers)
             self.rows += np.bincount(fold, minlength=self.count)
             if size and block.y is not None:
-                new = labels.add(block.y, block.sample_weight)
+                new, _ = labels.add(block.y, block.sample_weight)
                 self._firsts += numbers[new].tolist()
                 at = fold * size + labels.codes(block.y)
                 sums = np.bincount(at, block.sample_weight, minlength=self.count * size)
@@ -96,13 +96,13 @@ class Folds:
         return ((upper * np.uint64(self.count)) >> np.uint64(32)).astype(np.int64)
 
     def of_sample(self) -> Numbers:
-        """The folds of the rows of the stream's sample: even ones, then the first of each label."""
-        table, stride = self.stream.table, 1
+        """The folds of the rows of the stream's sample: even ones, and the first of each label."""
+        table, stride, firsts = self.stream.table, 1, np.array(self._firsts, dtype=np.int64)
         size = len(table.sample())
-        while -(-table.rows // stride) > size - len(self._firsts):
+        while -(-table.rows // stride) + np.count_nonzero(firsts % stride) > size:
             stride *= 2
-        even, firsts = np.arange(0, table.rows, stride), np.array(self._firsts, dtype=np.int64)
-        return self.of(np.concatenate([even, firsts])[kept_of_sample(table, size)])
+        even, others = np.arange(0, table.rows, stride), firsts[firsts % stride > 0]
+        return self.of(np.append(even, others))
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """As splitters of scikit-learn have it."""

@@ -22,10 +22,13 @@ class Stream(Protocol):
         All of them.
     sampling : str
         Of ``Settings``: "sequential", or "block" if the windows have an order of their own.
+    shards : int
+        Models that are trained beside each other, and of which the mean is taken.
     """
 
     rows: int
     sampling: str
+    shards: int
 
     def run(self, data: Data, lanes: Lanes, settings: Settings, state: State) -> Any:
         """What trains on them: a :class:`StreamRun`, or what does the same."""
