@@ -188,7 +188,7 @@ def in_memory(rows: Rows, what: str) -> Rows:
             f"all, and pool_bytes is {pool_bytes}. Give a larger pool_bytes, fewer rows, or parts "
             "of the rows to partial_fit"
         )
-    block = joined_blocks([rows_of(block, slice(None)) for block in table.blocks()])
+    block = joined_blocks([rows_of(block, np.arange(len(block))) for block in table.blocks()])
     arrays = block.X, block.y, block.sample_weight
     return Rows(*arrays, source=rows.source, hashed_names=rows.hashed_names)
 
