@@ -13,7 +13,15 @@ from sklearn.metrics import get_scorer, make_scorer, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastsgd import GridSearchCV, MLPClassifier, RandomizedSearchCV, SGDClassifier, SGDRegressor
+from fastsgd import (
+    GridSearchCV,
+    MLPClassifier,
+    RandomizedSearchCV,
+    SGDClassifier,
+    SGDRegressor,
+    path,
+)
+from fastsgd.data import open_source
 from fastsgd.estimators.rows import opened
 from fastsgd.model_selection import evaluation, stream_evaluation
 from fastsgd.model_selection.block_scores import scores_by_blocks
@@ -270,14 +278,14 @@ def test_named_columns_are_read_like_those_of_the_fit(tmp_path):
     X, y = table("names")
     columns = {f"x{j}": X[:, j] for j in range(D)} | {"answer": y}
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet", row_group_size=300)
-    path = str(tmp_path / "rows.parquet")
+    rows = str(tmp_path / "rows.parquet")
     model = SGDClassifier("log_loss", **FEW)
     for pool_bytes in (SMALL, 1 << 24):
         search = GridSearchCV(model, {"alpha": [1e-4, 1.0]}, cv=3, scoring="neg_log_loss")
-        search.fit(path, target="answer", pool_bytes=pool_bytes)
+        search.fit(rows, target="answer", pool_bytes=pool_bytes)
         assert search.best_params_ == {"alpha": 1e-4}
-        assert search.predict(path).tolist() == search.predict(X).tolist()
-        assert search.score(path) == pytest.approx(search.score(X, y), rel=1e-9)
+        assert search.predict(rows).tolist() == search.predict(X).tolist()
+        assert search.score(rows) == pytest.approx(search.score(X, y), rel=1e-9)
         assert search.best_estimator_.columns_.target == "answer"
 
 
@@ -286,6 +294,30 @@ def test_an_iterator_is_read_once():
     search = GridSearchCV(SGDClassifier(**FEW), {"alpha": [1e-4, 1.0]}, cv=3)
     search.fit(source_of(X, y)(), pool_bytes=SMALL)
     assert search.score(X, y) > 0.7
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+def test_a_path_over_a_stream(sparse):
+    X, y = table("classes", sparse=sparse)
+    model, alphas = SGDClassifier("log_loss", class_weight="balanced", **FEW), [1e-4, 1e-2, 1.0]
+    found = path(source_of(X, y), alphas=alphas, estimator=model, pool_bytes=SMALL)
+    for c, alpha in enumerate(alphas):
+        one = SGDClassifier(**{**model.get_params(), "alpha": alpha})
+        one.fit(source_of(X, y), pool_bytes=SMALL)
+        np.testing.assert_allclose(found.coef[c], one.coef_, rtol=1e-9)
+    arrays = path(X, y, alphas=alphas, estimator=model)
+    np.testing.assert_array_equal(
+        path(source_of(X, y), alphas=alphas, estimator=model).coef, arrays.coef
+    )
+
+
+def test_an_opened_source():
+    X, y = table()
+    for pool_bytes in (SMALL, 1 << 24):
+        search = GridSearchCV(SGDClassifier(**FEW), {"alpha": [1e-4, 1.0]}, cv=3)
+        search.fit(open_source(source_of(X, y)), pool_bytes=pool_bytes)
+        assert search.predict(open_source(source_of(X, y))).tolist() == search.predict(X).tolist()
+        assert search.score(open_source(source_of(X, y))) == search.score(X, y)
 
 
 def test_randomized_search():

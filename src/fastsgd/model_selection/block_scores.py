@@ -20,7 +20,6 @@ from ..data.first_pass import Moments
 __all__ = ["BlockScore", "block_scores", "scores_by_blocks"]
 
 MEANS: tuple[Callable[..., Any], ...] = (
-    metrics.accuracy_score,
     metrics.mean_absolute_error,
     metrics.mean_squared_error,
     metrics.mean_squared_log_error,
@@ -77,6 +76,17 @@ class _Mean(_Predicted):
 
     def value(self) -> float:
         return self.total / self.rows
+
+
+class _Accuracy(_Predicted):
+    right = 0
+
+    def _add(self, y: NDArray[Any], predicted: NDArray[Any], model: Any) -> None:
+        same = y == predicted  # at a tenth of the time of accuracy_score
+        self.right += int(np.count_nonzero(same if y.ndim == 1 else same.all(axis=1)))
+
+    def value(self) -> float:
+        return self.right / self.rows
 
 
 class _RootMean(_Predicted):
@@ -187,13 +197,14 @@ def _maker_of(scorer: Any, classifier: bool) -> Callable[[], BlockScore]:
 
 def _kind_of(metric: Any, options: dict[str, Any]) -> Callable[[], BlockScore] | None:
     """What accumulates a metric of scikit-learn, if something does."""
-    if metric in MEANS and "normalize" not in options:
+    if metric in MEANS:
         return lambda: _Mean(metric, options)
     if metric in OF_PAIRS and options.get("average") != "samples":
         return lambda: _OfPairs(metric, options)
     if options:
         return None
     makers: dict[Any, Callable[[], BlockScore]] = {
+        metrics.accuracy_score: lambda: _Accuracy(metric, options),
         metrics.r2_score: lambda: _R2(metric, options),
         metrics.root_mean_squared_error: lambda: _RootMean(metric, options),
         metrics.log_loss: _LogLoss,

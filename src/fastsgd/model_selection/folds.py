@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Block
-from ..data.first_pass import Labels
+from ..data.first_pass import Labels, bytes_of, joined_blocks, rows_of
 from ..estimators.streams import TableStream, hashed, without
 from ..problem import STORED
 
-__all__ = ["FoldStream", "Folds", "numbered"]
+__all__ = ["FoldStream", "Folds", "chunks"]
 
 DEFAULT = 5
 """Folds where ``cv`` is None, as in scikit-learn."""
+
+CHUNK_BYTES, POOL_PART = 1 << 23, 4
+"""Rows are scored so many at a time, or so small a part of the memory for rows if that is less."""
 
 Numbers = NDArray[np.int64]
 
@@ -32,6 +35,22 @@ def numbered(stream: TableStream) -> Iterator[tuple[Block, Numbers]]:
     for block in stream.table.blocks():
         yield block, np.arange(first, first + len(block))
         first += len(block)
+
+
+def chunks(stream: TableStream) -> Iterator[tuple[Block, Numbers]]:
+    """The same, blocks joined until they have ``CHUNK_BYTES``, or a part of the stream's memory."""
+    most = min(CHUNK_BYTES, stream.pool_bytes // POOL_PART)
+    waiting: list[Block] = []
+    first = size = 0
+    for block in stream.table.blocks():
+        if size + bytes_of(block.X) > most and waiting:
+            whole = joined_blocks(waiting)
+            yield whole, np.arange(first, first + len(whole))
+            first, size, waiting = first + len(whole), 0, []
+        waiting.append(rows_of(block, np.arange(len(block))))  # a source may use its arrays again
+        size += bytes_of(block.X)
+    whole = joined_blocks(waiting)
+    yield whole, np.arange(first, first + len(whole))
 
 
 class Folds:

@@ -25,14 +25,13 @@ from sklearn.model_selection._validation import (
 from sklearn.utils import indexable
 from sklearn.utils.validation import _check_method_params
 
-from ..data import is_source
 from ..estimators.base import BaseSGD
 from ..estimators.classifier import SGDClassifier
 from ..estimators.input import check_structure
 from ..estimators.network_fitting import BaseMLP
 from ..estimators.parameters import seed_of
 from ..estimators.regressor import SGDRegressor
-from ..estimators.rows import Rows, opened, publish_columns
+from ..estimators.rows import Rows, comes_in_blocks, opened, publish_columns
 from ..inputs.conversions import MatrixLike
 from ..problem import pinned
 from ..solver import check_unchanged, structure_of
@@ -316,7 +315,7 @@ class _SharedPasses(BaseSearchCV):
         """
         if y is None and self.scoring is not None and hasattr(self, "best_estimator_"):
             known = hasattr(self.best_estimator_, "columns_") or None
-            if is_source(X, target=known):
+            if comes_in_blocks(X, target=known):
                 scorer = self.scorer_[self.refit] if self.multimetric_ else self.scorer_
                 return score_of_source(self.best_estimator_, scorer, X)
         with quietly(not callable(self.scoring)):

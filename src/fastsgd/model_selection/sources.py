@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from ..data import is_source
 from ..estimators.base import BaseSGD
 from ..estimators.network_fitting import BaseMLP
-from ..estimators.rows import SourceOptions, blocks_to_predict
+from ..estimators.rows import SourceOptions, blocks_to_predict, comes_in_blocks
 from .block_scores import block_scores
 
 __all__ = ["reads_source", "score_of_source", "split_options"]
@@ -31,7 +30,7 @@ def reads_source(estimator: Any, X: Any, params: dict[str, Any]) -> bool:
         return True
     if not (ours or options) and isinstance(X, (list, tuple)):
         return False
-    return is_source(X, target=params.get("target"))
+    return comes_in_blocks(X, target=params.get("target"))
 
 
 def split_options(params: dict[str, Any]) -> tuple[Any, dict[str, Any], dict[str, Any]]:

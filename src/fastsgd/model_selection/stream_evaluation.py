@@ -19,7 +19,7 @@ from ..estimators.parameters import seed_of
 from ..estimators.rows import Rows
 from .block_scores import BlockScore, block_scores
 from .candidates import alike, model_of, shares
-from .folds import Folds, FoldStream, numbered
+from .folds import Folds, FoldStream, chunks
 from .lanes import LANE_PARAMETERS, Models, fit_all
 from .progress import Progress
 
@@ -187,7 +187,7 @@ class StreamEvaluation:
                     for part in self.parts:
                         scores[c, f, part] = {name: make() for name, make in self.makers.items()}
         wrong: dict[tuple[int, int, str, str], str] = {}
-        for block, numbers in numbered(self.folds.stream):
+        for block, numbers in chunks(self.folds.stream):
             fold = self.folds.of(numbers)
             for f, part in product(range(count), self.parts):
                 which = np.flatnonzero((fold == f) if part == "test_scores" else (fold != f))
