@@ -14,7 +14,7 @@ pytest.importorskip("xxhash")
 
 from cuts import factory
 
-from fastsgd import SGDClassifier, SGDRegressor
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.data import open_source
 from fastsgd.data.cache import Cache, write_cache
 from fastsgd.data.reading import PoolReader
@@ -443,3 +443,43 @@ def test_a_cache_that_is_there_is_used_and_checked(tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     with pytest.raises(ValueError, match="made of something else"):
         SGDRegressor().fit(factory([], base[:, :4], scores), cache=folder)
+
+
+# Going on.
+
+
+@pytest.mark.parametrize("layout", ["float32", "csr32"])
+@pytest.mark.parametrize("pool_bytes", [SMALL, 1 << 30])
+def test_a_fit_that_is_interrupted_at_the_end_of_an_epoch_goes_on(tmp_path, layout, pool_bytes):
+    base, scores = table()
+    source = factory([300], stored(layout, base), classes_of(scores, 2))
+    how = {"cache": tmp_path / "cache", "pool_bytes": pool_bytes}
+    parameters = {"learning_rate": "constant", "eta0": 0.01, "momentum": 0.5, "random_state": 1}
+    expected = SGDClassifier(max_iter=5, tol=None, **parameters).fit(source, **how)
+    model = SGDClassifier(max_iter=5, tol=None, **parameters)
+    pools = PoolReader.pools
+
+    def interrupted(self, epoch, row):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return pools(self, epoch, row)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PoolReader, "pools", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(source, **how)
+    assert model.n_iter_ == 2
+    model.set_params(max_iter=3).fit(source, resume=True, **how)
+    for name in ("coef_", "intercept_"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
+
+
+def test_an_outlier_detector(tmp_path):
+    base, _ = table()
+    parameters = {"max_iter": 3, "tol": None, "random_state": 0, "sampling": "block"}
+    expected = SGDOneClassSVM(**parameters).fit(base)
+    how = {"cache": tmp_path / "cache", "pool_bytes": 1 << 30}
+    model = SGDOneClassSVM(**parameters).fit(factory([40], base), **how)
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    np.testing.assert_array_equal(model.offset_, expected.offset_)
+    np.testing.assert_array_equal(model.predict(factory([9], base)), expected.predict(base))

@@ -24,6 +24,7 @@ import pytest
 pytest.importorskip("xxhash")
 
 from fastsgd import SGDClassifier
+from fastsgd.data.reading import PoolReader
 
 MB = 1 << 20
 LATENCY = 0.1
@@ -85,14 +86,26 @@ def memory(folder: Path, blocks: int = 75, pool: int = 32 * MB) -> dict:
 # Ctrl-C.
 
 
-def interrupt_after(seconds: float, sent: list[float]) -> threading.Timer:
+def interrupt_after(seconds: float, sent: list[float]) -> None:
     def send() -> None:
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
-    timer = threading.Timer(seconds, send)
-    timer.start()
-    return timer
+    threading.Timer(seconds, send).start()
+
+
+pools = PoolReader.pools
+
+
+def interrupt_once_trained_on(seconds: float, sent: list[float]) -> None:
+    """The same from when the first pool of a fit is asked for."""
+
+    def first(self, epoch, row):
+        PoolReader.pools = pools
+        interrupt_after(seconds, sent)
+        return pools(self, epoch, row)
+
+    PoolReader.pools = first
 
 
 def interrupts(folder: Path, what: str) -> list[dict]:
@@ -100,21 +113,28 @@ def interrupts(folder: Path, what: str) -> list[dict]:
     tempfile.tempdir = str(folder / "temporary")
     os.mkdir(tempfile.tempdir)
     draw, found = random.Random(0), []
-    source, how = Rows(40), {"cache": folder / "cache", "pool_bytes": 4 * MB}
+    source, how = Rows(10), {"cache": folder / "cache", "pool_bytes": 1 * MB}
     parameters = {"max_iter": 10_000, "tol": None, "random_state": 0, "batch_size": 16}
     if what == "training":
         SGDClassifier(**parameters | {"max_iter": 1}).fit(source, **how)
     else:
-        source, how = Rows(100_000), {"pool_bytes": 4 * MB}
-    for _ in range(8):
+        source, how = Rows(100_000), {"pool_bytes": 1 * MB}
+    for _ in range(6):
         model, sent = SGDClassifier(**parameters), []
         before = dict(vars(model))
-        timer = interrupt_after(draw.uniform(0.05, 0.7), sent)
+        seconds = draw.uniform(0.02, 0.6)
+        if what == "training":
+            interrupt_once_trained_on(seconds, sent)
+        else:
+            interrupt_after(seconds, sent)
         try:
             model.fit(source, **how)
         except KeyboardInterrupt:
             latency = time.monotonic() - sent[0]
-        timer.join()
+        PoolReader.pools = pools
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join()
         found.append(
             {
                 "latency": latency,

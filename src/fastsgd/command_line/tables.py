@@ -122,7 +122,8 @@ class Piped:
             self.head = b"".join(parts)
             if not self.head.strip():
                 raise ValueError(f"{path} is empty: it must be CSV with a header")
-            return pa.BufferReader(self.head)
+            whole = self.head.rfind(b"\n") + 1 or len(self.head)  # lines
+            return pa.BufferReader(self.head[:whole])
         return pa.PythonFile(_Chained(self.head, self.pipe), mode="r")
 
 

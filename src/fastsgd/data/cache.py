@@ -273,10 +273,10 @@ def write_cache(
     before = _fingerprint(source)
     try:
         partial.mkdir(parents=True)
-        writer = BlockWriter(partial, block_bytes)
-        for block in source.blocks() if blocks is None else blocks:
-            writer.add(block)
-        manifest = writer.finish(source, before)
+        with contextlib.closing(BlockWriter(partial, block_bytes)) as writer:
+            for block in source.blocks() if blocks is None else blocks:
+                writer.add(block)
+            manifest = writer.finish(source, before)
         difference = _difference(before, _fingerprint(source))
         if difference:
             raise ValueError(f"the source changed while it was read: {difference}")
