@@ -20,6 +20,7 @@ from typing import Any, TypedDict, TypeVar, cast
 import numpy as np
 
 from ..data import Block, Source, is_source, open_source
+from ..data.ahead import blocks_ahead
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
 from ..data.first_pass import FirstPass, bytes_of, joined_blocks, rows_of
 from ..data.rereading import SourceTable
@@ -290,7 +291,7 @@ def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Bloc
     ValueError
         If the source has no rows.
     """
-    blocks, size, iterator = [], 0, source.blocks()
+    blocks, size, iterator = [], 0, blocks_ahead(source)
     for block in iterator:
         # The arrays of a user's blocks may be used again for the next ones.
         blocks.append(rows_of(block, np.arange(len(block))) if source.columns is None else block)
