@@ -28,13 +28,14 @@ def partial_folder(folder: Path) -> Iterator[Path]:
     """
     _remove_left(folder)
     partial = folder.parent / f".{folder.name}-{secrets.token_hex(6)}.partial"
-    partial.mkdir(parents=True)
-    descriptor = os.open(
-        partial / LOCK, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600
-    )
+    new = partial.with_suffix(".new")  # which nobody removes before it is locked
+    new.mkdir(parents=True)
+    flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(new / LOCK, flags, 0o600)
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        new.rename(partial)
         yield partial
     finally:
         os.close(descriptor)
