@@ -290,7 +290,8 @@ def same(found: list, expected: list) -> bool:
 def attempt(folder: Path, expected: list | None) -> str:
     """Read a cache that was altered: what comes of it, "refused" or "right".
 
-    The memory that it takes is that of twice the files, and 2 MB for the interpreter.
+    The memory that it takes is that of twice the files, and 6 MB for the interpreter, whose table of
+    strings grows by 4 MB at times.
     """
     size = sum(path.stat().st_size for path in folder.iterdir())
     tracemalloc.start()
@@ -301,7 +302,7 @@ def attempt(folder: Path, expected: list | None) -> str:
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 2 * size + 2**21
+        assert peak < 2 * size + 6e6
     assert expected is None or same([dense(found[0]), *found[1:]], expected)
     return "right"
 
