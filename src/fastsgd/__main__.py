@@ -1,10 +1,16 @@
-"""``python -m fastsgd COMMAND``: what fastsgd does from a shell."""
+"""``fastsgd COMMAND``, or ``python -m fastsgd COMMAND``: what fastsgd does from a shell."""
 
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+from .command_line.terminal import LateParser, guarded
 
 LEAST_ROWS = 100
 """Rows of the generated table of ``bench``: fewer may lack a class, or a row held out."""
@@ -35,6 +41,15 @@ def _seed(text: str) -> int:
     return value
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Fills the description, and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     from .bench import run  # scikit-learn is imported when a command needs it
 
@@ -58,10 +73,103 @@ def _explore(arguments: argparse.Namespace) -> int:
     return 0
 
 
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "train": (
+        "train a model from files of any size",
+        "Train a linear model, or a small network, on the rows of files. Files may be larger than "
+        "memory. Whether it is a classifier or a regressor follows from --loss, or from the "
+        "target. The first pass prints the average loss as it goes: of rows before they were "
+        "trained on, so that it says how well new rows would be predicted.",
+        """
+  fastsgd train train.csv --target sold -o model.safetensors
+  fastsgd train train.csv --target sold --test test.csv --standardize --alpha 1e-3
+  fastsgd train 'part-*.parquet' --target price --loss huber --pool "1 GB" --cache rows
+  fastsgd train train.csv --target sold --model network --hidden-layer-sizes 32,16
+  fastsgd train train.csv --target sold --checkpoint run --resume -o model.safetensors
+  fastsgd train --config run.toml --seed 1""",
+    ),
+    "predict": (
+        "write predictions for files or standard input",
+        "Predict the rows of files, or of CSV from standard input, block by block and in their "
+        "order, in memory that does not grow with the number of rows.",
+        """
+  fastsgd predict model.safetensors new.csv -o predictions.parquet
+  fastsgd predict model.safetensors new.csv --what label,probability --keep id -o out.csv
+  cat new.csv | fastsgd predict model.safetensors > predictions.csv""",
+    ),
+    "evaluate": (
+        "score a model on files that have the target",
+        "Score a model: accuracy, log loss, AUC and, of two classes, precision and recall; of a "
+        "regression R^2, RMSE and MAE. All by scikit-learn.",
+        """
+  fastsgd evaluate model.safetensors test.csv
+  fastsgd evaluate model.safetensors test.csv --json""",
+    ),
+    "search": (
+        "find the best penalty by cross-validation, in shared passes",
+        "Train candidates on folds of the rows and compare their scores on the rows left out. "
+        "Candidates and folds share passes over the data, so that many cost little more than one. "
+        "The rows must fit into memory.",
+        """
+  fastsgd search train.csv --target sold --alphas 1e-5,1e-4,1e-3 --cv 5
+  fastsgd search train.csv --target price --alphas 1e-4,1e-2 --l1-ratios 0,0.5 -o m.safetensors""",
+    ),
+    "inspect": (
+        "say what a model is: settings, size, weights, course of training",
+        "Print the settings of a model that differ from the defaults, its size, its largest "
+        "weights by the names of their features, and the course of its training.",
+        """
+  fastsgd inspect model.safetensors
+  fastsgd inspect model.safetensors --top 5 --plot course.png""",
+    ),
+    "convert": (
+        "make the cache of large files ahead",
+        "Read files once and write their rows in the form that training reads fastest, into a "
+        "folder for `fastsgd train --cache`. The options of the data must be the same there.",
+        """
+  fastsgd convert train.csv rows --target sold
+  fastsgd train train.csv --target sold --cache rows""",
+    ),
+}
+"""Of each command what it does in a line and in a few, and examples."""
+
+MODULES = {"inspect": "inspection"}
+"""Modules of commands that are not called like them."""
+
+
+def _run(name: str, arguments: argparse.Namespace) -> int:
+    """Run a command of :mod:`fastsgd.command_line`."""
+    module = importlib.import_module(f".command_line.{MODULES.get(name, name)}", "fastsgd")
+    return guarded(f"fastsgd {name}", module.run, arguments)
+
+
+def _fill(name: str, parser: Any) -> None:
+    importlib.import_module(f".command_line.{MODULES.get(name, name)}", "fastsgd").fill(parser)
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands; each sets ``run``, which takes the arguments and returns an exit status."""
-    main = argparse.ArgumentParser(prog="python -m fastsgd", description=__doc__)
-    commands = main.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    called = os.path.basename(sys.argv[0]) == "fastsgd"
+    main = argparse.ArgumentParser(
+        prog="fastsgd" if called else "python -m fastsgd",
+        description="Train linear models and small networks by stochastic gradient descent, and "
+        "use them, from a shell.",
+        epilog="fastsgd COMMAND --help explains a command, with examples.",
+    )
+    commands = main.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=LateParser
+    )
+    for name, (line, text, examples) in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=line,
+            description=text,
+            epilog=f"examples:{examples}",
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+        command.fill = functools.partial(_fill, name)
+        command.set_defaults(run=functools.partial(_run, name))
 
     bench = commands.add_parser(
         "bench",

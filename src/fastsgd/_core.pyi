@@ -218,6 +218,31 @@ class State:
         """Forget the open batch; make room for one where there is none."""
     def set_weights(self, coef: ArrayLike, intercept: ArrayLike) -> None:
         """Start afresh, without momentum, from weights (K, d) and intercepts (K,)."""
+    def vectors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What a mean over states is taken of, (vectors, K, d) and (vectors, K): of SGD the weight,
+        its velocity and its average, as far as there are; of AdaGrad its sum of squares too.
+
+        Raises
+        ------
+        ValueError
+            If updates are pending, or scales are not 1: ``Run.flush`` applies them.
+        """
+    def set_vectors(self, vectors: ArrayLike, intercepts: ArrayLike) -> None:
+        """Start from what ``vectors`` gave.
+
+        Raises
+        ------
+        ValueError
+            If shapes are others.
+        """
+    def place(self, epoch: int, row: int) -> None:
+        """Stand at a row of an epoch, without an open batch.
+
+        Raises
+        ------
+        ValueError
+            If one is negative.
+        """
     def weights(self, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
         """Weights (K, d) and intercepts (K,) of the model: the averages where there are any."""
     def last_weights(self) -> tuple[NDArray[Any], NDArray[Any]]:

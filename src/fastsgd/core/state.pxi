@@ -610,6 +610,46 @@ cdef class State:
             self.arrays["w"][:, 0, :k] = coef.T
         self.arrays["intercept"][0, :k] = intercept
 
+    cdef int64_t _carried(self):
+        """Vectors of which a mean over states is again one of a state: of SGD the weight, its velocity and
+        its average; of AdaGrad all."""
+        return self.c.width if _is_linear(self.c.optimizer) else self.c.vectors
+
+    def vectors(self):
+        """See _core.pyi."""
+        self._require()
+        if self.c.pending or (self.numbers["scale"][:self.c.k] != 1.0).any():
+            raise ValueError("vectors needs a state that was flushed")
+        m, k, d = self._carried(), self.c.k, self.c.d
+        w = self.arrays["w"]
+        found = w[:m, None, :d] if k == 1 else w[:, :m, :k].transpose(1, 2, 0)
+        return np.array(found, order="C"), self.arrays["intercept"][:m, :k].copy()
+
+    def set_vectors(self, vectors, intercepts):
+        """See _core.pyi."""
+        m, k, d = self._carried(), self.c.k, self.c.d
+        vectors, intercepts = np.asarray(vectors), np.asarray(intercepts)
+        if vectors.shape != (m, k, d) or intercepts.shape != (m, k):
+            raise ValueError(
+                f"vectors and intercepts must be of shapes {(m, k, d)} and {(m, k)}, got {vectors.shape} and "
+                f"{intercepts.shape}"
+            )
+        self.set_weights(vectors[0], intercepts[0])
+        if k == 1:
+            self.arrays["w"][:m, :d] = vectors[:, 0]
+        else:
+            self.arrays["w"][:, :m, :k] = vectors.transpose(2, 0, 1)
+        self.arrays["intercept"][:m, :k] = intercepts
+
+    def place(self, int64_t epoch, int64_t row):
+        """See _core.pyi."""
+        self._require()
+        if epoch < 0 or row < 0:
+            raise ValueError(f"epoch and row must be >= 0, got {epoch} and {row}")
+        self.c.epoch, self.c.row = epoch, row
+        if self.c.batch_row > 0:
+            self.clear_batch()
+
     def weights(self, settings):
         return self._read(settings.average, kernels_for(None, self.c.dtype))
 

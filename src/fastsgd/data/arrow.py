@@ -80,10 +80,11 @@ class TableSource(Source):
             )
         if not numeric:
             return ()
-        batches = self.reader.batches(list(numeric), self._batch_rows())
+        batches = self.reader.batches(list(numeric), self.batch_rows())
         return means_of(batches, numeric, self.reader.where)
 
-    def _batch_rows(self) -> int:
+    def batch_rows(self) -> int:
+        """Most rows of a block."""
         columns = self.columns
         width = 4 if columns.dtype == "float32" else 8
         if columns.hashes:
@@ -104,7 +105,7 @@ class TableSource(Source):
         names = HashedNames(columns.keep_names) if columns.keep_names else None
         self._names = names
         hasher = Hasher(columns, names)
-        for where, first_row, batch in self.reader.batches(columns.names, self._batch_rows()):
+        for where, first_row, batch in self.reader.batches(columns.names, self.batch_rows()):
             if batch.num_rows:
                 yield block_of_batch(batch, columns, hasher, where, first_row)
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from .extras import xxhash
 
-__all__ = ["FileRecord", "advise", "read_array", "read_into", "write_array"]
+__all__ = ["FileRecord", "advise", "check_size", "read_array", "read_into", "write_array"]
 
 MAGIC = b"\x93NUMPY"
 MOST_HEADER = 4096
 """Bytes of the header of a file, at most."""
-
 
 PART_BYTES = 1 << 19
 """Bytes that are read, and checked, at a time."""
@@ -48,8 +47,10 @@ class FileRecord(TypedDict):
 def write_array(folder: Path, name: str, array: NDArray[Any]) -> FileRecord:
     """Write an array in C order; what there is to say of its file."""
     array = np.ascontiguousarray(array)
-    with open(folder / name, "wb", buffering=0) as file:
-        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    with open(folder / name, "wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(_bytes_of(array))
     return {
         "file": name,
         "shape": list(array.shape),
@@ -57,6 +58,23 @@ def write_array(folder: Path, name: str, array: NDArray[Any]) -> FileRecord:
         "bytes": array.nbytes,
         "checksum": xxhash().xxh3_64_hexdigest(_bytes_of(array)),
     }
+
+
+def check_size(folder: Path, record: FileRecord) -> None:
+    """Refuse a file that cannot have the numbers that it should, before memory is taken for them.
+
+    Raises
+    ------
+    ValueError
+        If it is missing or short.
+    """
+    path = folder / record["file"]
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    if not 0 < size - record["bytes"] <= MOST_HEADER:
+        raise ValueError(_short_file(path, size, record["bytes"]))
 
 
 def read_array(folder: Path, record: FileRecord) -> NDArray[Any]:
@@ -67,9 +85,7 @@ def read_array(folder: Path, record: FileRecord) -> NDArray[Any]:
     ValueError
         If it is missing, short or not what was written.
     """
-    size = _size_of(folder / record["file"])
-    if size < record["bytes"]:  # before memory is taken for it
-        raise ValueError(_short_file(folder / record["file"], size, record["bytes"]))
+    check_size(folder, record)
     out = np.empty(tuple(record["shape"]), dtype=record["dtype"])
     read_into(folder, record, out)
     return out
@@ -124,14 +140,7 @@ def advise(folder: Path, record: FileRecord) -> None:
 
 def _bytes_of(array: Any) -> memoryview:
     """The bytes of an array in C order."""
-    return memoryview(array).cast("B") if array.size else memoryview(b"")
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    return memoryview(array.reshape(-1).view(np.uint8))
 
 
 def _short_file(path: Path, size: int, wanted: int) -> str:

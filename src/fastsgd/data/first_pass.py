@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from .block import Block
 
-__all__ = ["FirstPass", "Labels", "Moments", "joined_blocks"]
+__all__ = [
+    "FirstPass",
+    "Labels",
+    "Moments",
+    "bytes_of",
+    "joined_blocks",
+    "label_kind_of",
+    "part_of",
+    "row_bytes_of",
+    "rows_of",
+]
 
 MOST_LABELS = 10_000
 """Distinct values of y up to which they may be classes."""
@@ -37,27 +47,52 @@ class Labels:
     values: list[Any] | None = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     numbers: dict[Any, int] = field(default_factory=dict)
+    _dtype: Any = None
+    _sorted: tuple[NDArray[Any], NDArray[np.int64]] | None = None
 
-    def add(self, y: NDArray[Any], weight: NDArray[Any] | None) -> list[int]:
-        """Count targets (m,); the rows at which a value comes for the first time."""
+    def add(
+        self, y: NDArray[Any], weight: NDArray[Any] | None
+    ) -> tuple[list[int], NDArray[np.int64] | None]:
+        """Count targets (m,); the rows at which a value comes for the first time, and the places.
+
+        The latter are None once values are too many.
+        """
         if self.values is None:
-            return []
-        new: list[int] = []
+            return [], None
+        if y.dtype.kind in "biuf":
+            dtype = y.dtype if self._dtype is None else np.result_type(self._dtype, y.dtype)
+            if dtype != self._dtype:
+                self._dtype, self._sorted = dtype, None
+        new = self._new_rows(y)
+        if len(new) + len(self.values) > MOST_LABELS:
+            self.values, self.weights = None, []
+            self.numbers, self._sorted = {}, None
+            return [], None
+        for row in new:
+            self.numbers[_value(y[row])] = len(self.values)
+            self.values.append(_value(y[row]))
+        if new:
+            self._sorted = None
         places = self._places(y)
-        unknown = np.flatnonzero(places < 0)
-        if len(unknown):
-            found, first = np.unique(y[unknown], return_index=True)
-            if len(found) + len(self.values) > MOST_LABELS:
-                self.values = None
+        sums = np.bincount(places, weight, minlength=len(self.values)).astype(np.float64)
+        sums[: len(self.weights)] += np.array(self.weights)
+        self.weights = sums.tolist()
+        return new, places
+
+    def _new_rows(self, y: NDArray[Any]) -> list[int]:
+        """The first row of each value that is not known; one too many stand for more."""
+        if y.dtype.kind in "biuf":
+            unknown = np.flatnonzero(self._places(y) < 0)
+            if len(unknown) == 0:
                 return []
-            new = sorted(unknown[first].tolist())
-            for row in new:
-                self.numbers[_value(y[row])] = len(self.values)
-                self.values.append(_value(y[row]))
-                self.weights.append(0.0)
-            places = self._places(y)
-        sums = np.bincount(places, weight, minlength=len(self.values))
-        self.weights = (np.array(self.weights) + sums).tolist()
+            rows: list[int] = np.sort(unknown[np.unique(y[unknown], return_index=True)[1]]).tolist()
+            return rows
+        values = y.tolist()
+        missing, new = set(values).difference(self.numbers), []
+        for row, value in enumerate(values if missing else ()):
+            if value in missing:
+                missing.remove(value)
+                new.append(row)
         return new
 
     def codes(self, y: NDArray[Any]) -> NDArray[np.int32]:
@@ -70,11 +105,13 @@ class Labels:
             return np.full(len(y), -1)
         if y.dtype.kind not in "biuf":
             return np.array([self.numbers.get(value, -1) for value in y.tolist()], dtype=np.int64)
-        known = np.array(self.values)
-        order = np.argsort(known)
-        at = np.minimum(np.searchsorted(known, y, sorter=order), len(known) - 1)
-        places = order[at]
-        return np.where(known[places] == y, places, -1)
+        if self._sorted is None:  # in the dtype of y: float64 does not have all integers
+            known = np.array(self.values, dtype=self._dtype)
+            order = np.argsort(known)
+            self._sorted = known[order], order
+        known, order = self._sorted
+        at = np.minimum(np.searchsorted(known, y), len(known) - 1)
+        return np.where(known[at] == y, order[at], -1)
 
 
 def _value(of_row: Any) -> Any:
@@ -150,42 +187,45 @@ class FirstPass:
         self._stride = 1
         self._sample: list[tuple[NDArray[np.int64], Block]] = []
         self._row_bytes = 0.0
-        self._firsts: list[Block] = []
+        self._firsts: list[tuple[NDArray[np.int64], Block]] = []
         self._spread = [0.0, 0.0, 0.0, 0.0]  # rows, mean, within, between
 
-    def add(self, block: Block) -> None:
-        """Take in the next rows."""
+    def add(self, block: Block) -> NDArray[np.int64] | None:
+        """Take in the next rows; the places of y among the labels (m,), if there are labels."""
         m, X, y, weight = len(block), block.X, block.y, block.sample_weight
+        places = None
         if m == 0:
-            return
+            return None
         if self._finds_moments and not sp.issparse(X):
             if self.moments is None:
                 self.moments = Moments(*np.zeros((2, X.shape[1])))
             self.moments.add(X, weight)
         if y is not None and y.ndim == 1:
-            new = self.labels.add(y, weight)
+            new, places = self.labels.add(y, weight)
             if new:
-                self._firsts.append(rows_of(block, np.array(new)))
+                firsts = np.array(new)
+                self._firsts.append((self.rows + firsts, rows_of(block, firsts)))
             if self.labels.values is None:
                 self._firsts.clear()
-            numbers = y if y.dtype.kind in "biuf" else None
-            if numbers is None and self.labels.values is not None:
-                numbers = self.labels.codes(y)
+            numbers = y if y.dtype.kind in "biuf" else places
             if numbers is not None:
                 self._add_spread(numbers.astype(np.float64))
         self._add_sample(block)
         self.rows += m
+        return places
 
     def _add_spread(self, y: NDArray[np.float64]) -> None:
         rows, mean, within, between = self._spread
-        m, middle = len(y), float(y.mean())
-        total, change = rows + m, middle - mean
-        self._spread = [
-            total,
-            mean + change * m / total,
-            within + float(np.square(y - middle).sum()),
-            between + change**2 * rows * m / total,
-        ]
+        with np.errstate(over="ignore", invalid="ignore"):
+            m, middle = len(y), y.mean()
+            total, change = rows + m, middle - mean
+            spread = [
+                total,
+                mean + change * m / total,
+                within + np.square(y - middle).sum(),
+                between + change**2 * rows * m / total,
+            ]
+        self._spread = [*map(float, spread)]
 
     @property
     def within(self) -> float:
@@ -200,7 +240,7 @@ class FirstPass:
     def _add_sample(self, block: Block) -> None:
         """Keep rows whose number is a multiple of the stride, which doubles as rows come."""
         m = len(block)
-        self._row_bytes = max(self._row_bytes, bytes_of(block.X) / m)
+        self._row_bytes = max(self._row_bytes, row_bytes_of(block.X))
         numbers = np.arange(-self.rows % self._stride, m, self._stride)
         if len(numbers):
             self._sample.append((self.rows + numbers, rows_of(block, numbers)))
@@ -215,8 +255,13 @@ class FirstPass:
             self._sample = kept
 
     def sample(self) -> Block:
-        """Evenly spaced rows, and behind them the first row of each label."""
-        return joined_blocks([*(part for _, part in self._sample), *self._firsts])
+        """Evenly spaced rows, and behind them the first row of each label that is none of them."""
+        parts = [part for _, part in self._sample]
+        for numbers, part in self._firsts:
+            others = np.flatnonzero(numbers % self._stride)
+            if len(others):
+                parts.append(rows_of(part, others))
+        return joined_blocks(parts)
 
 
 def bytes_of(X: Any) -> int:
@@ -224,6 +269,36 @@ def bytes_of(X: Any) -> int:
     if sp.issparse(X):
         return int(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)
     return int(X.nbytes)
+
+
+def row_bytes_of(X: Any) -> float:
+    """Bytes of a row of X as it is stored, on average."""
+    if sp.issparse(X):
+        index = 4 if X.shape[1] < 2**31 else 8
+        return float(8 + X.nnz * (X.dtype.itemsize + index) / X.shape[0])
+    return float(X.itemsize * X.shape[1])
+
+
+def label_kind_of(y: NDArray[Any] | None) -> str:
+    """ "number", or what strings and bools are called whose places are stored instead of them."""
+    if y is None or y.ndim == 2 or y.dtype.kind not in "bOU":
+        return "number"
+    return "bool" if y.dtype.kind == "b" else "str"
+
+
+def part_of(block: Block, start: int, stop: int, *, copy: bool = False) -> Block:
+    """Rows that lie together; of a whole block itself, unless it is copied."""
+    if start == 0 and stop == len(block) and not copy:
+        return block
+
+    def of(values: Any) -> Any:
+        if values is None:
+            return None
+        rows = values[start:stop]
+        return rows.copy() if copy and not sp.issparse(rows) else rows
+
+    X = block.X.copy() if copy and stop - start == len(block) else of(block.X)
+    return Block(X, of(block.y), of(block.sample_weight))
 
 
 def rows_of(block: Block, rows: Any) -> Block:

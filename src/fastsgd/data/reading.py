@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ class PoolReader:
         self.pool_blocks = min(cache.count, blocks_of_a_pool(cache, pool_bytes))
         self.buffers = [_Buffer(cache, self.pool_blocks) for _ in range(BUFFERS)]
         self.thread: _Reading | None = None
-        self.resident: tuple[_Buffer, Pool] | None = None
+        self.resident: Pool | None = None
 
     def plan(self, epoch: int) -> PoolPlan:
         """The order of an epoch."""
@@ -92,6 +92,8 @@ class PoolReader:
 
     def pools(self, epoch: int, row: int) -> Iterator[Pool]:
         """The pools of an epoch, from the one on that has a position of the epoch.
+
+        The arrays of a pool are used again once the next one is asked for, here or by a later call.
 
         Raises
         ------
@@ -105,36 +107,32 @@ class PoolReader:
         pool = plan.pool_of(row)
         if self.thread is None or self.thread.next != (epoch, pool):
             self.close()
-            self.thread = _Reading(self.buffers, self._positions(epoch, pool))
+            self.thread = _Reading(self.buffers, self._positions(epoch, pool), (epoch, pool))
         thread, last = self.thread, len(plan.pools) - 1
         for number in range(pool, last + 1):
-            found, buffer = thread.take()
-            thread.next = (epoch, number + 1) if number < last else (epoch + 1, 0)
+            if self.thread is not thread:
+                raise ValueError("the rows are read from another position of the epochs meanwhile")
             try:
-                yield found
-            except GeneratorExit:  # at the end of an epoch nobody asks for another window
-                if number < last:
-                    self.close()
-                else:
-                    thread.give_back(buffer)
+                found = thread.take()
+                thread.next = (epoch, number + 1) if number < last else (epoch + 1, 0)
+            except BaseException:  # after which nobody knows what is next
+                self.close()
                 raise
-            thread.give_back(buffer)
+            yield found
 
-    def _positions(self, epoch: int, pool: int) -> Iterator[tuple[int, int, PoolPlan]]:
+    def _positions(self, epoch: int, pool: int) -> Iterator[tuple[PoolPlan, int]]:
         """The pools from one on, epoch after epoch."""
         while True:
             plan = self.plan(epoch)
             for number in range(pool, len(plan.pools)):
-                yield epoch, number, plan
+                yield plan, number
             epoch, pool = epoch + 1, 0
 
     def _resident(self, plan: PoolPlan) -> Pool:
         """The one pool of all rows, which stays in memory."""
         if self.resident is None:
-            buffer = self.buffers[0]
-            self.resident = buffer, buffer.read(plan, 0)
-        _, pool = self.resident
-        return Pool(pool.X, pool.y, pool.weight, plan.order(0), pool.numbers, 0)
+            self.resident = self.buffers[0].read(plan, 0, threading.Event())
+        return replace(self.resident, order=plan.order(0))
 
     def close(self) -> None:
         """End the thread."""
@@ -143,40 +141,63 @@ class PoolReader:
             self.thread = None
 
 
+class _Closed(Exception):
+    """Nobody waits for what is read."""
+
+
 class _Buffer:
     """Memory for the rows of a pool."""
 
     def __init__(self, cache: Cache, blocks: int) -> None:
         self.cache, self.blocks = cache, blocks
         self.arrays: dict[str, NDArray[Any]] = {}
+        self.closed = threading.Event()
         self.ahead: Iterator[int] = iter(())
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """An array of at least so many rows, which is used again if it is large enough."""
-        array = self.arrays.get(name)
-        if array is None or len(array) < shape[0]:
-            array = self.arrays[name] = np.empty(shape, dtype=dtype)
-        return array[: shape[0]]
+        """The first rows of an array that has room for those of any pool."""
+        if name not in self.arrays:
+            records = self.cache.manifest.blocks
+            sizes = sorted((each[name]["shape"][0] for each in records), reverse=True)
+            most = sum(sizes[: self.blocks]) + (name == "indptr")
+            self.arrays[name] = np.empty((most, *shape[1:]), dtype=dtype)
+        return self.arrays[name][: shape[0]]
 
-    def read(self, plan: PoolPlan, number: int, then: list[int] | None = None) -> Pool:
-        """Fill the arrays with a pool; ``then`` are the first blocks of the next one."""
+    def read(
+        self,
+        plan: PoolPlan,
+        number: int,
+        closed: threading.Event,
+        then: Sequence[int] = (),
+    ) -> Pool:
+        """Fill the arrays with a pool; ``then`` are the first blocks of the next one.
+
+        Raises
+        ------
+        ValueError
+            If a file is missing, short or not what was written.
+        _Closed
+            If the event is set meanwhile.
+        """
         cache, m, blocks = self.cache, self.cache.manifest, plan.pools[number].tolist()
+        self.closed, self.ahead = closed, iter([*blocks, *then])
+        self._read_ahead(AHEAD)
         rows = plan.rows(number)
         sizes = [cache.rows_of_block(block) for block in blocks]
-        self.ahead = iter([*blocks, *(then or [])])
-        self._read_ahead(AHEAD)
+        y = weight = None
+        if m.y_dtype:
+            y = self._array("y", (rows,) if m.outputs is None else (rows, m.outputs), m.y_dtype)
+            self._read_rows("y", blocks, sizes, y)
+            if m.label_kind != "number":
+                cache.check_codes(y)
+        if m.weight_dtype:
+            weight = self._array("weight", (rows,), m.weight_dtype)
+            self._read_rows("weight", blocks, sizes, weight)
         if m.sparse:
             X: Any = self._read_csr(blocks, sizes, rows)
         else:
             X = self._array("X", (rows, m.features), m.dtype)
             self._read_rows("X", blocks, sizes, X)
-        y = weight = None
-        if m.y_dtype:
-            y = self._array("y", (rows,) if m.outputs is None else (rows, m.outputs), m.y_dtype)
-            self._read_rows("y", blocks, sizes, y)
-        if m.weight_dtype:
-            weight = self._array("weight", (rows,), m.weight_dtype)
-            self._read_rows("weight", blocks, sizes, weight)
         numbers = [(block * m.block_rows, size) for block, size in zip(blocks, sizes, strict=True)]
         first = int(plan.starts[number])
         return Pool(X, y, weight, plan.order(number), numbers, first)
@@ -191,8 +212,13 @@ class _Buffer:
         for block, size in zip(blocks, sizes, strict=True):
             if name == "X":
                 self._read_ahead(1)
-            self.cache.read_into(block, name, out[start : start + size])
+            self._read_into(block, name, out[start : start + size])
             start += size
+
+    def _read_into(self, block: int, name: str, out: Any) -> None:
+        if self.closed.is_set():
+            raise _Closed
+        self.cache.read_into(block, name, out)
 
     def _read_csr(self, blocks: list[int], sizes: list[int], rows: int) -> Any:
         m, cache = self.cache.manifest, self.cache
@@ -205,10 +231,10 @@ class _Buffer:
         indptr[0] = start = value = 0
         for block, size, count in zip(blocks, sizes, counts, strict=True):
             self._read_ahead(1)
-            cache.read_into(block, "data", data[value : value + count])
-            cache.read_into(block, "indices", indices[value : value + count])
+            self._read_into(block, "data", data[value : value + count])
+            self._read_into(block, "indices", indices[value : value + count])
             of_block = np.empty(size + 1, dtype=np.int64)
-            cache.read_into(block, "indptr", of_block)
+            self._read_into(block, "indptr", of_block)
             if of_block[0] != 0 or of_block[-1] != count:
                 raise ValueError(f"block {block} of {str(cache.folder)!r} has broken rows")
             indptr[start + 1 : start + size + 1] = of_block[1:] + value
@@ -230,13 +256,15 @@ class _Reading:
     """
 
     def __init__(
-        self, buffers: list[_Buffer], positions: Iterator[tuple[int, int, PoolPlan]]
+        self,
+        buffers: list[_Buffer],
+        positions: Iterator[tuple[PoolPlan, int]],
+        first: tuple[int, int],
     ) -> None:
-        first = next(positions)
-        self.next = first[:2]
-        self.positions = itertools.pairwise(itertools.chain([first], positions))
+        self.next, self.positions = first, positions
         self.free: queue.SimpleQueue[_Buffer | None] = queue.SimpleQueue()
         self.full: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.taken: _Buffer | None = None
         for buffer in buffers:
             self.free.put(buffer)
         self.closed = threading.Event()
@@ -245,29 +273,37 @@ class _Reading:
 
     def _run(self) -> None:
         try:
-            for (_, number, plan), (_, following, next_plan) in self.positions:
+            for (plan, number), (next_plan, following) in itertools.pairwise(self.positions):
                 buffer = self.free.get()
                 if buffer is None or self.closed.is_set():
                     return
                 then = next_plan.pools[following][:AHEAD].tolist()
-                self.full.put((buffer.read(plan, number, then), buffer))
+                self.full.put((buffer.read(plan, number, self.closed, then), buffer))
+        except _Closed:
+            return
         except BaseException as error:  # handed to whoever asks for the pool
             self.full.put(error)
 
-    def take(self) -> tuple[Pool, _Buffer]:
-        """The next pool; waits for it, and may be interrupted meanwhile."""
+    def take(self) -> Pool:
+        """The next pool, and the one before is not needed any more; waits, and may be interrupted.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be read.
+        """
+        if self.taken is not None:
+            self.free.put(self.taken)
+            self.taken = None
         found = self.full.get()
         if isinstance(found, BaseException):
             raise found
-        pool, buffer = found
-        return pool, buffer
-
-    def give_back(self, buffer: _Buffer) -> None:
-        """A pool is not needed any more."""
-        self.free.put(buffer)
+        pool: Pool = found[0]
+        self.taken = found[1]
+        return pool
 
     def close(self) -> None:
-        """End the thread, which finishes the pool that it reads."""
+        """End the thread, which finishes the block that it reads."""
         self.closed.set()
         self.free.put(None)
         self.thread.join()

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from .._core import order as row_order
 from ..sampling import words
 from .block import Block
-from .cache import label_kind_of
-from .first_pass import FirstPass, Labels, bytes_of, joined_blocks, rows_of
+from .first_pass import FirstPass, Labels, bytes_of, joined_blocks, label_kind_of, rows_of
 from .pools import POOLS
 from .reading import Pool
 from .source import Source
 
 __all__ = ["SourceReader", "SourceTable"]
+
+
+TOGETHER = 0.2
+"""Part of the variance of y that lies between blocks, from which on rows of a kind lie together."""
 
 
 class SourceTable:
@@ -54,6 +57,7 @@ class SourceTable:
             dtype = {"str": object, "bool": bool}.get(self.label_kind, first.y.dtype)
             self.labels = np.array(found.labels.values, dtype=dtype)
         self.label_weights = found.labels.weights
+        self.lies_together = found.between > TOGETHER * (found.between + found.within)
         self._sample = found.sample()
 
     def sample(self) -> Block:

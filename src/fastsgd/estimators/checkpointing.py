@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..losses import CompiledLoss
-from ..model_files.checkpoint import Checkpoint, file_of, files_of, prune
+from ..model_files.checkpoint import Checkpoint, Position, file_of, files_of, prune
 from ..model_files.container import library, opened, write
 from ..scalars import python_number
-from ..solver import Progress
+from ..solver import Fit, Progress
 from .model_parts import check_class, describe, encoder, parameters_of, restore
 
 __all__ = ["Resume", "Resumed", "Saving", "taken_up"]
@@ -45,6 +45,8 @@ class Resumed:
         Rows of X.
     seen : int
         Rows that were trained on before the fit.
+    order : tuple or None
+        The pools of rows of a stream: see ``TableStream.order_key``.
     """
 
     path: Path
@@ -52,19 +54,30 @@ class Resumed:
     goes_on: bool
     rows: int
     seen: int
+    order: tuple[Any, ...] | None
 
-    def check_rows(self, rows: int) -> None:
+    @property
+    def within(self) -> bool:
+        """Whether it stood in the middle of an epoch."""
+        return self.standing.get("within") is not None
+
+    def check_rows(self, rows: int, order: tuple[Any, ...] | None = None) -> None:
         """Refuse another X than the one of the fit, as far as its rows tell.
 
         Raises
         ------
         ValueError
-            If it has more or fewer rows.
+            If it has more or fewer rows, or those of a source are visited in another order.
         """
         if rows != self.rows:
             raise ValueError(
                 f"{self.path} is of a fit on {self.rows} rows, and X has {rows}: a fit goes on "
                 "with the rows that it began with"
+            )
+        if order != self.order:
+            raise ValueError(
+                f"{self.path} is of a fit on rows in the pools {self.order}, and these are in "
+                f"{order}: a fit goes on with the cache and the pool_bytes that it began with"
             )
 
 
@@ -115,7 +128,7 @@ def _taken(estimator: Any, path: Path) -> Resumed:
         given["loss"] = estimator.loss if isinstance(estimator.loss, CompiledLoss) else None
         model, run, _ = restore({kind.__name__: kind}, description, tensors, given)
         found = _checked(path, run)
-        if not model.history_["epoch"]:
+        if not (model.history_["epoch"] or found.within):
             raise ValueError("it is of a fit before its first epoch")
     _check_parameters(estimator, model, path)
     attributes, names = vars(estimator), kind._get_param_names()
@@ -131,9 +144,15 @@ def _checked(path: Path, run: Any) -> Resumed:
         raise ValueError(
             "it is of a model and of no fit under way: load it, and go on with fit(resume=True)"
         )
-    kinds = {"standing": dict, "goes_on": bool, "rows": int, "seen": int}
+    kinds: dict[str, tuple[type, ...]] = {
+        "standing": (dict,),
+        "goes_on": (bool,),
+        "rows": (int,),
+        "seen": (int,),
+        "order": (tuple, type(None)),
+    }
     right = isinstance(run, dict) and set(run) == set(kinds)
-    if not right or not all(type(run[name]) is kind for name, kind in kinds.items()):
+    if not right or not all(type(run[name]) in allowed for name, allowed in kinds.items()):
         raise ValueError("it does not say where its fit stood")
     return Resumed(path, **run)
 
@@ -158,7 +177,8 @@ def _portrait(value: Any) -> tuple[str, list[tuple[str, bytes]]]:
 
 
 class Saving:
-    """Saves a fit under way, as :class:`fastsgd.Checkpoint` says; called after every epoch.
+    """Saves a fit under way, as :class:`fastsgd.Checkpoint` says; called after every epoch, and
+    by ``between_windows`` within one.
 
     Parameters
     ----------
@@ -166,10 +186,8 @@ class Saving:
     estimator : estimator
     publish : callable
         ``publish(estimator, progress)`` makes an estimator what the fit would return now.
-    rows : int
-        Of X.
-    first : int
-        Epochs of the run before this call.
+    first : tuple of (int, int)
+        Epochs of the run before this call, and rows of the next one.
     run : dict
         What a :class:`Resumed` is made of, beside the standing.
     resumed : Resumed or None
@@ -180,7 +198,7 @@ class Saving:
         checkpoint: Any,
         estimator: Any,
         publish: Callable[[Any, Any], None],
-        first: int,
+        first: Position,
         run: dict[str, Any],
         resumed: Resumed | None,
     ) -> None:
@@ -197,21 +215,49 @@ class Saving:
         same = resumed is not None and resumed.path.parent.resolve() == self.folder.resolve()
         if files and files[-1][0] > first and not same:
             raise ValueError(
-                f"{self.folder} has checkpoints of another fit, up to epoch {files[-1][0]}: go on "
-                "from them with resume=, or take another folder"
+                f"{self.folder} has checkpoints of another fit, up to epoch {files[-1][0][0]}: go "
+                "on from them with resume=, or take another folder"
             )
-        self.last, self.rows = time.monotonic(), 0
+        self.last, self.rows, self.counted = time.monotonic(), 0, first[1]
 
     def __call__(self, progress: Progress) -> None:
-        self.rows += self.run["rows"]
-        if not self.checkpoint.is_due(time.monotonic() - self.last, self.rows):
+        self._count(self.run["rows"])
+        self.counted = 0
+        if self._is_due():
+            self._save(progress, 0)
+
+    def between_windows(self, progress: Fit) -> None:
+        """Save the fit in the middle of an epoch, where its state stands, if it is time."""
+        state = progress.state
+        assert state is not None
+        row = state.row + state.batch_row
+        if row == self.counted:
             return
+        self._count(row)
+        # A fit that is about to diverge is not worth a file.
+        if self._is_due() and all(map(_are_finite, (*state.last_weights(), state.loss_sum))):
+            self._save(progress, row)
+
+    def _count(self, row: int) -> None:
+        """Count the rows up to one of the epoch, which began anew if it was further already."""
+        self.rows += row - self.counted if row >= self.counted else row
+        self.counted = row
+
+    def _is_due(self) -> bool:
+        return self.checkpoint.is_due(time.monotonic() - self.last, self.rows)
+
+    def _save(self, progress: Progress, row: int) -> None:
+        """Write the file of this row of the epoch under way; 0 is the end of the last one."""
         model: Any = object.__new__(type(self.estimator))
         vars(model).update(vars(self.estimator))
         self.publish(model, progress)
         assert progress.standing is not None
         run = {"standing": progress.standing(), **self.run}
-        epoch = model.history_["epoch"][-1]
-        write(file_of(self.folder, epoch), *describe(model, state=True, run=run))
-        prune(self.folder, epoch, self.checkpoint.keep)
+        epoch = model._continuation.state.epoch if row else model.history_["epoch"][-1]
+        write(file_of(self.folder, (epoch, row)), *describe(model, state=True, run=run))
+        prune(self.folder, (epoch, row), self.checkpoint.keep)
         self.last, self.rows = time.monotonic(), 0
+
+
+def _are_finite(numbers: Any) -> bool:
+    return bool(np.isfinite(numbers).all())

@@ -318,8 +318,8 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
                 validation = X_val, self._encode(y_val, computed_in(task.X), "y_val"), y_val
             options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
             options["checkpoint"] = checkpoint
-            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
             publish_columns(self, rows)
+            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
         return self
 
     @repeatable

@@ -129,13 +129,20 @@ def state_of(
     settings: Settings,
     previous: Continuation | None,
     start: tuple[Any, Any] | None,
+    *,
+    within: bool = False,
 ) -> tuple[State, Settings]:
     """Where a run stands when a call begins; averages that begin anew begin at the next update.
 
     The state is new, or a copy of the previous one. A previous state that does not fit any more
     gives its weights, its counts of updates and epochs and its rate factors to a new one. ``start``
     are weights (K, d) and (K,) to begin from; in a run that goes on they drop momentum and
-    averages.
+    averages. With ``within`` it goes on in the middle of an epoch.
+
+    Raises
+    ------
+    ValueError
+        If it is to go on in the middle of an epoch, with a state that does not fit.
     """
     if previous is None:
         state = State(data, lanes, settings)
@@ -144,7 +151,12 @@ def state_of(
         return state, settings
     old = previous.state
     if previous.fits == state_key(data, lanes, settings) and start is None:
-        state = previous.next_epoch()
+        state = old.copy() if within else previous.next_epoch()
+    elif within:
+        raise ValueError(
+            "the checkpoint is within an epoch of a fit on other data or by other steps: go on "
+            "with the data, the dtype and the parameters that the fit began with"
+        )
     else:
         epoch = old.epoch + (old.row > 0 or old.batch_row > 0)
         state = State(data, lanes, settings).at_epoch(epoch)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-__all__ = ["ATTRIBUTES", "CALL", "PARAMETERS", "documented"]
+__all__ = ["ATTRIBUTES", "CALL", "PARAMETERS", "documented", "entries"]
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -225,7 +225,7 @@ def documented(
     """
     if cls.__doc__:
         cls.__doc__ = _completed(cls.__doc__, cls, parameters)
-        own, rest = _entries(cls.__doc__.rstrip("\n"), "Attributes")
+        own, rest = entries(cls.__doc__.rstrip("\n"), "Attributes")
         texts = [*own.values(), *(_entry(name, attributes[name]) for name in attributes)]
         cls.__doc__ = rest.replace("@Attributes", "\n".join(texts)) + "\n"
     for name in ("fit", "partial_fit"):
@@ -237,7 +237,7 @@ def documented(
 
 def _completed(doc: str, owner: Any, shared: Mapping[str, str]) -> str:
     """A docstring whose section Parameters has all parameters of the signature, in its order."""
-    own, rest = _entries(inspect.cleandoc(doc), "Parameters")
+    own, rest = entries(inspect.cleandoc(doc), "Parameters")
     texts = []
     for name, parameter in inspect.signature(owner).parameters.items():
         if name == "self":
@@ -251,7 +251,7 @@ def _completed(doc: str, owner: Any, shared: Mapping[str, str]) -> str:
     return rest.replace("@Parameters", "\n".join(texts)) + "\n"
 
 
-def _entries(doc: str, section: str) -> tuple[dict[str, str], str]:
+def entries(doc: str, section: str) -> tuple[dict[str, str], str]:
     """Entries of a section by name, and the docstring with a mark in their place."""
     title = f"{section}\n{'-' * len(section)}\n"
     start = doc.index(title) + len(title)
@@ -259,8 +259,8 @@ def _entries(doc: str, section: str) -> tuple[dict[str, str], str]:
     assert end is not None
     body = doc[start : end.start()]
     parts = re.split(r"(?m)^(?=\S)", body)[1:]
-    entries = {part.split(" : ")[0]: part.rstrip("\n") for part in parts}
-    return entries, doc[:start] + f"@{section}" + doc[end.start() :]
+    found = {part.split(" : ")[0]: part.rstrip("\n") for part in parts}
+    return found, doc[:start] + f"@{section}" + doc[end.start() :]
 
 
 def _entry(name: str, text: str, default: Any = inspect.Parameter.empty) -> str:

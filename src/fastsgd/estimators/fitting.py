@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -198,8 +199,9 @@ class Fitting(Hooks, Splitting):
             task.scaling = self._scaling(task, weight, previous)
             validate = self._validation(task, rows, validation)
             data = task.data(weight)
+            order = None if stream is None else stream.order_key
             if again is not None:
-                again.check_rows(data.epoch_rows)
+                again.check_rows(data.epoch_rows, order)
             watched = validate is None
             how = {"goes_on": began, "partial": partial, "watched": watched}
             settings = settings_of(self, task, data, previous, seed, **how)
@@ -212,7 +214,9 @@ class Fitting(Hooks, Splitting):
                     warn_of_scales(self, data)
                 warn_of_cost(self, data, lanes, settings)
             weights, model = self._start(previous, start, task, present=present)
-            begin = functools.partial(state_of, data, lanes, settings, previous, weights)
+            begin = functools.partial(
+                state_of, data, lanes, settings, previous, weights, within=bool(again and again.within)
+            )
             state, settings = begin()
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0
@@ -249,11 +253,14 @@ class Fitting(Hooks, Splitting):
             if again is not None:
                 progress.resumed = again.standing
             if checkpoint is not None:
-                run = {"goes_on": began, "rows": data.epoch_rows, "seen": 0}
+                run = {"goes_on": began, "rows": data.epoch_rows, "seen": 0, "order": order}
                 saved = functools.partial(
                     _publish_in, problem, previous, found, stopping, partial=partial
                 )
-                saving = Saving(checkpoint, self, saved, state.epoch, run, again)
+                at = state.epoch, state.row + state.batch_row
+                saving = Saving(checkpoint, self, saved, at, run, again)
+                if stream is not None:
+                    stream.on_window = functools.partial(saving.between_windows, progress)
             try:
                 with listening(self, task, epochs, progress, saving) as end:
                     fit(*problem, state, stopping, progress)
@@ -406,8 +413,13 @@ class Fitting(Hooks, Splitting):
 
 
 def _publish_in(*arguments: Any, partial: bool) -> None:
-    """``_publish`` of another estimator, the last argument but one."""
+    """``_publish`` of another estimator, the last argument but one; within an epoch with the
+    weights as they stand."""
     *found, estimator, progress = arguments
+    state, settings = progress.state, found[0][2]
+    if state.row > 0 or state.batch_row > 0:
+        coef, intercept = state.weights(settings)
+        progress = replace(progress, coef=coef, intercept=intercept)
     estimator._publish(*found, progress, partial=partial)
 
 

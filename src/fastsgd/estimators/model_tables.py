@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..certificate import Certificate
+from ..data.columns import Columns
 from ..learning_rate.choose import Rates
 from ..learning_rate.result import Result
 from ..model_files.encoding import Record
@@ -17,6 +18,7 @@ from ..model_files.records import (
     is_count,
     is_flag,
     is_number,
+    is_text,
     one_of,
     optional,
 )
@@ -46,7 +48,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 }
 """Attributes that a file of each class has, and those that it may have beside them."""
 
-OPTIONAL = ("feature_names_in_", "result_", "certificate_")
+OPTIONAL = ("feature_names_in_", "result_", "certificate_", "columns_", "hashed_names_")
 
 
 def _are_names(value: Any) -> bool:
@@ -58,6 +60,20 @@ def _are_labels(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "biufUSO"
 
 
+def _are_hashed_names(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        type(column) is int and type(name) is str for column, name in value.items()
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return type(value) is tuple and all(type(one) is str for one in value)
+
+
+def _are_means(value: Any) -> bool:
+    return type(value) is tuple and all(map(is_number, value))
+
+
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "n_iter_": is_count,
     "t_": is_count,
@@ -66,6 +82,8 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "feature_names_in_": _are_names,
     "result_": one_of(Result),
     "certificate_": one_of(Certificate),
+    "columns_": one_of(Columns),
+    "hashed_names_": _are_hashed_names,
     "classes_": _are_labels,
     "_multilabel": is_flag,
     "coefs_": one_of(list),
@@ -109,6 +127,19 @@ MODEL_RECORDS: dict[str, Record] = {
     **RECORDS,
     "Scaling": dataclass_record(
         Scaling, {"offset": optional(_are_scales), "scale": optional(_are_scales)}
+    ),
+    "Columns": dataclass_record(
+        Columns,
+        {
+            **dict.fromkeys(("numeric", "categorical", "kinds", "text"), _are_texts),
+            "target": lambda value: value is None or is_text(value) or _are_texts(value),
+            "sample_weight": optional(is_text),
+            "dtype": lambda value: value in ("float64", "float32", "float16", "uint8"),
+            "hash_bits": lambda value: type(value) is int and 1 <= value <= 30,
+            "missing": lambda value: value in ("error", "zero", "mean"),
+            "means": optional(_are_means),
+            "keep_names": lambda value: type(value) is int and 0 <= value <= 2**31,
+        },
     ),
     "Continuation": dataclass_record(
         Continuation,

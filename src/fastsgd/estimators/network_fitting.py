@@ -236,8 +236,8 @@ class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
         if again is not None:
             progress.resumed = again.standing
         if checkpoint is not None:
-            run = {"goes_on": goes_on, "rows": data.n, "seen": seen}
-            saving = Saving(checkpoint, self, publish, state.epoch, run, again)
+            run = {"goes_on": goes_on, "rows": data.n, "seen": seen, "order": None}
+            saving = Saving(checkpoint, self, publish, (state.epoch, 0), run, again)
         try:
             with listening(self, task, epochs, progress, saving) as end:
                 fit_network(data, network, descent, state, stopping, progress)

@@ -242,6 +242,7 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
                 validation = self._validate(X_val, reset=False, names=("X_val", "")), None, None
             task = self._task(X, rows.sample_weight, given)
             task.stream = rows.stream
+            publish_columns(self, rows)
             self._solve(
                 task,
                 (coef_init, intercept),
@@ -250,7 +251,6 @@ class SGDOneClassSVM(OutlierMixin, BaseSGD):
                 validation=validation,
                 diagnostics=diagnostics,
             )
-            publish_columns(self, rows)
         return self
 
     @repeatable

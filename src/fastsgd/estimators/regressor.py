@@ -218,8 +218,8 @@ class SGDRegressor(RegressorMixin, BaseSGD):
                 validation = X_val, y_val, y_val
             options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
             options["checkpoint"] = checkpoint
-            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
             publish_columns(self, rows)
+            self._solve(task, (coef_init, intercept_init), validation=validation, **options)
         return self
 
     @repeatable

@@ -73,6 +73,12 @@ def listening(
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)
         progress.before_epoch = callbacks.before_epoch
+    watch = vars(estimator).get("_watch")  # of the command line
+    if watch is not None:
+        stream = getattr(task, "stream", None)
+        watch.begin(progress, task.X.shape[0] if stream is None else stream.rows, epochs)
+        progress.on_rows = watch.on_rows
+        listeners.append(watch.on_epoch)
     lines = EpochLines(epochs) if estimator.verbose else None
     if lines is not None:
         listeners.append(lambda progress: lines.tell(progress.history.line()))

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, cast
 
 import numpy as np
@@ -71,6 +71,8 @@ class Rows:
         All rows, if X is a sample.
     source : Source or None
         What the rows are of.
+    hashed_names : dict of int to str
+        Names that were met in its hashed columns.
     """
 
     X: Any
@@ -78,6 +80,7 @@ class Rows:
     sample_weight: Any
     stream: TableStream | None = None
     source: Source | None = None
+    hashed_names: dict[int, str] = field(default_factory=dict)
 
     def validation(self, X_val: Any, y_val: Any) -> tuple[Any, Any]:
         """The rows of a validation set, which may be a source with the same columns.
@@ -112,8 +115,8 @@ def keep_columns(estimator: Any, rows: Rows) -> None:
     """The same, unless the rows were arrays: then what was said before remains."""
     if rows.source is not None and rows.source.columns is not None:
         estimator.columns_ = rows.source.columns
-        if rows.source.hashed_names:
-            estimator.hashed_names_ = dict(rows.source.hashed_names)
+        if rows.hashed_names:
+            estimator.hashed_names_ = rows.hashed_names
 
 
 @contextlib.contextmanager
@@ -127,6 +130,9 @@ def opened(
     TypeError
         If there are options, and X is no source.
     """
+    if isinstance(X, Rows):
+        yield X
+        return
     if not options and (type(X) is np.ndarray or not is_source(X)):
         yield Rows(X, y, sample_weight)
         return
@@ -175,7 +181,8 @@ def _rows_of(source: Source, cache: Any, pool_bytes: int, stack: contextlib.Exit
     first, rest = _first_blocks(source, pool_bytes if folder is None else 0)
     if rest is None:
         block = joined_blocks(first)
-        return Rows(block.X, block.y, block.sample_weight, source=source)
+        names = dict(source.hashed_names)
+        return Rows(block.X, block.y, block.sample_weight, source=source, hashed_names=names)
     if folder is None:
         parent = tempfile.mkdtemp(prefix="fastsgd-")
         stack.callback(functools.partial(_remove, parent))
@@ -226,7 +233,10 @@ def _streamed(
     sample = table.sample()
     stream = TableStream(table, pool_bytes)
     stack.callback(stream.close)
-    return Rows(sample.X, sample.y, sample.sample_weight, stream, source)
+    names = dict(source.hashed_names)
+    if isinstance(table, Cache):  # which may have been there before
+        names = {int(column): name for column, name in table.manifest.hashed_names.items()}
+    return Rows(sample.X, sample.y, sample.sample_weight, stream, source, names)
 
 
 def by_blocks(method: _Method) -> _Method:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,9 @@ from ..data.cache import Cache
 from ..data.first_pass import Moments, joined_blocks, rows_of
 from ..data.reading import Pool, PoolReader
 from ..data.rereading import SourceReader, SourceTable
-from ..problem import STORED, Data, computed_in
+from ..problem import STORED, Data, Lanes, Settings, computed_in
+from ..solver import State
+from ..solver.stream import StreamRun
 from .standardise import Scaling
 
 __all__ = ["TableStream"]
@@ -44,6 +47,8 @@ class TableStream:
         Memory for those that are trained on and those that are read ahead.
     """
 
+    shards = 1
+
     def __init__(self, table: Cache | SourceTable, pool_bytes: int) -> None:
         self.table, self.pool_bytes = table, pool_bytes
         self.on_window: Callable[[], None] | None = None
@@ -74,6 +79,8 @@ class TableStream:
                 f"sampling={sampling!r} needs rows in memory: a source is shuffled by pools of "
                 f"blocks, and takes one of {tuple(ORDERS)}"
             )
+        if sampling != "sequential" and isinstance(self.table, SourceTable):
+            self._warn_of_storage(self.table)
         self.close()
         self.reader = reader_of(self.table, self.pool_bytes, seed, ORDERS[sampling])
         self.estimator, self.seed = estimator, seed
@@ -87,17 +94,43 @@ class TableStream:
             if sorted(codes) == [0.0, 1.0]:  # which one comparison tells apart
                 self.upper = labels[codes.index(1.0)]
 
+    def _warn_of_storage(self, table: SourceTable) -> None:
+        if table.lies_together:
+            warnings.warn(
+                "rows with like targets lie together in this source. With cache=None only rows "
+                f"that follow each other within {self.pool_bytes // 2} bytes are shuffled, so that "
+                "steps follow the storage order. With a cache they come from all over the data.",
+                UserWarning,
+                stacklevel=8,
+            )
+
     @property
     def sampling(self) -> str:
         """That of ``Settings``: whether rows that follow each other are neighbours."""
         assert self.reader is not None
         return "sequential" if self.reader.sampling == "sequential" else "block"
 
+    @property
+    def order_key(self) -> tuple[Any, ...]:
+        """What the order of the rows depends on beside seed, epoch and ``sampling``: the pools they
+        are read in; and the fraction that is held out."""
+        reader = self.reader
+        assert reader is not None
+        if isinstance(reader, PoolReader):
+            pools = "cache", reader.cache.manifest.block_rows, reader.pool_blocks
+        else:
+            pools = "source", reader.pool_rows, 1
+        return (*pools, float(self.held_out))
+
     def data(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None, scaling: Scaling) -> Data:
         """A sample of the rows that has all of them as its stream."""
         self.scaling = scaling
         parts = scaling.offset, scaling.scale
         return Data(X, y, weight, *parts, checked=True, epoch_rows=self.rows, stream=self)
+
+    def run(self, data: Data, lanes: Lanes, settings: Settings, state: State) -> StreamRun:
+        """See ``fastsgd.solver.stream``."""
+        return StreamRun(data, lanes, settings, state)
 
     def windows(self, epoch: int, row: int) -> Iterator[Data]:
         """See ``fastsgd.solver.stream``."""
@@ -202,7 +235,8 @@ class TableStream:
         return block.X, block.y, block.sample_weight
 
     def close(self) -> None:
-        """End the thread that reads ahead."""
+        """End the thread that reads ahead; nobody is told of windows any more."""
+        self.on_window = None
         if self.reader is not None:
             self.reader.close()
             self.reader = None

@@ -9,32 +9,38 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Checkpoint", "file_of", "files_of", "prune"]
+__all__ = ["Checkpoint", "Position", "file_of", "files_of", "prune"]
 
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 """Seconds of a unit."""
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)")
-NAME = re.compile(r"epoch-(\d{6,18})\.safetensors")
-LEFT = re.compile(r"\.epoch-\d{6,18}\.safetensors\.[0-9a-f]{8}\.tmp")
+NAME = re.compile(r"epoch-(\d{6,18})(?:-row-(\d{12,18}))?\.safetensors")
+LEFT = re.compile(r"\.epoch-\d{6,18}(-row-\d{12,18})?\.safetensors\.[0-9a-f]{8}\.tmp")
+
+Position = tuple[int, int]
+"""Epochs that are done, and rows of the next one."""
 
 
 class Checkpoint:
     """Save a fit while it runs, so that it can go on after a crash: ``fit(..., checkpoint=...)``.
 
     At the end of an epoch the estimator is written as it stands, with its training state, once so
-    much time has passed or so many rows were trained on since it was last written. A fit that was
-    killed, at any moment, goes on with ``fit(X, y, resume=path)`` of an estimator with the same
-    parameters, on the same rows, and ends with the bits of one that was never stopped.
+    much time has passed or so many rows were trained on since it was last written. Rows of a source
+    that do not fit into ``pool_bytes`` of memory are trained on in windows, and the fit is then
+    saved between two windows of an epoch too. A fit that was killed, at any moment, goes on with
+    ``fit(X, y, resume=path)`` of an estimator with the same parameters, on the same rows, and ends
+    with the bits of one that was never stopped.
 
     Parameters
     ----------
     path : str or path-like
-        A folder, which is made if it is not there. Its files are named by epoch, such as
-        "epoch-000020.safetensors"; :func:`fastsgd.load` reads each of them.
+        A folder, which is made if it is not there. Its files are named by the epochs that are done,
+        such as "epoch-000020.safetensors", and by the rows of the next one, such as
+        "epoch-000020-row-000001048576.safetensors"; :func:`fastsgd.load` reads each of them.
     every : str, float or None, default="10 min"
         Time between two checkpoints: a text such as "30 s", "10 min" or "2 h", or a number of
-        seconds; 0 is after every epoch. None asks for ``rows`` alone.
+        seconds; 0 is after every epoch and every window. None asks for ``rows`` alone.
     rows : int or None, default=None
         Rows between two checkpoints, those of each epoch counted anew; whichever comes first.
     keep : int, default=3
@@ -122,26 +128,28 @@ def _seconds(every: Any) -> float:
     )
 
 
-def files_of(folder: Path) -> list[tuple[int, Path]]:
-    """Epochs and files of the checkpoints in a folder, the oldest first; of none, none."""
+def files_of(folder: Path) -> list[tuple[Position, Path]]:
+    """Positions and files of the checkpoints in a folder, the oldest first; of none, none."""
     if not folder.is_dir():
         return []
     names = ((NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(match[1]), path) for match, path in names if match)
+    return sorted(((int(match[1]), int(match[2] or 0)), path) for match, path in names if match)
 
 
-def file_of(folder: Path, epoch: int) -> Path:
+def file_of(folder: Path, position: Position) -> Path:
     """The file of a checkpoint."""
-    return folder / f"epoch-{epoch:06d}.safetensors"
+    epoch, row = position
+    return folder / (f"epoch-{epoch:06d}" + f"-row-{row:012d}" * (row > 0) + ".safetensors")
 
 
-def prune(folder: Path, epoch: int, keep: int) -> None:
+def prune(folder: Path, position: Position, keep: int) -> None:
     """Remove what is older than the newest files, and what a crash has left behind.
 
-    Files of later epochs than the one just written are those that could not be read.
+    Files of later positions than the one just written are those that could not be read, or of an
+    epoch that was begun anew.
     """
     files = files_of(folder)
-    old = [path for at, path in files if at <= epoch][:-keep]
+    old = [path for at, path in files if at <= position][:-keep]
     left = [path for path in folder.iterdir() if LEFT.fullmatch(path.name)]
-    for path in (*old, *(path for at, path in files if at > epoch), *left):
+    for path in (*old, *(path for at, path in files if at > position), *left):
         path.unlink(missing_ok=True)

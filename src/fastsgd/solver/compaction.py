@@ -14,7 +14,6 @@ import numpy as np
 
 from .._core import Run, State
 from ..problem import LANE_NUMBERS, Data, Lanes, Settings
-from .stream import StreamRun
 
 __all__ = ["run_of"]
 
@@ -28,7 +27,7 @@ MIN_SAVED_WORK = 1 << 15
 def run_of(data: Data, lanes: Lanes, settings: Settings, state: State) -> Any:
     """A Run, or what does the same of a stream, or in less time once lanes have stopped."""
     if data.stream is not None:
-        return StreamRun(data, lanes, settings, state)
+        return data.stream.run(data, lanes, settings, state)
     if lanes.k <= TILE:
         return Run(data, lanes, settings, state)
     by_chunks = data.sparse and settings.batch_size > 1  # of a size that depends on the lanes

@@ -21,7 +21,7 @@ class Verbs(Protocol):
         """How often it went back after a divergence."""
 
     def standing(self) -> Standing:
-        """Where the fit stands at the end of an epoch, before it decides what follows."""
+        """Where the fit stands: at the end of an epoch, before it decides what follows, or within."""
 
     def restore(self, found: Standing) -> int:
         """Stand where another fit stood; the epochs it had done."""
@@ -61,19 +61,22 @@ def train(
 
     ``structure`` is the fingerprint of the index arrays of CSR X before the first of them.
     """
-    done, retries, over = 0, 0, False
+    done, retries, over, most = 0, 0, False, stopping.max_epochs
     progress.standing = training.standing
     try:
         if progress.resumed is not None:
             done, retries = training.restore(progress.resumed), training.backoffs
-            over = training.decide(last=done >= stopping.max_epochs)
-        while not over and done < stopping.max_epochs:
+            if progress.resumed.get("within") is None:
+                over = training.decide(last=done >= most)
+            else:
+                most = max(most, done + 1)  # an epoch that was begun is ended
+        while not over and done < most:
             if progress.before_epoch is not None and retries == training.backoffs:
                 progress.before_epoch()
             retries = training.backoffs
             try:
-                done += training.plain_epochs(stopping.max_epochs - done)
-                if done == stopping.max_epochs:
+                done += training.plain_epochs(most - done)
+                if done == most:
                     break
                 seconds = training.epoch()
                 training.measure()
@@ -87,7 +90,7 @@ def train(
             if progress.on_epoch is not None and progress.on_epoch(progress):
                 progress.ended = True
                 break
-            if training.decide(last=done == stopping.max_epochs):
+            if training.decide(last=done == most):
                 break
         check_unchanged(X, structure)
         training.restore_best()

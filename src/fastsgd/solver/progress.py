@@ -27,6 +27,8 @@ class Progress:
     before_epoch, on_epoch : callable or None
         Called before every epoch, and with this object after it; True from ``on_epoch`` ends the
         run.
+    on_rows : callable or None
+        Called with this object between the calls of the core that an epoch of linear lanes takes.
     epochs : ndarray of shape (K,), int64
         Epochs that each of K models was trained.
     stopped : ndarray of shape (K,), bool
@@ -34,10 +36,11 @@ class Progress:
     ended : bool
         ``on_epoch`` ended the run.
     standing : callable or None
-        ``standing()`` says, within ``on_epoch``, where the run stands beside its state.
+        ``standing()`` says, within ``on_epoch`` or between two windows of a stream, where the run
+        stands beside its state.
     resumed : dict or None
-        What ``standing()`` said of another run, at the end of whose last epoch the state is, and
-        with whose history: the run goes on from there as that one would have.
+        What ``standing()`` said of another run, whose state and history the run has: it goes on
+        from there as that one would have.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class Progress:
     history: History = field(default_factory=History)
     before_epoch: Callable[[], None] | None = None
     on_epoch: Callable[[Any], bool | None] | None = None
+    on_rows: Callable[[Any], None] | None = None
     epochs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     stopped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     ended: bool = False
@@ -98,8 +102,9 @@ class Fit(Progress):
         How often the rate was halved after a divergence.
     at_fault : ndarray of shape (K,), bool
         Lanes that diverged, when a divergence ended the fit.
-    standing, resumed
-        Where the fit stands, and where it goes on from: see :class:`Progress`.
+    on_rows, standing, resumed
+        What is called within an epoch, where the fit stands, and where it goes on from: see
+        :class:`Progress`.
     doubts : dict of str to ndarray of shape (K,), bool
         Lanes that stopped with more left to gain than the tolerance; see ``Annealing.doubts``.
 

@@ -1,17 +1,24 @@
-"""Where a fit stands between two epochs, beside its state: plain numbers and arrays, to go on from.
+"""Where a fit stands beside its state, between two epochs or within one: what it goes on from.
 
 A state has what the steps of the next epoch need. When a fit stops, which rates it lowers and
 which weights it ends with depends on more: on the best loss and the epochs without gain, on the
 rates that were lowered, on the best weights so far. With both a fit that was interrupted goes on as
 if it had not been.
+
+Within an epoch, between two windows of a stream, the last epoch has been decided about, and the
+next one will be measured against it: its model, and with backoff the state it ended with, are part
+of where the fit stands.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from .._core import State
 
 __all__ = [
     "Standing",
@@ -26,7 +33,7 @@ __all__ = [
 ]
 
 Standing = dict[str, Any]
-"""Numbers, arrays, None, and tuples and dictionaries of these, by name."""
+"""Numbers, arrays, states, None, and tuples and dictionaries of these, by name."""
 
 
 def copied(value: Any) -> Any:
@@ -84,7 +91,8 @@ def best_of(found: Any, like: tuple[Any, Any]) -> tuple[Any, Any] | None:
 
 
 def standing_of(training: Any) -> Standing:
-    """Where a fit of linear lanes stands at the end of an epoch, before it decides what follows."""
+    """Where a fit of linear lanes stands: at the end of an epoch, before it decides what follows, or
+    between two windows of one."""
     progress, validate = training.progress, training.stopping.validate
     annealing = training.annealing
     return {
@@ -95,11 +103,26 @@ def standing_of(training: Any) -> Standing:
         "tie": copied(getattr(validate, "tie", None)),
         "watch": training.watch.standing(),
         "annealing": None if annealing is None else annealing.standing(),
+        "within": _within(training),
+    }
+
+
+def _within(training: Any) -> Standing | None:
+    """What there is to know beside in the middle of an epoch; None at the end of one."""
+    state, progress = training.state, training.progress
+    if state.row == 0 and state.batch_row == 0:
+        return None
+    return {
+        "model": copied((progress.coef, progress.intercept)),  # of the end of the last epoch
+        "first_loss": copied(training.first_loss),
+        "good": training.good,
+        "rate": float(training.run.rate),
+        "seconds": time.perf_counter() - training.began,
     }
 
 
 def restore(training: Any, found: Mapping[str, Any]) -> None:
-    """Make a new fit stand where another one stood; its state is that of the end of the epoch."""
+    """Make a new fit, which has the state of another one, stand where that one stood."""
     progress, state, stopping = training.progress, training.state, training.stopping
     put(found, progress, ("epochs", "stopped", "clipped", "backoffs"))
     put(found, training, ("lowered", "ran_away", "is_best"))
@@ -107,7 +130,12 @@ def restore(training: Any, found: Mapping[str, Any]) -> None:
     state.active[progress.stopped] = 0.0
     training.some_stopped = bool(progress.stopped.any())
     training.has_lowered = bool((training.lowered != 1.0).any())
-    training.take_end()
+    if found.get("within") is None:
+        training.take_end()
+        if training.good is not None:
+            training.good = state.copy()
+    else:
+        _restore_within(training, _part(found, "within"))
     model = progress.coef, progress.intercept
     training.best = best_of(found.get("best"), model)
     if training.swings:
@@ -115,8 +143,6 @@ def restore(training: Any, found: Mapping[str, Any]) -> None:
     training.watch.restore(_part(found, "watch"))
     if training.annealing is not None:
         training.annealing.restore(_part(found, "annealing"))
-    if training.good is not None:
-        training.good = state.copy()
     k = progress.epochs.shape
     if stopping.validate is not None:
         score, tie = found.get("score"), found.get("tie")
@@ -125,6 +151,26 @@ def restore(training: Any, found: Mapping[str, Any]) -> None:
         training.score = score
         if hasattr(stopping.validate, "tie"):
             stopping.validate.tie = None if tie is None else same("tie", tie, np.zeros(k))
+
+
+def _restore_within(training: Any, found: Mapping[str, Any]) -> None:
+    """The same in the middle of an epoch."""
+    progress, state = training.progress, training.state
+    if training.data.stream is None or state.row + state.batch_row >= training.data.epoch_rows:
+        raise ValueError("the checkpoint is within an epoch, where this fit cannot go on")
+    model = progress.coef, progress.intercept
+    progress.coef, progress.intercept = same("weights", found.get("model"), model)
+    if training.good is not None:
+        good = found.get("good")
+        ends = isinstance(good, State) and (good.epoch, good.row) == (state.epoch, 0)
+        if not ends or good.batch_row > 0:
+            raise ValueError("the checkpoint has no state of the end of the last epoch")
+        training.run_of(good)  # or it is refused
+        training.good = good
+        if not len(progress.history):
+            training.first_loss = same("losses", found.get("first_loss"), training.first_loss)
+    training.run.rate = same("rate", found.get("rate"), 1.0)
+    training.spent = same("seconds", found.get("seconds"), 1.0)
 
 
 def _part(found: Mapping[str, Any], name: str) -> Standing:

@@ -10,11 +10,32 @@ from .._core import Run, State
 from ..problem import Data, Lanes, Settings
 from .windows import next_row, pieces
 
-__all__ = ["Stream", "StreamRun"]
+__all__ = ["Stream", "StreamRun", "Windows"]
 
 
 class Stream(Protocol):
     """Rows that are not all in memory: what ``Data.stream`` is.
+
+    Attributes
+    ----------
+    rows : int
+        All of them.
+    sampling : str
+        Of ``Settings``: "sequential", or "block" if the windows have an order of their own.
+    shards : int
+        Models that are trained beside each other, and of which the mean is taken.
+    """
+
+    rows: int
+    sampling: str
+    shards: int
+
+    def run(self, data: Data, lanes: Lanes, settings: Settings, state: State) -> Any:
+        """What trains on them: a :class:`StreamRun`, or what does the same."""
+
+
+class Windows(Protocol):
+    """A stream that comes in windows.
 
     Attributes
     ----------

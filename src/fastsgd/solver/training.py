@@ -32,6 +32,9 @@ BLOWN_UP = 1e6
 FIRST_CEILING = BLOWN_UP**2
 """The same of a first epoch, times the loss of weights of zero; below it that is not asked."""
 
+FIRST_WATCHED = 1 << 10
+"""Work of the first call of the core where somebody is told of the rows; it doubles from there."""
+
 BACKOFFS = 60
 """Halvings of the rate after which a run that still diverges is given up."""
 
@@ -67,12 +70,14 @@ class Training:
     ) -> None:
         self.data, self.lanes, self.settings = problem
         self.stopping, self.progress, self.clock = stopping, progress, Clock()
+        if progress.on_rows is not None:
+            self.clock.budget = FIRST_WATCHED
         k = self.lanes.k
         progress.epochs, progress.stopped = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=bool)
         self._bind(state)
         start = progress.start
         self.looks = stopping.backoff or any(  # at every epoch's end
-            (progress.on_epoch, progress.diagnose, stopping.validate)
+            (progress.on_epoch, progress.on_rows, progress.diagnose, stopping.validate)
         )
         self.defers = progress.begin is not None and self._may_defer()
         if self.defers:
@@ -120,9 +125,10 @@ class Training:
         self.epochs_per_reduction = max(1, stopping.patience // PLATEAU_REDUCTIONS)
         self.plain = self._plain()
         self.undecided: float | None = None  # seconds of an epoch that is trained and no more
+        self.began = self.spent = 0.0  # when the epoch began; seconds of it before a resume
 
     def standing(self) -> Standing:
-        """Where the fit stands at the end of an epoch, before it decides what follows."""
+        """Where the fit stands: at the end of an epoch, before it decides what follows, or within."""
         return standing_of(self)
 
     def restore(self, found: Standing) -> int:
@@ -159,7 +165,11 @@ class Training:
 
     def _bind(self, state: State) -> None:
         self.state = self.progress.state = state
-        self.run = run_of(self.data, self.lanes, self.settings, state)
+        self.run = self.run_of(state)
+
+    def run_of(self, state: State) -> Any:
+        """What trains a state on the rows of the fit; a ValueError if it is of something else."""
+        return run_of(self.data, self.lanes, self.settings, state)
 
     def _may_defer(self) -> bool:
         """Whether weights may wait in the state until the end, where it can be made anew: nothing
@@ -203,18 +213,21 @@ class Training:
         if self.undecided is not None:
             seconds, self.undecided = self.undecided, None
             return seconds
-        start, done = time.perf_counter(), False
+        self.began, self.spent, done = time.perf_counter() - self.spent, 0.0, False
+        on_rows = self.progress.on_rows
         while not done:
             done = self.clock.advance(self.run)
             if self.run.clipped:
                 self.progress.clipped = True
-        return time.perf_counter() - start
+            if on_rows is not None:
+                on_rows(self.progress)
+        return time.perf_counter() - self.began
 
     def measure(self) -> None:
         """The model and its losses at the end of the epoch."""
         end = EpochEnd(self.run, self.state, self.settings, unread=self.defers)
         if self.some_stopped:
-            end.loss = np.where(self.progress.stopped, self.end.loss, end.loss)
+            end.loss = np.where(self.progress.stopped, self.progress.losses[-1], end.loss)
         self.end = end
 
     def check(self) -> None:
@@ -266,7 +279,7 @@ class Training:
         if progress.diagnose is not None:
             found = progress.diagnose(state.epoch, *end.model)
             noise = (math.sqrt(max(0.0, found.squared_norm)), found.trace, found.noise_scale)
-        rows = self.data.epoch_rows
+        rows = self.data.epoch_rows if self.data.stream is None else self.data.stream.rows
         progress.history.add(*end.entry(self.run, state, rows, seconds, self.score, noise))
 
     def decide(self, *, last: bool = False) -> bool:

@@ -190,6 +190,8 @@ def initial_fraction(
     if not settings.schedule.ends:
         return np.ones(np.shape(alpha))
     updates = settings.schedule.horizon * math.ceil(data.epoch_rows / curvature.batch)
+    if data.stream is not None:  # the mean of S models has an S-th of their noise
+        updates = max(1.0, updates / data.stream.shards)
     with np.errstate(over="ignore", invalid="ignore"):
         progress = (
             eta0 * (curvature.average * curvature.effective_rank + np.asarray(alpha)) * updates

@@ -1,0 +1,99 @@
+"""What the solver asks of a Run, of a fit in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from .._core import Run, State
+from ..problem import Data, Lanes, Settings
+from .rounds import Common, Part, Plan, finish
+
+__all__ = ["RoundRun"]
+
+
+class RoundRun:
+    """Trains in rounds: one call of ``advance`` is a round.
+
+    Parameters
+    ----------
+    data : Data
+        A sample of the rows.
+    lanes : Lanes
+    settings : Settings
+    state : State
+        The common state; it is changed in place.
+    plan : Plan
+    train : callable
+        ``train(common)`` gives the Part of all shards in a round.
+    """
+
+    draws_order = False
+    """Shards draw the orders of their rows."""
+
+    bad_row = -1
+    """No row of the sample, at which a DivergenceError was met."""
+
+    def __init__(
+        self,
+        data: Data,
+        lanes: Lanes,
+        settings: Settings,
+        state: State,
+        plan: Plan,
+        train: Callable[[Common], Part],
+    ) -> None:
+        self.state, self.plan, self.train = state, plan, train
+        self.anchor = Run(replace(data, epoch_rows=data.n, stream=None), lanes, settings, state)
+        self.round = 0
+        self.rate, self.clipped = float("nan"), False
+
+    def advance(self, budget: int, stop: int | None = None) -> bool:
+        """As ``Run.advance``: True at the end of the epoch.
+
+        Raises
+        ------
+        DivergenceError
+            If a score is not finite.
+        """
+        state, plan = self.state, self.plan
+        self.anchor.flush()
+        common = Common(
+            *state.vectors(),
+            state.t.copy(),
+            state.rate_factor.copy(),
+            state.active.copy(),
+            state.epoch,
+            self.round,
+        )
+        part = self.train(common)
+        after = finish(part, common, plan.rounds)
+        state.set_vectors(after.vectors, after.intercepts)
+        state.t[:] = after.t
+        sums = (state.loss_sum, state.row_count, state.norm_sum, state.norm_count)
+        for of_epoch, of_round in zip(sums, part.sums, strict=True):
+            of_epoch[:] = of_round if common.round == 0 else of_epoch + of_round
+        if part.rate == part.rate:
+            self.rate = part.rate
+        self.clipped = part.clipped
+        self.round = after.round
+        state.place(after.epoch, 0)
+        return after.round == 0
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the rows are CSR."""
+        return bool(self.anchor.is_sparse)
+
+    def flush(self) -> None:
+        """Apply all lazy updates."""
+        self.anchor.flush()
+
+    def measure(self) -> Any:
+        """As ``Run.measure``."""
+        return self.anchor.measure()
+
+    def measure_unread(self) -> Any:
+        """As ``Run.measure_unread``."""
+        return self.anchor.measure_unread()

@@ -1,0 +1,146 @@
+"""The steps of a shard in a round, from common weights: a pure function."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._core import Run, State
+from .._core import order as row_order
+from ..problem import Data, take
+from ..sampling import words
+from ..solver.epochs import Clock
+from .rounds import Common, Part, Plan
+from .shards import Shard
+
+__all__ = ["part_of_epoch", "shard_step"]
+
+SHARDS = 4
+"""Purpose of the words that the orders of shards are seeded with: see ``fastsgd.sampling``."""
+
+
+def shard_step(
+    plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating] | None = None
+) -> Part:
+    """What a shard comes to in a round.
+
+    Parameters
+    ----------
+    plan : Plan
+    common : Common
+        Where it starts from.
+    shard : Shard
+        Its rows.
+    y : ndarray of shape (n,) or (n, n_targets), optional
+        Their targets as the solver takes them; ``shard.y`` if not given.
+
+    Returns
+    -------
+    Part
+        The sums of this one shard; the same bits for the same arguments, wherever it runs.
+
+    Raises
+    ------
+    DivergenceError
+        If a score is not finite.
+    """
+    m, k = common.intercepts.shape
+    n, d = shard.X.shape
+    targets = shard.y if y is None else y
+    first, end = part_of_epoch(plan, n, common.round)
+    nothing = np.zeros(n) if shard.weight is None else shard.weight
+    if first == end or targets is None or (shard.weight is not None and not nothing.any()):
+        empty = np.zeros(d) if plan.by_feature else None
+        zeros = np.zeros((m, k, d)), np.zeros((m, k))
+        updates = np.zeros(k, dtype=np.int64)
+        return Part(0.0, *zeros, empty, updates, np.zeros((4, k)), float("nan"), False)
+    data = _rows_of_round(plan, common, shard, targets, first, end)
+    state = State(data, plan.lanes, plan.settings)
+    state.set_vectors(common.vectors, common.intercepts)
+    state.t[:], state.rate_factor[:], state.active[:] = (
+        common.t,
+        common.rate_factor,
+        common.active,
+    )
+    state.place(common.epoch, first)
+    run, clock = Run(data, plan.lanes, plan.settings, state), Clock()
+    clipped, epoch = False, state.epoch
+    while state.epoch == epoch and state.row < end:
+        clock.advance(run, end)
+        clipped |= run.clipped
+    sums = [state.loss_sum, state.row_count, state.norm_sum, state.norm_count]
+    run.flush()
+    vectors, intercepts = state.vectors()
+    weight = float(end - first if data.sample_weight is None else np.count_nonzero(_weights(data)))
+    of_features = None
+    factor: Any = weight
+    if plan.by_feature:
+        of_features = _values_of_features(shard.X)
+        factor = of_features
+    return Part(
+        weight,
+        vectors.astype(np.float64) * factor,
+        intercepts.astype(np.float64) * weight,
+        of_features,
+        np.array(state.t) - common.t,
+        np.array(sums),
+        run.rate,
+        clipped,
+    )
+
+
+def _weights(data: Data) -> NDArray[np.floating]:
+    assert data.sample_weight is not None
+    return data.sample_weight
+
+
+def part_of_epoch(plan: Plan, n: int, number: int) -> tuple[int, int]:
+    """Positions of the first row of a round in a shard's epoch of n, and behind the last: whole
+    batches, as equal as can be."""
+    size = min(plan.settings.batch_size, max(1, n))
+    batches = -(-n // size)
+    ends = [min(n, i * batches // plan.rounds * size) for i in (number, number + 1)]
+    return ends[0], ends[1]
+
+
+def _rows_of_round(
+    plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating], first: int, end: int
+) -> Data:
+    """The rows of a round, in their order: a window of the shard's epoch."""
+    n = shard.X.shape[0]
+    scaling = {"offset": plan.offset, "scale": plan.scale, "checked": True}
+    order = _order(plan, shard.number, n, common.epoch)
+    if (first, end) == (0, n):
+        return Data(shard.X, y, shard.weight, **scaling, order=order)  # type: ignore[arg-type]
+    rows: Any = slice(first, end) if order is None else order[first:end]
+    weight = None if shard.weight is None else shard.weight[rows]
+    window = {"first_row": first, "epoch_rows": n}
+    order = None if order is None else np.arange(end - first)
+    X = take(shard.X, rows)
+    return Data(X, y[rows], weight, **scaling, **window, order=order)  # type: ignore[arg-type]
+
+
+def _order(plan: Plan, shard: int, n: int, epoch: int) -> NDArray[np.int64] | None:
+    """The order of a shard's rows in an epoch; None for storage order.
+
+    One shard has the order of the fit of a table.
+    """
+    settings = plan.settings
+    if settings.sampling == "sequential":
+        return None
+    seed = settings.seed
+    if plan.shards > 1:
+        seed = int(words(seed, shard, SHARDS, 1)[0])
+    descent: Any = SimpleNamespace(sampling=settings.sampling, seed=seed)
+    return row_order(descent, n, 0 if settings.sampling == "once" else epoch)
+
+
+def _values_of_features(X: Any) -> NDArray[np.float64]:
+    """How many values a shard has of each feature, all that are stored."""
+    if not sp.issparse(X):
+        return np.full(X.shape[1], float(X.shape[0]))
+    return np.bincount(X.indices, minlength=X.shape[1]).astype(np.float64)
