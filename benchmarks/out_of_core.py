@@ -400,7 +400,9 @@ def run(who: str, stored: Stored, folder: Path, pool_bytes: int) -> dict[str, An
         path.unlink()
     found: dict[str, Any] = json.loads(out.splitlines()[-1])
     spans = [(a, b) for name, a, b in found["phases"] if name != "conversion"]
-    found["peak"] = max((size for at, size in samples if any(a <= at <= b for a, b in spans)), default=0)
+    found["peak"] = max(
+        (size for at, size in samples if any(a <= at <= b for a, b in spans)), default=0
+    )
     begin = spans[0][0]
     step = max(1, len(samples) // 1000)
     found["memory"] = [
@@ -408,7 +410,9 @@ def run(who: str, stored: Stored, folder: Path, pool_bytes: int) -> dict[str, An
         for i in range(0, len(samples), step)
         if samples[i][0] >= begin - 0.1
     ]
-    found["phases"] = [(name, round(a - begin, 2), round(b - begin, 2)) for name, a, b in found["phases"]]
+    found["phases"] = [
+        (name, round(a - begin, 2), round(b - begin, 2)) for name, a, b in found["phases"]
+    ]
     return found
 
 
