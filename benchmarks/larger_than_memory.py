@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -267,7 +268,7 @@ def measure(stored: Stored, folder: Path, store: Store, asked: argparse.Namespac
         "checks": {},
     }
     store.data[stored.name] = one
-    scratch = folder / "run"
+    scratch = folder / f"run-{os.getpid()}" / stored.name  # several runs may share the data
     for who in asked.who or CONTESTANTS:
         what = f"{who} on {stored.name}"
         store.reasons.pop(what, None)
@@ -292,6 +293,7 @@ def measure(stored: Stored, folder: Path, store: Store, asked: argparse.Namespac
         except RuntimeError as error:
             store.reasons[what] = str(error)
         _said(what, start)
+    scratch.parent.rmdir()
 
 
 def checked(check: str, stored: Stored, scratch: Path, pool: int) -> dict[str, Any]:
