@@ -290,8 +290,8 @@ def same(found: list, expected: list) -> bool:
 def attempt(folder: Path, expected: list | None) -> str:
     """Read a cache that was altered: what comes of it, "refused" or "right".
 
-    The memory that it takes is that of twice the files, and 6 MB for the interpreter, whose table of
-    strings grows by 4 MB at times.
+    The memory that it takes is that of twice the files, and 6 MB for the interpreter, whose table
+    of strings grows by 4 MB at times.
     """
     size = sum(path.stat().st_size for path in folder.iterdir())
     tracemalloc.start()
