@@ -88,7 +88,13 @@ def process(*arguments, **options):
     """The same as a process, which is not waited for."""
     command = [sys.executable, "-m", "fastsgd", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes["preexec_fn"] = takes_interrupts
     return subprocess.Popen(command, **(pipes | options))
+
+
+def takes_interrupts():
+    """Ctrl-C is ignored where a shell has put all of the tests into the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def same(a, b):
