@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -72,7 +73,7 @@ def groups_of(rows: Sequence[int], shards: int | None) -> list[range]:
         near = int(np.searchsorted(until, until[-1] * i / shards - 0.5)) + 1
         ends.append(min(max(near, ends[-1] + 1), n - shards + i))
     ends.append(n)
-    return [range(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return [range(a, b) for a, b in pairwise(ends)]
 
 
 class DaskEngine:
@@ -123,9 +124,7 @@ class DaskEngine:
         self.shards, self.targets = [], []
         blocks = self.client.compute(self.blocks)
         names = [f"fastsgd-portrait-{_token()}-{i}" for i in range(len(blocks))]
-        graph = {
-            name: (portrait_of, block) for name, block in zip(names, blocks, strict=True)
-        }
+        graph = {name: (portrait_of, block) for name, block in zip(names, blocks, strict=True)}
         try:
             found = self._gathered(graph, names)
         except self.lost:
@@ -139,11 +138,11 @@ class DaskEngine:
         if self.groups is None:
             self.groups = groups_of([one.rows for one in found], self.asked)
         keys = [f"fastsgd-shard-{_token()}-{i}" for i in range(len(self.groups))]
-        graph = {
+        shards: dict[str, Any] = {
             key: (joined, i, [blocks[j] for j in group])
             for i, (key, group) in enumerate(zip(keys, self.groups, strict=True))
         }
-        self.shards = self.client.get(graph, keys, sync=False)
+        self.shards = self.client.get(shards, keys, sync=False)
         library("distributed").wait(self.shards)
         if self.encoder is not None:
             self._encode()
@@ -255,5 +254,3 @@ def check_alike(found: Sequence[Portrait]) -> None:
                 )
     if model.target == "absent":
         raise ValueError("y must be given: blocks (X, y), or target=, the column of y")
-
-

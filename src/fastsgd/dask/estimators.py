@@ -106,7 +106,7 @@ class SGDClassifier(OnCluster, classifier.SGDClassifier):
     >>> import dask.array as da
     >>> from distributed import Client
     >>> from fastsgd.dask import SGDClassifier
-    >>> with Client(processes=False, n_workers=1, dashboard_address=None):
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0"):
     ...     X = da.random.default_rng(0).normal(size=(2000, 5), chunks=(500, 5)).persist()
     ...     model = SGDClassifier(loss="log_loss", random_state=0).fit(X, (X[:, 0] > 0).astype(int))
     ...     score = model.score(X, (X[:, 0] > 0).astype(int))
@@ -299,7 +299,7 @@ class SGDRegressor(OnCluster, regressor.SGDRegressor):
     >>> import dask.array as da
     >>> from distributed import Client
     >>> from fastsgd.dask import SGDRegressor
-    >>> with Client(processes=False, n_workers=1, dashboard_address=None):
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0"):
     ...     X = da.random.default_rng(0).normal(size=(2000, 5), chunks=(500, 5)).persist()
     ...     model = SGDRegressor(random_state=0).fit(X, X[:, 0] + 1.0)
     ...     score = model.score(X, X[:, 0] + 1.0)

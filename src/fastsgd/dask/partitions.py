@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,9 +40,7 @@ class Partitions:
         """A sample of X, with the names of its features."""
         if self.feature_names is None:
             return X
-        import pandas as pd
-
-        return pd.DataFrame(X, columns=self.feature_names, copy=False)
+        return library("pandas").DataFrame(X, columns=self.feature_names, copy=False)
 
 
 def partitions_of(X: Any, y: Any, sample_weight: Any, options: dict[str, Any]) -> Partitions:
@@ -74,8 +73,8 @@ def partitions_of(X: Any, y: Any, sample_weight: Any, options: dict[str, Any]) -
             raise ValueError("y and sample_weight must not be given: delayed blocks have them")
         return Partitions([_block_of_parts(block, i) for i, block in enumerate(X)])
     raise TypeError(
-        "X must be an array or a data frame of Dask, a list of delayed blocks (X, y), or paths, got "
-        f"{type(X).__name__}: of rows in memory dask.array.from_array makes an array, and "
+        "X must be an array or a data frame of Dask, a list of delayed blocks (X, y), or paths, "
+        f"got {type(X).__name__}: of rows in memory dask.array.from_array makes an array, and "
         "fastsgd.SGDClassifier and SGDRegressor train on them as they are"
     )
 
@@ -122,7 +121,9 @@ def _of_arrays(X: Any, y: Any, sample_weight: Any) -> list[Any]:
 def array_of(X: Any, name: str) -> Any:
     """An array of Dask, with all columns in one chunk; a data frame or a column as an array."""
     if hasattr(X, "to_dask_array"):
-        X = X.to_dask_array()
+        with warnings.catch_warnings():  # strings become objects
+            warnings.filterwarnings("ignore", "Dask currently has limited support")
+            X = X.to_dask_array()
     if not is_collection(X) or not hasattr(X, "chunks"):
         raise TypeError(f"{name} must be an array or a data frame of Dask, got {type(X).__name__}")
     if X.ndim == 2 and len(X.chunks[1]) > 1:
@@ -223,4 +224,3 @@ def _files_module() -> Any:
     from ..data import files
 
     return files
-

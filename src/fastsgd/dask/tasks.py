@@ -1,7 +1,8 @@
 """What runs on the workers: pure functions of blocks and of shards.
 
 Arrays that came from another worker lie at any address: they are copied where they are not aligned
-to their items, which the core asks for. The module registers how many bytes blocks and shards have, by which Dask decides where tasks run.
+to their items, which the core asks for. The module registers how many bytes blocks and shards have,
+by which Dask decides where tasks run.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ __all__ = [
 ]
 
 
-@sizeof.register(Block)
 def _bytes_of_block(block: Block) -> int:
     return 64 + sum(bytes_of(a) for a in (block.X, block.y, block.sample_weight) if a is not None)
 
 
-@sizeof.register(Shard)
 def _bytes_of_shard(shard: Shard) -> int:
     return 64 + sum(bytes_of(a) for a in (shard.X, shard.y, shard.weight) if a is not None)
+
+
+sizeof.register(Block, _bytes_of_block)
+sizeof.register(Shard, _bytes_of_shard)
 
 
 @dataclass(frozen=True)
@@ -183,9 +186,7 @@ def targets_of(shard: Shard, estimator: Any) -> NDArray[np.floating] | None:
 def step(plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating] | None) -> Part:
     """What a shard comes to in a round."""
     plan = replace(plan, offset=aligned(plan.offset), scale=aligned(plan.scale))
-    start = replace(
-        common, vectors=aligned(common.vectors), intercepts=aligned(common.intercepts)
-    )
+    start = replace(common, vectors=aligned(common.vectors), intercepts=aligned(common.intercepts))
     return shard_step(plan, start, _aligned_shard(shard), aligned(y))
 
 
