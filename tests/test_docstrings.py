@@ -7,6 +7,7 @@ methods and properties of these classes.
 import dataclasses
 import doctest
 import importlib
+import importlib.util
 import inspect
 
 import pytest
@@ -16,7 +17,8 @@ docscrape = importlib.import_module("numpydoc.docscrape")
 
 PACKAGES = (
     *("fastsgd", "fastsgd.data", "fastsgd.certificate", "fastsgd.insight", "fastsgd.minimization"),
-    *("fastsgd.model_selection",),
+    *("fastsgd.model_selection", "fastsgd.distributed"),
+    *(("fastsgd.dask",) if importlib.util.find_spec("distributed") else ()),
     *("fastsgd.optimizers", "fastsgd.losses", "fastsgd.sampling", "fastsgd.schedules"),
     *("fastsgd.problem", "fastsgd.reference", "fastsgd.solver"),
 )

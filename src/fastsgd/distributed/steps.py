@@ -14,6 +14,7 @@ from .._core import order as row_order
 from ..problem import Data, take
 from ..sampling import words
 from ..solver.epochs import Clock
+from ..solver.windows import BLOCK_ROWS
 from .rounds import Common, Part, Plan
 from .shards import Shard
 
@@ -48,8 +49,8 @@ def shard_step(
     DivergenceError
         If a score is not finite.
     """
-    m, k = common.intercepts.shape
-    n, d = shard.X.shape
+    m, k, d = common.vectors.shape
+    n = shard.X.shape[0]
     targets = shard.y if y is None else y
     first, end = part_of_epoch(plan, n, common.round)
     nothing = np.zeros(n) if shard.weight is None else shard.weight
@@ -70,7 +71,9 @@ def shard_step(
     run, clock = Run(data, plan.lanes, plan.settings, state), Clock()
     clipped, epoch = False, state.epoch
     while state.epoch == epoch and state.row < end:
-        clock.advance(run, end)
+        row, done = state.row, clock.advance(run, end)
+        if done and (state.row, state.epoch) == (row, epoch):
+            raise RuntimeError(f"a round of rows {first} to {end} ended at row {row}")
         clipped |= run.clipped
     sums = [state.loss_sum, state.row_count, state.norm_sum, state.norm_count]
     run.flush()
@@ -100,8 +103,9 @@ def _weights(data: Data) -> NDArray[np.floating]:
 
 def part_of_epoch(plan: Plan, n: int, number: int) -> tuple[int, int]:
     """Positions of the first row of a round in a shard's epoch of n, and behind the last: whole
-    batches, as equal as can be."""
+    batches, or blocks of single rows, as equal as can be."""
     size = min(plan.settings.batch_size, max(1, n))
+    size = BLOCK_ROWS if size == 1 else size
     batches = -(-n // size)
     ends = [min(n, i * batches // plan.rounds * size) for i in (number, number + 1)]
     return ends[0], ends[1]

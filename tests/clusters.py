@@ -1,0 +1,41 @@
+"""What tests of a cluster send to its workers: functions that these can import."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+
+
+def blocks(seed, partition, rows, d):
+    """X and y of a partition, made where it is needed."""
+    rng = np.random.default_rng([seed, partition])
+    X = rng.normal(size=(rows, d)).astype(np.float32)
+    w = np.random.default_rng(seed).normal(size=d)
+    return X, np.where(X @ w + rng.normal(size=rows) > 0, "yes", "no")
+
+
+def broken(partition):
+    raise OSError(f"the disk of partition {partition} is gone")
+
+
+def slow_blocks(seconds, *arguments):
+    time.sleep(seconds)
+    return blocks(*arguments)
+
+
+def pids_of(client):
+    return list(client.run(os.getpid).values())
+
+
+def kill(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def later(seconds, call, *arguments):
+    timer = threading.Timer(seconds, call, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer
