@@ -127,9 +127,12 @@ class TableSource(Source):
         names = HashedNames(columns.keep_names) if columns.keep_names else None
         self._names = names
         hasher = Hasher(columns, names)
-        for where, first_row, batch in self.reader.batches(columns.names, self.batch_rows()):
-            for first, part in parts_of(batch, columns.text):
-                yield block_of_batch(part, columns, hasher, where, first_row + first)
+        try:
+            for where, first_row, batch in self.reader.batches(columns.names, self.batch_rows()):
+                for first, part in parts_of(batch, columns.text):
+                    yield block_of_batch(part, columns, hasher, where, first_row + first)
+        finally:  # Arrow keeps some 100 MB of what it has freed
+            pa.default_memory_pool().release_unused()
 
     def fingerprint(self) -> dict[str, Any]:
         return {
