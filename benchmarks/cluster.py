@@ -209,13 +209,16 @@ def draw(speed: float, overhead: float) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.colors import LogNorm
 
     rows, workers = np.logspace(4, 11, 141), np.logspace(1, 10, 91, base=2.0)
     n, k = np.meshgrid(rows, workers)
     gain = epoch_seconds(n, 1.0, speed, overhead) / epoch_seconds(n, k, speed, overhead)
     figure, ax = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
-    levels = [0.01, 0.1, 1, 2, 5, 10, 30, 100, 300, 1000]
-    filled = ax.contourf(n, k, gain, levels=levels, norm="log", cmap="RdBu", extend="both")
+    levels = [0.001, 0.01, 0.1, 0.5, 1, 2, 10, 100, 1000]
+    filled = ax.contourf(
+        n, k, gain, levels=levels, norm=LogNorm(1e-3, 1e3), cmap="RdBu", extend="both"
+    )
     lines = ax.contour(n, k, gain, levels=[1.0], colors="black", linewidths=2)
     ax.clabel(lines, fmt={1.0: "equal"})
     ax.axvline(MEMORY / 400.0, color="black", linestyle=":")
@@ -244,7 +247,7 @@ def main() -> None:
     for kind, by_class in (("dense", False), ("dense", True), ("sparse", False), ("sparse", True)):
         rows = 128_000 if quick else 512_000
         lines += simulated(kind, rows, counts, by_class, tests[kind])
-    parts.append(table(f"Loss above that of one machine, {rows:,} rows", lines))
+    parts.append(table(f"Loss of other rows above that of one machine, {rows:,} rows", lines))
     parts.append(
         f"The plot has v = {speed:,.0f} rows a second, h = {1e3 * overhead:.0f} ms, and assumes "
         f"{NETWORK / 1e9:.2f} GB/s of network, {DISK / 1e9:.0f} GB/s of disk and "
