@@ -461,8 +461,7 @@ def test_a_worker_is_killed(client, workers, at_phase, phase):
     assert same(model, local_fit(*rows(), **OPTIONS))
 
 
-@pytest.mark.parametrize("inlined", [0, 1 << 20])
-@pytest.mark.parametrize("killed", [2, 3])
+@pytest.mark.parametrize(("killed", "inlined"), [(2, 0), (2, 1 << 20), (3, 0)])
 def test_most_workers_or_all_are_killed(fresh, at_phase, monkeypatch, killed, inlined):
     monkeypatch.setattr(engines, "INLINED", inlined)
     at_phase("later round", clusters.kill, clusters.pids_of(fresh)[:killed])

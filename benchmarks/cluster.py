@@ -1,0 +1,268 @@
+"""Does a cluster pay, and what do shards cost in loss?
+
+    python benchmarks/cluster.py           measures, writes docs/distributed.md and .png
+    python benchmarks/cluster.py --quick   a tenth of the rows, fewer shards, prints alone
+
+Four parts: fits on clusters of one and two processes of this machine, beside dask-ml's Incremental
+where it is installed; what a round costs beside its steps; the loss of 4 to 1,024 shards, simulated
+in one process; and a model of the seconds of an epoch,
+
+    T(n, k) = n / (k v) + R (h + b log2(k) / c) + read(n / k),
+
+n rows, k workers of v rows a second, R rounds an epoch that cost h seconds each, b bytes of a model
+over a network of c bytes a second; rows that do not fit into the memory of a worker are read from
+its disk in every epoch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.metrics import log_loss
+
+from fastsgd import SGDClassifier
+from fastsgd.bench import environment, format_header
+from fastsgd.dask import SGDClassifier as OnDask
+from fastsgd.distributed import Shard
+from fastsgd.distributed.executors import ExecutorEngine
+from fastsgd.distributed.stream import ShardStream
+from fastsgd.estimators.rows import Rows
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
+PARTITIONS = 16
+MODEL: dict[str, Any] = {"loss": "log_loss", "random_state": 0, "tol": None}
+
+NETWORK, DISK, MEMORY = 1.25e9, 1e9, 64e9
+"""Bytes a second of 10 Gbit/s and of a disk, and bytes of a worker: what the model assumes."""
+
+
+def dense_block(part: int, n: int, d: int = 100) -> tuple[Any, Any]:
+    """Rows of a partition: correlated float32 features, labels with noise."""
+    mix = np.random.default_rng(1).normal(size=(d, d)).astype(np.float32) / np.float32(d**0.5)
+    rng = np.random.default_rng([2, part])
+    X = rng.standard_normal((n, d), dtype=np.float32) @ mix
+    w = np.random.default_rng(3).normal(size=d) / d**0.5
+    return X, (2.0 * (X @ w) + rng.logistic(size=n) > 0).astype(np.int64)
+
+
+def sparse_block(part: int, n: int, d: int = 50_000, nnz: int = 30) -> tuple[Any, Any]:
+    """Rows of a partition: words of a power law, in CSR."""
+    rng = np.random.default_rng([4, part])
+    words = np.minimum((d * rng.random((n, nnz)) ** 3).astype(np.int32), d - 1)
+    values = np.full(n * nnz, nnz**-0.5, dtype=np.float32)
+    X = sp.csr_array(
+        (values, words.ravel(), np.arange(0, n * nnz + 1, nnz, dtype=np.int32)), (n, d)
+    )
+    X.sum_duplicates()
+    w = np.random.default_rng(5).normal(size=d) * 3.0
+    return X, (X @ w + rng.logistic(size=n) > 0).astype(np.int64)
+
+
+BLOCKS = {"dense": dense_block, "sparse": sparse_block}
+
+
+def table(title: str, lines: list[dict[str, str]]) -> str:
+    """A table of Markdown."""
+    rows = [list(lines[0]), ["---"] * len(lines[0]), *(list(line.values()) for line in lines)]
+    return f"### {title}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def fits(kind: str, rows: int, test: tuple[Any, Any]) -> tuple[list[dict[str, str]], float]:
+    """Fits of one pass and of three on one and two processes; rows a second of one process."""
+    import dask
+    import dask.array as da
+    from distributed import Client, LocalCluster, wait
+
+    lines, speed, each = [], 0.0, rows // PARTITIONS
+    for processes in (1, 2):
+        with (
+            LocalCluster(
+                processes, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            blocks = [dask.delayed(BLOCKS[kind])(part, each) for part in range(PARTITIONS)]
+            blocks = client.compute(blocks)
+            wait(blocks)
+            for epochs in (1, 3):
+                start = time.perf_counter()
+                model = OnDask(**MODEL, max_iter=epochs).fit(blocks)
+                seconds = time.perf_counter() - start
+                loss = log_loss(test[1], model.predict_proba(test[0]))
+                inside = sum(model.history_["seconds"]) / epochs
+                if processes == 1:
+                    speed = max(speed, rows / inside)
+                name = f"fastsgd.dask, {processes} process{'es' * (processes > 1)}"
+                lines.append(_line(name, epochs, seconds, inside, loss))
+                print(lines[-1], flush=True)
+            if kind == "dense" and processes == 2 and importlib.util.find_spec("dask_ml"):
+                from dask_ml.wrappers import Incremental
+                from sklearn.linear_model import SGDClassifier as Sklearn
+
+                d = test[0].shape[1]
+                X = [da.from_delayed(dask.delayed(_x)(b), (each, d), np.float32) for b in blocks]
+                y = [da.from_delayed(dask.delayed(_y)(b), (each,), np.int64) for b in blocks]
+                X, y = client.persist([da.concatenate(X), da.concatenate(y)])
+                wait([X, y])
+                start = time.perf_counter()
+                peer = Incremental(Sklearn(loss="log_loss", random_state=0), shuffle_blocks=False)
+                peer.fit(X, y, classes=[0, 1])
+                seconds = time.perf_counter() - start
+                loss = log_loss(test[1], peer.estimator_.predict_proba(test[0]))
+                lines.append(_line("dask-ml Incremental, 2 processes", 1, seconds, seconds, loss))
+                print(lines[-1], flush=True)
+    return lines, speed
+
+
+def _x(block: Any) -> Any:
+    return block[0]
+
+
+def _y(block: Any) -> Any:
+    return block[1]
+
+
+def _line(name: str, epochs: int, seconds: float, inside: float, loss: float) -> dict[str, str]:
+    cells = {"fit": name, "epochs": str(epochs), "seconds": f"{seconds:.2f}"}
+    return cells | {"seconds of an epoch": f"{inside:.2f}", "log loss": f"{loss:.5f}"}
+
+
+def rounds() -> tuple[list[dict[str, str]], float]:
+    """Milliseconds of rounds of next to no rows, and bytes of what moves; those of 16 shards."""
+    from distributed import Client, LocalCluster
+
+    lines, overhead = [], 0.0
+    with (
+        LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        for shards in (4, 16, 64):
+            for d in (100, 10_000, 1_000_000):
+                blocks = [client.submit(sparse_block, part, 8, d, 4) for part in range(shards)]
+                model = OnDask(**MODEL, max_iter=8, batch_size=8, learning_rate="constant")
+                model.fit(blocks)
+                found = float(np.median(model.history_["seconds"][1:]))
+                if (shards, d) == (16, 100):
+                    overhead = found
+                part = len(pickle.dumps(np.zeros(d))) * 2
+                lines.append(
+                    {
+                        "shards": str(shards),
+                        "features": f"{d:,}",
+                        "ms of a round": f"{1e3 * found:.0f}",
+                        "MB of a shard's sums": f"{part / 1e6:.3f}",
+                    }
+                )
+                print(lines[-1], flush=True)
+    return lines, overhead
+
+
+def simulated(
+    kind: str, rows: int, shard_counts: tuple[int, ...], by_class: bool, test: Any
+) -> list[dict[str, str]]:
+    """Loss above that of a fit of one machine to convergence, by shards and epochs."""
+    X, y = BLOCKS[kind](0, rows)
+    if by_class:
+        order = np.argsort(y, kind="stable")
+        X, y = X[order], y[order]
+    local = SGDClassifier(**MODEL | {"tol": 1e-4}, max_iter=50).fit(X, y)
+    best = log_loss(test[1], local.predict_proba(test[0]))
+    lines = []
+    for shards in shard_counts:
+        for local_epochs in (1.0, 0.1) if shards <= 64 else (1.0,):
+            parts = np.array_split(np.arange(rows), shards)
+            held = [Shard(i, X[p[0] : p[-1] + 1], y[p], None) for i, p in enumerate(parts)]
+            cells = {"rows": f"{kind}{', by class' * by_class}", "shards": str(shards)}
+            cells["local_epochs"] = str(local_epochs)
+            for epochs in (1, 5, 20):
+                stream = ShardStream(ExecutorEngine(None, held), local_epochs)
+                some = stream.sample()
+                model = SGDClassifier(**MODEL, max_iter=epochs, n_jobs=1)
+                model.fit(Rows(some.X, some.y, some.sample_weight, stream))  # type: ignore[arg-type]
+                loss = log_loss(test[1], model.predict_proba(test[0])) - best
+                cells[f"{epochs} epochs" if epochs > 1 else "1 epoch"] = f"{loss:+.1e}"
+            lines.append(cells)
+            print(cells, flush=True)
+    return lines
+
+
+def epoch_seconds(rows: Any, workers: Any, speed: float, overhead: float) -> Any:
+    """The model of the module, for rows of 400 bytes and a model of 100 features."""
+    part = rows / workers
+    read = np.where(part * 400.0 > MEMORY, part * 400.0 / DISK, 0.0)
+    messages = np.where(workers > 1, overhead + 1600.0 * np.log2(workers) / NETWORK, 0.0)
+    return np.maximum(part / speed, read) + messages
+
+
+def draw(speed: float, overhead: float) -> None:
+    """How many times as fast k workers are as one, by rows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import LogNorm
+
+    rows, workers = np.logspace(4, 11, 141), np.logspace(1, 10, 91, base=2.0)
+    n, k = np.meshgrid(rows, workers)
+    gain = epoch_seconds(n, 1.0, speed, overhead) / epoch_seconds(n, k, speed, overhead)
+    figure, ax = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    levels = [0.001, 0.01, 0.1, 0.5, 1, 2, 10, 100, 1000]
+    filled = ax.contourf(
+        n, k, gain, levels=levels, norm=LogNorm(1e-3, 1e3), cmap="RdBu", extend="both"
+    )
+    lines = ax.contour(n, k, gain, levels=[1.0], colors="black", linewidths=2)
+    ax.clabel(lines, fmt={1.0: "equal"})
+    ax.axvline(MEMORY / 400.0, color="black", linestyle=":")
+    ax.text(MEMORY / 400.0 * 1.15, 2.3, "more than the\nmemory of one", fontsize=9)
+    ax.text(1.5e4, 2.3, "one machine is faster", fontsize=9)
+    ax.set(xscale="log", xlabel="rows of 100 float32 features", ylabel="workers")
+    ax.set_yscale("log", base=2)
+    figure.colorbar(filled, label="times as fast as one worker", format="%g", ticks=levels)
+    figure.savefig(DOCS / "distributed.png", dpi=120)
+
+
+def main() -> None:
+    quick = "--quick" in sys.argv
+    warnings.simplefilter("ignore")
+    scale = 10 if quick else 1
+    tests = {kind: block(999, 20_000) for kind, block in BLOCKS.items()}
+    parts = []
+    dense, speed = fits("dense", 4_000_000 // scale, tests["dense"])
+    parts.append(table(f"{4_000_000 // scale:,} rows of 100 float32 features", dense))
+    sparse, _ = fits("sparse", 1_000_000 // scale, tests["sparse"])
+    parts.append(table(f"{1_000_000 // scale:,} rows of 30 of 50,000 features, CSR", sparse))
+    lines, overhead = rounds()
+    parts.append(table("A round of 8 rows a shard, on two processes", lines))
+    counts = (4, 64, 256) if quick else (4, 16, 64, 256, 1024)
+    lines = []
+    for kind, by_class in (("dense", False), ("dense", True), ("sparse", False), ("sparse", True)):
+        rows = 128_000 if quick else 512_000
+        lines += simulated(kind, rows, counts, by_class, tests[kind])
+    parts.append(table(f"Loss of other rows above that of one machine, {rows:,} rows", lines))
+    parts.append(
+        f"The plot has v = {speed:,.0f} rows a second, h = {1e3 * overhead:.0f} ms, and assumes "
+        f"{NETWORK / 1e9:.2f} GB/s of network, {DISK / 1e9:.0f} GB/s of disk and "
+        f"{MEMORY / 1e9:.0f} GB of memory a worker.\n"
+    )
+    page, text = DOCS / "distributed.md", "\n".join(parts)
+    print(text)
+    if quick and "--write" not in sys.argv:
+        return
+    before, rest = page.read_text().split(BEGIN)
+    size = "a quick run, " if quick else ""
+    header = f"> {size}{format_header(environment())}\n"
+    page.write_text(before + BEGIN + header + "\n" + text + END + rest.split(END)[1])
+    draw(speed, overhead)
+
+
+if __name__ == "__main__":
+    main()
