@@ -20,6 +20,7 @@ COLOURS = {  # Okabe and Ito's, which colour-blind readers tell apart; a family 
     "Cyanure": "#009e73",
     "Vowpal Wabbit": "#e69f00",
     "PyTorch": "#56b4e9",
+    "xgboost": "#117733",
 }
 SHAPES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v"))
 SHAPES += (((0, (1, 1)), "P"), ((0, (4, 2)), "X"))

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+from distributed.comm import CommClosedError
 
 
 def blocks(seed, partition, rows, d):
@@ -26,7 +27,11 @@ def slow_blocks(seconds, *arguments):
 
 
 def pids_of(client):
-    return list(client.run(os.getpid).values())
+    while True:
+        try:
+            return list(client.run(os.getpid).values())
+        except CommClosedError:  # the scheduler does not know yet that one was killed
+            time.sleep(0.1)
 
 
 def kill(pids):

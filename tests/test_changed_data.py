@@ -232,7 +232,7 @@ def by_thread(act, X, y, make=SGDClassifier, **options):
             act()
 
     thread = threading.Thread(target=change)
-    model = make(**{**OPTIONS, "max_iter": 4000, **options})
+    model = make(**{**OPTIONS, "max_iter": 10_000, **options})
     thread.start()
     try:
         model.fit(X, y)
@@ -254,7 +254,7 @@ def by_thread_of_path(act, X, y):
         thread.join()
 
 
-LONG = {**OPTIONS, "max_iter": 1000}
+LONG = {**OPTIONS, "max_iter": 10_000}
 MOMENTUM = {"momentum": 0.9, "average": True}
 ACTORS = {
     "scorer": by_scorer,

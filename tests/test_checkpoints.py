@@ -163,30 +163,51 @@ def test_more_epochs_than_there_were(tmp_path):
         assert a[:2] == b[:2]
 
 
-KILLS = int(os.environ.get("FASTSGD_KILLS", "6"))
-"""How often each fit is killed."""
+KILLS = "FASTSGD_KILLS"
+"""Variable of how often each fit is killed."""
 
 SEED = int(os.environ.get("FASTSGD_KILLS_SEED", "0"))
 KILLED = ("plateau", "network of scores", "auto of a long run")
 
 
-@pytest.mark.parametrize("name", KILLED)
-def test_a_fit_that_is_killed_again_and_again(name, tmp_path):
-    """At any moment, in processes of their own; the last one is left to its end."""
+def fitted(name, folder):
+    """A fit that goes on from the checkpoints in a folder."""
+    model, X, y = estimator(name)
+    saving = Checkpoint(folder / "checkpoints", every=0, keep=2)
+    return model.fit(X, y, resume=saving.path, checkpoint=saving)
+
+
+def killed(module, names, folder, kills):
+    """Attempts at fits in processes that are killed, and the folders of their models, by name."""
     script = os.path.join(os.path.dirname(__file__), "killed.py")
-    command = [sys.executable, script, name, str(tmp_path), str(KILLS), str(SEED)]
+    command = [sys.executable, script, module, str(folder), str(kills), str(SEED), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    codes, epochs = zip(*found, strict=True)
-    assert set(codes[:-1]) <= {0, -signal.SIGKILL}
-    assert codes[-1] == 0
-    assert codes.count(-signal.SIGKILL) >= min(KILLS, 2)
-    assert list(epochs) == sorted(epochs)
-    model, X, y = estimator(name)
-    whole = end(model.fit(X, y))
-    assert end(load(tmp_path / "model")) == whole == end(load(tmp_path / "undisturbed model"))
-    assert len(list((tmp_path / "checkpoints").iterdir())) <= 3  # one half written, at most
+    found = {}
+    for name, rounds in json.loads(done.stdout).items():
+        codes = [code for attempts in rounds for code, _, _ in attempts]
+        assert set(codes) <= {0, -signal.SIGKILL}
+        assert codes[-1] == 0
+        assert codes.count(-signal.SIGKILL) == kills
+        for attempts in rounds:
+            positions = [position for _, position, _ in attempts]
+            assert positions == sorted(positions)
+        numbers = ["undisturbed", *(str(1 + i) for i in range(len(rounds)))]
+        folders = [folder / name / number for number in numbers]
+        for one in folders:  # two files; after a kill one more, and one half written
+            assert len(list((one / "checkpoints").iterdir())) <= 4
+        found[name] = rounds, folders
+    return found
+
+
+def test_fits_that_are_killed_again_and_again(tmp_path):
+    """At any moment, in processes of their own; the last one is left to its end."""
+    found = killed("test_checkpoints", KILLED, tmp_path, int(os.environ.get(KILLS, "4")))
+    for name, (_, folders) in found.items():
+        model, X, y = estimator(name)
+        whole = end(model.fit(X, y))
+        for folder in folders:
+            assert end(load(folder / "model")) == whole
 
 
 def test_the_newest_whole_file_is_taken(tmp_path):

@@ -132,3 +132,21 @@ def test_names_are_bounded(monkeypatch):
     list(source.blocks())
     assert len(source._names.counts) <= 200
     assert set(source.hashed_names.values()) == {"c=often 0", "c=often 1", "c=often 2"}
+
+
+@pytest.mark.parametrize(("longest", "least_blocks"), [(1, 298), (1000, 4), (1 << 30, 1)])
+def test_long_texts_are_hashed_in_parts(monkeypatch, longest, least_blocks):
+    from fastsgd.data import arrow
+
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"word{k}" for k in rng.integers(0, 50, n)) for n in rng.integers(1, 20, 300)]
+    texts[3], texts[4] = None, ""
+    table = pa.table({"text": texts, "y": np.arange(300)})
+    whole = list(open_source(table, target="y", text="text").blocks())
+    monkeypatch.setattr(arrow, "TEXT_BYTES", longest)
+    parts = list(open_source(table, target="y", text="text").blocks())
+    assert len(whole) == 1
+    assert least_blocks <= len(parts) <= 1 + sum(len(text or "") for text in texts) // longest
+    X = sp.vstack([block.X for block in parts])
+    assert (X != whole[0].X).nnz == 0
+    assert np.array_equal(np.concatenate([block.y for block in parts]), np.arange(300))

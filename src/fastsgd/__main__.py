@@ -83,7 +83,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         """
   fastsgd train train.csv --target sold -o model.safetensors
   fastsgd train train.csv --target sold --test test.csv --standardize --alpha 1e-3
-  fastsgd train 'part-*.parquet' --target price --loss huber --pool "1 GB" --cache rows
+  fastsgd train 'part-*.parquet' --target price --loss huber --pool "1 GB" --cache prices
   fastsgd train train.csv --target sold --model network --hidden-layer-sizes 32,16
   fastsgd train train.csv --target sold --checkpoint run --resume -o model.safetensors
   fastsgd train --config run.toml --seed 1""",
@@ -108,8 +108,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": (
         "find the best penalty by cross-validation, in shared passes",
         "Train candidates on folds of the rows and compare their scores on the rows left out. "
-        "Candidates and folds share passes over the data, so that many cost little more than one. "
-        "The rows must fit into memory.",
+        "Candidates and folds share passes over the data, so that many cost little more than one.",
         """
   fastsgd search train.csv --target sold --alphas 1e-5,1e-4,1e-3 --cv 5
   fastsgd search train.csv --target price --alphas 1e-4,1e-2 --l1-ratios 0,0.5 -o m.safetensors""",
@@ -177,6 +176,8 @@ def parser() -> argparse.ArgumentParser:
         description="Train linear and logistic regression with fastsgd, its NumPy twin and "
         "scikit-learn, and print a table. Exit status 1 if fastsgd and the twin differ by more "
         "than rounding. Takes about a minute.",
+        epilog="examples:\n  fastsgd bench --rows 1000 --repeats 1",
+        formatter_class=_Formatter,
     )
     bench.add_argument("--json", action="store_true", help="print one JSON document instead")
     bench.add_argument(
@@ -200,6 +201,8 @@ def parser() -> argparse.ArgumentParser:
         "sizes, rates, momenta and schedules, and write one HTML file in which to step through the "
         "runs. It opens offline. fastsgd.insight.explore does the same on your own data. Needs "
         "bokeh.",
+        epilog="examples:\n  fastsgd explore least-squares --output page.html",
+        formatter_class=_Formatter,
     )
     problems = explore.add_mutually_exclusive_group()
     problems.add_argument(

@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from ..data import open_source
+from ..data.ahead import ahead
 from ..data.arrow import TableSource
 from ..data.conversion import block_of_batch
 from ..data.delimited import CsvReader
 from ..data.hashing import Hasher
 from ..estimators import load
 from .sources import columns_of, data_of, kind_of, open_new
-from .tables import Piped, Writer, ahead, kind_of_output
+from .tables import Piped, Writer, kind_of_output
 from .terminal import UsageError, add_common, check_output, names
 
 __all__ = ["fill", "run"]

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..estimators.rows import Rows, publish_columns
 from ..model_selection import GridSearchCV
 from .config import add_config
 from .parameters import add_parameters, parameters_in
-from .sources import add_data, add_memory, described_rows, in_memory, open_given
+from .sources import add_data, add_memory, described_rows, memory_of, open_given
 from .terminal import UsageError, add_common, check_output, names, number, printed_json, table
 from .train import add_task, chosen
 
@@ -43,7 +42,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
         help="write the best candidate, trained on all rows, to this file",
     )
     add_config(group)
-    add_memory(parser, cache=False)
+    add_memory(parser)
     add_parameters(parser, ("linear",))
     add_common(parser)
 
@@ -77,16 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.penalty = "elasticnet"  # or l1_ratio would mean nothing
     source = open_given(arguments)
     estimator, line = chosen(arguments, source, "linear")
-    rows = in_memory(source, arguments.pool, "a search")
     if not arguments.json:
-        print(line)
+        print(line, flush=True)
     start = time.perf_counter()
     search = GridSearchCV(estimator, grid, cv=arguments.cv, scoring=estimator.scoring)
-    weight = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
-    search.fit(rows.X, rows.y, **weight)
+    search.fit(source, **memory_of(arguments))
     seconds = time.perf_counter() - start
     best = search.best_estimator_
-    publish_columns(best, Rows(None, None, None, source=source))
     if arguments.output is not None:
         best.save(arguments.output)
     results = search.cv_results_
@@ -103,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
         printed_json(
             {
                 "chosen": line,
-                "rows": len(rows),
+                "data": arguments.data,
+                "features": int(best.n_features_in_),
                 "folds": search.n_splits_,
                 "seconds": seconds,
                 "best": search.best_params_,
@@ -117,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     score = estimator.scoring or ("accuracy" if hasattr(best, "classes_") else "R^2")
     settings = ", ".join(f"{name}={number(one)}" for name, one in search.best_params_.items())
     print(
-        f"{described_rows(arguments.data)}: {len(rows):,} rows, {len(order)} candidates on "
+        f"{described_rows(arguments.data)}: {len(order)} candidates on "
         f"{search.n_splits_} folds in {seconds:.2f} s; best by {score}: {settings}"
     )
     if arguments.output is not None:

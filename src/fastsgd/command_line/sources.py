@@ -23,6 +23,7 @@ __all__ = [
     "described_rows",
     "in_memory",
     "kind_of",
+    "memory_of",
     "open_for_model",
     "open_given",
     "open_new",
@@ -78,8 +79,7 @@ def add_data(parser: argparse.ArgumentParser, *, last: str = "") -> None:
         "--hash-bits",
         type=int,
         metavar="N",
-        default=18,
-        help="categories and words are hashed to 2^N features (default: 18)",
+        help="categories and words are hashed to 2^N features (default: 18; networks: 10)",
     )
     group.add_argument(
         "--missing",
@@ -96,7 +96,17 @@ def add_data(parser: argparse.ArgumentParser, *, last: str = "") -> None:
     )
 
 
-def add_memory(parser: argparse.ArgumentParser, *, cache: bool = True) -> None:
+def memory_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How ``fit`` is to hold the rows."""
+    options: dict[str, Any] = {"pool_bytes": arguments.pool}
+    if arguments.cache is not None:
+        options["cache"] = arguments.cache
+    if arguments.no_cache:
+        options["cache"] = None
+    return options
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
     """The options that say how much memory rows may take, and what becomes of more."""
     group = parser.add_argument_group("memory")
     group.add_argument(
@@ -106,16 +116,15 @@ def add_memory(parser: argparse.ArgumentParser, *, cache: bool = True) -> None:
         default=POOL,
         help='memory for rows, such as "2 GB" (default: 512 MiB)',
     )
-    if cache:
-        group.add_argument(
-            "--cache",
-            metavar="DIR",
-            help="folder for rows that are more than that, kept for the next run (default: a "
-            "temporary one)",
-        )
-        group.add_argument(
-            "--no-cache", action="store_true", help="read the files anew in every pass instead"
-        )
+    group.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="folder for rows that are more than that, kept for the next run (default: a "
+        "temporary one)",
+    )
+    group.add_argument(
+        "--no-cache", action="store_true", help="read the files anew in every pass instead"
+    )
 
 
 def data_of(given: list[str]) -> Any:
@@ -146,7 +155,10 @@ def open_given(arguments: argparse.Namespace) -> Source:
         name: getattr(arguments, name)
         for name in ("features", "categorical", "text", "sample_weight")
     }
-    options |= {name: getattr(arguments, name) for name in ("hash_bits", "missing")}
+    network = getattr(arguments, "model", "linear") == "network"  # whose weights are many more
+    bits = arguments.hash_bits
+    options["hash_bits"] = (10 if network else 18) if bits is None else bits
+    options["missing"] = arguments.missing
     y = None
     if kind == "npy":
         if target and target[0].endswith(".npy"):

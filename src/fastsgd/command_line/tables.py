@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import queue
 import sys
-import threading
-from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
@@ -19,7 +16,7 @@ from pyarrow import types as pat
 from ..data.delimited import CSV_BYTES
 from .terminal import UsageError, replaced
 
-__all__ = ["Piped", "Writer", "ahead", "kind_of_output"]
+__all__ = ["Piped", "Writer", "kind_of_output"]
 
 KINDS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
 KINDS |= dict.fromkeys((".arrow", ".ipc", ".feather"), "ipc")
@@ -122,7 +119,8 @@ class Piped:
             self.head = b"".join(parts)
             if not self.head.strip():
                 raise ValueError(f"{path} is empty: it must be CSV with a header")
-            return pa.BufferReader(self.head)
+            whole = self.head.rfind(b"\n") + 1 or len(self.head)  # lines
+            return pa.BufferReader(self.head[:whole])
         return pa.PythonFile(_Chained(self.head, self.pipe), mode="r")
 
 
@@ -142,40 +140,3 @@ class _Chained(io.RawIOBase):
             self.at += len(found)
             return found if size >= 0 else found + self.rest.read()
         return self.rest.read(size) or b""
-
-
-def ahead(items: Iterator[_Item], count: int = 2) -> Iterator[_Item]:
-    """The items of an iterator that runs in a thread, at most so many ahead."""
-    found: queue.Queue[Any] = queue.Queue(count)
-    stopped = threading.Event()
-
-    def put(one: Any) -> bool:
-        while not stopped.is_set():
-            try:
-                found.put(one, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def read() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    return
-            put((None, StopIteration()))
-        except BaseException as error:  # handed to whoever asks for the item
-            put((None, error))
-
-    thread = threading.Thread(target=read, name="fastsgd-predict", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = found.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item
-    finally:
-        stopped.set()

@@ -20,6 +20,7 @@ from .sources import (
     add_memory,
     described_rows,
     in_memory,
+    memory_of,
     open_for_model,
     open_given,
     scan,
@@ -124,6 +125,9 @@ def run(arguments: argparse.Namespace) -> int:
     estimator, line = chosen(arguments, source, arguments.model)
     if not arguments.json:
         print(line, flush=True)
+        files = files_of(Path(arguments.checkpoint)) if arguments.resume else []
+        if files:
+            print(f"going on from {files[-1][-1]}", flush=True)
     watch = Watch(prints=not arguments.json)
     estimator._watch = watch
     start = time.perf_counter()
@@ -171,11 +175,7 @@ def _fit(estimator: Any, source: Source, arguments: argparse.Namespace, checkpoi
         publish_columns(estimator, Rows(None, None, None, source=source))
         estimator.fit(rows.X, rows.y, **weight, **options)
         return
-    options["pool_bytes"] = arguments.pool
-    if arguments.cache is not None:
-        options["cache"] = arguments.cache
-    if arguments.no_cache:
-        options["cache"] = None
+    options |= memory_of(arguments)
     if arguments.validation is not None:
         options["X_val"] = arguments.validation
     estimator.fit(source, **options)
@@ -186,7 +186,7 @@ def _kept(estimator: Any, arguments: argparse.Namespace) -> str:
     if arguments.checkpoint is not None:
         files = files_of(Path(arguments.checkpoint))
         if files:
-            return f"stopped: kept {files[-1][1]}; go on with --resume"
+            return f"stopped: kept {files[-1][-1]}; go on with --resume"
         return "stopped: nothing was kept, no checkpoint was due yet"
     if arguments.output is not None and hasattr(estimator, "n_iter_"):
         estimator.save(arguments.output)

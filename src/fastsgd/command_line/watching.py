@@ -45,7 +45,7 @@ class Watch:
         self.bar: tqdm[Any] | None = None
         self.start = time.perf_counter()
         self.due, self.before, self.first = 1, (0.0, 0.0), True
-        self.passes, self.at = 0, 0.0
+        self.passes, self.begun, self.at = 0, 0, 0.0
         self.loss: float | None = None  # of the pass under way
         self.last: dict[str, Any] | None = None  # line, if it was left out
 
@@ -54,10 +54,8 @@ class Watch:
         self.rows, self.epochs = rows, epochs
         self.start = time.perf_counter()
         self.passes = len(progress.history)
-        self.first = self.passes == 0
+        self.first, self.begun = self.passes == 0, self.passes * rows
         if self.prints:
-            if self.passes:
-                self._print(f"going on after pass {self.passes}")
             self._print(HEAD)
         if sys.stderr.isatty():
             self.bar = tqdm(total=rows, unit=" rows", unit_scale=True, leave=False)
@@ -103,7 +101,7 @@ class Watch:
     def _add(self, number_of_pass: int, rows: int, since: float, average: float) -> None:
         seconds = time.perf_counter() - self.start
         trained = rows if number_of_pass == 1 else self.rows * number_of_pass
-        rate = trained / max(seconds, 1e-9)
+        rate = (trained - self.begun) / max(seconds, 1e-9)
         line = {"pass": number_of_pass, "rows": rows, "loss_since": since, "loss": average}
         line |= {"seconds": seconds, "rows_per_second": rate}
         short = seconds - self.at < 1.0 and number_of_pass > 1

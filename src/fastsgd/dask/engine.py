@@ -229,7 +229,8 @@ def _signs_of_loss() -> tuple[type[BaseException], ...]:
 
     distributed = library("distributed")
     killed = distributed.scheduler.KilledWorker
-    return (killed, CancelledError, distributed.client.FutureCancelledError)
+    closed = distributed.comm.CommClosedError  # of a broadcast, by a worker that dies meanwhile
+    return (killed, CancelledError, distributed.client.FutureCancelledError, closed)
 
 
 def check_alike(found: Sequence[Portrait]) -> None:

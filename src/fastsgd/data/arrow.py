@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .block import Block, rows_of_a_block
 from .columns import Columns
@@ -15,8 +18,12 @@ from .conversion import block_of_batch, means_of
 from .hashing import HashedNames, Hasher
 from .schema import check_columns, narrowed, resolve_columns
 from .source import Source
+from .values import decoded, without_views
 
 __all__ = ["Reader", "StreamReader", "TableReader", "TableSource"]
+
+TEXT_BYTES = 1 << 21
+"""Of texts whose words are hashed at a time: each word takes some 20 times its bytes meanwhile."""
 
 Batches = Iterator[tuple[str, int, Any]]
 """Where each pyarrow.RecordBatch comes from, the number there of its first row, and itself."""
@@ -41,6 +48,21 @@ class Reader(Protocol):
 
     def files(self) -> list[dict[str, Any]]:
         """Paths, sizes and times of modification."""
+
+
+def parts_of(batch: Any, text: Sequence[str]) -> Iterator[tuple[int, Any]]:
+    """The rows of a batch in parts of about ``TEXT_BYTES`` of text, each with its first row."""
+    if batch.num_rows == 0:
+        return
+    sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    for name in text:
+        texts = without_views(decoded(batch.column(name))).cast(pa.large_string())
+        lengths = pc.binary_length(texts)
+        sizes += np.asarray(lengths.fill_null(0))
+    numbers = (np.cumsum(sizes) - sizes) // TEXT_BYTES  # of the part that a row begins in
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+    for start, stop in itertools.pairwise([*starts, batch.num_rows]):
+        yield start, batch.slice(start, stop - start)
 
 
 class TableSource(Source):
@@ -106,8 +128,8 @@ class TableSource(Source):
         self._names = names
         hasher = Hasher(columns, names)
         for where, first_row, batch in self.reader.batches(columns.names, self.batch_rows()):
-            if batch.num_rows:
-                yield block_of_batch(batch, columns, hasher, where, first_row)
+            for first, part in parts_of(batch, columns.text):
+                yield block_of_batch(part, columns, hasher, where, first_row + first)
 
     def fingerprint(self) -> dict[str, Any]:
         return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ BLOCK_BYTES = 1 << 23
 MOST_ROWS = 1 << 20
 """Rows of a block, at most."""
 
+PENDING = 2
+"""Blocks that wait for the thread that writes, at most."""
+
 SIZING_ROWS = 1024
 """First rows, by whose bytes it is decided how many rows a block has."""
 
@@ -30,7 +35,8 @@ SIZING_ROWS = 1024
 class BlockWriter:
     """Cuts what comes into blocks of one size and writes them.
 
-    What is written depends on the rows alone, and not on the blocks in which they come.
+    What is written depends on the rows alone, and not on the blocks in which they come. A thread
+    writes, while the next rows are read.
 
     Parameters
     ----------
@@ -48,6 +54,13 @@ class BlockWriter:
         self.waiting: list[Block] = []
         self.have = 0  # rows that wait
         self.first: Block | None = None
+        self.count = 0  # of blocks
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="fastsgd-writer")
+        self.pending: deque[Future[dict[str, FileRecord]]] = deque()
+
+    def close(self) -> None:
+        """End the thread."""
+        self.thread.shutdown(wait=True, cancel_futures=True)
 
     def add(self, block: Block) -> None:
         """Take in the next rows."""
@@ -76,7 +89,7 @@ class BlockWriter:
         start = 0
         while self.have + len(block) - start >= self.size:
             stop = start + self.size - self.have
-            self.waiting.append(part_of(block, start, stop))
+            self.waiting.append(part_of(block, start, stop, copy=not self.waiting))
             self._write(joined_blocks(self.waiting))
             self.waiting, self.have, start = [], 0, stop
         if start < len(block):
@@ -122,7 +135,15 @@ class BlockWriter:
 
     def _write(self, block: Block) -> None:
         places = self.found.add(block)
-        self.records.append(self._write_arrays(block, places, f"{len(self.records):06d}"))
+        self._settle(PENDING - 1)
+        suffix = f"{self.count:06d}"
+        self.pending.append(self.thread.submit(self._write_arrays, block, places, suffix))
+        self.count += 1
+
+    def _settle(self, most: int) -> None:
+        """Wait until no more than so many blocks wait for the thread."""
+        while len(self.pending) > most:
+            self.records.append(self.pending.popleft().result())
 
     def _write_arrays(
         self, block: Block, places: NDArray[Any] | None, suffix: str
@@ -161,6 +182,7 @@ class BlockWriter:
             self._cut(self._sized())
         if self.waiting:
             self._write(joined_blocks(self.waiting))
+        self._settle(0)
         found, y = self.found, first.y
         sample = found.sample()
         places = None

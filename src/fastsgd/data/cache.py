@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,10 +23,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._core import check_structure
+from .ahead import blocks_ahead
 from .block import Block
 from .block_files import FileRecord, advise, check_size, read_array, read_into
 from .block_writer import BLOCK_BYTES, BlockWriter
 from .manifest import read_manifest, write_manifest
+from .partial import partial_folder, unlock
 from .source import Source
 
 __all__ = ["BLOCK_BYTES", "Cache", "open_cache", "write_cache"]
@@ -269,32 +270,41 @@ def write_cache(
     """
     folder = Path(os.path.realpath(folder))
     missing = [each for each in folder.parents if not each.exists()]
-    partial = folder.parent / f".{folder.name}-{secrets.token_hex(6)}.partial"
     before = _fingerprint(source)
-    try:
-        partial.mkdir(parents=True)
-        writer = BlockWriter(partial, block_bytes)
-        for block in source.blocks() if blocks is None else blocks:
-            writer.add(block)
-        manifest = writer.finish(source, before)
-        difference = _difference(before, _fingerprint(source))
-        if difference:
-            raise ValueError(f"the source changed while it was read: {difference}")
-        write_manifest(partial, manifest)
+    with contextlib.ExitStack() as stack:
+        partial = None
         try:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-            os.rename(partial, folder)
-        except OSError:
-            found = open_cache(folder, source)  # of another process
-            if found is None:
-                raise
-            shutil.rmtree(partial, ignore_errors=True)
-            return found
-    except BaseException:
+            partial = stack.enter_context(partial_folder(folder))
+            with contextlib.closing(BlockWriter(partial, block_bytes)) as writer:
+                for block in blocks_ahead(source) if blocks is None else blocks:
+                    writer.add(block)
+                manifest = writer.finish(source, before)
+            difference = _difference(before, _fingerprint(source))
+            if difference:
+                raise ValueError(f"the source changed while it was read: {difference}")
+            write_manifest(partial, manifest)
+            unlock(partial)
+            found = _renamed(partial, folder, source)
+        except BaseException:
+            if partial is not None:
+                shutil.rmtree(partial, ignore_errors=True)
+            for each in missing:
+                with contextlib.suppress(OSError):
+                    each.rmdir()
+            raise
+    return found
+
+
+def _renamed(partial: Path, folder: Path, source: Source) -> Cache:
+    """The cache that a folder of files becomes, or that of another process that was first."""
+    try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        os.rename(partial, folder)
+    except OSError:
+        found = open_cache(folder, source)
+        if found is None:
+            raise
         shutil.rmtree(partial, ignore_errors=True)
-        for each in missing:
-            with contextlib.suppress(OSError):
-                each.rmdir()
-        raise
+        return found
     return Cache(folder)

@@ -27,6 +27,9 @@ __all__ = [
 MOST_LABELS = 10_000
 """Distinct values of y up to which they may be classes."""
 
+FEW_LABELS = 3
+"""Values up to which those of y are compared with each; more are searched for."""
+
 SAMPLE_ROWS, SAMPLE_BYTES = 1 << 16, 1 << 24
 """Rows and bytes that a sample has at most, about."""
 
@@ -63,7 +66,8 @@ class Labels:
             dtype = y.dtype if self._dtype is None else np.result_type(self._dtype, y.dtype)
             if dtype != self._dtype:
                 self._dtype, self._sorted = dtype, None
-        new = self._new_rows(y)
+        places = self._places(y)
+        new = self._new_rows(y, places)
         if len(new) + len(self.values) > MOST_LABELS:
             self.values, self.weights = None, []
             self.numbers, self._sorted = {}, None
@@ -73,27 +77,24 @@ class Labels:
             self.values.append(_value(y[row]))
         if new:
             self._sorted = None
-        places = self._places(y)
+            places = self._places(y)
         sums = np.bincount(places, weight, minlength=len(self.values)).astype(np.float64)
         sums[: len(self.weights)] += np.array(self.weights)
         self.weights = sums.tolist()
         return new, places
 
-    def _new_rows(self, y: NDArray[Any]) -> list[int]:
-        """The first row of each value that is not known; one too many stand for more."""
+    def _new_rows(self, y: NDArray[Any], places: NDArray[np.int64]) -> list[int]:
+        """The first row of each value that has no place."""
+        unknown = np.flatnonzero(places < 0)
+        if len(unknown) == 0:
+            return []
         if y.dtype.kind in "biuf":
-            unknown = np.flatnonzero(self._places(y) < 0)
-            if len(unknown) == 0:
-                return []
             rows: list[int] = np.sort(unknown[np.unique(y[unknown], return_index=True)[1]]).tolist()
             return rows
-        values = y.tolist()
-        missing, new = set(values).difference(self.numbers), []
-        for row, value in enumerate(values if missing else ()):
-            if value in missing:
-                missing.remove(value)
-                new.append(row)
-        return new
+        firsts: dict[Any, int] = {}
+        for row in unknown.tolist():
+            firsts.setdefault(y[row], row)
+        return list(firsts.values())
 
     def codes(self, y: NDArray[Any]) -> NDArray[np.int32]:
         """The places of known values (m,)."""
@@ -110,6 +111,11 @@ class Labels:
             order = np.argsort(known)
             self._sorted = known[order], order
         known, order = self._sorted
+        if len(known) <= FEW_LABELS:
+            places = np.full(len(y), -1)
+            for value, place in zip(known, order, strict=True):
+                places[y == value] = place
+            return places
         at = np.minimum(np.searchsorted(known, y), len(known) - 1)
         return np.where(known[at] == y, order[at], -1)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._core import order as row_order
 from ..sampling import words
+from .ahead import blocks_ahead
 from .block import Block
 from .first_pass import FirstPass, Labels, bytes_of, joined_blocks, label_kind_of, rows_of
 from .pools import POOLS
@@ -73,7 +74,7 @@ class SourceTable:
             If there are more or fewer than before.
         """
         rows = 0
-        for block in self.source.blocks():
+        for block in blocks_ahead(self.source):
             rows += len(block)
             if rows > self.rows:
                 break

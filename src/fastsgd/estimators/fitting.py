@@ -214,9 +214,9 @@ class Fitting(Hooks, Splitting):
                     warn_of_scales(self, data)
                 warn_of_cost(self, data, lanes, settings)
             weights, model = self._start(previous, start, task, present=present)
-            begin = functools.partial(
-                state_of, data, lanes, settings, previous, weights, within=bool(again and again.within)
-            )
+            within = again is not None and again.within
+            given = data, lanes, settings, previous, weights
+            begin = functools.partial(state_of, *given, within=within)
             state, settings = begin()
             if self.learning_rate == "adaptive":  # a rate that is used up begins anew
                 state.rate_factor[lanes.eta0 * state.rate_factor <= ADAPTIVE_FLOOR] = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,15 @@ from .network_parameters import (
     NetworkRate,
     check_network_parameters,
     row_weights,
+)
+from .rows import (
+    SourceOptions,
+    by_blocks,
+    in_memory,
+    keep_columns,
+    opened,
+    predicted_pairs,
+    publish_columns,
 )
 from .task import Task
 from .validated import keep_parameters
@@ -175,15 +184,18 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     def fit(
         self,
         X: MatrixLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
         resume: Resume = False,
         checkpoint: Checkpoint | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
+
+        X may be a source, whose rows have to fit into ``pool_bytes`` of memory.
 
         Parameters
         ----------
@@ -207,31 +219,36 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         check_network_parameters(self)
         again = taken_up(self, resume)
         before = vars(self).get("classes_") if again or self.warm_start else None
-        task = self._begin(X, y, sample_weight)
-        if before is not None and not np.array_equal(before, self.classes_):
-            raise ValueError(
-                "warm_start and resume can only be used where `y` has the same classes as in the "
-                f"previous call to fit. Previously got {before}, `y` has {self.classes_}"
-            )
-        validation = None
-        if self._has_validation_set(X_val, y_val):
-            names = "X_val", "y_val"
-            X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
-            y_val = self._labels(y_val)
-            self._encode(y_val, computed_in(task.X), "y_val")  # or it is refused
-            validation = X_val, y_val
-        options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
-        options["checkpoint"] = checkpoint
-        self._solve(task, self._loss, validation=validation, **options)
+        with opened(self, X, y, sample_weight, dict(source)) as found:
+            rows = in_memory(found, "networks")
+            task = self._begin(rows.X, rows.y, rows.sample_weight)
+            if before is not None and not np.array_equal(before, self.classes_):
+                raise ValueError(
+                    "warm_start and resume can only be used where `y` has the same classes as in "
+                    f"the previous call to fit. Previously got {before}, `y` has {self.classes_}"
+                )
+            validation = None
+            X_val, y_val = rows.validation(X_val, y_val)
+            if self._has_validation_set(X_val, y_val):
+                names = "X_val", "y_val"
+                X_val, y_val = self._validate(X_val, y_val, reset=False, names=names)
+                y_val = self._labels(y_val)
+                self._encode(y_val, computed_in(task.X), "y_val")  # or it is refused
+                validation = X_val, y_val
+            options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
+            options["checkpoint"] = checkpoint
+            self._solve(task, self._loss, validation=validation, **options)
+            publish_columns(self, rows)
         return self
 
     @all_or_nothing
     def partial_fit(
         self,
         X: MatrixLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         classes: ArrayLike | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Train one epoch on these rows, on top of what was learned before.
 
@@ -263,13 +280,17 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         check_network_parameters(self)
         self._check_partial()
         given = X, y, sample_weight
-        X, y, encoded = self._validate_part(X, y, classes)
-        task = self._task(X, y, encoded, sample_weight, given)
-        self._solve(task, self._loss, partial=True)
+        with opened(self, X, y, sample_weight, dict(source)) as found:
+            rows = in_memory(found, "networks")
+            X, y, encoded = self._validate_part(rows.X, rows.y, classes)
+            task = self._task(X, y, encoded, rows.sample_weight, given)
+            self._solve(task, self._loss, partial=True)
+            keep_columns(self, rows)
         return self
 
     # Prediction.
 
+    @by_blocks
     def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict class labels.
 
@@ -290,6 +311,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             return self.classes_[(scores[:, 0] > 0).astype(int)]
         return self.classes_[scores.argmax(axis=1)]
 
+    @by_blocks
     def predict_proba(self, X: MatrixLike) -> Array:
         """Probabilities of the classes, or of the labels of a multilabel problem.
 
@@ -323,6 +345,28 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
+
+    def score(
+        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Accuracy of the predictions: the share of rows whose label, or all labels, are right.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+            Rows to predict.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), optional
+            Their labels; a source has its own.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
+        return float(accuracy_score(y, predictions, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,15 @@ from .network_parameters import (
     Activation,
     NetworkRate,
     check_network_parameters,
+)
+from .rows import (
+    SourceOptions,
+    by_blocks,
+    in_memory,
+    keep_columns,
+    opened,
+    predicted_pairs,
+    publish_columns,
 )
 from .task import Task
 from .validated import keep_parameters
@@ -160,15 +169,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def fit(
         self,
         X: MatrixLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         diagnostics: bool = False,
         resume: Resume = False,
         checkpoint: Checkpoint | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Fit from scratch, from the present weights with ``warm_start``, or go on with ``resume``.
+
+        X may be a source, whose rows have to fit into ``pool_bytes`` of memory.
 
         Parameters
         ----------
@@ -187,18 +199,26 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         check_network_parameters(self)
         again = taken_up(self, resume)
-        task = self._begin(X, y, sample_weight)
-        validation = None
-        if self._has_validation_set(X_val, y_val):
-            validation = self._validation_set(X_val, y_val, task)
-        options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
-        options["checkpoint"] = checkpoint
-        self._solve(task, self.loss, validation=validation, **options)
+        with opened(self, X, y, sample_weight, dict(source)) as found:
+            rows = in_memory(found, "networks")
+            task = self._begin(rows.X, rows.y, rows.sample_weight)
+            validation = None
+            X_val, y_val = rows.validation(X_val, y_val)
+            if self._has_validation_set(X_val, y_val):
+                validation = self._validation_set(X_val, y_val, task)
+            options: dict[str, Any] = {"diagnostics": diagnostics, "resume": again}
+            options["checkpoint"] = checkpoint
+            self._solve(task, self.loss, validation=validation, **options)
+            publish_columns(self, rows)
         return self
 
     @all_or_nothing
     def partial_fit(
-        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **source: Unpack[SourceOptions],
     ) -> Self:
         """Train one epoch on these rows, on top of what was learned before.
 
@@ -225,10 +245,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         check_network_parameters(self)
         self._check_partial()
         given = X, y, sample_weight
-        X, y = self._validate(X, y, reset=not hasattr(self, "_continuation"))
-        self._solve(self._task(X, y, sample_weight, given), self.loss, partial=True)
+        with opened(self, X, y, sample_weight, dict(source)) as found:
+            rows = in_memory(found, "networks")
+            X, y = self._validate(rows.X, rows.y, reset=not hasattr(self, "_continuation"))
+            task = self._task(X, y, rows.sample_weight, given)
+            self._solve(task, self.loss, partial=True)
+            keep_columns(self, rows)
         return self
 
+    @by_blocks
     def predict(self, X: MatrixLike) -> Array:
         """Predict targets.
 
@@ -244,6 +269,28 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def score(
+        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """R^2 of the predictions, 1 minus the part of the variance that they leave.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+            Rows to predict.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+            Their targets; a source has its own.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            At most 1.
+        """
+        y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
+        return float(r2_score(y, predictions, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -16,7 +16,10 @@ from .continuation import Continuation
 from .network_continuation import NetworkContinuation
 from .standardise import Scaling
 
-__all__ = ["check_linear", "check_network", "check_network_run", "check_run"]
+__all__ = ["check_columns", "check_linear", "check_network", "check_network_run", "check_run"]
+
+KINDS = ("string", "number", "boolean", "time")
+"""What a column of categories holds."""
 
 Values = dict[str, Any]
 
@@ -59,6 +62,36 @@ def check_linear(estimator: Any, attributes: Values) -> None:
     if not right:
         shape = getattr(coef, "shape", type(coef))
         raise ValueError(f"coef_ must be numbers of shape {shapes[0]}, got {shape}")
+
+
+def check_columns(attributes: Values) -> None:
+    """Refuse columns of a source of which other features are made than the model has.
+
+    Raises
+    ------
+    ValueError
+        Naming the attribute.
+    """
+    d, columns = attributes["n_features_in_"], attributes.get("columns_")
+    names = attributes.get("hashed_names_", {})
+    if columns is None:
+        if names:
+            raise ValueError("hashed_names_ must not be there without columns_")
+        return
+    if columns.n_features != d:
+        raise ValueError(f"columns_ must make {d} features, and make {columns.n_features}")
+    features = (*columns.numeric, *columns.categorical, *columns.text)
+    if len(set(features)) != len(features):
+        raise ValueError("columns_ must not have a feature twice")
+    if not all(kind in KINDS for kind in columns.kinds):
+        raise ValueError(f"columns_ must have kinds of {KINDS}, got {columns.kinds}")
+    if columns.means is not None and not np.isfinite(columns.means).all():
+        raise ValueError("columns_ must have means that are finite")
+    if columns.missing == "mean" and columns.means is None:
+        raise ValueError("columns_ must have the means that missing numbers become")
+    first = len(columns.numeric)
+    if names and not (columns.hashes and first <= min(names) and max(names) < d):
+        raise ValueError(f"hashed_names_ must be of columns from {first} to {d - 1}")
 
 
 def check_network(estimator: Any, attributes: Values) -> None:

@@ -17,7 +17,7 @@ from ..model_files.encoding import Encoder
 from ..model_files.records import Given
 from ..schedules import Schedule
 from ..solver.history import FIELDS
-from .model_checks import check_linear, check_network, check_network_run, check_run
+from .model_checks import check_columns, check_linear, check_network, check_network_run, check_run
 from .model_tables import CHECKS, MODEL_RECORDS, OPTIONAL, REQUIRED
 
 __all__ = ["check_class", "describe", "encoder", "parameters_of", "restore"]
@@ -125,11 +125,27 @@ def _attributes(estimator: Any) -> Values:
 
 
 def _for_file(attributes: Values) -> Values:
-    """The same with the columns of the history as arrays."""
+    """The same with arrays for the columns of the history, and for names by their numbers."""
     columns: Values = {}
     for name, column in attributes["history_"].items():
         columns[name] = np.array(column, dtype=np.int64 if name == "epoch" else np.float64)
-    return {**attributes, "history_": columns}
+    found = {**attributes, "history_": columns}
+    if "hashed_names_" in found:
+        numbers, names = found["hashed_names_"].keys(), found["hashed_names_"].values()
+        texts = np.array([*names], dtype=object)
+        found["hashed_names_"] = np.array([*numbers], dtype=np.int64), texts
+    return found
+
+
+def _names(found: Any) -> dict[int, str]:
+    """Names by their numbers, of the arrays of both."""
+    right = type(found) is tuple and len(found) == 2
+    if not right or not all(isinstance(one, np.ndarray) and one.ndim == 1 for one in found):
+        raise ValueError("its hashed_names_ must be arrays of numbers and of names")
+    numbers, names = (one.tolist() for one in found)
+    if len(numbers) != len(names) or len(set(numbers)) != len(numbers):
+        raise ValueError("its hashed_names_ must have a name for each number, once")
+    return dict(zip(numbers, names, strict=True))
 
 
 def _history(columns: Any) -> dict[str, list[Any]]:
@@ -181,6 +197,8 @@ def restore(
     estimator._validate_params()
     attributes = parts[1]
     attributes["history_"] = _history(attributes.get("history_"))
+    if "hashed_names_" in attributes:
+        attributes["hashed_names_"] = _names(attributes["hashed_names_"])
     check(estimator, attributes)
     validates = attributes.pop("validates", None)
     vars(estimator).update(attributes)
@@ -238,4 +256,5 @@ def check(estimator: Any, attributes: Values) -> None:
     names, d = attributes.get("feature_names_in_"), attributes["n_features_in_"]
     if names is not None and names.shape != (d,):
         raise ValueError(f"feature_names_in_ must have {d} names, got {names.shape}")
+    check_columns(attributes)
     (check_network if "coefs_" in attributes else check_linear)(estimator, attributes)

@@ -196,6 +196,8 @@ def average_start(estimator: Any, data: Data, batch_size: int, horizon: float) -
         updates = data.batches(batch_size)
     else:  # rows of weight zero make no update
         updates = max(1, int(np.count_nonzero(data.sample_weight)))
+        if data.is_window:  # a sample of the rows of a stream
+            updates = max(1, round(updates * data.epoch_rows / data.n))
     return 1 + math.floor(min(2.0**61, (1.0 - average) * horizon * updates))
 
 

@@ -20,8 +20,9 @@ from typing import Any, TypedDict, TypeVar, cast
 import numpy as np
 
 from ..data import Block, Source, is_source, open_source
+from ..data.ahead import blocks_ahead
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
-from ..data.first_pass import bytes_of, joined_blocks, rows_of
+from ..data.first_pass import FirstPass, bytes_of, joined_blocks, rows_of
 from ..data.rereading import SourceTable
 from .streams import TableStream
 
@@ -30,10 +31,13 @@ __all__ = [
     "Rows",
     "SourceOptions",
     "by_blocks",
+    "comes_in_blocks",
+    "in_memory",
     "keep_columns",
     "opened",
     "predicted_pairs",
     "publish_columns",
+    "sampled",
 ]
 
 POOL_BYTES = 1 << 29
@@ -57,6 +61,11 @@ class SourceOptions(TypedDict, total=False):
     keep_names: int
     cache: str | os.PathLike[str] | bool | None
     pool_bytes: int
+
+
+def comes_in_blocks(X: Any, *, target: Any = None) -> bool:
+    """Whether X is a source, opened or not: see :func:`fastsgd.data.is_source`."""
+    return isinstance(X, Source) or is_source(X, target=target)
 
 
 @dataclass
@@ -91,7 +100,7 @@ class Rows:
             If they do not fit into ``POOL_BYTES``.
         """
         columns = None if self.source is None else self.source.columns
-        if X_val is None or not is_source(X_val, target=None if columns is None else True):
+        if X_val is None or not comes_in_blocks(X_val, target=None if columns is None else True):
             return X_val, y_val
         parts, size = [], 0
         for block in open_source(X_val, columns=columns).blocks():
@@ -130,10 +139,10 @@ def opened(
     TypeError
         If there are options, and X is no source.
     """
-    if isinstance(X, Rows):
+    if isinstance(X, Rows):  # of a search, which has opened them
         yield X
         return
-    if not options and (type(X) is np.ndarray or not is_source(X)):
+    if not options and (type(X) is np.ndarray or not comes_in_blocks(X)):
         yield Rows(X, y, sample_weight)
         return
     options = dict(options)
@@ -145,7 +154,7 @@ def opened(
         if options or y is not None or sample_weight is not None:
             raise TypeError("X is a source that was opened: it has y, sample_weight and options")
     else:
-        if not is_source(X, target=options.get("target")):
+        if not comes_in_blocks(X, target=options.get("target")):
             raise TypeError(
                 f"{', '.join(options) or 'cache'} must be given with a source of rows only, and X "
                 f"is {type(X).__name__}: see fastsgd.data.open_source"
@@ -155,6 +164,76 @@ def opened(
     with contextlib.ExitStack() as stack:
         rows = _rows_of(source, cache, int(pool_bytes), stack)
         yield rows
+
+
+def in_memory(rows: Rows, what: str) -> Rows:
+    """The same, all of them in arrays, also if there is a cache of them on disk.
+
+    Parameters
+    ----------
+    rows : Rows
+    what : str
+        What needs rows in memory, for the message: a plural.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit into ``pool_bytes``.
+    """
+    if rows.stream is None:
+        return rows
+    table, pool_bytes = rows.stream.table, rows.stream.pool_bytes
+    if table.bytes > pool_bytes:
+        raise ValueError(
+            f"{what} need all rows in memory: X has {table.rows} rows of {table.bytes} bytes in "
+            f"all, and pool_bytes is {pool_bytes}. Give a larger pool_bytes, fewer rows, or parts "
+            "of the rows to partial_fit"
+        )
+    block = joined_blocks([rows_of(block, np.arange(len(block))) for block in table.blocks()])
+    arrays = block.X, block.y, block.sample_weight
+    return Rows(*arrays, source=rows.source, hashed_names=rows.hashed_names)
+
+
+def sampled(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Rows | None, int]:
+    """Rows of a source in memory: all of them, or if they do not fit into ``POOL_BYTES`` a sample.
+
+    Parameters
+    ----------
+    estimator : object
+        By whose columns the source is read, if it was fitted on one.
+    X, y, sample_weight
+        As in ``fit``.
+
+    Returns
+    -------
+    rows : Rows or None
+        None where X is no source.
+    count : int
+        Number of all rows, if these are a sample; else 0.
+
+    Raises
+    ------
+    TypeError
+        If X is a source that was opened, and y or weights are given.
+    """
+    columns = vars(estimator).get("columns_") if hasattr(estimator, "__dict__") else None
+    if not comes_in_blocks(X, target=None if columns is None else True):
+        return None, 0
+    if isinstance(X, Source):
+        source = X
+        if y is not None or sample_weight is not None:
+            raise TypeError("X is a source that was opened: it has y and sample_weight")
+    else:
+        source = open_source(X, y, sample_weight, columns=columns)
+    first, rest = _first_blocks(source, POOL_BYTES)
+    if rest is None:
+        block = joined_blocks(first)
+        return Rows(block.X, block.y, block.sample_weight, source=source), 0
+    found = FirstPass()
+    for block in _chained(first, rest):
+        found.add(block)
+    block = found.sample()
+    return Rows(block.X, block.y, block.sample_weight, source=source), found.rows
 
 
 def _known_columns(estimator: Any, options: dict[str, Any]) -> Any:
@@ -212,7 +291,7 @@ def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Bloc
     ValueError
         If the source has no rows.
     """
-    blocks, size, iterator = [], 0, source.blocks()
+    blocks, size, iterator = [], 0, blocks_ahead(source)
     for block in iterator:
         # The arrays of a user's blocks may be used again for the next ones.
         blocks.append(rows_of(block, np.arange(len(block))) if source.columns is None else block)
@@ -247,7 +326,7 @@ def by_blocks(method: _Method) -> _Method:
         if type(X) is np.ndarray:
             return method(self, X, *args, **kwargs)
         columns = vars(self).get("columns_")
-        if not is_source(X, target=None if columns is None else True):
+        if not comes_in_blocks(X, target=None if columns is None else True):
             return method(self, X, *args, **kwargs)
         parts = [method(self, block.X, *args, **kwargs) for block in blocks_to_predict(self, X)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -264,7 +343,7 @@ def predicted_pairs(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple
         If a source has no targets.
     """
     columns = vars(estimator).get("columns_")
-    if y is not None or not is_source(X, target=None if columns is None else True):
+    if y is not None or not comes_in_blocks(X, target=None if columns is None else True):
         return y, estimator.predict(X), sample_weight
     targets: list[Any] = []
     predictions: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from ..solver import State
 from ..solver.stream import StreamRun
 from .standardise import Scaling
 
-__all__ = ["TableStream"]
+__all__ = ["TableStream", "hashed", "without"]
 
 ORDERS = {"reshuffle": "block", "block": "block", "once": "once", "sequential": "sequential"}
 """How the rows of a stream are visited, by ``sampling``."""
@@ -34,6 +35,25 @@ def reader_of(
     if isinstance(table, Cache):
         return PoolReader(table, pool_bytes, seed, order)
     return SourceReader(table, pool_bytes, seed, order)
+
+
+def hashed(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """64 random bits of each number (Steele et al., "Fast splittable pseudorandom number
+    generators", OOPSLA 2014)."""
+    with np.errstate(over="ignore"):
+        z = numbers.astype(np.uint64) + np.uint64(seed % 2**64)
+        z = z * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return z
+
+
+def without(rows: NDArray[np.bool_], weight: NDArray[Any] | None, dtype: Any) -> NDArray[Any]:
+    """Weights that leave rows out."""
+    weight = np.ones(len(rows), dtype=dtype) if weight is None else weight.copy()
+    weight[rows] = 0.0
+    return weight
 
 
 class TableStream:
@@ -143,9 +163,7 @@ class TableStream:
         dtype, weight = computed_in(pool.X), pool.weight
         if weight is not None:
             weight = weight.astype(dtype, copy=False)
-        if self.held_out:
-            weight = np.ones(pool.X.shape[0], dtype=dtype) if weight is None else weight.copy()
-            weight[self._are_held_out(pool.row_numbers())] = 0.0
+        weight, held_out = self._left_out(pool.row_numbers, weight, dtype)
         scaling = self.scaling
         return Data(
             pool.X,
@@ -154,10 +172,19 @@ class TableStream:
             scaling.offset,
             scaling.scale,
             checked=True,
+            held_out=held_out,
             first_row=pool.first_row,
             epoch_rows=self.rows,
             order=pool.order,
         )
+
+    def _left_out(
+        self, numbers: Callable[[], NDArray[np.int64]], weight: NDArray[Any] | None, dtype: Any
+    ) -> tuple[NDArray[Any] | None, NDArray[np.uint64] | None]:
+        """Weights of rows, 0 of those that are held out, and ``Data.held_out``."""
+        if not self.held_out:
+            return weight, None
+        return without(self._are_held_out(numbers()), weight, dtype), None
 
     def _targets(self, X: Any, y: NDArray[Any] | None) -> NDArray[np.floating]:
         """Targets as the solver takes them, of those that are stored."""
@@ -191,10 +218,8 @@ class TableStream:
         found = Moments(*np.zeros((2, self.table.features)))
         first = 0
         for block in self.table.blocks():
-            weight = block.sample_weight
-            if self.held_out:
-                weight = np.ones(len(block)) if weight is None else weight.copy()
-                weight[self._are_held_out(np.arange(first, first + len(block)))] = 0.0
+            numbers = functools.partial(np.arange, first, first + len(block))
+            weight, _ = self._left_out(numbers, block.sample_weight, np.float64)
             found.add(block.X, weight)
             first += len(block)
         return found.mean, found.squares / (found.total or 1.0), found.rows
@@ -205,14 +230,8 @@ class TableStream:
         return self.pool_bytes / VALIDATION_PART / self.table.bytes
 
     def _are_held_out(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether rows are held out: by a hash of seed and number (Steele et al., "Fast splittable
-        pseudorandom number generators", OOPSLA 2014)."""
-        with np.errstate(over="ignore"):
-            z = numbers.astype(np.uint64) + np.uint64(self.seed % 2**64)
-            z = z * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z ^= z >> np.uint64(31)
+        """Whether rows are held out: by a hash of their numbers."""
+        z = hashed(numbers, self.seed)
         return z < np.uint64(min(2**64 - 1, int(self.held_out * 2.0**64)))
 
     def validation_rows(self) -> tuple[Any, Any, Any]:

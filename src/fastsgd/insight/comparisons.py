@@ -16,6 +16,7 @@ from .checks import Estimator, check_count, check_estimator, check_sequence
 from .experiments import Experiment, compare
 from .network_problem import network_problem_of
 from .problem import problem_of
+from .sources import takes_sources
 
 SCHEDULES = "auto", "constant", "invscaling", "linear", "cosine", "one_cycle"
 NETWORK_SCHEDULES = "constant", "linear", "cosine", "one_cycle"
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 
+@takes_sources
 def compare_batch_sizes(
     estimator: Estimator,
     X: MatrixLike,
@@ -52,8 +54,10 @@ def compare_batch_sizes(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     batch_sizes : sequence of int, optional
@@ -121,6 +125,7 @@ def _rows_and_alpha(
     return n, lambda m: {"alpha": problem.network.alpha * min(m, n) / size}
 
 
+@takes_sources
 def compare_sampling(
     estimator: Estimator,
     X: MatrixLike,
@@ -135,8 +140,10 @@ def compare_sampling(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     epochs : int, default=3
@@ -172,6 +179,7 @@ def compare_sampling(
     )
 
 
+@takes_sources
 def compare_schedules(
     estimator: Estimator,
     X: MatrixLike,
@@ -191,8 +199,10 @@ def compare_schedules(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     schedules : sequence of str, optional
@@ -262,6 +272,7 @@ def _check_network_schedules(estimator: BaseMLP, names: Sequence[str]) -> None:
             )
 
 
+@takes_sources
 def compare_momentum(
     estimator: Estimator,
     X: MatrixLike,
@@ -281,8 +292,10 @@ def compare_momentum(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     momenta : sequence of float, default=(0.0, 0.5, 0.9)
@@ -325,6 +338,7 @@ def _check_sgd(estimator: BaseMLP, why: str) -> None:
         raise ValueError(f"estimator must have solver='sgd', got {estimator.solver!r}: {why}")
 
 
+@takes_sources
 def linear_scaling(
     estimator: Estimator,
     X: MatrixLike,
@@ -344,8 +358,10 @@ def linear_scaling(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     eta0 : float
@@ -401,6 +417,7 @@ def linear_scaling(
     )
 
 
+@takes_sources
 def noise_floor(
     estimator: Estimator,
     X: MatrixLike,
@@ -419,8 +436,10 @@ def noise_floor(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     rates : sequence of float

@@ -23,6 +23,7 @@ from .network_problem import held_out_network_problem, network_problem_of
 from .network_runs import record_network_run
 from .problem import held_out_problem, problem_of
 from .runs import TrainingRun, record_run
+from .sources import takes_sources
 
 __all__ = ["Experiment", "compare"]
 
@@ -38,6 +39,8 @@ class Experiment:
     runs : tuple of TrainingRun
         The runs, in the order in which they were asked for; those of several seeds of a label stand
         together.
+    sample : str
+        Of a source whose rows do not fit into memory, which of them were used; else "".
 
     See Also
     --------
@@ -58,6 +61,7 @@ class Experiment:
 
     title: str
     runs: tuple[TrainingRun, ...]
+    sample: str = ""
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -103,6 +107,7 @@ class Experiment:
         return ExperimentDisplay(self, x=x, y=y).plot(ax=ax)
 
 
+@takes_sources
 def compare(
     estimator: Estimator,
     X: MatrixLike,
@@ -120,8 +125,10 @@ def compare(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Clones of it are trained, without tolerance; it is not changed itself.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     variants : dict of str to dict

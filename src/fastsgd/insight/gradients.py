@@ -33,6 +33,7 @@ from .network_problem import network_problem_of
 from .noise_laws import GROUPS, NoiseLaws, ratio, sampled_noise
 from .problem import EstimatorProblem, problem_of
 from .row_sums import TOO_LARGE, RowSums, row_sums
+from .sources import takes_sources
 
 __all__ = [
     "GROUPS",
@@ -76,6 +77,8 @@ class GradientNoise(NoiseLaws):
     errors : dict of str to ndarray of shape (K,)
         Standard errors of "trace" and "squared_norm", by the jackknife over 20 parts of the sample;
         0 if all rows were used.
+    sample : str
+        Of a source whose rows do not fit into memory, which of them were used; else "".
 
     See Also
     --------
@@ -105,6 +108,7 @@ class GradientNoise(NoiseLaws):
     n: int
     rows: int
     errors: dict[str, Float]
+    sample: str = ""
 
     def coordinate_signal_to_noise(
         self, batch_size: int, *, replacement: bool = False
@@ -156,6 +160,7 @@ def gradient_noise(
     sample: int | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> NetworkNoise: ...
+@takes_sources
 def gradient_noise(
     estimator: Estimator,
     X: MatrixLike,
@@ -173,8 +178,10 @@ def gradient_noise(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted; it is not changed.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Rows whose gradients are taken.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Rows whose gradients are taken. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     sample_weight : array-like of shape (n_samples,), optional

@@ -63,6 +63,8 @@ class NetworkNoise(NoiseLaws):
     errors : dict of str to ndarray of shape (layers,)
         Standard errors of "trace" and "squared_norm", by the jackknife over 20 parts of the sample;
         0 if all rows were used. Those of "total_trace" and "total_squared_norm" are of shape ().
+    sample : str
+        Of a source whose rows do not fit into memory, which of them were used; else "".
 
     See Also
     --------
@@ -90,6 +92,7 @@ class NetworkNoise(NoiseLaws):
     n: int
     rows: int
     errors: dict[str, Float]
+    sample: str = ""
 
     @property
     def total_trace(self) -> Float:

@@ -29,6 +29,7 @@ from .network_problem import NetworkProblem, network_problem_of
 from .network_runs import train_network
 from .network_stability import curvature_rate
 from .problem import EstimatorProblem, problem_of
+from .sources import takes_sources
 from .stability import stable_rate_of
 
 __all__ = ["RateRange", "rate_range"]
@@ -70,6 +71,8 @@ class RateRange:
         Epochs of each run.
     spread : tuple of two ndarrays of shape (r,)
         Lowest and highest loss over the seeds.
+    sample : str
+        Of a source whose rows do not fit into memory, which of them were used; else "".
 
     See Also
     --------
@@ -94,8 +97,10 @@ class RateRange:
     inverse_curvature: float
     epochs: int
     spread: tuple[Float, Float]
+    sample: str = ""
 
 
+@takes_sources
 def rate_range(
     estimator: Estimator,
     X: MatrixLike,
@@ -115,8 +120,10 @@ def rate_range(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted or not; it is not changed. Its loss, penalty, batch size and momentum are used.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     sample_weight : array-like of shape (n_samples,), optional

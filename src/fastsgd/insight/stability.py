@@ -28,6 +28,7 @@ from .findings import LARGEST_NOISE_FLOOR, Finding, of_labels, of_order, of_outl
 from .gradients import GradientNoise, exact_noise
 from .network_stability import network_findings
 from .problem import EstimatorProblem, problem_of
+from .sources import takes_sources
 
 __all__ = ["StabilityReport", "stability_report", "stable_rate_of"]
 
@@ -47,6 +48,8 @@ class StabilityReport:
     stable_rate : float
         2 / L, with L the curvature that limits the learning rate of batches of this size: a run
         with squared loss at a larger rate does not settle. NaN where no such rate can be told.
+    sample : str
+        Of a source whose rows do not fit into memory, which of them were used; else "".
 
     See Also
     --------
@@ -67,8 +70,12 @@ class StabilityReport:
     findings: tuple[Finding, ...]
     rate: float
     stable_rate: float
+    sample: str = ""
 
     def __str__(self) -> str:
+        return self._text() + (f"\nMeasured on {self.sample}." if self.sample else "")
+
+    def _text(self) -> str:
         if not self.findings and math.isnan(self.stable_rate):
             return (
                 "Nothing found: features have similar scales, and neither outliers, noisy labels, "
@@ -87,6 +94,7 @@ class StabilityReport:
         )
 
 
+@takes_sources
 def stability_report(
     estimator: Estimator,
     X: MatrixLike,
@@ -104,8 +112,10 @@ def stability_report(
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted or not; it is not changed. If it is not fitted, which is so after a
         ``DivergenceError``, measurements are taken at the weights that a fit starts from.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Training rows.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Training rows. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     sample_weight : array-like of shape (n_samples,), optional

@@ -21,6 +21,7 @@ from .gradients import GradientNoise, exact_noise
 from .network_noise import NetworkNoise, network_noise
 from .network_problem import NetworkProblem, network_problem_of
 from .problem import EstimatorProblem, problem_of
+from .sources import takes_sources
 
 __all__ = ["BatchVariance", "batch_variance"]
 
@@ -51,6 +52,8 @@ class BatchVariance:
         tr Sigma / m * (n - m) / (n - 1), the variance of batches drawn without replacement.
     noise : GradientNoise or NetworkNoise
         Gradient and covariance from which the laws were worked out.
+    sample : str
+        Of a source whose rows do not fit into memory, which of them were used; else "".
 
     See Also
     --------
@@ -74,8 +77,10 @@ class BatchVariance:
     law: Float
     finite_law: Float
     noise: GradientNoise | NetworkNoise
+    sample: str = ""
 
 
+@takes_sources
 def batch_variance(
     estimator: Estimator,
     X: MatrixLike,
@@ -94,8 +99,10 @@ def batch_variance(
     ----------
     estimator : SGDClassifier, SGDRegressor, SGDOneClassSVM, MLPClassifier or MLPRegressor
         Fitted; it is not changed.
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Rows whose gradients are taken.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Rows whose gradients are taken. A source, such as
+        :func:`fastsgd.data.open_source` opens it, has y and the weights too; if its rows do not fit
+        into 512 MiB, an even sample of them is used.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         Their targets; none for SGDOneClassSVM.
     sample_weight : array-like of shape (n_samples,), optional

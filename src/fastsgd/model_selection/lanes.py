@@ -27,6 +27,7 @@ from ..problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
 from ..solver import Fit, State, Stopping, fit
 from ..solver.stopping import PLATEAU_FACTOR
 from ..statistics.weights import mean_weight
+from .folds import FoldStream
 
 __all__ = ["LANE_PARAMETERS", "Models", "fit_all"]
 
@@ -100,10 +101,15 @@ def _class_weights(
 ) -> dict[str, NDArray[np.float64]]:
     """``weight_positive`` and ``weight_negative`` of the candidates' lanes, where not 1; rows have
     the weights of a split."""
+    labels = task.y, weight
+    if task.stream is not None:
+        if all(getattr(model, "class_weight", None) is None for model in models):
+            return {}
+        labels = task.stream.label_weights(task.X)
     found: dict[int, dict[str, Any]] = {}  # of a class_weight, by its id: a dict has no hash
     for model in models:
         if isinstance(model, SGDClassifier) and id(model.class_weight) not in found:
-            found[id(model.class_weight)] = model._class_weights(task.y, weight)
+            found[id(model.class_weight)] = model._class_weights(*labels)
     if not any(found.values()):
         return {}
     k = len(task.labels)
@@ -143,16 +149,23 @@ def _lanes_of(models: Sequence[BaseSGD], task: Task, data: Data, settings: Setti
 
 
 def _split_of(
-    models: Sequence[BaseSGD], task: Task, train: NDArray[np.int64] | None, seed: int
+    models: Sequence[BaseSGD],
+    task: Task,
+    train: NDArray[np.int64] | None,
+    seed: int,
+    stream: FoldStream | None,
 ) -> _Split:
-    weight = task.weight
+    task, weight = task if stream is None else replace(task, stream=stream), task.weight
     if train is not None:
         weight = np.zeros(len(task.y), dtype=computed_in(task.X))
         weight[train] = 1.0 if task.weight is None else task.weight[train]
         if not weight.any():
             raise ValueError("sample_weight is zero in all training rows of a split.")
     scaling = models[0]._scaling(task, weight, None)
-    data = Data(task.X, task.y, weight, scaling.offset, scaling.scale, checked=True)
+    if task.stream is None:
+        data = Data(task.X, task.y, weight, scaling.offset, scaling.scale, checked=True)
+    else:
+        data = task.stream.data(task.X, task.y, weight, scaling)
     settings = settings_of(models[0], task, data, None, seed)
     return _Split(train, data, _lanes_of(models, task, data, settings), settings, scaling)
 
@@ -199,6 +212,8 @@ def _pass_of(
         held_out[out] |= bit
     of_lane = np.repeat(bits, [len(which) for _, which in members])
     data = replace(data, sample_weight=weight, held_out=held_out)
+    if data.stream is not None:
+        data = replace(data, stream=FoldStream.joined([splits[f].data.stream for f, _ in members]))
     return data, Lanes(k, **fields, split=of_lane)
 
 
@@ -245,12 +260,23 @@ def _train(
                 return seen, failed, last
 
 
-def fit_all(models: Sequence[BaseSGD], task: Task, rows: Sequence[Any], seed: int) -> Models:
+def fit_all(
+    models: Sequence[BaseSGD],
+    task: Task,
+    rows: Sequence[Any],
+    seed: int,
+    streams: Sequence[FoldStream] | None = None,
+) -> Models:
     """Train every candidate on the training rows of every split (None: on all rows).
 
-    The candidates differ in ``LANE_PARAMETERS`` alone.
+    The candidates differ in ``LANE_PARAMETERS`` alone. Where the task is a sample of a stream,
+    ``rows`` are of the sample, and ``streams`` have all rows of each split.
     """
-    splits = [_split_of(models, task, train, seed) for train in rows]
+    of_splits = [None] * len(rows) if streams is None else streams
+    splits = [
+        _split_of(models, task, train, seed, stream)
+        for train, stream in zip(rows, of_splits, strict=True)
+    ]
     shape, d = (len(splits), len(models), len(task.labels)), task.X.shape[1]
     k = len(models) * len(task.labels)
     coef = np.empty((len(splits), k, d), dtype=splits[0].data.dtype)

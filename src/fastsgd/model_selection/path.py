@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from ..estimators.classifier import SGDClassifier
 from ..estimators.input import blame_input
 from ..estimators.parameters import seed_of
 from ..estimators.regressor import SGDRegressor
+from ..estimators.rows import SourceOptions, opened
 from ..inputs.conversions import MatrixLike
 from ..scalars import make_python_numbers
 from .candidates import ALPHAS, model_of, numbers
@@ -56,11 +57,12 @@ class Path(NamedTuple):
 
 def path(
     X: MatrixLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     alphas: ArrayLike | None = None,
     estimator: BaseSGD | None = None,
     sample_weight: ArrayLike | None = None,
+    **source: Unpack[SourceOptions],
 ) -> Path:
     """Models of many penalties, trained in shared passes over X.
 
@@ -68,10 +70,11 @@ def path(
 
     Parameters
     ----------
-    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features)
-        Rows to train on, read in place where the estimator's ``fit`` does so.
-    y : array-like of shape (n_samples,), or of shape (n_samples, n_outputs)
-        Their labels or targets.
+    X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
+        Rows to train on, read in place where the estimator's ``fit`` does so. Of a source the
+        models are trained in shared passes too, whether its rows fit into ``pool_bytes`` or not.
+    y : array-like of shape (n_samples,), or of shape (n_samples, n_outputs), optional
+        Their labels or targets; a source has its own.
     alphas : array-like of shape (n_alphas,), optional
         Strengths of the penalty; 16 from 1e-7 to 1 if not given.
     estimator : SGDClassifier or SGDRegressor, optional
@@ -79,6 +82,9 @@ def path(
         ``early_stopping``. "multinomial" models have a pass each.
     sample_weight : array-like of shape (n_samples,), optional
         Weights of the rows.
+    **source : dict of str to object
+        How a source is read: see :func:`fastsgd.data.open_source`, and ``cache`` and ``pool_bytes``
+        in the estimator's ``fit``.
 
     Returns
     -------
@@ -116,12 +122,16 @@ def path(
     make_python_numbers(base)
     base._validate_params()
     base.random_state = seed_of(base.random_state)
-    task = base._begin(X, y, sample_weight)
-    models = [model_of(base, {"alpha": value}) for value in values]
-    with blame_input(base, task.X):
-        trained = fit_all(models, task, [None], base.random_state)
-        if trained.error is not None:
-            raise trained.error
+    with opened(base, X, y, sample_weight, dict(source)) as rows:
+        task = base._begin(rows.X, rows.y, rows.sample_weight)
+        models = [model_of(base, {"alpha": value}) for value in values]
+        task.stream = rows.stream
+        if task.stream is not None:
+            task.stream.begin(base, base.random_state, 0.0)
+        with blame_input(base, task.X):
+            trained = fit_all(models, task, [None], base.random_state)
+            if trained.error is not None:
+                raise trained.error
     models_found = zip(trained.coef[0], trained.intercept[0], strict=True)
     published = [base._attributes(*model) for model in models_found]
     return Path(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -24,16 +25,23 @@ from sklearn.model_selection._validation import (
 from sklearn.utils import indexable
 from sklearn.utils.validation import _check_method_params
 
+from ..estimators.base import BaseSGD
 from ..estimators.classifier import SGDClassifier
 from ..estimators.input import check_structure
+from ..estimators.network_fitting import BaseMLP
+from ..estimators.parameters import seed_of
 from ..estimators.regressor import SGDRegressor
+from ..estimators.rows import Rows, comes_in_blocks, opened, publish_columns
 from ..inputs.conversions import MatrixLike
 from ..problem import pinned
 from ..solver import check_unchanged, structure_of
 from .candidates import last_step
 from .evaluation import Evaluation
+from .folds import Folds
 from .progress import Progress
 from .scores import quietly
+from .sources import reads_source, score_of_source, split_options
+from .stream_evaluation import StreamEvaluation
 
 __all__ = ["GridSearchCV", "RandomizedSearchCV"]
 
@@ -72,13 +80,15 @@ class _SharedPasses(BaseSearchCV):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows of all folds. It is read in place where the estimator's ``fit`` does so.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or source
+            Rows of all folds. It is read in place where the estimator's ``fit`` does so. A source
+            is what the estimators take: see :func:`fastsgd.data.open_source`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
             Labels or targets of the rows.
         **params : dict of str to object
             What the estimator's ``fit``, the scorer and the splitter are given by name, such as
-            ``sample_weight`` and ``groups``; what has a value for each row is split like X.
+            ``sample_weight`` and ``groups``; what has a value for each row is split like X. With a
+            source also how it is read: ``target``, ``cache``, ``pool_bytes`` and the others.
 
         Returns
         -------
@@ -91,12 +101,53 @@ class _SharedPasses(BaseSearchCV):
             If the input is bad, or no fit succeeded.
         """
         with _as_it_was(self):
-            check_structure(X)
-            if type(last_step(self.estimator)[1]) in (SGDClassifier, SGDRegressor):
-                self._fit(X, y, params)
+            if reads_source(self.estimator, X, params):
+                self._fit_source(X, y, params)
             else:
-                super().fit(X, y, **params)
+                self._fit_arrays(X, y, params)
         return self
+
+    def _fit_arrays(self, X: Any, y: Any, params: dict[str, Any]) -> None:
+        check_structure(X)
+        if type(last_step(self.estimator)[1]) in (SGDClassifier, SGDRegressor):
+            self._fit(X, y, params)
+        else:
+            super().fit(X, y, **params)
+
+    def _fit_source(self, X: Any, y: Any, params: dict[str, Any]) -> None:
+        """Rows of a source as arrays, if they fit into ``pool_bytes``, or as a stream."""
+        weight, options, others = split_options(params)
+        with opened(self.estimator, X, y, weight, options) as rows:
+            if rows.stream is not None:
+                self._fit_stream(rows, others)
+                return
+            if rows.sample_weight is not None:
+                others["sample_weight"] = rows.sample_weight
+            self._fit_arrays(rows.X, rows.y, others)
+            if self.refit and isinstance(self.estimator, (BaseSGD, BaseMLP)):
+                publish_columns(self.best_estimator_, rows)
+
+    @_in_context
+    def _fit_stream(self, rows: Rows, params: dict[str, Any]) -> None:
+        """Evaluate the candidates in passes over rows that are not all in memory."""
+        assert rows.stream is not None
+        where = "of rows that do not fit into pool_bytes of memory"
+        if type(self.estimator) not in (SGDClassifier, SGDRegressor):
+            raise ValueError(
+                f"estimator must be an SGDClassifier or SGDRegressor in a search {where}, got "
+                f"{type(self.estimator).__name__}: give arrays, or a larger pool_bytes"
+            )
+        if params:
+            raise ValueError(f"{', '.join(params)} must not be given in a search {where}")
+        scorer, metric = self._get_scorers()
+        about = {"X": rows.X, "y": rows.y, "metadata": None}
+        with self._task(None, about, max_subtasks=1 + (self.refit is not False)) as context:
+            seed = seed_of(copy.deepcopy(self.estimator.random_state))
+            folds = Folds(self.cv, seed, rows.stream)
+            self.n_splits_ = folds.count
+            evaluation = StreamEvaluation(self, scorer, rows, folds)
+            results, found = self._evaluate(evaluation, evaluation.splits, context)
+            self._finish((scorer, metric), results, found, (rows, None, {}, context, about))
 
     @_in_context
     def _fit(self, X: Any, y: Any, params: dict[str, Any]) -> None:
@@ -113,17 +164,40 @@ class _SharedPasses(BaseSearchCV):
             self._checked_cv_orig = cv
             self.n_splits_ = cv.get_n_splits(X, y, **routed.splitter.split)
             evaluation = Evaluation(self, scorer, (X, y), routed.estimator.fit, routed.scorer.score)
-            results, found = self._evaluate(evaluation, routed.splitter.split, context)
-            self.multimetric_ = isinstance(found[0]["test_scores"], dict)
-            if callable(self.scoring) and self.multimetric_:
-                self._check_refit_for_multimetric(found[0]["test_scores"])
-                metric = self.refit
-            if self.refit or not self.multimetric_:
-                self._choose(metric, results)
-            if self.refit:
-                self._refit(X, y, routed.estimator.fit, context, about)
-            self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
-            self.cv_results_ = results
+            pins, structure = pinned(X, y), structure_of(X)  # which a splitter might change
+
+            def splits(cv: Any) -> list[Any]:
+                targets = self._targets(y) if cv is None else y
+                found = list(
+                    (cv or self._checked_cv_orig).split(X, targets, **routed.splitter.split)
+                )
+                check_unchanged(X, structure)
+                return found
+
+            results, found = self._evaluate(evaluation, splits, context)
+            del pins
+            refit = X, y, routed.estimator.fit, context, about
+            self._finish((scorer, metric), results, found, refit)
+
+    def _finish(
+        self,
+        scoring: tuple[Any, Any],
+        results: dict[str, Any],
+        found: list[dict[str, Any]],
+        refit: tuple[Any, Any, dict[str, Any], Any, dict[str, Any]],
+    ) -> None:
+        """Choose the best candidate, train it on all rows, and publish what was found."""
+        scorer, metric = scoring
+        self.multimetric_ = isinstance(found[0]["test_scores"], dict)
+        if callable(self.scoring) and self.multimetric_:
+            self._check_refit_for_multimetric(found[0]["test_scores"])
+            metric = self.refit
+        if self.refit or not self.multimetric_:
+            self._choose(metric, results)
+        if self.refit:
+            self._refit(*refit)
+        self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
+        self.cv_results_ = results
 
     def _targets(self, y: Any) -> Any:
         """y as folds of scikit-learn's own see it: integers in one byte, where they need no more.
@@ -138,11 +212,9 @@ class _SharedPasses(BaseSearchCV):
         return (y - y.dtype.type(lowest)).astype(np.uint8) if highest - lowest < 256 else y
 
     def _evaluate(
-        self, evaluation: Evaluation, split_params: dict[str, Any], context: Any
+        self, evaluation: Any, splits_of: Callable[[Any], list[Any]], context: Any
     ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """``cv_results_``, and the results of all fits."""
-        X, y = evaluation.X, evaluation.y
-        pins, structure = pinned(X, y), structure_of(X)  # which a splitter might change
+        """``cv_results_``, and the results of all fits; ``splits_of`` a splitter, or None."""
         candidates: list[dict[str, Any]] = []
         found: list[dict[str, Any]] = []
         more: dict[str, list[Any]] = defaultdict(list)
@@ -156,9 +228,7 @@ class _SharedPasses(BaseSearchCV):
         ) -> dict[str, Any]:
             """What scikit-learn's ``_run_search`` calls, once or more often."""
             these = list(candidate_params)
-            targets = self._targets(y) if cv is None else y
-            splits = list((cv or self._checked_cv_orig).split(X, targets, **split_params))
-            check_unchanged(X, structure)
+            splits = splits_of(cv)
             if len(splits) != self.n_splits_:
                 raise ValueError(
                     "cv.split and cv.get_n_splits return inconsistent results. Expected "
@@ -186,7 +256,6 @@ class _SharedPasses(BaseSearchCV):
             self._run_search(evaluate, callback_ctx=context)
         else:
             self._run_search(evaluate)
-        del pins
         return results, found
 
     def _choose(self, metric: Any, results: dict[str, Any]) -> None:
@@ -232,10 +301,10 @@ class _SharedPasses(BaseSearchCV):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or source
             Rows to predict.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
-            Their labels or targets.
+            Their labels or targets; a source has its own.
         **params : dict of str to object
             With scikit-learn's metadata routing, what the scorer requests.
 
@@ -244,6 +313,11 @@ class _SharedPasses(BaseSearchCV):
         float
             The score; with several, that of ``refit``.
         """
+        if y is None and self.scoring is not None and hasattr(self, "best_estimator_"):
+            known = hasattr(self.best_estimator_, "columns_") or None
+            if comes_in_blocks(X, target=known):
+                scorer = self.scorer_[self.refit] if self.multimetric_ else self.scorer_
+                return score_of_source(self.best_estimator_, scorer, X)
         with quietly(not callable(self.scoring)):
             return super().score(X, y, **params)
 

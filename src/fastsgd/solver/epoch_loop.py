@@ -21,7 +21,7 @@ class Verbs(Protocol):
         """How often it went back after a divergence."""
 
     def standing(self) -> Standing:
-        """Where the fit stands: at the end of an epoch, before it decides what follows, or within."""
+        """Where the fit stands: within an epoch, or at its end, before it decides what follows."""
 
     def restore(self, found: Standing) -> int:
         """Stand where another fit stood; the epochs it had done."""

@@ -91,8 +91,8 @@ def best_of(found: Any, like: tuple[Any, Any]) -> tuple[Any, Any] | None:
 
 
 def standing_of(training: Any) -> Standing:
-    """Where a fit of linear lanes stands: at the end of an epoch, before it decides what follows, or
-    between two windows of one."""
+    """Where a fit of linear lanes stands: at the end of an epoch, before it decides what follows,
+    or between two windows of one."""
     progress, validate = training.progress, training.stopping.validate
     annealing = training.annealing
     return {
@@ -114,7 +114,7 @@ def _within(training: Any) -> Standing | None:
         return None
     return {
         "model": copied((progress.coef, progress.intercept)),  # of the end of the last epoch
-        "first_loss": copied(training.first_loss),
+        "first_loss": None if len(progress.history) else copied(training.first_loss),
         "good": training.good,
         "rate": float(training.run.rate),
         "seconds": time.perf_counter() - training.began,
@@ -162,8 +162,8 @@ def _restore_within(training: Any, found: Mapping[str, Any]) -> None:
     progress.coef, progress.intercept = same("weights", found.get("model"), model)
     if training.good is not None:
         good = found.get("good")
-        ends = isinstance(good, State) and (good.epoch, good.row) == (state.epoch, 0)
-        if not ends or good.batch_row > 0:
+        at = (good.epoch, good.row, good.batch_row) if isinstance(good, State) else None
+        if good is None or at != (state.epoch, 0, 0):
             raise ValueError("the checkpoint has no state of the end of the last epoch")
         training.run_of(good)  # or it is refused
         training.good = good

@@ -128,7 +128,7 @@ class Training:
         self.began = self.spent = 0.0  # when the epoch began; seconds of it before a resume
 
     def standing(self) -> Standing:
-        """Where the fit stands: at the end of an epoch, before it decides what follows, or within."""
+        """Where the fit stands: within an epoch, or at its end, before it decides what follows."""
         return standing_of(self)
 
     def restore(self, found: Standing) -> int:
