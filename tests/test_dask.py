@@ -1,7 +1,6 @@
 """Training on a Dask cluster: bits, partitions, faults, predictions."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -10,8 +9,7 @@ import clusters
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.base import clone
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score
 
 import fastsgd
 from fastsgd.distributed import Shard
@@ -63,18 +61,6 @@ def cluster():
 def client(cluster):
     with distributed.Client(cluster) as found:
         yield found
-
-
-@pytest.fixture
-def fresh():
-    """A client of three workers that a test may kill."""
-    with (
-        distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 @pytest.fixture
@@ -419,79 +405,6 @@ def test_divergence(client):
     assert not hasattr(model, "coef_")
 
 
-def test_a_worker_comes(client, cluster, workers, at_phase):
-    at_phase("first round", cluster.scale, 4)
-    model = on_dask.SGDClassifier(**OPTIONS, local_epochs=0.1).fit(slow_parts())
-    assert same(model, local_fit(*rows(), **OPTIONS, local_epochs=0.1))
-    cluster.scale(3)
-
-
-# Faults.
-
-
-PHASES = {"loading": 0, "summaries": 1, "first round": 2, "later round": 4}
-
-
-@pytest.fixture
-def at_phase(monkeypatch):
-    """Call something shortly after a phase of a fit has begun."""
-
-    def install(phase, call, *arguments, seconds=0.005):
-        gathered, count = engines.DaskEngine._gathered, [0]
-
-        def counted(self, *given):
-            if count[0] == PHASES[phase]:
-                clusters.later(seconds, call, *arguments)
-            count[0] += 1
-            return gathered(self, *given)
-
-        monkeypatch.setattr(engines.DaskEngine, "_gathered", counted)
-
-    return install
-
-
-def slow_parts():
-    return [dask.delayed(clusters.slow_blocks)(0.02, 0, i, ROWS + 50 * i, D) for i in range(PARTS)]
-
-
-@pytest.mark.parametrize("phase", PHASES)
-def test_a_worker_is_killed(client, workers, at_phase, phase):
-    at_phase(phase, clusters.kill, clusters.pids_of(client)[:1])
-    model = on_dask.SGDClassifier(**OPTIONS).fit(slow_parts())
-    assert same(model, local_fit(*rows(), **OPTIONS))
-
-
-@pytest.mark.parametrize(("killed", "inlined"), [(2, 0), (2, 1 << 20), (3, 0)])
-def test_most_workers_or_all_are_killed(fresh, at_phase, monkeypatch, killed, inlined):
-    monkeypatch.setattr(engines, "INLINED", inlined)
-    at_phase("later round", clusters.kill, clusters.pids_of(fresh)[:killed])
-    model = on_dask.SGDClassifier(**OPTIONS, client=fresh).fit(slow_parts())
-    assert same(model, local_fit(*rows(), **OPTIONS))
-
-
-def test_rows_that_are_lost_for_good(fresh, at_phase):
-    """Blocks that were scattered cannot be made anew."""
-    blocks = fresh.scatter([clusters.blocks(0, i, ROWS, D) for i in range(PARTS)])
-    at_phase("later round", clusters.kill, clusters.pids_of(fresh))
-    model = on_dask.SGDClassifier(**OPTIONS | {"max_iter": 50}, client=fresh)
-    with pytest.raises(engines._signs_of_loss()):
-        model.fit(blocks)
-    assert not hasattr(model, "coef_")
-
-
-def test_interrupt_keeps_the_last_model(client, at_phase):
-    parts, targets = rows()
-    options = OPTIONS | {"learning_rate": "constant", "eta0": 0.01}
-    at_phase("later round", os.kill, os.getpid(), signal.SIGINT, seconds=0.0)
-    model = on_dask.SGDClassifier(**options | {"max_iter": 10_000})
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(array(parts), array(targets))
-    epochs = len(model.history_["epoch"])
-    assert epochs >= 2
-    options["max_iter"] = epochs
-    assert same(model, local_fit(parts, targets, **options))
-
-
 def test_checkpoints(client, tmp_path):
     parts, targets = rows()
     X, y = array(parts), array(targets)
@@ -513,89 +426,6 @@ def test_partial_fit(client):
     for _ in range(3):
         model.partial_fit(X, y, classes=["no", "yes"])
     assert same(model, on_dask.SGDClassifier(**options).fit(X, y))
-
-
-# Predictions and conversions.
-
-
-@pytest.fixture(scope="module")
-def models(client):
-    """Of two classes, of three, of one target and of two."""
-    X = da.random.default_rng(0).normal(size=(600, D), chunks=(200, 3)).astype(np.float32).persist()
-    three = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
-    options = OPTIONS | {"max_iter": 2}
-    classifier = on_dask.SGDClassifier(**options)
-    regressor = on_dask.SGDRegressor(max_iter=2, tol=None, random_state=0)
-    return X, {
-        "binary": (clone(classifier).fit(X, three > 0), three > 0),
-        "classes": (clone(classifier).fit(X, three), three),
-        "regression": (clone(regressor).fit(X, X[:, 0]), X[:, 0]),
-        "outputs": (clone(regressor).fit(X, X[:, :2] + 1.0), X[:, :2] + 1.0),
-    }
-
-
-KINDS = ["binary", "classes", "regression", "outputs"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_predictions_are_lazy(models, kind):
-    X, (model, y) = models[0], models[1][kind]
-    names = ["predict"]
-    if hasattr(model, "classes_"):
-        names += ["decision_function", "predict_proba", "predict_log_proba"]
-    local = model.to_local()
-    for name in names:
-        lazy = getattr(model, name)(X)
-        expected = getattr(local, name)(X.compute())
-        assert isinstance(lazy, da.Array)
-        assert lazy.chunks[0] == X.chunks[0]
-        assert (lazy.shape, lazy.dtype) == (expected.shape, expected.dtype)
-        found = lazy.compute()
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
-        np.testing.assert_array_equal(getattr(model, name)(X.compute()), expected)
-    score = (accuracy_score if hasattr(model, "classes_") else r2_score)(
-        y.compute(), model.predict(X).compute()
-    )
-    assert model.score(X, y) == pytest.approx(score, abs=1e-6)
-    with pytest.raises(ValueError, match="expects 8 features"):
-        model.predict(X[:, :3])
-
-
-def test_probabilities_are_there_only_if_the_loss_has_them():
-    assert hasattr(on_dask.SGDClassifier("log_loss"), "predict_proba")
-    assert not hasattr(on_dask.SGDClassifier(), "predict_proba")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_conversions(models, kind, tmp_path, client):
-    X, model = models[0].compute(), models[1][kind][0]
-    local = model.to_local()
-    assert type(local) is type(model).local
-    copies = [pickle.loads(pickle.dumps(model)), local]
-    path = tmp_path / "model.safetensors"
-    pytest.importorskip("safetensors")
-    model.save(path)
-    copies.append(fastsgd.load(path))
-    for copy in copies:
-        assert np.array_equal(copy.predict(X), model.predict(X))
-        assert copy.history_["loss"] == model.history_["loss"]
-    np.testing.assert_allclose(
-        model.to_sklearn().predict(X).astype(float), model.predict(X).astype(float), rtol=1e-5
-    )
-
-
-@pytest.mark.parametrize("name", ["SGDClassifier", "SGDRegressor"])
-def test_parameters(client, name):
-    ours, local = getattr(on_dask, name), getattr(fastsgd, name)
-    model = ours(alpha=0.5, shards=2, client=client)
-    assert set(model.get_params()) == {*local().get_params(), "client", "shards", "local_epochs"}
-    assert model.get_params()["alpha"] == 0.5
-    copy = clone(model.set_params(local_epochs=0.5))
-    assert copy.client is client
-    assert (copy.alpha, copy.shards, copy.local_epochs) == (0.5, 2, 0.5)
-    assert pickle.loads(pickle.dumps(model)).client is None
-    assert ours().set_params(alpha=2.0).to_local().alpha == 2.0
 
 
 def test_there_must_be_a_client(client, monkeypatch):
