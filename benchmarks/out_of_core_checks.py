@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,6 @@ MEMORY_PART = 512 << 20
 SORTED_ROWS, SORTED_EPOCHS = 2_000_000, 10
 READ_BYTES = 1 << 20
 BATCH_ROWS = 1 << 16
-DROPPED_AFTER = 32
-"""Files of the cache are dropped from the page cache when so many others were opened since."""
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -79,31 +76,6 @@ def drop(path: Any) -> None:
     os.close(descriptor)
 
 
-def drop_behind(folder: Path) -> None:
-    """From now on drop files of a folder when others were opened since: each epoch reads them
-    from the disk. An audit hook sees which are opened, and stays until the process ends."""
-    opened: deque[str] = deque()
-    dropping = False
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal dropping
-        if event != "open" or dropping or not str(arguments[0]).startswith(str(folder)):
-            return
-        path = str(arguments[0])
-        if path.endswith(".npy"):
-            if path in opened:
-                opened.remove(path)
-            opened.append(path)
-            if len(opened) > DROPPED_AFTER:
-                dropping = True
-                try:
-                    drop(opened.popleft())
-                finally:
-                    dropping = False
-
-    sys.addaudithook(hook)
-
-
 # Checks.
 
 
@@ -127,7 +99,8 @@ def in_memory(stored: Stored, most_bytes: int) -> tuple[Any, Any]:
 
 
 def epochs(stored: Stored, folder: Path, pool_bytes: int, cold: bool) -> dict[str, Any]:
-    """Epochs from the third one on, a sequential read of the cache, and training in memory."""
+    """Epochs, a sequential read of the cache, and training in memory: from the third epoch on, or
+    with dropped files the only one of a fit."""
     cache = folder / "cache"
     options = stored.source_options() | {"cache": cache, "pool_bytes": pool_bytes}
     model(stored, 1).fit(stored.train, **options)
@@ -165,10 +138,12 @@ def epochs(stored: Stored, folder: Path, pool_bytes: int, cold: bool) -> dict[st
         two, more = (seconds(lambda n=n: memory(n)) for n in (2, 2 + EPOCHS))
         found["memory"].append((more - two) / EPOCHS)
     rows.clear()
-    if cold:
-        drop_all()
-        drop_behind(cache)
     for _ in range(rounds(size)):
+        if cold:  # one epoch, whose first pool nothing is trained beside
+            drop_all()
+            fitted = model(stored, 1).fit(stored.train, **options)
+            found["epoch"].append(fitted.history_["seconds"][-1])
+            continue
         two, more = (seconds(lambda n=n: disk(n)) for n in (2, 2 + EPOCHS))
         found["epoch"].append((more - two) / EPOCHS)
     rates = {
