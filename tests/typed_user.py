@@ -7,6 +7,7 @@ unused, which is an error under ``--strict``. ``tests/test_types.py`` runs ``mai
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
@@ -156,6 +157,13 @@ def main() -> None:
         print(error.step, error.coef_)
 
 
+def sources() -> None:
+    """What X may be beside arrays; never called either, since there are no such files."""
+    SGDClassifier().fit("rows.csv", target="y", pool_bytes=1 << 20)
+    SGDRegressor().partial_fit(Path("rows.parquet"), target="y", cache="rows.cache")
+    SGDClassifier().fit(lambda: iter([(np.eye(2), np.array([0, 1]))]))
+
+
 def refused(X: NDArray[np.float64], y: NDArray[np.int64]) -> None:
     """What a checker must find."""
     SGDClassifier("log")  # type: ignore[arg-type] # the name in older scikit-learns
@@ -171,7 +179,8 @@ def refused(X: NDArray[np.float64], y: NDArray[np.int64]) -> None:
     MLPClassifier(solver="lbfgs")  # type: ignore[arg-type]
     MLPRegressor(batch_size="all")  # type: ignore[arg-type]
     MLPRegressor(max_fun=10)  # type: ignore[call-arg]
-    SGDClassifier().fit(X)  # type: ignore[call-arg]
+    SGDClassifier().fit("rows.csv", target=0.5)  # type: ignore[arg-type]
+    SGDClassifier().fit("rows.csv", targets="y")  # type: ignore[call-arg]
     SGDClassifier().fit(X, y, sample_weights=y)  # type: ignore[call-arg]
     SGDClassifier().fit({"age": 1}, y)  # type: ignore[arg-type]
     SGDClassifier().predict(X).fit(X, y)  # type: ignore[attr-defined]

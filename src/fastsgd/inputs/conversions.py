@@ -6,10 +6,11 @@ What is converted here is what scikit-learn's validation would convert, to the s
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,8 +23,19 @@ __all__ = ["MatrixLike", "csr_of", "rows_of"]
 
 Result = TypeVar("Result")
 
-MatrixLike = ArrayLike | sp.spmatrix | sp.sparray
-"""What X may be given as: an array, a table, nested lists, or a sparse matrix or array."""
+
+class ArrowStream(Protocol):
+    """A table that gives its columns by Arrow's C interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """A stream of record batches."""
+
+
+Rows = os.PathLike[str] | ArrowStream | Callable[[], Iterator[Any]] | Iterator[Any]
+"""Sources of rows beside strings, which are array-like for type checkers."""
+
+MatrixLike = ArrayLike | sp.spmatrix | sp.sparray | Rows
+"""What X may be given as: an array, a table, lists, a sparse matrix or array, or a source."""
 
 LARGE = 1 << 19
 """Values from which a conversion takes longer than Ctrl-C may wait for on a busy machine."""
