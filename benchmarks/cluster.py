@@ -16,9 +16,9 @@ its disk in every epoch.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import pickle
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -231,7 +231,11 @@ def draw(speed: float, overhead: float) -> None:
 
 
 def main() -> None:
-    quick = "--quick" in sys.argv
+    parser = argparse.ArgumentParser(description="Does a cluster pay?")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows; prints alone")
+    parser.add_argument("--write", action="store_true", help="into the page, though it is quick")
+    options = parser.parse_args()
+    quick = options.quick
     warnings.simplefilter("ignore")
     scale = 10 if quick else 1
     tests = {kind: block(999, 20_000) for kind, block in BLOCKS.items()}
@@ -255,7 +259,7 @@ def main() -> None:
     )
     page, text = DOCS / "distributed.md", "\n".join(parts)
     print(text)
-    if quick and "--write" not in sys.argv:
+    if quick and not options.write:
         return
     before, rest = page.read_text().split(BEGIN)
     size = "a quick run, " if quick else ""
