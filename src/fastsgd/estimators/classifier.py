@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.linear_model._base import LinearClassifierMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils import metaestimators
 from sklearn.utils._param_validation import StrOptions
 
@@ -34,7 +33,8 @@ from .parameters import (
     check_parameters,
 )
 from .repeat import repeatable
-from .rows import SourceOptions, by_blocks, keep_columns, opened, predicted_pairs, publish_columns
+from .rows import SourceOptions, by_blocks, keep_columns, opened, publish_columns
+from .scored import AccuracyMixin
 from .task import Task
 from .validated import keep_parameters
 from .validation import accuracies
@@ -62,7 +62,7 @@ def _may_predict_proba(estimator: Any) -> bool:
 
 
 @documented
-class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
+class SGDClassifier(AccuracyMixin, Labels, LinearClassifierMixin, BaseSGD):
     """Linear classifiers by stochastic gradient descent: SVM, logistic regression, softmax.
 
     Minimises, for the one lane of a binary problem or for each class against the rest,
@@ -452,28 +452,6 @@ class SGDClassifier(Labels, LinearClassifierMixin, BaseSGD):
         total = positive.sum(axis=1, keepdims=True)
         uniform = np.full_like(positive, 1.0 / positive.shape[1])
         return np.divide(positive, total, out=uniform, where=total > 0)
-
-    def score(
-        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Accuracy of the predictions: the share of rows whose label, or all labels, are right.
-
-        Parameters
-        ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
-            Rows to predict.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels), optional
-            Their labels; a source has its own.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            From 0 to 1.
-        """
-        y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
-        return float(accuracy_score(y, predictions, sample_weight=sample_weight))
 
     @available_if(_may_predict_proba)
     def predict_log_proba(self, X: MatrixLike) -> NDArray[np.floating]:

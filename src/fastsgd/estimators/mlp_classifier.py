@@ -35,9 +35,9 @@ from .rows import (
     in_memory,
     keep_columns,
     opened,
-    predicted_pairs,
     publish_columns,
 )
+from .scored import AccuracyMixin
 from .task import Task
 from .validated import keep_parameters
 
@@ -47,7 +47,7 @@ Array = NDArray[np.floating]
 
 
 @documented_network
-class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
+class MLPClassifier(AccuracyMixin, Labels, ClassifierMixin, BaseMLP):
     """Multilayer perceptron for classification, by stochastic gradient descent or Adam.
 
     Minimises the log loss of the classes: of a softmax for three classes or more, of one logistic
@@ -345,28 +345,6 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
-
-    def score(
-        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Accuracy of the predictions: the share of rows whose label, or all labels, are right.
-
-        Parameters
-        ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
-            Rows to predict.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels), optional
-            Their labels; a source has its own.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            From 0 to 1.
-        """
-        y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
-        return float(accuracy_score(y, predictions, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -34,9 +34,9 @@ from .rows import (
     in_memory,
     keep_columns,
     opened,
-    predicted_pairs,
     publish_columns,
 )
+from .scored import DeterminationMixin
 from .task import Task
 from .validated import keep_parameters
 
@@ -46,7 +46,7 @@ Array = NDArray[np.floating]
 
 
 @documented_network
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(DeterminationMixin, RegressorMixin, BaseMLP):
     """Multilayer perceptron for regression, by stochastic gradient descent or Adam.
 
     Parameters mean what they mean in scikit-learn's class of this name; docs/networks.md lists what
@@ -269,28 +269,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
-
-    def score(
-        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """R^2 of the predictions, 1 minus the part of the variance that they leave.
-
-        Parameters
-        ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
-            Rows to predict.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
-            Their targets; a source has its own.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            At most 1.
-        """
-        y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
-        return float(r2_score(y, predictions, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -9,7 +9,6 @@ from typing import Any, Literal, Self, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..inputs.conversions import MatrixLike
@@ -33,7 +32,8 @@ from .parameters import (
     check_parameters,
 )
 from .repeat import repeatable
-from .rows import SourceOptions, by_blocks, keep_columns, opened, predicted_pairs, publish_columns
+from .rows import SourceOptions, by_blocks, keep_columns, opened, publish_columns
+from .scored import DeterminationMixin
 from .task import Task
 from .validated import keep_parameters
 from .validation import determinations, warn_of_one_row
@@ -42,7 +42,7 @@ REGRESSION_LOSSES = [name for name, loss in LOSSES.items() if loss.targets & {"r
 
 
 @documented
-class SGDRegressor(RegressorMixin, BaseSGD):
+class SGDRegressor(DeterminationMixin, RegressorMixin, BaseSGD):
     """Linear regression by stochastic gradient descent.
 
     Minimises, for each output,
@@ -298,29 +298,6 @@ class SGDRegressor(RegressorMixin, BaseSGD):
         """
         means = self._means(self._scores(X))
         return means.ravel() if means.shape[1] == 1 else means
-
-    def score(
-        self, X: MatrixLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """R^2 of the predictions; of several outputs the mean.
-
-        Parameters
-        ----------
-        X : {ndarray, sparse matrix or array} of shape (n_samples, n_features), or source
-            Rows to predict.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
-            Their targets; a source has its own.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            1 - (sum of squared errors) / (sum of squares around the mean); at most 1.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):  # squares of targets of any size
-            y, predictions, sample_weight = predicted_pairs(self, X, y, sample_weight)
-            return float(r2_score(y, predictions, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
