@@ -247,3 +247,12 @@ def test_memory_is_bounded(table, share):
         used = sum(held.values()) + pools * orders
         assert used <= max(size, pool_bytes(cache, 1)) + BUFFERS * 8
     assert blocks_of_a_pool(cache, 1) == 1
+
+
+def test_pools_of_an_epoch_have_orders_of_their_own():
+    plan = plan_of(4096, 32, 16, seed=3, epoch=1)
+    orders = [plan.order(pool) for pool in range(len(plan.pools))]
+    assert len(orders) == 8
+    assert len({order.tobytes() for order in orders}) == 8
+    again = plan_of(4096, 32, 16, seed=3, epoch=2)
+    assert again.order(0).tobytes() != orders[0].tobytes()
