@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -334,6 +335,14 @@ def changed_run(file, change):
     file.write_bytes(joined(description, tensors))
 
 
+def put_array(name, array, run, tensors):
+    tensors[name] = array
+
+
+def forget(position, run, tensors):
+    run[position][1] = None
+
+
 @pytest.mark.parametrize("name", ("momentum", "few rows", "network of scores", "early stopping"))
 def test_a_damaged_standing_is_refused(name, tmp_path):
     """Every number and array of where a fit stood, of another shape."""
@@ -346,11 +355,11 @@ def test_a_damaged_standing_is_refused(name, tmp_path):
     for one in names:
         for array in (np.zeros((7, 7)), np.zeros(1, dtype=np.float16)):
             file.write_bytes(whole)
-            changed_run(file, lambda run, tensors: tensors.update({one: array}))  # noqa: B023
+            changed_run(file, partial(put_array, one, array))
             with pytest.raises(ValueError, match=r"checkpoint|cannot be read"):
                 estimator(name)[0].fit(X, y, resume=file)
     for position in range(4):
         file.write_bytes(whole)
-        changed_run(file, lambda run, tensors: run[position].__setitem__(1, None))  # noqa: B023
+        changed_run(file, partial(forget, position))
         with pytest.raises(ValueError, match="cannot be read"):
             estimator(name)[0].fit(X, y, resume=file)

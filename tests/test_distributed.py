@@ -78,6 +78,7 @@ def test_a_feature_has_the_mean_of_the_shards_that_have_it():
     both = fitted(sp.csr_array(table), Y, 2)
     assert both[1] == 5.0
     dense = fitted(table, Y, 2)
+    np.testing.assert_allclose(both[[0, 3]], dense[[0, 3]], rtol=1e-9)  # in all rows of both
     assert abs(both[2]) > 1.5 * abs(dense[2]) > 0.0  # there the other shard's 0 counts too
 
 

@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from model_bytes import joined, parts_of
 from sklearn.base import clone
-from test_checkpoints import KILLS, changed_run, end, killed
+from test_checkpoints import KILLS, changed_run, end, killed, put_array
 from test_continuing import halved
 
 from fastsgd import Checkpoint, SGDClassifier, SGDOneClassSVM, SGDRegressor, load
@@ -224,7 +225,7 @@ def test_a_damaged_standing_is_refused(name, tmp_path):
     for one in names:
         for array in (np.zeros((7, 7)), np.zeros(1, dtype=np.float16)):
             file.write_bytes(whole)
-            changed_run(file, lambda run, tensors: tensors.update({one: array}))  # noqa: B023
+            changed_run(file, partial(put_array, one, array))
             with pytest.raises(ValueError, match=r"checkpoint|cannot be read"):
                 fit_of(name, None, resume=file)
 

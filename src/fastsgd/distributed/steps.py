@@ -116,16 +116,15 @@ def _rows_of_round(
 ) -> Data:
     """The rows of a round, in their order: a window of the shard's epoch."""
     n = shard.X.shape[0]
-    scaling = {"offset": plan.offset, "scale": plan.scale, "checked": True}
-    order = _order(plan, shard.number, n, common.epoch)
-    if (first, end) == (0, n):
-        return Data(shard.X, y, shard.weight, **scaling, order=order)  # type: ignore[arg-type]
-    rows: Any = slice(first, end) if order is None else order[first:end]
-    weight = None if shard.weight is None else shard.weight[rows]
-    window = {"first_row": first, "epoch_rows": n}
-    order = None if order is None else np.arange(end - first)
-    X = take(shard.X, rows)
-    return Data(X, y[rows], weight, **scaling, **window, order=order)  # type: ignore[arg-type]
+    order, X, weight = _order(plan, shard.number, n, common.epoch), shard.X, shard.weight
+    if (first, end) != (0, n):
+        rows: Any = slice(first, end) if order is None else order[first:end]
+        X, y = take(X, rows), y[rows]
+        weight = None if weight is None else weight[rows]
+        order = None if order is None else np.arange(end - first)
+    scaling = plan.offset, plan.scale
+    place = {"first_row": first, "epoch_rows": n}
+    return Data(X, y, weight, *scaling, checked=True, order=order, **place)
 
 
 def _order(plan: Plan, shard: int, n: int, epoch: int) -> NDArray[np.int64] | None:

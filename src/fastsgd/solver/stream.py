@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -88,7 +88,7 @@ class StreamRun:
         self.anchor = Run(self._anchored(), lanes, settings, state)
         self.run: Run | None = None
         self.end = 0  # of the piece, in the epoch
-        self.pieces: Iterator[Data] | None = None
+        self.pieces: Generator[Data, None, None] | None = None
         self.rate, self.clipped = float("nan"), False
 
     def _anchored(self) -> Data:
@@ -142,7 +142,7 @@ class StreamRun:
 
     def _close(self) -> None:
         if self.pieces is not None:
-            self.pieces.close()  # type: ignore[attr-defined]
+            self.pieces.close()
         self.run = self.pieces = None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,9 @@ def run_windows(windows: Iterable[Data], lanes: Lanes, settings: Settings, state
         run_epoch(data, lanes, settings, state)
 
 
-def pieces(windows: Iterable[Data], settings: Settings, state: State) -> Iterator[Data]:
+def pieces(
+    windows: Iterable[Data], settings: Settings, state: State
+) -> Generator[Data, None, None]:
     """The windows of an epoch in pieces that can be trained on one after the other, each to its end
     before the next is asked for.
 
