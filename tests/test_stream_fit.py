@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from functools import cache
 
 import numpy as np
@@ -483,3 +484,24 @@ def test_an_outlier_detector(tmp_path):
     np.testing.assert_array_equal(model.coef_, expected.coef_)
     np.testing.assert_array_equal(model.offset_, expected.offset_)
     np.testing.assert_array_equal(model.predict(factory([9], base)), expected.predict(base))
+
+
+@pytest.mark.parametrize("order", ["sorted", "mixed"])
+def test_sorted_storage_without_a_cache_is_a_warning(order):
+    """Only rows that follow each other are shuffled there; with a cache they come from all over."""
+    X = np.random.default_rng(0).normal(size=(4000, 3))
+    rows = np.argsort(X[:, 0]) if order == "sorted" else np.arange(4000)
+    X = X[rows]
+
+    def blocks():
+        for first in range(0, 4000, 500):
+            yield X[first : first + 500], X[first : first + 500, 0]
+
+    def found(**options):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            SGDRegressor(max_iter=2, tol=None, random_state=0).fit(blocks, **options)
+        return [w for w in caught if "lie together" in str(w.message)]
+
+    assert len(found(cache=None, pool_bytes=20_000)) == (order == "sorted")
+    assert not found(pool_bytes=20_000)
