@@ -102,7 +102,9 @@ def with_hashed(numbers: NDArray[Any], hashed: Any, columns: Columns) -> Any:
     starts = indptr + k * np.arange(m + 1)
     all_indices = np.empty(total, dtype=index)
     data = np.empty(total, dtype=columns.dtype)
-    if m and np.all(np.diff(indptr) == (width := int(indptr[1]))):  # rows of one length
+    if k == 0:
+        all_indices[:], data[:] = indices, counts
+    elif m and np.all(np.diff(indptr) == (width := int(indptr[1]))):  # rows of one length
         rows = all_indices.reshape(m, k + width)
         rows[:, :k] = np.arange(k)
         np.add(indices.reshape(m, width), k, out=rows[:, k:], casting="unsafe")
