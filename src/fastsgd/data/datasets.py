@@ -74,13 +74,16 @@ class DatasetReader:
         if self.fragments is None:
             yield from numbered(self.where, self.dataset.to_batches(**options))
             return
+        rows = 0  # so far: batches end at multiples of batch_rows, as blocks of a cache do
         for fragment in self.fragments:
             where = getattr(fragment, "path", None) or self.where
             if isinstance(fragment, ds.ParquetFileFragment) and where != IN_MEMORY:
-                batches = sliced_ahead(self._parquet(fragment, names, batch_rows), batch_rows)
+                batches = ahead(self._parquet(fragment, names, batch_rows), 1)
             else:
                 batches = fragment.to_batches(schema=self.schema, **options)
-            yield from numbered(where, batches)
+            for batch in numbered(where, cut(batches, batch_rows, rows)):
+                yield batch
+                rows += batch[-1].num_rows
 
     def _parquet(self, fragment: Any, names: list[str], batch_rows: int) -> Iterator[Any]:
         """Batches of a Parquet file with the types of the dataset."""
@@ -147,8 +150,13 @@ class DatasetReader:
         return files
 
 
-def sliced_ahead(batches: Iterator[Any], batch_rows: int) -> Iterator[Any]:
-    """Batches of so many rows at most, of larger ones that a thread makes one ahead."""
-    for batch in ahead(batches, 1):
-        for first in range(0, batch.num_rows, batch_rows):
-            yield batch.slice(first, batch_rows)
+def cut(batches: Iterator[Any], batch_rows: int, before: int) -> Iterator[Any]:
+    """Batches cut where the number of rows, with those before, is a multiple of batch_rows."""
+    left = batch_rows - before % batch_rows
+    for batch in batches:
+        first = 0
+        while first < batch.num_rows:
+            part = batch.slice(first, left)
+            yield part
+            first += part.num_rows
+            left = left - part.num_rows or batch_rows
