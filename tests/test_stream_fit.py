@@ -505,3 +505,20 @@ def test_sorted_storage_without_a_cache_is_a_warning(order):
 
     assert len(found(cache=None, pool_bytes=20_000)) == (order == "sorted")
     assert not found(pool_bytes=20_000)
+
+
+def test_the_bar_moves_within_an_epoch(monkeypatch, capfd):
+    monkeypatch.setattr("fastsgd.solver.epoch_lines.BAR_DELAY", 0.0)
+    moves = []
+    monkeypatch.setattr(
+        "fastsgd.solver.epoch_lines.EpochLines._move", lambda self, at: moves.append(at)
+    )
+    X, scores = table()
+    model = SGDClassifier(verbose=1, max_iter=2, tol=None, random_state=0)
+    model.fit(factory(cuts(0), X, classes_of(scores, 2)), pool_bytes=SMALL)
+    n = len(X)
+    assert moves == sorted(moves)
+    assert moves[-1] == 2 * n
+    assert n in moves
+    assert len([at for at in moves if 0 < at < n]) >= 2
+    assert capfd.readouterr().out.count("epoch") == 2
