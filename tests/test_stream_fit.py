@@ -280,6 +280,25 @@ def test_held_out_rows_are_never_trained_on(tmp_path, rate, eta0):
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of iteration")
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+def test_held_out_rows_have_their_weights(tmp_path, scoring):
+    base, scores = table()
+    X, y = base.astype(np.float32), classes_of(scores, 2)
+    weight = np.random.default_rng(0).choice([0.0, 0.5, 3.0], N)
+    options = {"validation_fraction": 0.2, "random_state": 5, "scoring": scoring}
+    model = SGDClassifier(max_iter=1, tol=1e-9, early_stopping=True, **options)
+    pool = 8 * SMALL
+    model.fit(factory([], X, y, weight), cache=tmp_path / "cache", pool_bytes=pool)
+    stream = TableStream(Cache(tmp_path / "cache"), pool)
+    stream.begin(model, 5, 0.2)
+    held = stream._are_held_out(np.arange(N))
+    stream.close()
+    expected = model.score(X[held], y[held], weight[held])
+    assert model.history_["validation_score"][-1] == pytest.approx(expected)
+    assert expected != pytest.approx(model.score(X[held], y[held]))
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of iteration")
 def test_validation_rows_of_a_file(tmp_path):
     parquet, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
     base, scores = table()

@@ -310,27 +310,25 @@ class Fitting(Hooks, Splitting):
         if not holds_out:
             return validation
         X, y, weight = stream.validation_rows()
-        if weight is not None:
-            raise ValueError(
-                "early_stopping of rows that do not fit into pool_bytes of memory takes no "
-                "sample_weight: give X_val and y_val"
-            )
-        return X, stream.targets_of(X, y), y
+        return X, stream.targets_of(X, y), y, weight
 
     def _validation(
-        self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, Any, Any] | None
+        self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, ...] | None
     ) -> Validate | None:
-        """The score of a model on the user's own rows or on those held out."""
+        """The score of a model on the user's own rows or on those held out, which may have
+        weights."""
         if given is not None:
-            X, y, user_y = given
+            X, y, user_y, *weights = given
             X = take(X, slice(None)) if sp.issparse(X) else X  # which user code may change
-            return self._validator(task, X, y, user_y, None)
+            return self._validator(task, X, y, user_y, *weights)
         if rows is None:
             return None
         weight = None if task.weight is None else task.weight[rows]
         return self._validator(task, take(task.X, rows), task.y[rows], task.user_y[rows], weight)
 
-    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None) -> Validate:
+    def _validator(
+        self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None = None
+    ) -> Validate:
         """The score of a model (K, d) and (K,) on validation rows."""
         check_finite(self, X, "X_val")
         if self.scoring is not None:
