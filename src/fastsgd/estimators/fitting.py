@@ -318,17 +318,15 @@ class Fitting(Hooks, Splitting):
         """The score of a model on the user's own rows or on those held out, which may have
         weights."""
         if given is not None:
-            X, y, user_y, *weights = given
+            X, y, user_y, weight = given if len(given) == 4 else (*given, None)
             X = take(X, slice(None)) if sp.issparse(X) else X  # which user code may change
-            return self._validator(task, X, y, user_y, *weights)
+            return self._validator(task, X, y, user_y, weight)
         if rows is None:
             return None
         weight = None if task.weight is None else task.weight[rows]
         return self._validator(task, take(task.X, rows), task.y[rows], task.user_y[rows], weight)
 
-    def _validator(
-        self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None = None
-    ) -> Validate:
+    def _validator(self, task: Task, X: Any, y: Any, user_y: Any, weight: Array | None) -> Validate:
         """The score of a model (K, d) and (K,) on validation rows."""
         check_finite(self, X, "X_val")
         if self.scoring is not None:
