@@ -78,7 +78,7 @@ class DatasetReader:
         for fragment in self.fragments:
             where = getattr(fragment, "path", None) or self.where
             if isinstance(fragment, ds.ParquetFileFragment) and where != IN_MEMORY:
-                batches = ahead(self._parquet(fragment, names, batch_rows), 1)
+                batches = ahead(self._parquet(fragment, names, batch_rows))
             else:
                 batches = fragment.to_batches(schema=self.schema, **options)
             for batch in numbered(where, cut(batches, batch_rows, rows)):
