@@ -26,6 +26,7 @@ extensions = [
     "myst_parser",
     "sphinx_design",
     "docstrings",
+    "explorers",
     "mathml",
     "public_api",
 ]
@@ -62,7 +63,7 @@ html_math_renderer = "mathml"
 html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["fastsgd.css"]
-html_js_files = [("offline.js", {"priority": 300})]
+html_js_files = [("offline.js", {"priority": 300}), "frames.js"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
