@@ -35,7 +35,8 @@ MARKS = """
         <span class="mark others">●</span> other batches' gradients</label>
         <span><span class="mark">○</span> start <span class="mark">☆</span> least loss</span>
         <span>loss: low, {low:.3g}
-        <span class="bar" style="background-image: linear-gradient(to right, {shades})"></span> high, {top:.3g} and more</span>"""
+        <span class="bar" style="background-image: linear-gradient(to right, {shades})"></span>
+        high, {top:.3g} and more</span>"""
 
 FOOTER = (
     "Every path is a run of fastsgd's solver, step by step. The thick one is the run chosen above; "
