@@ -52,7 +52,12 @@ numpydoc_xref_param_type = False
 plot_formats = [("png", 110)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
-plot_rcparams = {"figure.constrained_layout.use": True, "savefig.bbox": "standard"}
+plot_basedir = "."
+plot_rcparams = {
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 plot_apply_rcparams = True
 warnings.filterwarnings("ignore", message=".*not interactive", category=UserWarning)
 
