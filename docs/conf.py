@@ -25,6 +25,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
     "docstrings",
     "explorers",
     "mathml",
@@ -60,6 +61,27 @@ plot_rcparams = {
 }
 plot_apply_rcparams = True
 warnings.filterwarnings("ignore", message=".*not interactive", category=UserWarning)
+
+# The gallery, of scripts that run while the site is built
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": [
+        f"../examples/{name}" for name in ("linear_models", "steps", "data", "models")
+    ],
+    "download_all_examples": False,
+    "show_signature": False,
+    "show_memory": False,
+    "write_computation_times": False,
+    "plot_gallery": "True",
+    "only_warn_on_example_error": False,
+    "remove_config_comments": True,
+    "reset_modules": ("matplotlib",),
+    "capture_repr": (),
+    "matplotlib_animations": False,
+}
 
 # HTML: nothing is loaded from another host
 html_theme = "pydata_sphinx_theme"
