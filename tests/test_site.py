@@ -5,7 +5,7 @@ Build it first (CONTRIBUTING.md). ``FASTSGD_SITE`` names its folder, if it is no
 
 import functools
 import http.server
-import importlib.util
+import importlib
 import json
 import os
 import threading
@@ -23,6 +23,8 @@ PAGES = (
     *("api/names/fastsgd.SGDClassifier", "benchmarks", "contributing", "decisions"),
 )
 WIDTHS = 390, 1400
+FOUND = "learning-rate", "api/names/fastsgd.SGDClassifier"
+"""Pages that a search for "learning_rate" has to find."""
 
 pytestmark = pytest.mark.skipif(
     not (SITE / "index.html").exists(), reason="needs the built site: see CONTRIBUTING.md"
@@ -126,9 +128,13 @@ def test_search_finds_a_parameter(site, scheme):
     page = "search.html" if scheme == "http" else (SITE / "search.html").as_uri()
     site.open(f"{page}?q=learning_rate")
     found = "#search-results ul.search li a"
-    site.wait(lambda: len(site.find(found)) > 4)
-    links = [link.get_attribute("href") for link in site.find(found)]
-    assert any("learning-rate" in link or "SGDClassifier" in link for link in links)
+    pages = "return [...document.querySelectorAll(arguments[0])].map((a) => a.href)"
+
+    def listed():
+        links = site.run(pages, found)
+        return all(any(f"/{page}.html" in link for link in links) for page in FOUND)
+
+    site.wait(listed, 30.0)
     assert site.complaints() == []
     assert site.others() == []
 
@@ -179,12 +185,11 @@ def test_the_explorer_in_a_page(site):
     assert site.others() == []
 
 
-def module(name, path):
-    """A module of the documentation, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+@pytest.fixture
+def links(monkeypatch):
+    """The checker of links, which is no part of a package."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    return importlib.import_module("links")
 
 
 def test_every_public_name_has_its_page():
@@ -198,8 +203,7 @@ def test_every_public_name_has_its_page():
     assert not missing
 
 
-def test_links_lead_somewhere():
-    links = module("links", ROOT / "docs" / "links.py")
+def test_links_lead_somewhere(links):
     assert links.check(SITE) == []
 
 
@@ -211,8 +215,7 @@ def test_links_lead_somewhere():
         ("../outside.html", "no file"),
     ],
 )
-def test_a_wrong_link_is_found(tmp_path, link, said):
-    links = module("links", ROOT / "docs" / "links.py")
+def test_a_wrong_link_is_found(links, tmp_path, link, said):
     (tmp_path / "outside.html").write_text("<p>")
     site = tmp_path / "site"
     site.mkdir()
@@ -222,7 +225,6 @@ def test_a_wrong_link_is_found(tmp_path, link, said):
     assert len(found) == 1 and said in found[0]
 
 
-def test_what_is_loaded_from_elsewhere_is_found(tmp_path):
-    links = module("links", ROOT / "docs" / "links.py")
+def test_what_is_loaded_from_elsewhere_is_found(links, tmp_path):
     (tmp_path / "index.html").write_text("<script src='https://example.org/a.js'></script>")
     assert "another host" in links.check(tmp_path)[0]
