@@ -11,7 +11,7 @@ X, y = load_digits(return_X_y=True)
 parts = train_test_split(X / 16.0, y, train_size=200, random_state=0, stratify=y)
 X_train, X_test, y_train, y_test = parts
 model = MLPClassifier((64,), learning_rate_init=0.003, batch_size=20, random_state=0)
-variants = {f"alpha {alpha:g}": {"alpha": alpha} for alpha in (0.0, 0.1)}
+variants = {f"alpha {alpha:g}": {"alpha": alpha} for alpha in (0.0, 0.3)}
 found = compare(
     model, X_train, y_train, variants=variants, epochs=150, test=(X_test, y_test), seeds=1
 )
