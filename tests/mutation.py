@@ -7,12 +7,11 @@ A mutant is the library with one operator, comparison, constant, condition or st
 is killed if a test fails, or if it does not end. The survivors are printed, as they stand: each
 needs a test, or is equivalent to what was there. ``--report FILE`` adds a line of JSON a mutant.
 
-Mutants of Python run the tests that execute the changed line, quickest first. Which these are is
-measured once, by ``python tests/mutation.py measure`` (some minutes; ``pip install coverage``), and
-kept in the file of ``--lines``. Mutants of C are built for one instruction set and, of the kernels,
-for float64 alone: one file is compiled and the core linked anew. One whose machine code is that of
-the original is equivalent, and needs no test. Both run in forks of this process, which has NumPy
-and scikit-learn loaded, but not the library.
+Mutants of Python run the test files that ``TESTS`` names for their module, until one fails. Mutants
+of C are built for one instruction set and, of the kernels, for float64 alone: one file is compiled
+and the core linked anew. One whose machine code is that of the original is equivalent, and needs no
+test. Both run in forks of this process, which has NumPy and scikit-learn loaded, but not the
+library.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "fastsgd"
 
-MOST_SECONDS = 45.0
-"""Of the tests of a mutant; those beyond are left out."""
+MOST_SECONDS = 300.0
+"""A mutant whose tests take longer does not end."""
 
 PYTHON_SOURCES = (
     *("solver/*.py", "problem.py", "descent.py", "targets.py", "losses.py", "schedules.py"),
@@ -51,12 +50,29 @@ C_SOURCES = ("*.c", "*.h", "kernel/**/*.h", "network/*.h")
 ONLY_HINTS = ("prefetch.h",)
 """What changes no result, whatever stands in it."""
 
-SLOW = (
-    *("test_bench", "test_dask", "test_endurance", "test_examples", "test_explore", "test_threads"),
-    *("test_interrupt", "test_docstrings", "test_command_line", "test_ecosystem", "test_fuzz"),
-    *("test_types", "test_corrupt_csr", "test_stream_processes", "test_checkpoints"),
-)
-"""Beginnings of the names of test files that are not measured: processes, pages, examples."""
+TESTS = {
+    "solver/annealing": ("annealing", "warm_start", "history"),
+    "solver/compaction": ("compaction", "stopping"),
+    "solver/stopping": ("stopping", "mlp"),
+    "solver/network": ("mlp", "network_core", "network_noise"),
+    "solver/stream": ("windows", "stream_fit"),
+    "solver/windows": ("windows", "stream_fit"),
+    "solver/standing": ("checkpoints", "source_checkpoints"),
+    "solver/history": ("history", "continuing"),
+    "solver/epoch_lines": ("history", "outputs"),
+    "solver/diagnosis": ("insight", "history"),
+    "solver/": ("core", "divergence", "stopping", "epochs", "history", "continuing", "windows"),
+    "problem": ("core", "bad_input", "store", "windows"),
+    "descent": ("core", "minimize"),
+    "targets": ("core", "oracle"),
+    "losses": ("losses", "core", "compiled_loss"),
+    "schedules": ("theory", "core", "learning_rates"),
+    "sampling": ("sampling", "core", "pools"),
+    "optimizers": ("optimizers", "core", "network", "minimize"),
+    "statistics/": ("learning_rates", "weights", "minimum", "certificate", "insight"),
+    "learning_rate/": ("learning_rates", "extremes", "divergence", "continuing"),
+}
+"""Test files of modules, by how their paths begin; the first that fits."""
 
 C_TESTS = (
     *("test_core.py", "test_network_core.py", "test_lazy.py", "test_sampling.py", "test_door.py"),
@@ -306,68 +322,11 @@ def in_place(file: Path, content: bytes) -> Iterator[None]:
             yield
 
 
-# ---------------------------------------------------------------- lines and their tests
-
-
-def measure(options: argparse.Namespace) -> None:
-    """Which test functions execute which lines, and how long they take."""
-    tests = [
-        path for path in sorted((ROOT / "tests").glob("test_*.py")) if not path.stem.startswith(SLOW)
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "coverage.ini"
-        config.write_text(
-            f"[run]\ndynamic_context = test_function\ndata_file = {folder}/data\n"
-            f"source = {PACKAGE}\ncore = ctrace\n"
-        )
-        log = Path(folder) / "times.xml"
-        arguments = ["-q", "-p", "no:cacheprovider", f"--junitxml={log}", *map(str, tests)]
-        command = [sys.executable, "-m", "coverage", "run", f"--rcfile={config}", "-m", "pytest"]
-        subprocess.run(
-            [*command, *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{PACKAGE.parent}", "OPENBLAS_NUM_THREADS": "1"},
-            check=False,
-        )
-        import xml.etree.ElementTree as etree
-
-        from coverage import CoverageData
-
-        times: dict[str, float] = {}
-        for case in etree.parse(log).iter("testcase"):
-            function = str(case.get("name")).split("[")[0]
-            name = f"{str(case.get('classname')).rpartition('.')[2]}.{function}"
-            times[name] = times.get(name, 0.0) + float(case.get("time") or 0.0)
-        data = CoverageData(f"{folder}/data")
-        data.read()
-        lines = {
-            str(path.relative_to(PACKAGE)): {
-                line: sorted({".".join(context.split(".")[-2:]) for context in contexts} - {""})
-                for line, contexts in data.contexts_by_lineno(str(path)).items()
-            }
-            for path in files(PACKAGE, PYTHON_SOURCES)
-        }
-    options.lines.write_text(json.dumps({"times": times, "lines": lines}))
-    print(f"{len(times)} test functions, {sum(times.values()):.0f} s")
-
-
-def tests_of(mutant: Mutant, known: dict[str, Any]) -> list[str]:
-    """The tests that execute a line, quickest first, as many as there is time for.
-
-    A line that only runs when its module is imported has those of the whole module.
-    """
-    of_file = known["lines"][str(mutant.path.relative_to(PACKAGE))]
-    names = of_file.get(str(mutant.line), [])
-    if not names and str(mutant.line) in of_file:
-        names = sorted({name for tests in of_file.values() for name in tests})
-    found, total = [], 0.0
-    for name in sorted(names, key=lambda name: known["times"].get(name, 0.0)):
-        total += known["times"].get(name, 0.0)
-        if total > MOST_SECONDS and found:
-            break
-        module, _, function = name.partition(".")
-        found.append(f"tests/{module}.py::{function}")
-    return found
+def tests_of(mutant: Mutant) -> list[str]:
+    """The test files of a mutant of Python."""
+    name = str(mutant.path.relative_to(PACKAGE))
+    files = next(tests for start, tests in TESTS.items() if name.startswith(start))
+    return [f"tests/test_{file}.py" for file in files]
 
 
 # ---------------------------------------------------------------- C
@@ -376,7 +335,7 @@ def tests_of(mutant: Mutant, known: dict[str, Any]) -> list[str]:
 class Build:
     """A build of the core for one instruction set, of which single files are compiled anew."""
 
-    def __init__(self, folder: Path, isa: str) -> None:
+    def __init__(self, folder: Path, isa: str, sources: Path) -> None:
         self.folder = folder
         if not (folder / "build.ninja").exists():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
@@ -395,7 +354,8 @@ class Build:
         link = next(line for line in text.splitlines() if " -shared " in line)
         self.link = shlex.split(link.removeprefix(": && ").removesuffix(" && :"))
         self.core = folder / self.link[self.link.index("-o") + 1]
-        self.objects = {self.object_of(unit): self.compiled(unit, ROOT / "csrc") for unit in self.units}
+        self.objects = {self.object_of(unit): self.compiled(unit, sources) for unit in self.units}
+        self.includes = {self.object_of(unit): self.included(unit) for unit in self.units}
 
     @staticmethod
     def object_of(unit: list[str]) -> str:
@@ -403,10 +363,15 @@ class Build:
 
     def needs(self, unit: list[str], path: Path) -> bool:
         """Whether a unit includes the file; of kernels, those of float64 alone."""
-        depends = (self.folder / f"{self.object_of(unit)}.d").read_text()
-        return str(path) in depends.split() and "-DREAL_BYTES=4" not in unit
+        included = self.includes[self.object_of(unit)]
+        return str(path.resolve()) in included and "-DREAL_BYTES=4" not in unit
 
-    def compiled(self, unit: list[str], sources: Path) -> bytes | None:
+    def included(self, unit: list[str]) -> set[str]:
+        """The files that a unit is made of."""
+        words = self.compiled(unit, ROOT / "csrc", "-MM").decode().split()
+        return {str(Path(word).resolve()) for word in words if word.startswith("/")}
+
+    def compiled(self, unit: list[str], sources: Path, *options: str) -> bytes | None:
         """The object of a unit, made of a copy of the sources; None if that is no C."""
         command = [part.replace(str(ROOT / "csrc"), str(sources)) for part in unit]
         out = self.folder / "mutant.o"
@@ -414,9 +379,8 @@ class Build:
         for option, argument in (("-MD", 0), ("-MT", 1), ("-MF", 1)):
             at = command.index(option)
             del command[at : at + 1 + argument]
-        done = subprocess.run(
-            [*command, "-O1", "-w"], cwd=self.folder, capture_output=True, check=False
-        )
+        command += ["-O1", "-w", *options]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, check=False)
         return out.read_bytes() if done.returncode == 0 else None
 
     def linked(self, changed: dict[str, bytes]) -> bytes:
@@ -448,10 +412,10 @@ def run_c(mutant: Mutant, build: Build, copy: Path, sources: Path) -> str:
     if not changed:
         return "equivalent"
     core = copy / "fastsgd" / build.core.name
-    networks = "network" in str(mutant.path)
-    tests = sorted(C_TESTS, key=lambda name: (networks and "network" not in name and "mlp" not in name))
+    first = ("network", "mlp") if "network" in str(mutant.path) else ("",)
+    tests = sorted(C_TESTS, key=lambda name: not any(word in name for word in first))
     with in_place(core, build.linked(changed)):
-        return outcome(copy, [f"tests/{name}" for name in tests], 8 * MOST_SECONDS)
+        return outcome(copy, [f"tests/{name}" for name in tests], MOST_SECONDS)
 
 
 # ---------------------------------------------------------------- command
@@ -465,11 +429,10 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder) / "copy")
         if options.what == "python":
-            known = json.loads(options.lines.read_text())
             mutants = sample(files(PACKAGE, PYTHON_SOURCES), of_python, options.count, options.seed)
         else:
             sources = Path(shutil.copytree(ROOT / "csrc", Path(folder) / "csrc"))
-            build = Build(options.build, options.isa)
+            build = Build(options.build, options.isa, sources)
             core = copy / "fastsgd" / build.core.name
             core.write_bytes(build.linked({}))
             mutants = sample(files(ROOT / "csrc", C_SOURCES), of_c, options.count, options.seed)
@@ -479,19 +442,17 @@ def run(options: argparse.Namespace) -> None:
             start = time.monotonic()
             if options.what == "c":
                 end = run_c(mutant, build, copy, sources)
-            elif tests := tests_of(mutant, known):
+            else:
                 file = copy / mutant.path.relative_to(PACKAGE.parent)
                 with in_place(file, mutant.text.encode()):
-                    end = outcome(copy, tests, 3 * MOST_SECONDS)
-            else:
-                end = "not run"
+                    end = outcome(copy, tests_of(mutant), MOST_SECONDS)
             ends.setdefault(end, []).append(mutant.name)
             took = time.monotonic() - start
             if options.report:
                 with options.report.open("a") as report:
                     line = {"number": number, "end": end, "seconds": took, "name": mutant.name}
                     report.write(json.dumps(line) + "\n")
-            if end in ("survived", "not run"):
+            if end == "survived":
                 print(f"{end}: {mutant.name}", flush=True)
     print(", ".join(f"{len(names)} {end}" for end, names in sorted(ends.items())))
 
@@ -500,21 +461,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("python", "c", "measure"))
+    parser.add_argument("what", choices=("python", "c"))
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skip", type=int, default=0, help="mutants of the sample that are done")
     parser.add_argument("--report", type=Path)
     parser.add_argument("--wait", type=Path, help="no mutant is begun while this file exists")
-    parser.add_argument("--lines", type=Path, default=ROOT / "build" / "mutation-lines.json")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "mutation")
     parser.add_argument("--isa", default="scalar", help="instruction set of mutants of C")
-    options = parser.parse_args()
-    options.lines.parent.mkdir(parents=True, exist_ok=True)
-    if options.what == "measure":
-        measure(options)
-    else:
-        run(options)
+    run(parser.parse_args())
 
 
 if __name__ == "__main__":

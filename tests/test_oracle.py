@@ -2,9 +2,10 @@
 
 The twin runs once for a case: its table holds float32 numbers, so every dtype, layout and
 instruction set should give its result, and all of these are crossed with every case. Of the
-settings every two values of every two axes meet for each loss (see covering.py); what the kernels are specialised
-on, optimizer x average x penalty and batch size x lanes, is crossed besides. A second grid has what
-dense X may be stored in, with and without a scale; a third passive-aggressive steps.
+settings every two values of every two axes meet for each loss (see covering.py); what the kernels
+are specialised on, optimizer x average x penalty and batch size x lanes, is crossed besides. A
+second grid has what dense X may be stored in, with and without a scale; a third passive-aggressive
+steps.
 """
 
 from itertools import product

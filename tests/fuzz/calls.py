@@ -74,7 +74,9 @@ class Core(RuleBasedStateMachine):
         fit_intercept=st.booleans(),
         n_jobs=st.sampled_from((1, 2)),
     )
-    def begin(self, loss: str, layout: str, dtype: Any, k: int, penalty: Any, **options: Any) -> None:
+    def begin(
+        self, loss: str, layout: str, dtype: Any, k: int, penalty: Any, **options: Any
+    ) -> None:
         penalty = penalty if penalty in penalties_of(loss) else "l2"
         weighted, kind, clips = (options.pop(name) for name in ("weighted", "schedule", "clips"))
         exact = table().data(np.float64, "dense", weighted=weighted, **targets_of(loss))

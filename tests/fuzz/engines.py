@@ -1,6 +1,8 @@
-"""How bytes are made for a target: by atheris (libFuzzer), which looks for new branches, or by chance.
+"""How bytes are made for a target: by atheris (libFuzzer), which looks for new branches, or by
+chance.
 
-``python engines.py ENGINE TARGET ...`` is the process in which a target may crash; run.py starts it.
+``python engines.py ENGINE TARGET ...`` is the process in which a target may crash; run.py starts
+it.
 """
 
 from __future__ import annotations
@@ -132,7 +134,9 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     """What the runner passes on."""
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--executions", type=int, default=sys.maxsize)
-    parser.add_argument("--longest", type=int, default=60, help="seconds after which an input hangs")
+    parser.add_argument(
+        "--longest", type=int, default=60, help="seconds after which an input hangs"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path, action="append", default=[])
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))

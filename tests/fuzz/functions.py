@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,7 +23,10 @@ NUMBERS = st.one_of(
     st.sampled_from([math.nan, math.inf, -math.inf]),
 )
 WHOLE = st.sampled_from((0, 1, 3, 7, -1, 2**31, 2**62, 2**63, 0.5, True, None))
-ODD = (None, "0.1", b"1", [], [0.1], np.array([0.1]), np.float32(0.1), 1, True, 1j, {}, np.array(0.1))
+ODD = (
+    *(None, "0.1", b"1", [], [0.1], np.array([0.1]), np.float32(0.1), 1, True, 1j, {}),
+    np.array(0.1),
+)
 rng = np.random.default_rng(0)
 X = rng.normal(size=(20, 3))
 Y = X[:, 0] - X[:, 1]
@@ -48,7 +51,8 @@ def function_of(values: list[Any]) -> Any:
 
 @data_drawn
 def _schedules(data: Any) -> None:
-    """Constants: refused, or core and twin train alike. Functions: a model, a refusal, their error."""
+    """Constants: refused, or core and twin train alike. Functions: a model, a refusal, or their
+    error."""
     kind = data.draw(st.sampled_from(SCHEDULES))
     if kind == "callable":
         values = data.draw(
@@ -121,8 +125,8 @@ def reaches(work: Any) -> str:
 class Table:
     """What a user's loss returns: its numbers are set before each fit."""
 
-    values: list[float] = [0.0]
-    slopes: list[float] = [0.0]
+    values: ClassVar[list[float]] = [0.0]
+    slopes: ClassVar[list[float]] = [0.0]
     writes = True
 
 
@@ -155,7 +159,9 @@ def _losses(data: Any) -> None:
             name="loss",
             smoothness=data.draw(NUMBERS),
             infimum=data.draw(st.sampled_from((0.0, -math.inf, 1.0, math.nan))),
-            targets=data.draw(st.sampled_from(("real", "sign", ("real", "sign"), "count", "x", ()))),
+            targets=data.draw(
+                st.sampled_from(("real", "sign", ("real", "sign"), "count", "x", ()))
+            ),
         )
     except (ValueError, TypeError) as error:
         refusal(error)

@@ -1,13 +1,14 @@
-"""Fuzzing: bytes become sparse matrices, parameters, files, functions and calls, as many as there is time.
+"""Fuzzing: bytes become sparse matrices, parameters, files, functions and sequences of calls.
 
     python tests/fuzz/run.py                      # every target, a minute in all
     python tests/fuzz/run.py --seconds 3600       # the long form: an hour in all
     python tests/fuzz/run.py --seconds 300 csr    # one target
     python tests/fuzz/run.py --replay fuzz-findings/csr-crash-0123 csr
 
-Each target runs in a process of its own. An input at which it raises, crashes or hangs is a finding:
-it is saved as a file, and the run fails. atheris makes the inputs where it is installed (``pip install
-atheris``), chance where it is not. ``--corpus DIR`` keeps inputs that reach new branches.
+Each target runs in a process of its own. An input at which it raises, crashes or hangs is a
+finding: it is saved as a file, and the run fails. atheris makes the inputs where it is installed
+(``pip install atheris``), chance where it is not. ``--corpus DIR`` keeps inputs that reach new
+branches.
 """
 
 from __future__ import annotations

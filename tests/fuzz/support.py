@@ -1,4 +1,4 @@
-"""What fuzz targets share: a target is a function of bytes that raises where the library is wrong."""
+"""What fuzz targets share: a target is a function of bytes that raises where there is a bug."""
 
 from __future__ import annotations
 

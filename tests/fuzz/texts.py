@@ -16,7 +16,8 @@ from support import check_model, refusal
 from fastsgd import SGDClassifier, SGDRegressor
 from fastsgd.data import open_source
 
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir=MEMORY))
 FEW: dict[str, Any] = {"max_iter": 1, "tol": None, "random_state": 0}
 MOST_FEATURES = 10_000
 
