@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import DTYPES, ISAS, LAYOUTS, OPTIMIZERS, TOLERANCE, lanes, table, train_core
 from problems import train_twin as trained_twin
 
-from fastsgd import DivergenceError, SGDClassifier, SGDRegressor
+from fastsgd import DivergenceError, MLPClassifier, SGDClassifier, SGDRegressor
 from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 
@@ -219,3 +219,17 @@ def test_weights_of_1e30_are_rates(loss, make):
     few = SGDRegressor(loss, **{**FIXED, "eta0": 0.02e-30}, alpha=0.01e30)
     few.fit(make(X), y, sample_weight=mixed)
     assert np.isfinite(few.coef_).all() and few.coef_.any()
+
+
+@pytest.mark.parametrize("size", (1e-170, 1.0, 1e160))
+def test_weights_of_a_network_whose_squares_are_out_of_range(size):
+    """Their norm in the history is right, and NumPy has nothing to warn of."""
+    X, y = table().X * size, table().y[:, 1] > 1.0
+    options = {"hidden_layer_sizes": (), "solver": "sgd", "learning_rate_init": 0.1}
+    model = MLPClassifier(**options, **{**FEW, "max_iter": 1})
+    weights = model.fit(X, y).coefs_[0]
+    largest = np.abs(weights).max()
+    norm = largest * np.linalg.norm(weights / largest)
+    assert 0.0 < norm < np.inf
+    assert model.history_["weight_norm"][-1] == pytest.approx(norm, rel=1e-12)
+    assert (norm > np.finfo(np.float64).max ** 0.5) == (size > 1.0)
