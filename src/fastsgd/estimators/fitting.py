@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
 from ..exceptions import DivergenceError
-from ..inputs.ranges import check_start
+from ..inputs.ranges import check_room, check_start
 from ..inputs.times import as_floats
 from ..learning_rate.choose import Rates
 from ..learning_rate.result import result_of
@@ -185,6 +185,8 @@ class Fitting(Hooks, Splitting):
         present = previous is None and (goes_on or self.warm_start) and hasattr(self, "coef_")
         if previous is not None or present:
             self._check_going_on(len(task.labels), task.X.shape[1])
+        k, d = len(task.labels), task.X.shape[1]
+        check_room(f"{k} models of the {d:,} features of X", k * d, computed_in(task.X))
         with blame_input(self, task.X):
             holds_out = validation is None and self.early_stopping and not partial
             stream = task.stream
