@@ -45,11 +45,22 @@ class Call:
         ``make(subject)`` makes the call.
     changes : bool
         Whether the call changes the subject: whether it fits.
+    X, y
+        Of a call that fits, the rows: ``again`` is a fit that begins anew, ``go_on`` one that does
+        not.
     """
 
     subject: Callable[[], Any]
     make: Callable[[Any], Any]
     changes: bool = True
+    X: Any = None
+    y: Any = None
+
+    def again(self, subject: Any) -> Any:
+        return subject.fit(self.X, self.y)
+
+    def go_on(self, subject: Any) -> Any:
+        return subject.fit(self.X, self.y, resume=True)
 
 
 def bits_of(value: Any) -> Any:
@@ -139,10 +150,13 @@ def calls(
     source = Rows(X, signs, max(1, n // 7))
 
     def fit(model: Any, X: Any, y: Any, **options: Any) -> Call:
-        return Call(fitted(model, X, y), lambda subject: subject.fit(X, y, **options))
+        return Call(fitted(model, X, y), lambda subject: subject.fit(X, y, **options), True, X, y)
 
     def partial_fit(model: Any, X: Any, y: Any) -> Call:
-        return Call(fitted(model, X, y), lambda subject: subject.partial_fit(X, y))
+        return Call(fitted(model, X, y), lambda subject: subject.partial_fit(X, y), True, X, y)
+
+    def stream(model: Any, call: Callable[[Any], Any]) -> Call:
+        return Call(fitted(model, X, signs), call, True, X, signs)
 
     def reads(model: Any, call: Callable[[Any], Any], X: Any = X, y: Any = signs) -> Call:
         return Call(fitted(model, X, y), call, changes=False)
@@ -188,14 +202,10 @@ def calls(
         "score": reads(logistic, lambda model: model.score(X, signs)),
         "search": fit(search, X, signs),
         "path": alone(lambda: tuple(path(X, y, alphas=[0.1, 1.0], estimator=ridge))),
-        "stream": Call(fitted(logistic, X, signs), lambda model: model.fit(source, **pools)),
-        "stream, partial_fit": Call(
-            fitted(logistic, X, signs), lambda model: model.partial_fit(source, **pools)
-        ),
+        "stream": stream(logistic, lambda model: model.fit(source, **pools)),
+        "stream, partial_fit": stream(logistic, lambda model: model.partial_fit(source, **pools)),
         "stream, predict": reads(logistic, lambda model: model.predict(source)),
-        "stream, search": Call(
-            fitted(search, X, signs), lambda subject: subject.fit(source, **pools)
-        ),
+        "stream, search": stream(search, lambda subject: subject.fit(source, **pools)),
         "network": fit(network, X, classes),
         "network, threads": fit(MLPClassifier(n_jobs=3, **small), X, classes),
         "network, CSR": fit(MLPRegressor(solver="sgd", **small), sparse, y),
