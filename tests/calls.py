@@ -130,6 +130,16 @@ def fitted(model: Any, X: Any, y: Any) -> Callable[[], Any]:
     return make
 
 
+def gradient_of(X: Any, y: Any) -> Callable[[Any, Any], Any]:
+    """Mean squared error of a linear model and its gradient, as ``minimize`` takes them."""
+
+    def gradient(theta: Any, rows: Any) -> Any:
+        residual = X[rows] @ theta - y[rows]
+        return 0.5 * float(residual @ residual) / len(rows), X[rows].T @ residual / len(rows)
+
+    return gradient
+
+
 def calls(
     n: int = 60, d: int = 6, epochs: int = 3, *, pool_bytes: int = 1 << 17
 ) -> dict[str, Call]:
@@ -163,10 +173,6 @@ def calls(
 
     def alone(call: Callable[[], Any]) -> Call:
         return Call(lambda: None, lambda _: call(), changes=False)
-
-    def gradient(theta: Any, rows: Any) -> Any:
-        residual = X[rows] @ theta - y[rows]
-        return 0.5 * float(residual @ residual) / len(rows), X[rows].T @ residual / len(rows)
 
     ridge, logistic = SGDRegressor(**few), SGDClassifier("log_loss", **few)
     wide = SGDRegressor(penalty="elasticnet", momentum=0.5, **few)
@@ -211,7 +217,7 @@ def calls(
         "network, CSR": fit(MLPRegressor(solver="sgd", **small), sparse, y),
         "network, partial_fit": partial_fit(curve, X, y),
         "network, predict": reads(network, lambda model: model.predict(X), y=classes),
-        "minimize": alone(lambda: minimize(gradient, np.zeros(d), n, **step)),
+        "minimize": alone(lambda: minimize(gradient_of(X, y), np.zeros(d), n, **step)),
         "gradient_noise": reads(
             logistic, lambda model: insight.gradient_noise(model, X, signs, random_state=0)
         ),

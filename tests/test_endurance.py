@@ -1,8 +1,7 @@
-"""What a fit bears: many at once, signals, hundreds in a row, pickles that were damaged."""
+"""What a fit bears: many at once, signals, pickles that were damaged."""
 
 import collections
 import copy
-import gc
 import io
 import json
 import os
@@ -21,7 +20,7 @@ import pytest
 import scipy.sparse as sp
 from drawn import ESTIMATORS, data_of, settings_of
 
-from fastsgd import GridSearchCV, SGDClassifier, SGDOneClassSVM, SGDRegressor, path
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 40))
@@ -91,50 +90,6 @@ def test_a_signal_a_millisecond():
         signal.signal(signal.SIGALRM, before)
     assert found == [[expected] * 2 for expected in alone]
     assert len(arrived) > 20
-
-
-# ---------------------------------------------------------------- memory
-
-
-def resident():
-    gc.collect()
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
-
-
-GROWN = 2 << 20
-"""Bytes that hundreds of fits may add to what is resident: a state of each would add 5 MB."""
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
-@pytest.mark.filterwarnings("ignore")
-def test_memory_does_not_grow():
-    """Over 200 calls: fits, calls that go on, searches, errors; states of 24 kB and more."""
-    wide = rng.normal(size=(20, 1000))
-    y, sparse, bad = wide[:, 0], sp.csr_array(wide), wide.copy()
-    bad[3, 4] = np.nan
-    signs = (y > 0).astype(int)
-    model = SGDRegressor(momentum=0.5, average=True, **FEW)
-    threaded = SGDClassifier("log_loss", momentum=0.5, n_jobs=2, batch_size=16, **FEW)
-
-    def some_calls():
-        for table in (wide, sparse):
-            model.fit(table, y)
-            model.partial_fit(table, y)
-            threaded.fit(table, signs)
-            SGDOneClassSVM(early_stopping=True, **FEW).fit(table)
-        for broken in (lambda: model.fit(bad, y), lambda: model.predict(wide[:, 1:])):
-            with pytest.raises(ValueError, match=r"NaN|features"):
-                broken()
-        GridSearchCV(SGDClassifier(**FEW), {"alpha": [0.1, 1.0]}, cv=2).fit(wide, signs)
-        path(wide, y, alphas=[0.1, 1.0], estimator=SGDRegressor(**FEW))
-
-    for _ in range(8):
-        some_calls()
-    before = resident()
-    for _ in range(20):
-        some_calls()
-    assert resident() - before < GROWN
 
 
 # ---------------------------------------------------------------- pickles

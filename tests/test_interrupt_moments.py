@@ -76,7 +76,7 @@ class Interrupts:
     def at(self, moment):
         subject = copy.deepcopy(self.subject)
         before, given, interrupted = snapshot(subject), None, False
-        due = time.perf_counter() + moment
+        start = time.perf_counter()
         try:
             signal.setitimer(signal.ITIMER_REAL, moment)
             given = [self.call.make(subject)]
@@ -85,9 +85,10 @@ class Interrupts:
             now, interrupted = time.perf_counter(), True
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         if not interrupted:
+            self.takes = time.perf_counter() - start
             assert bits_of(given[0]) == self.expected
             return 0.0, "over"
-        return max(0.0, now - due), self.state_of(subject, before)
+        return max(0.0, now - start - moment), self.state_of(subject, before)
 
     def state_of(self, subject, before):
         """Whether the subject of an interrupted call is as it was, or a model in the making."""
