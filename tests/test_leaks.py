@@ -46,6 +46,7 @@ GROWN = 1 << 20
 """Bytes that all repetitions of a kind may add to what is resident."""
 COUNT = 10_000 if EXHAUSTIVE else 200
 FEW = {"max_iter": 2, "tol": None, "random_state": 0}
+SMALL = {"hidden_layer_sizes": (8,), **FEW}
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(24, 1000))
@@ -84,7 +85,7 @@ def fits():
 def partial_fits():
     regressor = SGDRegressor(average=True, random_state=0)
     classifier = SGDClassifier("log_loss", penalty="l1", random_state=0)
-    network = MLPRegressor((8,), random_state=0)
+    network = MLPRegressor(hidden_layer_sizes=(8,), random_state=0)
     few = SGDRegressor(learning_rate="constant", eta0=1e-5, random_state=0)
     return [
         lambda: regressor.partial_fit(X, Y),
@@ -97,9 +98,9 @@ def partial_fits():
 
 def networks():
     return [
-        lambda: MLPClassifier((8,), n_jobs=2, **FEW).fit(X, np.arange(24) % 3),
-        lambda: MLPRegressor((8, 4), solver="sgd", average=True, **FEW).fit(SPARSE, Y),
-        lambda: MLPClassifier((8,), early_stopping=True, **FEW).fit(X, SIGNS),
+        lambda: MLPClassifier(n_jobs=2, **SMALL).fit(X, np.arange(24) % 3),
+        lambda: MLPRegressor(solver="sgd", average=True, **SMALL).fit(SPARSE, Y),
+        lambda: MLPClassifier(early_stopping=True, **SMALL).fit(X, SIGNS),
     ]
 
 
@@ -108,7 +109,7 @@ def streams():
     model = SGDClassifier("log_loss", random_state=0)
     return [
         lambda: SGDClassifier(**FEW).fit(source, **how),
-        lambda: model.partial_fit(source, **how),
+        lambda: model.partial_fit(source, classes=[0, 1], **how),
         lambda: model.predict(source),
     ]
 
@@ -141,7 +142,7 @@ def bad_input():
     nan, infinite, corrupt = X.copy(), X.copy(), SPARSE.copy()
     nan[3, 4], infinite[5, 6], corrupt.indices[7] = np.nan, np.inf, 5000
     model = SGDRegressor(**FEW).fit(X, Y)
-    network = MLPRegressor((8,), **FEW).fit(X, Y)
+    network = MLPRegressor(**SMALL).fit(X, Y)
     calls = [
         lambda: model.fit(nan, Y),
         lambda: model.partial_fit(infinite, Y),
@@ -157,7 +158,7 @@ def bad_input():
 
 def divergence():
     steep = {**FEW, "learning_rate": "constant", "eta0": 1e30, "max_iter": 50}
-    network = MLPRegressor((8,), "squared_error", solver="sgd", learning_rate_init=1e30, **FEW)
+    network = MLPRegressor(activation="identity", solver="sgd", learning_rate_init=1e200, **SMALL)
     model = SGDRegressor(**steep)
     return [
         failing(DivergenceError, lambda: model.fit(X, Y)),
@@ -194,12 +195,12 @@ def user_code():
         raise_later(counter)
         return 0.0, theta
 
-    long = {**FEW, "max_iter": 9}
+    long, small = {**FEW, "max_iter": 9}, {**SMALL, "max_iter": 9}
     kept = SGDClassifier(scoring=score, early_stopping=True, **long)
     calls = [
         lambda: SGDRegressor(learning_rate=rate, batch_size=5, **long).fit(X, Y),
         lambda: kept.fit(X, SIGNS),
-        lambda: MLPClassifier((8,), scoring=score, early_stopping=True, **long).fit(X, SIGNS),
+        lambda: MLPClassifier(scoring=score, early_stopping=True, **small).fit(X, SIGNS),
         lambda: SGDClassifier(**long).fit(blocks, pool_bytes=1 << 15),
         lambda: minimize(gradient, np.zeros(1000), 24, eta0=1e-5, batch_size=5, **long),
     ]
@@ -240,9 +241,9 @@ KINDS = {
 
 def growth(calls, count):
     """Bytes by which what is resident grew over so many repetitions of calls."""
-    before = 0
-    for i in range(-max(count // 5, 2 * len(calls)), count):
-        if i == 0:
+    warm_up, before = max(count // 5, 2 * len(calls)), 0
+    for i in range(warm_up + count):
+        if i == warm_up:
             before = resident()
         calls[i % len(calls)]()
     return resident() - before
