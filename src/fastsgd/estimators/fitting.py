@@ -263,6 +263,7 @@ class Fitting(Hooks, Splitting):
                 saving = Saving(checkpoint, self, saved, at, run, again)
                 if stream is not None:
                     stream.on_window = functools.partial(saving.between_windows, progress)
+            made = 0 if again is not None else int(state.t.max())  # updates before this call
             try:
                 with listening(self, task, epochs, progress, saving) as end:
                     fit(*problem, state, stopping, progress)
@@ -277,7 +278,7 @@ class Fitting(Hooks, Splitting):
                     ) from error
                 raise error.scaled(task.scaling) from None
             except KeyboardInterrupt:
-                if progress.state is not None:
+                if progress.state is not None and progress.state.t.max() > made:
                     self._take_what_there_is(problem, progress)
                     publish(progress)
                 raise

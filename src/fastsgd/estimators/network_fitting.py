@@ -245,13 +245,14 @@ class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
         if checkpoint is not None:
             run = {"goes_on": goes_on, "rows": data.n, "seen": seen, "order": None}
             saving = Saving(checkpoint, self, publish, (state.epoch, 0), run, again)
+        made = 0 if again is not None else state.t  # updates before this call
         try:
             with listening(self, task, epochs, progress, saving) as end:
                 fit_network(data, network, descent, state, stopping, progress)
                 publish()
                 end()
         except KeyboardInterrupt:
-            if progress.state is not None:
+            if progress.state is not None and progress.state.t > made:
                 model = progress.state.model(descent)
                 if progress.model is None or np.isfinite(model).all():
                     progress.model = model
