@@ -203,6 +203,14 @@ def test_every_public_name_has_its_page():
     assert not missing
 
 
+def test_examples_ran_without_a_warning():
+    pages = sorted((SITE / "gallery").glob("*/plot_*.html"))
+    assert len(pages) >= 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert "Warning:" not in text and "<img" in text, page.name
+
+
 def test_links_lead_somewhere(links):
     assert links.check(SITE) == []
 
