@@ -106,7 +106,7 @@ def partial_fits():
         lambda: of("classes").partial_fit(SPARSE, SIGNS, classes=[0, 1]),
         lambda: of("constant").partial_fit(SPARSE, Y),
         lambda: of("network").partial_fit(X, Y),
-        lambda: kept["network"].predict(X),
+        lambda: kept["network"].predict(X) if "network" in kept else None,
     ]
 
 
