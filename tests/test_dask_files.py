@@ -18,6 +18,7 @@ import fastsgd
 dask, distributed = map(pytest.importorskip, ("dask", "distributed"))
 pa, pq = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
 on_dask = pytest.importorskip("fastsgd.dask")
+files = pytest.importorskip("fastsgd.dask.files")
 
 pytestmark = test_dask.pytestmark
 bounded, at_phase, fresh = test_dask.bounded, test_dask_faults.at_phase, test_dask_faults.fresh
@@ -184,6 +185,20 @@ def test_a_bad_file_is_named(client, folder, tmp_path):
 
 
 # Kills.
+
+
+def test_files_that_change_after_a_loss(client, tmp_path):
+    """Shards that are opened once more must have the rows that they had."""
+    path = tmp_path / "rows.parquet"
+    pq.write_table(shards.table(N), path, row_group_size=N // 12)
+    rows = files.rows_of_fit(str(path), None, None, {**DENSE, "pool_bytes": SMALL})
+    engine = files.FilesEngine(client, rows, 3)
+    try:
+        pq.write_table(shards.table(N, seed=1), path, row_group_size=N // 12)
+        with pytest.raises(ValueError, match=r"shard \d of X, .*(changed|made of something else)"):
+            engine._load()
+    finally:
+        engine.close()
 
 
 @pytest.mark.parametrize("phase", test_dask_faults.PHASES)

@@ -21,7 +21,7 @@ from fastsgd.distributed.executors import ExecutorEngine
 from fastsgd.distributed.groups import groups_of
 from fastsgd.distributed.shards import Shard
 from fastsgd.distributed.stream import ShardStream
-from fastsgd.distributed.streamed import StreamedShard, shard_sources
+from fastsgd.distributed.streamed import StreamedShard, open_shard, shard_sources
 from fastsgd.estimators.rows import Rows
 from fastsgd.solver.stream import StreamRun
 
@@ -337,6 +337,15 @@ def test_some_shards_are_streamed_and_others_are_not(tmp_path):
     assert model.score(whole.X, whole.y) > 0.75
     with pytest.raises(ValueError, match="sampling='replacement' needs rows in memory"):
         fitted(SGDClassifier(**OPTIONS, sampling="replacement"), engine)
+
+
+def test_a_temporary_cache_is_written_once(file, tmp_path):
+    source = shard_sources(open_source(file, **DENSE), 1, SMALL, None, str(tmp_path))[0]
+    shard = open_shard(source)
+    manifest = tmp_path / "shard-0000-of-0001" / "manifest.json"
+    written = manifest.stat().st_mtime_ns
+    assert open_shard(source) == shard
+    assert manifest.stat().st_mtime_ns == written
 
 
 def test_regression_and_targets_of_many_values(tmp_path):

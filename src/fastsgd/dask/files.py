@@ -23,7 +23,7 @@ from ..estimators.rows import POOL_BYTES
 from .engine import DaskEngine, check_alike, token
 from .extras import library
 from .partitions import Partitions, partitions_of
-from .tasks import opened, portrait_of
+from .tasks import Portrait, opened, portrait_of
 
 __all__ = ["FilesEngine", "engine_of", "files_of", "rows_of_fit"]
 
@@ -105,6 +105,7 @@ class FilesEngine(DaskEngine):
     def __init__(self, client: Any, partitions: Partitions, shards: int | None) -> None:
         assert isinstance(partitions, Files) and partitions.source is not None
         self.temporary = f"fastsgd-{token()}"
+        self.found: list[Portrait] = []
         of = partitions.pool_bytes, partitions.cache, self.temporary
         self.sources: Sequence[ShardSource] = shard_sources(partitions.source, shards, *of)
         try:
@@ -125,7 +126,12 @@ class FilesEngine(DaskEngine):
             f"fastsgd-portrait-{name}-{i}": (portrait_of, shard)
             for i, shard in enumerate(self.shards)
         }
-        check_alike(self._gathered(portraits, list(portraits)), self._where)
+        found = self._gathered(portraits, list(portraits))
+        check_alike(found, self._where)
+        for i, (before, now) in enumerate(zip(self.found, found, strict=False)):
+            if before != now:
+                raise ValueError(f"{self._where(i)}: the rows changed while they were trained on")
+        self.found = found
         if self.encoder is not None:
             self._encode()
 

@@ -64,6 +64,8 @@ class Portrait:
     sparse, weighted : bool
     target : str
         What y is: "absent", "numbers" or "text", and its columns.
+    digest : str
+        Of all numbers of a shard that is streamed.
     """
 
     rows: int
@@ -72,12 +74,13 @@ class Portrait:
     sparse: bool
     weighted: bool
     target: str
+    digest: str = ""
 
 
 def portrait_of(block: Block | Shard | StreamedShard) -> Portrait:
     """Look at a block, or at a shard."""
     if isinstance(block, StreamedShard):
-        return Portrait(block.rows, *block.kind)
+        return Portrait(block.rows, *block.kind, block.digest)
     X, y = block.X, block.y
     target = "absent"
     if y is not None:

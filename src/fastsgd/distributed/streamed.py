@@ -154,7 +154,8 @@ def open_shard(source: ShardSource) -> Shard | StreamedShard:
     OSError
         If there is no place for the cache, or no permission.
     """
-    folder = source.folder if source.named else None
+    here = source.named or os.path.exists(source.folder)
+    folder = source.folder if here else None
     try:
         found = arrays_or_cache(
             source.source, folder, source.pool_bytes, lambda: source.folder, _written
