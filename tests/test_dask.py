@@ -364,7 +364,13 @@ BAD = {
     "rows of y": (ValueError, "y must have 4", da.ones((4, 2), chunks=2), da.ones(3), {}),
     "ndim": (ValueError, "two dimensions", da.ones(4, chunks=2), da.ones(4), {}),
     "target": (TypeError, "target must be", da.ones((4, 2)), da.ones(4), {"target": "y"}),
-    "cache": (TypeError, "cache must not", da.ones((4, 2)), da.ones(4), {"cache": None}),
+    "cache": (
+        TypeError,
+        "cache must be given with paths",
+        da.ones((4, 2)),
+        da.ones(4),
+        {"cache": None},
+    ),
     "none": (ValueError, "no rows", da.ones((0, 2), chunks=2), da.ones(0, chunks=2), {}),
 }
 

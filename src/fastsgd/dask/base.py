@@ -16,9 +16,9 @@ from ..data.first_pass import bytes_of
 from ..distributed.stream import ShardStream
 from ..estimators.rows import POOL_BYTES, Rows
 from ..estimators.validated import check_parameter
-from .engine import DaskEngine
 from .extras import is_collection, library
-from .partitions import array_of, partitions_of
+from .files import engine_of, rows_of_fit
+from .partitions import array_of
 from .predictions import by_chunks, score_of
 
 __all__ = ["OnCluster", "with_parameters"]
@@ -123,13 +123,15 @@ class OnCluster(BaseEstimator):
         for name in ("X_val", "y_val"):
             if name in arguments:
                 arguments[name] = _in_memory(client, arguments[name], name)
-        partitions = partitions_of(X, y, sample_weight, dict(source))
-        engine = DaskEngine(client, partitions, self.shards)
+        known = vars(self).get("columns_")
+        partitions = rows_of_fit(X, y, sample_weight, dict(source), known)
+        engine = engine_of(client, partitions, self.shards)
         try:
             stream: Any = ShardStream(engine, self.local_epochs, moments=self.standardize)
             sample = stream.sample()
             named = partitions.named(sample.X)
-            rows = Rows(named, sample.y, sample.sample_weight, stream, partitions.source)
+            of = partitions.source, stream.hashed_names()
+            rows = Rows(named, sample.y, sample.sample_weight, stream, *of)
             getattr(model, method)(rows, **arguments)
         except KeyboardInterrupt:
             self._take(model)

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, TypeVar
-
-import numpy as np
 
 from ..distributed import Common, Part, Plan
 from ..distributed.executors import combined
+from ..distributed.groups import groups_of
 from ..distributed.shards import ShardSummary
 from .extras import library
 from .partitions import Partitions, where_of
 from .tasks import Portrait, itself, joined, portrait_of, step, summary, targets_of
 
-__all__ = ["DaskEngine", "groups_of"]
-
-MOST_SHARDS = 64
-"""Shards, where the user does not say how many."""
+__all__ = ["DaskEngine", "check_alike", "groups_of", "token"]
 
 FAN_IN = 8
 """Parts that one task adds up: a power of two, so that sums are those of pairs."""
@@ -37,43 +32,6 @@ TRIES = 4
 """How often a round is begun where what it needs is lost with its workers."""
 
 _Result = TypeVar("_Result")
-
-
-def groups_of(rows: Sequence[int], shards: int | None) -> list[range]:
-    """Partitions that follow each other, in groups of rows as equal as can be.
-
-    Parameters
-    ----------
-    rows : sequence of int
-        Of each partition.
-    shards : int or None
-        Groups; None: one for each partition that has rows, at most ``MOST_SHARDS``.
-
-    Returns
-    -------
-    list of range
-        Numbers of the partitions of each.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer partitions than shards.
-    """
-    n, full = len(rows), sum(one > 0 for one in rows)
-    if shards is None:
-        shards = max(1, min(full, MOST_SHARDS))
-    if shards > n:
-        raise ValueError(
-            f"shards={shards} is more than the {n} partitions of X: rechunk or repartition X, or "
-            "write more files"
-        )
-    until = np.cumsum(rows)
-    ends = [0]
-    for i in range(1, shards):
-        near = int(np.searchsorted(until, until[-1] * i / shards - 0.5)) + 1
-        ends.append(min(max(near, ends[-1] + 1), n - shards + i))
-    ends.append(n)
-    return [range(a, b) for a, b in pairwise(ends)]
 
 
 class DaskEngine:
@@ -123,7 +81,7 @@ class DaskEngine:
         """Make the shards of the blocks; that of a group each."""
         self.shards, self.targets = [], []
         blocks = self.client.compute(self.blocks)
-        names = [f"fastsgd-portrait-{_token()}-{i}" for i in range(len(blocks))]
+        names = [f"fastsgd-portrait-{token()}-{i}" for i in range(len(blocks))]
         graph = {name: (portrait_of, block) for name, block in zip(names, blocks, strict=True)}
         try:
             found = self._gathered(graph, names)
@@ -137,7 +95,7 @@ class DaskEngine:
         check_alike(found)
         if self.groups is None:
             self.groups = groups_of([one.rows for one in found], self.asked)
-        keys = [f"fastsgd-shard-{_token()}-{i}" for i in range(len(self.groups))]
+        keys = [f"fastsgd-shard-{token()}-{i}" for i in range(len(self.groups))]
         shards: dict[str, Any] = {
             key: (joined, i, [blocks[j] for j in group])
             for i, (key, group) in enumerate(zip(keys, self.groups, strict=True))
@@ -160,7 +118,7 @@ class DaskEngine:
         """See :class:`fastsgd.distributed.stream.Engine`."""
 
         def call() -> list[ShardSummary]:
-            keys = [f"fastsgd-summary-{_token()}-{i}" for i in range(len(self.shards))]
+            keys = [f"fastsgd-summary-{token()}-{i}" for i in range(len(self.shards))]
             tasks = [(summary, shard, len(self.shards), moments) for shard in self.shards]
             return self._gathered(dict(zip(keys, tasks, strict=True)), keys)
 
@@ -172,11 +130,11 @@ class DaskEngine:
         self._tried(self._encode)
 
     def _encode(self) -> None:
-        token = _token()
-        graph: dict[str, Any] = {f"fastsgd-encoder-{token}": self.encoder}
-        keys = [f"fastsgd-targets-{token}-{i}" for i in range(len(self.shards))]
+        name = token()
+        graph: dict[str, Any] = {f"fastsgd-encoder-{name}": self.encoder}
+        keys = [f"fastsgd-targets-{name}-{i}" for i in range(len(self.shards))]
         for key, shard in zip(keys, self.shards, strict=True):
-            graph[key] = (targets_of, shard, f"fastsgd-encoder-{token}")
+            graph[key] = (targets_of, shard, f"fastsgd-encoder-{name}")
         self.targets = self.client.get(graph, keys, sync=False)
 
     def train(self, plan: Plan, common: Common) -> Part:
@@ -192,22 +150,22 @@ class DaskEngine:
     def _round(self, plan: Plan, common: Common) -> Part:
         """One graph: steps, and sums of eight neighbours, then of eight of these."""
         if self.plan is None or self.plan[0] is not plan:
-            self.plan = plan, self.client.submit(itself, plan, key=f"fastsgd-plan-{_token()}")
-        token = _token()
+            self.plan = plan, self.client.submit(itself, plan, key=f"fastsgd-plan-{token()}")
+        name = token()
         graph: dict[str, Any] = {}
-        start: Any = f"fastsgd-common-{token}"
+        start: Any = f"fastsgd-common-{name}"
         if common.vectors.nbytes <= INLINED:
             graph[start] = common
         else:
             start = self.client.scatter(common, broadcast=True, hash=False)
-        keys = [f"fastsgd-step-{token}-{i}" for i in range(len(self.shards))]
+        keys = [f"fastsgd-step-{name}-{i}" for i in range(len(self.shards))]
         shards = zip(keys, self.shards, self.targets, strict=True)
         for key, shard, y in shards:
             graph[key] = (step, self.plan[1], start, shard, y)
         level = 0
         while len(keys) > 1:
             sums = range(0, len(keys), FAN_IN)
-            above = [f"fastsgd-sum-{token}-{level}-{i}" for i in sums]
+            above = [f"fastsgd-sum-{name}-{level}-{i}" for i in sums]
             for key, i in zip(above, sums, strict=True):
                 graph[key] = (combined, keys[i : i + FAN_IN])
             keys, level = above, level + 1
@@ -219,7 +177,8 @@ class DaskEngine:
         self.shards, self.targets, self.plan = [], [], None
 
 
-def _token() -> str:
+def token() -> str:
+    """A name that nothing else has."""
     return uuid.uuid4().hex[:12]
 
 
@@ -233,8 +192,8 @@ def _signs_of_loss() -> tuple[type[BaseException], ...]:
     return (killed, CancelledError, distributed.client.FutureCancelledError, closed)
 
 
-def check_alike(found: Sequence[Portrait]) -> None:
-    """Refuse partitions that differ.
+def check_alike(found: Sequence[Portrait], where: Callable[[int], str] = where_of) -> None:
+    """Refuse partitions that differ; ``where`` names one.
 
     Raises
     ------
@@ -250,7 +209,7 @@ def check_alike(found: Sequence[Portrait]) -> None:
             a, b = getattr(model, name), getattr(one, name)
             if a != b:
                 raise ValueError(
-                    f"{where_of(i)} has {name}={b!r}, and {where_of(first)} has {name}={a!r}: all "
+                    f"{where(i)} has {name}={b!r}, and {where(first)} has {name}={a!r}: all "
                     "must be alike"
                 )
     if model.target == "absent":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ..data import Block
 from ..data.first_pass import Labels, Moments, rows_of
+from .rounds import Common, Part, Plan
 
-__all__ = ["SAMPLE_ROWS", "Shard", "ShardSummary", "summary_of"]
+__all__ = ["SAMPLE_ROWS", "AnyShard", "Shard", "ShardSummary", "summary_of"]
 
 SAMPLE_ROWS = 1 << 15
 """Rows of the sample of all shards, about."""
@@ -61,6 +62,10 @@ class ShardSummary:
         Evenly spaced rows, and the first one of each label; None of an empty shard.
     moments : Moments or None
         Of dense X, where they were asked for.
+    pools : tuple of int
+        Rows of a block and blocks of a pool of a shard that is streamed; empty of one in memory.
+    hashed_names : dict of int to str
+        Names that were met in hashed columns.
     """
 
     number: int
@@ -73,14 +78,30 @@ class ShardSummary:
     label_weights: list[float]
     sample: Block | None
     moments: Moments | None = None
+    pools: tuple[int, ...] = ()
+    hashed_names: dict[int, str] = field(default_factory=dict)
 
 
-def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSummary:
+class AnyShard(Protocol):
+    """Rows that are not in memory, and know how they are trained on."""
+
+    @property
+    def number(self) -> int:
+        """See :class:`Shard`."""
+
+    def summary(self, shards: int, moments: bool) -> ShardSummary:
+        """See :func:`summary_of`."""
+
+    def step(self, plan: Plan, common: Common) -> Part:
+        """See :func:`fastsgd.distributed.shard_step`."""
+
+
+def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) -> ShardSummary:
     """Look at the rows of a shard.
 
     Parameters
     ----------
-    shard : Shard
+    shard : Shard or AnyShard
     shards : int, default=1
         How many there are: the samples of all have about ``SAMPLE_ROWS`` rows.
     moments : bool, default=False
@@ -90,6 +111,8 @@ def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSum
     -------
     ShardSummary
     """
+    if not isinstance(shard, Shard):
+        return shard.summary(shards, moments)
     X, y, n = shard.X, shard.y, shard.rows
     labels, found = Labels(), None
     firsts: list[int] = []

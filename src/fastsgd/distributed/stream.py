@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from .._core import State
 from ..data import Block
 from ..data.first_pass import Moments, joined_blocks
+from ..estimators.streams import ORDERS as STREAMED_ORDERS
 from ..problem import Data, Lanes, Settings, computed_in
 from .rounds import Common, Part, Plan
 from .run import RoundRun
-from .shards import ShardSummary
+from .shards import Shard, ShardSummary
 
 __all__ = ["Engine", "ShardStream"]
 
@@ -69,6 +70,13 @@ class ShardStream:
         self.offset: NDArray[Any] | None = None
         self.scale: NDArray[Any] | None = None
 
+    def hashed_names(self) -> dict[int, str]:
+        """Names that were met in hashed columns, each of the first shard that has one."""
+        found: dict[int, str] = {}
+        for one in self.summaries:
+            found = {**one.hashed_names, **found}
+        return found
+
     def sample(self) -> Block:
         """Rows of all shards, and the first one of each label."""
         return joined_blocks([one.sample for one in self.summaries if one.sample is not None])
@@ -84,6 +92,14 @@ class ShardStream:
         if held_out:
             raise ValueError("early_stopping=True needs X_val and y_val where rows are on shards")
         self.sampling = estimator.sampling if estimator.shuffle else "sequential"
+        pools = [one.pools for one in self.summaries if one.rows]
+        if any(pools) and self.sampling not in STREAMED_ORDERS:
+            raise ValueError(
+                f"sampling={self.sampling!r} needs rows in memory: shards that do not fit into "
+                f"pool_bytes are shuffled by pools, and take one of {tuple(STREAMED_ORDERS)}"
+            )
+        if all(pools) and self.sampling != "sequential":
+            self.sampling = "block"  # windows have an order of their own
         encoder = copy.copy(estimator)
         kept = {*estimator.get_params(deep=False), "classes_", "_multilabel"}
         for name in [name for name in vars(encoder) if name not in kept]:
@@ -96,7 +112,9 @@ class ShardStream:
     @property
     def order_key(self) -> tuple[Any, ...]:
         """What the order of the rows depends on beside seed, epoch and ``sampling``."""
-        return ("shards", *(one.rows for one in self.summaries), float(self.local_epochs))
+        pools = [number for one in self.summaries for number in one.pools]
+        rows = [one.rows for one in self.summaries]
+        return ("shards", *rows, float(self.local_epochs), *pools)
 
     def data(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None, scaling: Any) -> Data:
         """A sample of the rows that stands for those of a shard, whose epoch is that of a lane."""
@@ -112,7 +130,7 @@ class ShardStream:
             settings,
             max(1, round(1.0 / self.local_epochs)),
             len(self.summaries),
-            bool(sp.issparse(data.X)),
+            bool(sp.issparse(data.X)) and len(self.summaries) > 1,
             self.offset,
             self.scale,
         )
@@ -182,6 +200,8 @@ def check_shards(summaries: list[ShardSummary]) -> None:
 
 def replaced(shard: Any, estimator: Any) -> Any:
     """A shard with targets as the solver takes them of an estimator."""
+    if not isinstance(shard, Shard):
+        return replace(shard, estimator=estimator)
     if shard.rows == 0:
         return shard
     weight = None if shard.weight is None else shard.weight.astype(computed_in(shard.X))
