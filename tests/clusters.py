@@ -44,3 +44,14 @@ def later(seconds, call, *arguments):
     timer.daemon = True
     timer.start()
     return timer
+
+
+def die_writing(folder):
+    """Have this process killed when it has written all of a cache but its manifest."""
+    from fastsgd.data import cache
+
+    def killed(*_):
+        os.close(os.open(os.path.join(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    cache.write_manifest = killed

@@ -2,8 +2,6 @@
 
 import glob
 import os
-import threading
-import time
 
 import clusters
 import numpy as np
@@ -209,27 +207,19 @@ def test_a_worker_is_killed(client, workers, at_phase, rows, tmp_path, phase):
     assert same(model, alone(rows, 6, tmp_path, local_epochs=0.5, **HASHED))
 
 
-def kill_writers(cache, pids, found):
-    """Kill all workers once one of them writes a cache."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end and not found:
-        found += glob.glob(f"{cache}/.*.partial")
-    clusters.kill(pids)
-
-
-def test_what_a_killed_writer_has_left_is_removed(fresh, rows, tmp_path):
-    """In the first pass all workers die; others make the caches, once each."""
-    cache, found = tmp_path / "cache", []
-    killer = threading.Thread(
-        target=kill_writers, args=(cache, clusters.pids_of(fresh), found), daemon=True
-    )
-    killer.start()
-    model = on_dask.SGDClassifier(**OPTIONS, shards=3, client=fresh)
-    model.fit(rows, **HASHED, cache=cache, pool_bytes=SMALL)
-    killer.join()
-    assert found
-    assert same(model, alone(rows, 3, tmp_path / "alone", **HASHED))
-    assert sorted(os.listdir(cache)) == [f"shard-000{i}-of-0003" for i in range(3)]
+@pytest.mark.parametrize("named", [True, False])
+def test_writers_are_killed_once_all_is_written(fresh, rows, tmp_path, named):
+    """All workers die with a cache that is nearly whole; the next ones remove what is left."""
+    cache, died = tmp_path / "cache", tmp_path / "died"
+    died.mkdir()
+    fresh.run(clusters.die_writing, str(died))
+    model = on_dask.SGDClassifier(**OPTIONS, shards=6, client=fresh)
+    how = {"cache": cache} if named else {}
+    model.fit(rows, **HASHED, **how, pool_bytes=SMALL)
+    assert os.listdir(died)
+    assert same(model, alone(rows, 6, tmp_path / "alone", **HASHED))
+    if named:
+        assert sorted(os.listdir(cache)) == [f"shard-000{i}-of-0006" for i in range(6)]
 
 
 # Memory.
