@@ -1,13 +1,16 @@
 """Runs the steps of shards as tasks of a Dask cluster.
 
-A round is one graph: a step for each shard and a tree of sums, of which the last alone comes to the
-client. Shards are futures of tasks that Dask makes anew where a worker has died; so is all else
+A round is one graph. What a task costs Dask is more than what it moves, unless models are large: so
+the shards that lie beside a thread are one task, and the client adds up what these come to. Of
+large models each shard is a task, and sums are a tree, of which the last alone comes to the client.
+The sum of a round is the same whatever its tasks are. Shards are futures of tasks that Dask makes anew where a worker has died; so is all else
 that a step needs, if it is small. The values of a round are the same wherever its tasks run, and
 however often.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -16,11 +19,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..distributed import Common, Part, Plan
-from ..distributed.executors import combined
+from ..distributed.executors import Sums, combined, merged
 from ..distributed.shards import ShardSummary
 from .extras import library
 from .partitions import Partitions, where_of
-from .tasks import Portrait, itself, joined, portrait_of, step, summary, targets_of
+from .tasks import Portrait, itself, joined, portrait_of, step, steps, summary, targets_of
 
 __all__ = ["DaskEngine", "groups_of"]
 
@@ -32,6 +35,12 @@ FAN_IN = 8
 
 INLINED = 1 << 20
 """Bytes of common weights up to which they are part of the graph, and need no broadcast."""
+
+GATHERED = 1 << 24
+"""Bytes of the sums of all shards up to which the client adds them up."""
+
+PLACED = 2.0
+"""Seconds after which it is looked where shards are."""
 
 TRIES = 4
 """How often a round is begun where what it needs is lost with its workers."""
@@ -100,6 +109,8 @@ class DaskEngine:
         self.groups: list[range] | None = None
         self.encoder: Any = None
         self.plan: tuple[Plan, Any] | None = None
+        self.places: tuple[float, list[list[int]]] | None = None
+        self.kept: list[Any] = []
         self.stale = True
         self._tried(lambda: None)
 
@@ -114,7 +125,7 @@ class DaskEngine:
             except self.lost:
                 futures = [*self.shards, *self.targets]
                 self.stale |= any(one.status not in ("pending", "finished") for one in futures)
-                self.plan = None
+                self.plan = self.places = None
                 if not left:
                     raise
         raise AssertionError("unreachable")
@@ -136,7 +147,9 @@ class DaskEngine:
             raise
         check_alike(found)
         if self.groups is None:
-            self.groups = groups_of([one.rows for one in found], self.asked)
+            rows = [one.rows for one in found]
+            self.groups = groups_of(rows, self.asked)
+            self.rows = [sum(rows[i] for i in group) for group in self.groups]
         keys = [f"fastsgd-shard-{_token()}-{i}" for i in range(len(self.groups))]
         shards: dict[str, Any] = {
             key: (joined, i, [blocks[j] for j in group])
@@ -150,6 +163,7 @@ class DaskEngine:
     def _gathered(self, graph: dict[str, Any], keys: list[str]) -> list[Any]:
         """Results of a graph; its tasks are cancelled if that ends otherwise."""
         futures = self.client.get(graph, keys, sync=False)
+        self.kept = futures  # until the next graph is sent, or it would wait for their release
         try:
             return list(self.client.gather(futures))
         except BaseException:
@@ -190,9 +204,50 @@ class DaskEngine:
         return self._tried(lambda: self._round(plan, common))
 
     def _round(self, plan: Plan, common: Common) -> Part:
-        """One graph: steps, and sums of eight neighbours, then of eight of these."""
+        """One graph."""
         if self.plan is None or self.plan[0] is not plan:
             self.plan = plan, self.client.submit(itself, plan, key=f"fastsgd-plan-{_token()}")
+        if self.places is None or time.monotonic() > self.places[0] + PLACED:
+            self.places = time.monotonic(), self._beside_threads()
+        size = common.vectors.size * 8 * (1 + plan.by_feature)
+        if size * len(self.shards) <= GATHERED:
+            return self._in_groups(plan, common, self.places[1])
+        return self._one_by_one(common)
+
+    def _beside_threads(self) -> list[list[int]]:
+        """Numbers of the shards that each thread of a worker has beside it."""
+        there = self.client.who_has(self.shards)
+        threads = self.client.nthreads()
+        by_worker: dict[str, list[int]] = {}
+        for i, shard in enumerate(self.shards):
+            by_worker.setdefault(min(there.get(shard.key, ()), default=""), []).append(i)
+        found = []
+        for worker, numbers in by_worker.items():
+            rows = [self.rows[i] for i in numbers]
+            parts = groups_of(rows, min(threads.get(worker, 1), len(rows)))
+            found += [[numbers[i] for i in part] for part in parts]
+        return found
+
+    def _in_groups(self, plan: Plan, common: Common, groups: list[list[int]]) -> Part:
+        """A task for each group of shards; the client adds up."""
+        token = _token()
+        graph: dict[str, Any] = {}
+        start: Any = common
+        if common.vectors.nbytes * len(groups) > INLINED:
+            start = f"fastsgd-common-{token}"
+            graph[start] = common
+        keys = [f"fastsgd-steps-{token}-{i}" for i in range(len(groups))]
+        for key, group in zip(keys, groups, strict=True):
+            of_group = [[of[i] for i in group] for of in (self.shards, self.targets)]
+            graph[key] = (steps, self.plan[1], start, *of_group)
+        found: Sums = {}
+        for sums in self._gathered(graph, keys):
+            found |= sums
+        (part,) = merged(found, plan.shards).values()
+        return part
+
+    def _one_by_one(self, common: Common) -> Part:
+        """A task for each shard, and sums of eight neighbours, then of eight of these."""
         token = _token()
         graph: dict[str, Any] = {}
         start: Any = f"fastsgd-common-{token}"
@@ -216,7 +271,7 @@ class DaskEngine:
 
     def close(self) -> None:
         """Give back the shards."""
-        self.shards, self.targets, self.plan = [], [], None
+        self.shards, self.targets, self.kept, self.plan = [], [], [], None
 
 
 def _token() -> str:

@@ -20,7 +20,8 @@ from ..data import Block, Columns, open_source
 from ..data.block import block_of
 from ..data.first_pass import bytes_of, joined_blocks
 from ..distributed import Common, Part, Plan, Shard, shard_step, summary_of
-from ..distributed.shards import ShardSummary
+from ..distributed.executors import Sums, merged
+from ..distributed.shards import ShardSummary, counted
 from ..problem import computed_in
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "joined",
     "portrait_of",
     "step",
+    "steps",
     "summary",
     "targets_of",
 ]
@@ -43,7 +45,8 @@ def _bytes_of_block(block: Block) -> int:
 
 
 def _bytes_of_shard(shard: Shard) -> int:
-    return 64 + sum(bytes_of(a) for a in (shard.X, shard.y, shard.weight) if a is not None)
+    arrays = shard.X, shard.y, shard.weight, shard.counts
+    return 64 + sum(bytes_of(a) for a in arrays if a is not None)
 
 
 sizeof.register(Block, _bytes_of_block)
@@ -152,7 +155,7 @@ def joined(number: int, blocks: Sequence[Block]) -> Shard:
     weight = block.sample_weight
     if weight is not None and full:
         weight = weight.astype(computed_in(block.X), copy=False)
-    return Shard(number, block.X, block.y, weight)
+    return counted(Shard(number, block.X, block.y, weight))
 
 
 def aligned(array: Any) -> Any:
@@ -188,6 +191,15 @@ def step(plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating] | Non
     plan = replace(plan, offset=aligned(plan.offset), scale=aligned(plan.scale))
     start = replace(common, vectors=aligned(common.vectors), intercepts=aligned(common.intercepts))
     return shard_step(plan, start, _aligned_shard(shard), aligned(y))
+
+
+def steps(
+    plan: Plan, common: Common, shards: Sequence[Shard], targets: Sequence[NDArray[Any] | None]
+) -> Sums:
+    """What some shards come to in a round, one after the other, as far as they can be added up."""
+    parts = zip(shards, targets, strict=True)
+    sums = {(0, shard.number): step(plan, common, shard, y) for shard, y in parts}
+    return merged(sums, plan.shards)
 
 
 def itself(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..data import Block
 from ..data.first_pass import Labels, Moments, rows_of
 
-__all__ = ["SAMPLE_ROWS", "Shard", "ShardSummary", "summary_of"]
+__all__ = ["SAMPLE_ROWS", "Shard", "ShardSummary", "counted", "summary_of"]
 
 SAMPLE_ROWS = 1 << 15
 """Rows of the sample of all shards, about."""
@@ -30,12 +30,15 @@ class Shard:
     y : ndarray of shape (n,) or (n, n_targets), or None
         As the user has it, or as the solver takes it.
     weight : ndarray of shape (n,) or None
+    counts : ndarray of shape (d,) or None
+        Values that CSR X has of each feature, if they were counted before.
     """
 
     number: int
     X: Any
     y: NDArray[Any] | None
     weight: NDArray[np.floating] | None
+    counts: NDArray[np.integer] | None = None
 
     @property
     def rows(self) -> int:
@@ -73,6 +76,15 @@ class ShardSummary:
     label_weights: list[float]
     sample: Block | None
     moments: Moments | None = None
+
+
+def counted(shard: Shard) -> Shard:
+    """A shard with counts, if they are small beside X: a round would count again."""
+    X = shard.X
+    if not sp.issparse(X) or X.nnz < 4 * X.shape[1]:
+        return shard
+    counts = np.bincount(X.indices, minlength=X.shape[1])
+    return replace(shard, counts=counts.astype(np.int32 if X.nnz < 1 << 31 else np.int64))
 
 
 def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSummary:

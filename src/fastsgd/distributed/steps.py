@@ -82,7 +82,7 @@ def shard_step(
     of_features = None
     factor: Any = weight
     if plan.by_feature:
-        of_features = _values_of_features(shard.X)
+        of_features = _values_of_features(shard)
         factor = of_features
     return Part(
         weight,
@@ -142,8 +142,11 @@ def _order(plan: Plan, shard: int, n: int, epoch: int) -> NDArray[np.int64] | No
     return row_order(descent, n, 0 if settings.sampling == "once" else epoch)
 
 
-def _values_of_features(X: Any) -> NDArray[np.float64]:
+def _values_of_features(shard: Shard) -> NDArray[np.float64]:
     """How many values a shard has of each feature, all that are stored."""
+    X = shard.X
+    if shard.counts is not None:
+        return shard.counts.astype(np.float64)
     if not sp.issparse(X):
         return np.full(X.shape[1], float(X.shape[0]))
     return np.bincount(X.indices, minlength=X.shape[1]).astype(np.float64)
