@@ -1,25 +1,27 @@
 """Runs the steps of shards as tasks of a Dask cluster.
 
-A round is one graph. What a task costs Dask is more than what it moves, unless models are large: so
-the shards that lie beside a thread are one task, and the client adds up what these come to. Of
-large models each shard is a task, and sums are a tree, of which the last alone comes to the client.
-The sum of a round is the same whatever its tasks are. Shards are futures of tasks that Dask makes anew where a worker has died; so is all else
-that a step needs, if it is small. The values of a round are the same wherever its tasks run, and
-however often.
+A round is one graph. Unless models are large, a task costs more than what it moves: so the shards
+that lie beside a thread are one task, and the client, or one more task, adds up what these come to.
+Of large models each shard is a task, and sums are a tree, of which the last alone comes to the
+client. Shards are futures of tasks that Dask makes anew where a worker has died; so is all else
+that a step needs, if it is small. The values of a round are the same whatever its tasks are,
+wherever they run, and however often.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..distributed import Common, Part, Plan
-from ..distributed.executors import Sums, combined, merged
+from ..distributed.executors import combined, merged_all
 from ..distributed.shards import ShardSummary
 from .extras import library
 from .partitions import Partitions, where_of
@@ -34,10 +36,14 @@ FAN_IN = 8
 """Parts that one task adds up: a power of two, so that sums are those of pairs."""
 
 INLINED = 1 << 20
-"""Bytes of common weights up to which they are part of the graph, and need no broadcast."""
+"""Bytes of common weights up to which they are part of the graph, and need no broadcast; they are
+part of each of its tasks, if these copies are no more."""
 
-GATHERED = 1 << 24
+GATHERED = 1 << 21
 """Bytes of the sums of all shards up to which the client adds them up."""
+
+ADDED = 1 << 27
+"""Bytes of the sums of all shards up to which one task does, instead of a tree."""
 
 PLACED = 2.0
 """Seconds after which it is looked where shards are."""
@@ -205,60 +211,73 @@ class DaskEngine:
 
     def _round(self, plan: Plan, common: Common) -> Part:
         """One graph."""
-        if self.plan is None or self.plan[0] is not plan:
-            self.plan = plan, self.client.submit(itself, plan, key=f"fastsgd-plan-{_token()}")
         if self.places is None or time.monotonic() > self.places[0] + PLACED:
             self.places = time.monotonic(), self._beside_threads()
-        size = common.vectors.size * 8 * (1 + plan.by_feature)
-        if size * len(self.shards) <= GATHERED:
+        if self._size(plan, common) <= ADDED:
             return self._in_groups(plan, common, self.places[1])
-        return self._one_by_one(common)
+        return self._one_by_one(plan, common)
+
+    def _held(self, plan: Plan) -> Any:
+        """The plan as a future, which workers keep for all rounds."""
+        if self.plan is None or self.plan[0] is not plan:
+            self.plan = plan, self.client.submit(itself, plan, key=f"fastsgd-plan-{_token()}")
+        return self.plan[1]
+
+    def _size(self, plan: Plan, common: Common) -> int:
+        """Bytes of the sums of all shards."""
+        features = common.vectors.shape[-1] if plan.by_feature else 0
+        return 8 * len(self.shards) * (common.vectors.size + features)
 
     def _beside_threads(self) -> list[list[int]]:
         """Numbers of the shards that each thread of a worker has beside it."""
         there = self.client.who_has(self.shards)
         threads = self.client.nthreads()
-        by_worker: dict[str, list[int]] = {}
+        by_worker: dict[str, list[int]] = defaultdict(list)
         for i, shard in enumerate(self.shards):
-            by_worker.setdefault(min(there.get(shard.key, ()), default=""), []).append(i)
+            places = there.get(shard.key) or [""]
+            by_worker[min(places, key=lambda place: (len(by_worker[place]), place))].append(i)
         found = []
-        for worker, numbers in by_worker.items():
+        for worker, numbers in filter(itemgetter(1), by_worker.items()):
             rows = [self.rows[i] for i in numbers]
             parts = groups_of(rows, min(threads.get(worker, 1), len(rows)))
             found += [[numbers[i] for i in part] for part in parts]
         return found
 
     def _in_groups(self, plan: Plan, common: Common, groups: list[list[int]]) -> Part:
-        """A task for each group of shards; the client adds up."""
-        token = _token()
+        """A task for each group of shards; the client adds up, or one more task."""
+        token, held = _token(), self._held(plan)
         graph: dict[str, Any] = {}
-        start: Any = common
-        if common.vectors.nbytes * len(groups) > INLINED:
-            start = f"fastsgd-common-{token}"
-            graph[start] = common
+        start = self._start(common, graph, token, len(groups))
         keys = [f"fastsgd-steps-{token}-{i}" for i in range(len(groups))]
         for key, group in zip(keys, groups, strict=True):
             of_group = [[of[i] for i in group] for of in (self.shards, self.targets)]
-            graph[key] = (steps, self.plan[1], start, *of_group)
-        found: Sums = {}
-        for sums in self._gathered(graph, keys):
-            found |= sums
-        (part,) = merged(found, plan.shards).values()
+            graph[key] = (steps, held, start, *of_group)
+        if self._size(plan, common) > GATHERED and len(groups) > 1:
+            total = f"fastsgd-total-{token}"
+            graph[total] = (merged_all, keys, plan.shards)
+            keys = [total]
+        (part,) = merged_all(self._gathered(graph, keys), plan.shards).values()
         return part
 
-    def _one_by_one(self, common: Common) -> Part:
+    def _start(self, common: Common, graph: dict[str, Any], token: str, tasks: int) -> Any:
+        """Common weights as an argument of so many tasks: themselves, a task, or a broadcast."""
+        if common.vectors.nbytes * tasks <= INLINED:
+            return common
+        if common.vectors.nbytes > INLINED:
+            return self.client.scatter(common, broadcast=True, hash=False)
+        key = f"fastsgd-common-{token}"
+        graph[key] = common
+        return key
+
+    def _one_by_one(self, plan: Plan, common: Common) -> Part:
         """A task for each shard, and sums of eight neighbours, then of eight of these."""
-        token = _token()
+        token, held = _token(), self._held(plan)
         graph: dict[str, Any] = {}
-        start: Any = f"fastsgd-common-{token}"
-        if common.vectors.nbytes <= INLINED:
-            graph[start] = common
-        else:
-            start = self.client.scatter(common, broadcast=True, hash=False)
+        start = self._start(common, graph, token, len(self.shards))
         keys = [f"fastsgd-step-{token}-{i}" for i in range(len(self.shards))]
         shards = zip(keys, self.shards, self.targets, strict=True)
         for key, shard, y in shards:
-            graph[key] = (step, self.plan[1], start, shard, y)
+            graph[key] = (step, held, start, shard, y)
         level = 0
         while len(keys) > 1:
             sums = range(0, len(keys), FAN_IN)

@@ -11,7 +11,7 @@ from .shards import Shard, ShardSummary, summary_of
 from .steps import shard_step
 from .stream import replaced
 
-__all__ = ["ExecutorEngine", "Sums", "combined", "merged"]
+__all__ = ["ExecutorEngine", "Sums", "combined", "merged", "merged_all"]
 
 Sums = dict[tuple[int, int], Part]
 """Parts by level and number: number i of level l is the sum over 2^l shards, from i 2^l on."""
@@ -39,6 +39,11 @@ def merged(sums: Sums, n: int) -> Sums:
                 found[level + 1, i // 2] = a if b is None else combine(a, b)
         n, level = -(-n // 2), level + 1
     return found
+
+
+def merged_all(groups: Sequence[Sums], n: int) -> Sums:
+    """Sums of groups of n parts, added up as far as neighbours are there."""
+    return merged({key: part for sums in groups for key, part in sums.items()}, n)
 
 
 class ExecutorEngine:
