@@ -162,7 +162,6 @@ class DaskEngine:
             for i, (key, group) in enumerate(zip(keys, self.groups, strict=True))
         }
         self.shards = self.client.get(shards, keys, sync=False)
-        library("distributed").wait(self.shards)
         if self.encoder is not None:
             self._encode()
 
@@ -230,6 +229,7 @@ class DaskEngine:
 
     def _beside_threads(self) -> list[list[int]]:
         """Numbers of the shards that each thread of a worker has beside it."""
+        library("distributed").wait(self.shards)
         there = self.client.who_has(self.shards)
         threads = self.client.nthreads()
         by_worker: dict[str, list[int]] = defaultdict(list)
