@@ -96,16 +96,16 @@ def client_of(processes: int) -> Iterator[Any]:
 
 
 def placed(client: Any, kind: str, rows: int) -> list[Any]:
-    """Blocks of rows, as many on each worker."""
+    """Blocks of rows, as many on each worker, those that follow each other on the same one."""
     from distributed import wait
 
     workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
-    blocks = [
-        client.submit(
-            BLOCKS[kind], part, rows // PARTITIONS, workers=workers[part % len(workers)], pure=False
+    blocks = []
+    for part in range(PARTITIONS):
+        worker = workers[part * len(workers) // PARTITIONS]
+        blocks.append(
+            client.submit(BLOCKS[kind], part, rows // PARTITIONS, workers=worker, pure=False)
         )
-        for part in range(PARTITIONS)
-    ]
     wait(blocks)
     return blocks
 
