@@ -131,7 +131,7 @@ class FilesEngine(DaskEngine):
         for i, (before, now) in enumerate(zip(self.found, found, strict=False)):
             if before != now:
                 raise ValueError(f"{self._where(i)}: the rows changed while they were trained on")
-        self.found = found
+        self.found, self.rows = found, [one.rows for one in found]
         if self.encoder is not None:
             self._encode()
 

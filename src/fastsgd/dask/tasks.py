@@ -19,7 +19,8 @@ from ..data import Block, Columns, open_source
 from ..data.block import block_of
 from ..data.first_pass import bytes_of, joined_blocks
 from ..distributed import Common, Part, Plan, Shard, shard_step, summary_of
-from ..distributed.shards import ShardSummary
+from ..distributed.executors import Sums, merged
+from ..distributed.shards import ShardSummary, counted
 from ..distributed.streamed import ShardSource, StreamedShard, open_shard, placed
 from ..problem import computed_in
 from .extras import library
@@ -34,6 +35,7 @@ __all__ = [
     "opened",
     "portrait_of",
     "step",
+    "steps",
     "summary",
     "targets_of",
 ]
@@ -44,7 +46,8 @@ def _bytes_of_block(block: Block) -> int:
 
 
 def _bytes_of_shard(shard: Shard) -> int:
-    return 64 + sum(bytes_of(a) for a in (shard.X, shard.y, shard.weight) if a is not None)
+    arrays = shard.X, shard.y, shard.weight, shard.counts
+    return 64 + sum(bytes_of(a) for a in arrays if a is not None)
 
 
 sizeof.register(Block, _bytes_of_block)
@@ -144,7 +147,7 @@ def joined(number: int, blocks: Sequence[Block]) -> Shard:
     weight = block.sample_weight
     if weight is not None and full:
         weight = weight.astype(computed_in(block.X), copy=False)
-    return Shard(number, block.X, block.y, weight)
+    return counted(Shard(number, block.X, block.y, weight))
 
 
 def aligned(array: Any) -> Any:
@@ -200,6 +203,15 @@ def step(plan: Plan, common: Common, shard: Shard | StreamedShard, y: Any) -> Pa
     if isinstance(shard, StreamedShard):
         return shard_step(plan, start, replace(shard, estimator=y))
     return shard_step(plan, start, shard, aligned(y))
+
+
+def steps(
+    plan: Plan, common: Common, shards: Sequence[Shard | StreamedShard], targets: Sequence[Any]
+) -> Sums:
+    """What some shards come to in a round, one after the other, as far as they can be added up."""
+    parts = zip(shards, targets, strict=True)
+    sums = {(0, shard.number): step(plan, common, shard, y) for shard, y in parts}
+    return merged(sums, plan.shards)
 
 
 def itself(value: Any) -> Any:

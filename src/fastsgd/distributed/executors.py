@@ -12,16 +12,39 @@ from .steps import shard_step
 from .stream import replaced
 from .streamed import ShardSource, open_shard
 
-__all__ = ["ExecutorEngine", "combined"]
+__all__ = ["ExecutorEngine", "Sums", "combined", "merged", "merged_all"]
+
+Sums = dict[tuple[int, int], Part]
+"""Parts by level and number: number i of level l is the sum over 2^l shards, from i 2^l on."""
 
 
 def combined(parts: Sequence[Part]) -> Part:
     """The sums over parts in their order: pairs of neighbours, then pairs of pairs."""
-    found = list(parts)
-    while len(found) > 1:
-        pairs = [found[i : i + 2] for i in range(0, len(found), 2)]
-        found = [pair[0] if len(pair) == 1 else combine(*pair) for pair in pairs]
-    return found[0]
+    (total,) = merged({(0, i): part for i, part in enumerate(parts)}, len(parts)).values()
+    return total
+
+
+def merged(sums: Sums, n: int) -> Sums:
+    """Sums of some of n parts, added up as far as neighbours are there.
+
+    However the parts are divided, all of them come to the one sum that :func:`combined` gives, to
+    the bit.
+    """
+    found, level = dict(sums), 0
+    while n > 1:
+        for i in range(0, n, 2):
+            a, b = found.get((level, i)), found.get((level, i + 1))
+            if a is not None and (b is not None or i + 1 == n):
+                found.pop((level, i))
+                found.pop((level, i + 1), None)
+                found[level + 1, i // 2] = a if b is None else combine(a, b)
+        n, level = -(-n // 2), level + 1
+    return found
+
+
+def merged_all(groups: Sequence[Sums], n: int) -> Sums:
+    """Sums of groups of n parts, added up as far as neighbours are there."""
+    return merged({key: part for sums in groups for key, part in sums.items()}, n)
 
 
 class ExecutorEngine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +13,13 @@ from ..data import Block
 from ..data.first_pass import Labels, Moments, rows_of
 from .rounds import Common, Part, Plan
 
-__all__ = ["SAMPLE_ROWS", "AnyShard", "Shard", "ShardSummary", "summary_of"]
+__all__ = ["SAMPLE_ROWS", "AnyShard", "Shard", "ShardSummary", "counted", "summary_of"]
 
 SAMPLE_ROWS = 1 << 15
 """Rows of the sample of all shards, about."""
+
+HEAD_ROWS = 1024
+"""First rows of a shard, in which most labels are met."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,15 @@ class Shard:
     y : ndarray of shape (n,) or (n, n_targets), or None
         As the user has it, or as the solver takes it.
     weight : ndarray of shape (n,) or None
+    counts : ndarray of shape (d,) or None
+        Values that CSR X has of each feature, if they were counted before.
     """
 
     number: int
     X: Any
     y: NDArray[Any] | None
     weight: NDArray[np.floating] | None
+    counts: NDArray[np.integer] | None = None
 
     @property
     def rows(self) -> int:
@@ -96,6 +102,27 @@ class AnyShard(Protocol):
         """See :func:`fastsgd.distributed.shard_step`."""
 
 
+def _add_labels(labels: Labels, y: NDArray[Any], weight: NDArray[Any] | None) -> list[int]:
+    """Count targets; the first row of each label.
+
+    Most labels are met in the first rows, and to find known ones needs no sort.
+    """
+    firsts: list[int] = []
+    for rows in (slice(0, HEAD_ROWS), slice(HEAD_ROWS, len(y))):
+        found, _ = labels.add(y[rows], None if weight is None else weight[rows])
+        firsts += [rows.start + row for row in found]
+    return [] if labels.values is None else firsts
+
+
+def counted(shard: Shard) -> Shard:
+    """A shard with counts, if they are small beside X: a round would count again."""
+    X = shard.X
+    if not sp.issparse(X) or X.nnz < 4 * X.shape[1]:
+        return shard
+    counts = np.bincount(X.indices, minlength=X.shape[1])
+    return replace(shard, counts=counts.astype(np.int32 if X.nnz < 1 << 31 else np.int64))
+
+
 def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) -> ShardSummary:
     """Look at the rows of a shard.
 
@@ -117,7 +144,7 @@ def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) 
     labels, found = Labels(), None
     firsts: list[int] = []
     if n and y is not None and y.ndim == 1:
-        firsts, _ = labels.add(y, shard.weight)
+        firsts = _add_labels(labels, y, shard.weight)
     if n and moments and not sp.issparse(X):
         found = Moments(*np.zeros((2, X.shape[1])))
         for first in range(0, n, 4096):

@@ -67,7 +67,7 @@ def shard_step(
             raise RuntimeError(f"a round of rows {first} to {end} ended at row {row}")
         clipped |= run.clipped
     weight = float(end - first if data.sample_weight is None else np.count_nonzero(_weights(data)))
-    of_features = _values_of_features(shard.X) if plan.by_feature else None
+    of_features = _values_of_features(shard) if plan.by_feature else None
     return part_of(plan, common, state, run, (weight, of_features, run.rate, clipped))
 
 
@@ -182,8 +182,11 @@ def seed_of(plan: Plan, shard: int) -> int:
     return seed if plan.shards == 1 else int(words(seed, shard, SHARDS, 1)[0])
 
 
-def _values_of_features(X: Any) -> NDArray[np.float64]:
+def _values_of_features(shard: Shard) -> NDArray[np.float64]:
     """How many values a shard has of each feature, all that are stored."""
+    X = shard.X
+    if shard.counts is not None:
+        return shard.counts.astype(np.float64)
     if not sp.issparse(X):
         return np.full(X.shape[1], float(X.shape[0]))
     return np.bincount(X.indices, minlength=X.shape[1]).astype(np.float64)

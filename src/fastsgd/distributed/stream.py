@@ -17,7 +17,7 @@ from ..estimators.streams import ORDERS as STREAMED_ORDERS
 from ..problem import Data, Lanes, Settings, computed_in
 from .rounds import Common, Part, Plan
 from .run import RoundRun
-from .shards import Shard, ShardSummary
+from .shards import Shard, ShardSummary, counted
 
 __all__ = ["Engine", "ShardStream"]
 
@@ -205,4 +205,4 @@ def replaced(shard: Any, estimator: Any) -> Any:
     if shard.rows == 0:
         return shard
     weight = None if shard.weight is None else shard.weight.astype(computed_in(shard.X))
-    return replace(shard, y=estimator._targets_of(shard.X, shard.y), weight=weight)
+    return counted(replace(shard, y=estimator._targets_of(shard.X, shard.y), weight=weight))

@@ -38,7 +38,7 @@ from ..solver.epochs import Clock
 from ..solver.windows import pieces
 from .groups import MOST_SHARDS, groups_of
 from .rounds import Common, Part, Plan
-from .shards import Shard, ShardSummary
+from .shards import Shard, ShardSummary, counted
 from .steps import no_part, part_of, part_of_epoch, seed_of, started
 
 __all__ = ["ShardSource", "StreamedShard", "open_shard", "shard_sources"]
@@ -167,7 +167,7 @@ def open_shard(source: ShardSource) -> Shard | StreamedShard:
     weight = found.sample_weight
     if weight is not None and len(found):
         weight = weight.astype(computed_in(found.X), copy=False)
-    return Shard(source.number, found.X, found.y, weight)
+    return counted(Shard(source.number, found.X, found.y, weight))
 
 
 def _written(source: Source, folder: str, *, blocks: Iterator[Block], block_bytes: int) -> Cache:
