@@ -25,10 +25,10 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
     thread ends with the item that it is at.
     """
     found: queue.Queue[Any] = queue.Queue(count)
-    stopped = threading.Event()
+    stopped: list[bool] = []  # or not: a call, as of an Event, could be ended by Ctrl-C instead
 
     def put(one: Any) -> bool:
-        while not stopped.is_set():
+        while not stopped:
             try:
                 found.put(one, timeout=WAIT)
                 return True
@@ -46,8 +46,8 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
             put((None, error))
 
     thread = threading.Thread(target=read, name="fastsgd-reader", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while True:
             item, error = found.get()
             if isinstance(error, StopIteration):
@@ -56,8 +56,9 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
                 raise error
             yield item
     finally:
-        stopped.set()
-        thread.join()
+        stopped.append(True)
+        if thread.is_alive():
+            thread.join()
 
 
 def blocks_ahead(source: Source) -> Iterator[Block]:
