@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import os
+import warnings
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..data.first_pass import bytes_of
+from ..distributed.full_batch import FINISHES, finish_fit
 from ..distributed.stream import ShardStream
 from ..estimators.rows import POOL_BYTES, Rows
 from ..estimators.validated import check_parameter
@@ -23,13 +28,21 @@ from .predictions import by_chunks, score_of
 
 __all__ = ["OnCluster", "with_parameters"]
 
-OWN: dict[str, Any] = {"client": None, "shards": None, "local_epochs": 1.0}
+OWN: dict[str, Any] = {
+    "client": None,
+    "shards": None,
+    "local_epochs": 1.0,
+    "finish": None,
+    "finish_max_iter": 20,
+}
 """Parameters beside those of the local estimator, and their defaults."""
 
 CONSTRAINTS: dict[str, Any] = {
     "client": "no_validation",
     "shards": [Interval(Integral, 1, None, closed="left"), None],
     "local_epochs": [Interval(Real, 0, 1, closed="right")],
+    "finish": [StrOptions({*FINISHES}), None],
+    "finish_max_iter": [Interval(Integral, 1, None, closed="left")],
 }
 
 
@@ -51,6 +64,8 @@ class OnCluster(BaseEstimator):
     client: Any
     shards: int | None
     local_epochs: float
+    finish: str | None
+    finish_max_iter: int
     n_jobs: int | None
     standardize: bool
 
@@ -115,7 +130,7 @@ class OnCluster(BaseEstimator):
         self, method: str, X: Any, y: Any, sample_weight: Any, source: Any, **arguments: Any
     ) -> Self:
         """Call a method of the local estimator with the rows on shards."""
-        for name in ("shards", "local_epochs"):
+        for name in [name for name in OWN if name != "client"]:
             check_parameter(type(self), name, getattr(self, name))  # type: ignore[arg-type]
         client, model = self._client(), self._as_local()
         if model.n_jobs is None:
@@ -127,10 +142,15 @@ class OnCluster(BaseEstimator):
         engine = DaskEngine(client, partitions, self.shards)
         try:
             stream: Any = ShardStream(engine, self.local_epochs, moments=self.standardize)
+            stream.finish = self.finish is not None and method == "fit"
             sample = stream.sample()
             named = partitions.named(sample.X)
             rows = Rows(named, sample.y, sample.sample_weight, stream, partitions.source)
-            getattr(model, method)(rows, **arguments)
+            with _quietly(stream.finish):
+                getattr(model, method)(rows, **arguments)
+            vars(model).pop("finish_", None)  # of an earlier fit
+            if stream.finish:
+                finish_fit(model, stream, int(self.finish_max_iter))
         except KeyboardInterrupt:
             self._take(model)
             raise
@@ -204,6 +224,15 @@ class OnCluster(BaseEstimator):
         """As scikit-learn has it, without the client, which belongs to its process."""
         state = super().__getstate__()
         return {**state, "client": None}
+
+
+@contextlib.contextmanager
+def _quietly(finishes: bool) -> Iterator[None]:
+    """Without the warning that SGD is not near the minimum, where something else goes on."""
+    with warnings.catch_warnings():
+        if finishes:
+            warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def _in_memory(client: Any, values: Any, name: str) -> Any:

@@ -46,6 +46,9 @@ class Plan:
         Whether the mean is taken for each feature by itself.
     offset, scale : ndarray of shape (d,) or None
         Of dense features.
+    gradient : bool
+        Whether a round makes no steps: the sums are then those of losses and of their gradients at
+        the common weights (full_batch.py).
     """
 
     lanes: Lanes
@@ -55,6 +58,7 @@ class Plan:
     by_feature: bool
     offset: NDArray[np.floating] | None = None
     scale: NDArray[np.floating] | None = None
+    gradient: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..problem import Data, take
 from ..sampling import words
 from ..solver.epochs import Clock
 from ..solver.windows import BLOCK_ROWS
+from ..statistics.objective import Objective
 from .rounds import Common, Part, Plan
 from .shards import Shard
 
@@ -59,6 +60,8 @@ def shard_step(
         zeros = np.zeros((m, k, d)), np.zeros((m, k))
         updates = np.zeros(k, dtype=np.int64)
         return Part(0.0, *zeros, empty, updates, np.zeros((4, k)), float("nan"), False)
+    if plan.gradient:
+        return _sums_at(plan, common, shard, targets)
     data = _rows_of_round(plan, common, shard, targets, first, end)
     state = State(data, plan.lanes, plan.settings)
     state.set_vectors(common.vectors, common.intercepts)
@@ -94,6 +97,16 @@ def shard_step(
         run.rate,
         clipped,
     )
+
+
+def _sums_at(plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating]) -> Part:
+    """Losses and gradients of all rows at the common weights, as the sums of a Part."""
+    data = Data(shard.X, y, shard.weight, plan.offset, plan.scale, checked=True)
+    objective = Objective(data, plan.lanes, plan.settings)
+    losses, gradient, slopes, count = objective.sums(common.vectors[0], common.intercepts[0])
+    sums = np.array([losses, count, *np.zeros((2, len(count)))])
+    updates = np.zeros(len(count), dtype=np.int64)
+    return Part(1.0, gradient[None], slopes[None], None, updates, sums, float("nan"), clipped=False)
 
 
 def _weights(data: Data) -> NDArray[np.floating]:

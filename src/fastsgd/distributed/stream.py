@@ -14,6 +14,7 @@ from .._core import State
 from ..data import Block
 from ..data.first_pass import Moments, joined_blocks
 from ..problem import Data, Lanes, Settings, computed_in
+from .full_batch import check_smooth
 from .rounds import Common, Part, Plan
 from .run import RoundRun
 from .shards import ShardSummary
@@ -59,6 +60,8 @@ class ShardStream:
     def __init__(self, engine: Engine, local_epochs: float, *, moments: bool = False) -> None:
         self.engine, self.local_epochs = engine, local_epochs
         self.on_window: Any = None  # a round has no windows
+        self.finish = False  # whether full-batch rounds follow: see full_batch.py
+        self.plan: Plan | None = None  # of the last run
         self.summaries = engine.summaries(moments=moments)
         check_shards(self.summaries)
         self.rows = sum(one.rows for one in self.summaries)
@@ -116,7 +119,9 @@ class ShardStream:
             self.offset,
             self.scale,
         )
-        train = self.engine.train
+        if self.finish:
+            check_smooth(lanes, settings)
+        self.plan, train = plan, self.engine.train
         return RoundRun(data, lanes, settings, state, plan, lambda common: train(plan, common))
 
     def label_weights(self, X: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
