@@ -139,7 +139,7 @@ def finish_fit(model: Any, stream: Any, max_iter: int) -> None:
 
     function: Any = objective
     gain, slope = TOLERANCES[start[0].dtype.name]
-    options = {"maxiter": max_iter, "maxls": SEARCHES, "ftol": gain, "gtol": slope}
+    options: Any = {"maxiter": max_iter, "maxls": SEARCHES, "ftol": gain, "gtol": slope}
     try:
         found = minimize(
             function,

@@ -13,8 +13,28 @@ from .rounds import Common, Part, Plan, finish
 __all__ = ["RoundRun"]
 
 
+def row_of(number: int, rows: int, rounds: int) -> int:
+    """Row at which a state stands before a round: so many are done of the largest shard."""
+    return number * rows // rounds
+
+
+def round_at(row: int, rows: int, rounds: int) -> int:
+    """The round that begins at a row.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    number = -(-row * rounds // rows)
+    if not 0 <= number < rounds or row_of(number, rows, rounds) != row:
+        raise ValueError(f"no round of {rounds} in {rows} rows begins at row {row}")
+    return number
+
+
 class RoundRun:
-    """Trains in rounds: one call of ``advance`` is a round.
+    """Trains in rounds: one call of ``advance`` is a round. Between two of them the stream is told,
+    as it is between two windows.
 
     Parameters
     ----------
@@ -44,9 +64,11 @@ class RoundRun:
         plan: Plan,
         train: Callable[[Common], Part],
     ) -> None:
-        self.state, self.plan, self.train = state, plan, train
-        self.anchor = Run(replace(data, epoch_rows=data.n, stream=None), lanes, settings, state)
-        self.round = 0
+        self.state, self.plan, self.train, self.stream = state, plan, train, data.stream
+        self.rows = data.epoch_rows
+        at = min(state.row, self.rows - data.n)
+        self.anchor = Run(replace(data, first_row=at, stream=None), lanes, settings, state)
+        self.round = round_at(state.row, self.rows, plan.rounds)
         self.rate, self.clipped = float("nan"), False
 
     def advance(self, budget: int, stop: int | None = None) -> bool:
@@ -58,6 +80,8 @@ class RoundRun:
             If a score is not finite.
         """
         state, plan = self.state, self.plan
+        if self.round > 0 and self.stream.on_window is not None:
+            self.stream.on_window()
         self.anchor.flush()
         common = Common(
             *state.vectors(),
@@ -78,7 +102,7 @@ class RoundRun:
             self.rate = part.rate
         self.clipped = part.clipped
         self.round = after.round
-        state.place(after.epoch, 0)
+        state.place(after.epoch, row_of(after.round, self.rows, plan.rounds))
         return after.round == 0
 
     @property

@@ -59,7 +59,7 @@ class ShardStream:
 
     def __init__(self, engine: Engine, local_epochs: float, *, moments: bool = False) -> None:
         self.engine, self.local_epochs = engine, local_epochs
-        self.on_window: Any = None  # a round has no windows
+        self.on_window: Any = None  # called between two rounds of an epoch
         self.finish = False  # whether full-batch rounds follow: see full_batch.py
         self.plan: Plan | None = None  # of the last run
         self.summaries = engine.summaries(moments=moments)
@@ -113,7 +113,7 @@ class ShardStream:
         plan = Plan(
             lanes,
             settings,
-            max(1, round(1.0 / self.local_epochs)),
+            max(1, min(self.largest, round(1.0 / self.local_epochs))),
             len(self.summaries),
             bool(sp.issparse(data.X)),
             self.offset,
