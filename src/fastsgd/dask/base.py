@@ -130,34 +130,50 @@ class OnCluster(BaseEstimator):
         self, method: str, X: Any, y: Any, sample_weight: Any, source: Any, **arguments: Any
     ) -> Self:
         """Call a method of the local estimator with the rows on shards."""
-        for name in [name for name in OWN if name != "client"]:
-            check_parameter(type(self), name, getattr(self, name))  # type: ignore[arg-type]
-        client, model = self._client(), self._as_local()
-        if model.n_jobs is None:
-            model.n_jobs = 1  # workers have their threads
+        model = self._trained_as()
         for name in ("X_val", "y_val"):
             if name in arguments:
-                arguments[name] = _in_memory(client, arguments[name], name)
+                arguments[name] = _in_memory(self._client(), arguments[name], name)
+        with self._on_shards(X, y, sample_weight, source) as rows:
+            stream: Any = rows.stream
+            stream.finish = self.finish is not None and method == "fit"
+            try:
+                with _quietly(stream.finish):
+                    getattr(model, method)(rows, **arguments)
+                vars(model).pop("finish_", None)  # of an earlier fit
+                if stream.finish:
+                    finish_fit(model, stream, int(self.finish_max_iter))
+            except KeyboardInterrupt:
+                self._take(model)
+                raise
+        self._take(model)
+        return self
+
+    def _trained_as(self) -> Any:
+        """The estimator of one machine that is trained."""
+        model = self._as_local()
+        if model.n_jobs is None:
+            model.n_jobs = 1  # workers have their threads
+        return model
+
+    @contextlib.contextmanager
+    def _on_shards(self, X: Any, y: Any, sample_weight: Any, source: Any) -> Iterator[Rows]:
+        """A sample of the rows, with all of them on shards until the end."""
+        if isinstance(X, Rows):  # of a search, which has opened them
+            yield X
+            return
+        for name in [name for name in OWN if name != "client"]:
+            check_parameter(type(self), name, getattr(self, name))  # type: ignore[arg-type]
+        client = self._client()
         partitions = partitions_of(X, y, sample_weight, dict(source))
         engine = DaskEngine(client, partitions, self.shards)
         try:
             stream: Any = ShardStream(engine, self.local_epochs, moments=self.standardize)
-            stream.finish = self.finish is not None and method == "fit"
             sample = stream.sample()
             named = partitions.named(sample.X)
-            rows = Rows(named, sample.y, sample.sample_weight, stream, partitions.source)
-            with _quietly(stream.finish):
-                getattr(model, method)(rows, **arguments)
-            vars(model).pop("finish_", None)  # of an earlier fit
-            if stream.finish:
-                finish_fit(model, stream, int(self.finish_max_iter))
-        except KeyboardInterrupt:
-            self._take(model)
-            raise
+            yield Rows(named, sample.y, sample.sample_weight, stream, partitions.source)
         finally:
             engine.close()
-        self._take(model)
-        return self
 
     def _predicted(self, name: str, X: Any) -> Any:
         """A method of the local estimator; of rows of Dask lazily."""

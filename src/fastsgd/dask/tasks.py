@@ -7,7 +7,7 @@ by which Dask decides where tasks run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,13 @@ from ..distributed.shards import ShardSummary
 from ..problem import computed_in
 
 __all__ = [
+    "Call",
     "Portrait",
     "aligned",
     "block_of_file",
     "block_of_frame",
     "block_of_parts",
+    "called",
     "itself",
     "joined",
     "portrait_of",
@@ -176,6 +178,19 @@ def _aligned_shard(shard: Shard) -> Shard:
 def summary(shard: Shard, shards: int, moments: bool) -> ShardSummary:
     """What is known of a shard before training."""
     return summary_of(_aligned_shard(shard), shards, moments)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function, and its arguments behind a shard."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+def called(call: Call, shard: Shard) -> Any:
+    """What a function says of a shard."""
+    return call.function(_aligned_shard(shard), *call.arguments)
 
 
 def targets_of(shard: Shard, estimator: Any) -> NDArray[np.floating] | None:

@@ -163,6 +163,16 @@ class Moments:
             self.mean += change * (size / total)
         self.total, self.rows = total, self.rows + len(s)
 
+    def merge(self, other: Moments) -> None:
+        """Take in what was found of other rows."""
+        if other.total == 0.0:
+            return
+        total = self.total + other.total
+        change = other.mean - self.mean
+        self.squares += other.squares + change**2 * other.total * (self.total / total)
+        self.mean += change * (other.total / total)
+        self.total, self.rows = total, self.rows + other.rows
+
 
 class FirstPass:
     """What is found of rows that come in blocks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -50,6 +50,10 @@ class ExecutorEngine:
             return combined([shard_step(plan, common, shard) for shard in self.trained])
         tasks = [self.executor.submit(shard_step, plan, common, shard) for shard in self.trained]
         return combined([task.result() for task in tasks])
+
+    def each(self, call: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """See :class:`fastsgd.distributed.stream.Engine`."""
+        return [call(shard, *arguments) for shard in self.shards]
 
     def close(self) -> None:
         """There is nothing to be given back."""

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .._core import Run, State
+from ..exceptions import DivergenceError
 from ..problem import Data, Lanes, Settings
 from .rounds import Common, Part, Plan, finish
 
@@ -91,7 +94,12 @@ class RoundRun:
             state.epoch,
             self.round,
         )
-        part = self.train(common)
+        try:
+            part = self.train(common)
+        except DivergenceError as error:
+            if error.at_fault is not None:  # of whose shard nothing else is known here
+                state.loss_sum[error.at_fault] = np.nan
+            raise
         after = finish(part, common, plan.rounds)
         state.set_vectors(after.vectors, after.intercepts)
         state.t[:] = after.t

@@ -61,6 +61,8 @@ class ShardSummary:
         Evenly spaced rows, and the first one of each label; None of an empty shard.
     moments : Moments or None
         Of dense X, where they were asked for.
+    sample_rows : ndarray of int64, or None
+        Numbers of the rows of the sample in the shard.
     """
 
     number: int
@@ -73,6 +75,7 @@ class ShardSummary:
     label_weights: list[float]
     sample: Block | None
     moments: Moments | None = None
+    sample_rows: NDArray[np.int64] | None = None
 
 
 def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSummary:
@@ -101,7 +104,8 @@ def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSum
             rows = slice(first, first + 4096)
             found.add(X[rows], None if shard.weight is None else shard.weight[rows])
     even = np.arange(0, n, max(1, -(-n * shards // SAMPLE_ROWS)))
-    sample = rows_of(Block(X, y, shard.weight), np.append(even, firsts).astype(np.int64))
+    sample_rows = np.append(even, firsts).astype(np.int64)
+    sample = rows_of(Block(X, y, shard.weight), sample_rows)
     return ShardSummary(
         shard.number,
         n,
@@ -113,4 +117,5 @@ def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSum
         labels.weights,
         sample if n else None,
         found,
+        sample_rows if n else None,
     )

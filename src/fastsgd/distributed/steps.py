@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from .._core import Run, State
 from .._core import order as row_order
+from ..exceptions import DivergenceError
 from ..problem import Data, take
 from ..sampling import words
 from ..solver.epochs import Clock
+from ..solver.training import not_finite
 from ..solver.windows import BLOCK_ROWS
 from ..statistics.objective import Objective
+from .held_out import rows_of_lanes
 from .rounds import Common, Part, Plan
 from .shards import Shard
 
@@ -74,16 +77,21 @@ def shard_step(
     run, clock = Run(data, plan.lanes, plan.settings, state), Clock()
     clipped, epoch = False, state.epoch
     while state.epoch == epoch and state.row < end:
-        row, done = state.row, clock.advance(run, end)
+        row = state.row
+        try:
+            done = clock.advance(run, end)
+        except DivergenceError as error:
+            error.at_fault = not_finite(data, state, run.bad_row)
+            raise
         if done and (state.row, state.epoch) == (row, epoch):
             raise RuntimeError(f"a round of rows {first} to {end} ended at row {row}")
         clipped |= run.clipped
     sums = [state.loss_sum, state.row_count, state.norm_sum, state.norm_count]
     run.flush()
     vectors, intercepts = state.vectors()
-    weight = float(end - first if data.sample_weight is None else np.count_nonzero(_weights(data)))
+    weight = rows_of_lanes(data, plan.lanes)
     of_features = None
-    factor: Any = weight
+    factor: Any = np.asarray(weight)[..., None]
     if plan.by_feature:
         of_features = _values_of_features(shard.X)
         factor = of_features
@@ -109,11 +117,6 @@ def _sums_at(plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating]) 
     return Part(1.0, gradient[None], slopes[None], None, updates, sums, float("nan"), clipped=False)
 
 
-def _weights(data: Data) -> NDArray[np.floating]:
-    assert data.sample_weight is not None
-    return data.sample_weight
-
-
 def part_of_epoch(plan: Plan, n: int, number: int) -> tuple[int, int]:
     """Positions of the first row of a round in a shard's epoch of n, and behind the last: whole
     batches, or blocks of single rows, as equal as can be."""
@@ -128,16 +131,18 @@ def _rows_of_round(
     plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating], first: int, end: int
 ) -> Data:
     """The rows of a round, in their order: a window of the shard's epoch."""
-    n = shard.X.shape[0]
+    n, numbers = shard.X.shape[0], np.arange(shard.X.shape[0])
     order, X, weight = _order(plan, shard.number, n, common.epoch), shard.X, shard.weight
     if (first, end) != (0, n):
         rows: Any = slice(first, end) if order is None else order[first:end]
+        numbers = numbers[rows]
         X, y = take(X, rows), y[rows]
         weight = None if weight is None else weight[rows]
         order = None if order is None else np.arange(end - first)
     scaling = plan.offset, plan.scale
     place = {"first_row": first, "epoch_rows": n}
-    return Data(X, y, weight, *scaling, checked=True, order=order, **place)
+    data = Data(X, y, weight, *scaling, checked=True, order=order, **place)
+    return data if plan.held_out is None else plan.held_out.without(data, shard.number, numbers)
 
 
 def _order(plan: Plan, shard: int, n: int, epoch: int) -> NDArray[np.int64] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from ..data import Block
 from ..data.first_pass import Moments, joined_blocks
 from ..problem import Data, Lanes, Settings, computed_in
 from .full_batch import check_smooth
+from .held_out import HeldOut
 from .rounds import Common, Part, Plan
 from .run import RoundRun
 from .shards import ShardSummary
@@ -35,6 +37,9 @@ class Engine(Protocol):
 
     def train(self, plan: Plan, common: Common) -> Part:
         """A round: the Part of all shards, combined in their order."""
+
+    def each(self, call: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """``call(shard, *arguments)`` of each shard, in their order."""
 
     def close(self) -> None:
         """Give back what was taken."""
@@ -62,6 +67,7 @@ class ShardStream:
         self.on_window: Any = None  # called between two rounds of an epoch
         self.finish = False  # whether full-batch rounds follow: see full_batch.py
         self.plan: Plan | None = None  # of the last run
+        self.held_out: HeldOut | None = None  # rows that lanes of a search leave out
         self.summaries = engine.summaries(moments=moments)
         check_shards(self.summaries)
         self.rows = sum(one.rows for one in self.summaries)
@@ -118,6 +124,7 @@ class ShardStream:
             bool(sp.issparse(data.X)),
             self.offset,
             self.scale,
+            held_out=self.held_out,
         )
         if self.finish:
             check_smooth(lanes, settings)
@@ -144,23 +151,12 @@ class ShardStream:
         total = Moments(*np.zeros((2, self.summaries[0].columns)))
         for one in self.summaries:
             if one.moments is not None:
-                merge(total, one.moments)
+                total.merge(one.moments)
         return total.mean, total.squares / (total.total or 1.0), total.rows
 
     def close(self) -> None:
         """Give back what was taken."""
         self.engine.close()
-
-
-def merge(into: Moments, other: Moments) -> None:
-    """Add the moments of other rows (Chan, Golub & LeVeque, The American Statistician 37, 1983)."""
-    if other.total == 0.0:
-        return
-    total = into.total + other.total
-    change = other.mean - into.mean
-    into.squares += other.squares + change**2 * other.total * (into.total / total)
-    into.mean += change * (other.total / total)
-    into.total, into.rows = total, into.rows + other.rows
 
 
 def check_shards(summaries: list[ShardSummary]) -> None:
