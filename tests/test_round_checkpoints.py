@@ -11,6 +11,7 @@ from test_checkpoints import KILLS, end, killed
 from test_continuing import halved
 
 from fastsgd import Checkpoint, SGDClassifier, SGDRegressor, load
+from fastsgd.distributed import shards
 from fastsgd.distributed.executors import ExecutorEngine
 from fastsgd.distributed.run import round_at, row_of
 from fastsgd.distributed.shards import Shard
@@ -20,7 +21,7 @@ from fastsgd.model_files.checkpoint import files_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-N, SHARDS, LOCAL_EPOCHS = 1003, 4, 0.2
+N, SAMPLE, LOCAL_EPOCHS = 1003, 100, 0.2
 rng = np.random.default_rng(0)
 X = rng.normal(size=(N, 16))
 Y3 = np.digitize(X[:, 0] + rng.normal(size=N), (-0.6, 0.6))
@@ -61,6 +62,12 @@ FITS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _sample_of_a_part(monkeypatch):
+    """The sample by which a fit finds its rates has a part of the rows."""
+    monkeypatch.setattr(shards, "SAMPLE_ROWS", SAMPLE)
+
+
 def shards_of(X, y):
     """Of different numbers of rows."""
     parts = np.split(np.arange(N), [100, 400, 800])
@@ -97,6 +104,7 @@ def on_dask(folder=None):
 
 def fitted(name, folder):
     """A fit that goes on from the checkpoints in a folder, in another process."""
+    shards.SAMPLE_ROWS = SAMPLE
     if name == "dask":
         return on_dask(folder)
     saving = Checkpoint(folder / "checkpoints", every=0, keep=2)

@@ -132,7 +132,7 @@ class OnCluster(BaseEstimator):
         """Call a method of the local estimator with the rows on shards."""
         model = self._trained_as()
         for name in ("X_val", "y_val"):
-            if name in arguments:
+            if is_collection(arguments.get(name)):
                 arguments[name] = _in_memory(self._client(), arguments[name], name)
         with self._on_shards(X, y, sample_weight, source) as rows:
             stream: Any = rows.stream
@@ -259,8 +259,6 @@ def _in_memory(client: Any, values: Any, name: str) -> Any:
     ValueError
         If they are more than ``POOL_BYTES``.
     """
-    if not is_collection(values):
-        return values
     array = array_of(values, name) if not hasattr(values, "columns") else values
     size = getattr(array, "nbytes", 0)
     if size == size and size > POOL_BYTES:

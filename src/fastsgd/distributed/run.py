@@ -70,7 +70,7 @@ class RoundRun:
         self.state, self.plan, self.train, self.stream = state, plan, train, data.stream
         self.rows = data.epoch_rows
         at = min(state.row, self.rows - data.n)
-        self.anchor = Run(replace(data, first_row=at, stream=None), lanes, settings, state)
+        self.anchor = Run(replace(data, first_row=at), lanes, settings, state)
         self.round = round_at(state.row, self.rows, plan.rounds)
         self.rate, self.clipped = float("nan"), False
 
