@@ -23,7 +23,18 @@ from ..distributed.groups import groups_of
 from ..distributed.shards import ShardSummary
 from .extras import library
 from .partitions import Partitions, where_of
-from .tasks import Portrait, itself, joined, portrait_of, step, steps, summary, targets_of
+from .tasks import (
+    Call,
+    Portrait,
+    called,
+    itself,
+    joined,
+    portrait_of,
+    step,
+    steps,
+    summary,
+    targets_of,
+)
 
 __all__ = ["DaskEngine", "check_alike", "groups_of", "token"]
 
@@ -142,6 +153,19 @@ class DaskEngine:
             return self._gathered(dict(zip(keys, tasks, strict=True)), keys)
 
         return self._tried(call)
+
+    def each(self, call: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """See :class:`fastsgd.distributed.stream.Engine`."""
+
+        def gathered() -> list[Any]:
+            name = token()
+            keys = [f"fastsgd-each-{name}-{i}" for i in range(len(self.shards))]
+            graph: dict[str, Any] = {f"fastsgd-call-{name}": Call(call, arguments)}
+            for key, shard in zip(keys, self.shards, strict=True):
+                graph[key] = (called, f"fastsgd-call-{name}", shard)
+            return self._gathered(graph, keys)
+
+        return self._tried(gathered)
 
     def set_targets(self, estimator: Any) -> None:
         """See :class:`fastsgd.distributed.stream.Engine`."""

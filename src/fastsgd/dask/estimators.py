@@ -27,6 +27,13 @@ OF_CLUSTER = {
     "local_epochs": """float
         Part of an epoch that each shard trains in a round, in (0, 1]. Less is nearer to what one
         machine finds, at more rounds an epoch (docs/cluster.md).""",
+    "finish": """{"lbfgs"} or None
+        What follows the rounds of SGD. "lbfgs": L-BFGS over all rows, for smooth losses with an L2
+        penalty or none. It is exact to the tolerance of the dtype, at a round an iteration or two,
+        and nearly as exact where each shard has rows of another kind (docs/cluster.md).
+        ``partial_fit`` has none.""",
+    "finish_max_iter": """int
+        Iterations of ``finish`` at most.""",
     "n_jobs": """int or None
         Number of threads that share the work of each batch of a shard. None: one.""",
     "early_stopping": """bool
@@ -98,6 +105,9 @@ class SGDClassifier(OnCluster, classifier.SGDClassifier):
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         The intercept of each lane.
+    finish_ : dict
+        With ``finish``: the objective after each iteration (``loss``), the ``rounds`` that took,
+        and why it ended (``message``).
 
     References
     ----------
@@ -293,6 +303,9 @@ class SGDRegressor(OnCluster, regressor.SGDRegressor):
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_outputs,)
         The intercept of each output.
+    finish_ : dict
+        With ``finish``: the objective after each iteration (``loss``), the ``rounds`` that took,
+        and why it ended (``message``).
 
     References
     ----------

@@ -7,7 +7,7 @@ by which Dask decides where tasks run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,10 +26,12 @@ from ..problem import computed_in
 from .extras import library
 
 __all__ = [
+    "Call",
     "Portrait",
     "aligned",
     "block_of_frame",
     "block_of_parts",
+    "called",
     "itself",
     "joined",
     "opened",
@@ -185,6 +187,19 @@ def _here(shard: Shard | StreamedShard) -> Shard | StreamedShard:
 def summary(shard: Shard | StreamedShard, shards: int, moments: bool) -> ShardSummary:
     """What is known of a shard before training."""
     return summary_of(_here(shard), shards, moments)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function, and its arguments behind a shard."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+def called(call: Call, shard: Shard | StreamedShard) -> Any:
+    """What a function says of a shard."""
+    return call.function(_here(shard), *call.arguments)
 
 
 def targets_of(shard: Shard | StreamedShard, estimator: Any) -> Any:

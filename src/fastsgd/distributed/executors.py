@@ -83,6 +83,11 @@ class ExecutorEngine:
         n = len(self.trained)
         return combined(self._mapped(shard_step, [plan] * n, [common] * n, self.trained))
 
+    def each(self, call: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """See :class:`fastsgd.distributed.stream.Engine`."""
+        n = len(self.shards)
+        return self._mapped(call, self.shards, *([argument] * n for argument in arguments))
+
     def close(self) -> None:
         """There is nothing to be given back."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from ..data import Block
 from ..data.first_pass import Labels, Moments, rows_of
 from .rounds import Common, Part, Plan
 
-__all__ = ["SAMPLE_ROWS", "AnyShard", "Shard", "ShardSummary", "counted", "summary_of"]
+__all__ = ["SAMPLE_ROWS", "AnyShard", "Shard", "ShardSummary", "blocks_of", "counted", "summary_of"]
 
 SAMPLE_ROWS = 1 << 15
 """Rows of the sample of all shards, about."""
@@ -72,6 +73,9 @@ class ShardSummary:
         Rows of a block and blocks of a pool of a shard that is streamed; empty of one in memory.
     hashed_names : dict of int to str
         Names that were met in hashed columns.
+    sample_rows : ndarray of int64, or None
+        Numbers of the rows of the sample in the shard; None of a shard that is streamed, which
+        knows them after another pass: see :class:`AnyShard`.
     """
 
     number: int
@@ -86,6 +90,7 @@ class ShardSummary:
     moments: Moments | None = None
     pools: tuple[int, ...] = ()
     hashed_names: dict[int, str] = field(default_factory=dict)
+    sample_rows: NDArray[np.int64] | None = None
 
 
 class AnyShard(Protocol):
@@ -95,11 +100,27 @@ class AnyShard(Protocol):
     def number(self) -> int:
         """See :class:`Shard`."""
 
+    def blocks(self) -> Iterator[Block]:
+        """The rows, in storage order."""
+
+    def sample_rows(self, shards: int, firsts: Sequence[int]) -> NDArray[np.int64]:
+        """Numbers of the rows of the sample of the summary of one of so many shards; the first row
+        of each label is known."""
+
     def summary(self, shards: int, moments: bool) -> ShardSummary:
         """See :func:`summary_of`."""
 
     def step(self, plan: Plan, common: Common) -> Part:
         """See :func:`fastsgd.distributed.shard_step`."""
+
+
+def blocks_of(shard: Shard | AnyShard) -> Iterator[Block]:
+    """The rows of a shard with the targets that the user has, in storage order: all of a shard in
+    memory at once, others block by block."""
+    if not isinstance(shard, Shard):
+        yield from shard.blocks()
+    elif shard.rows:
+        yield Block(shard.X, shard.y, shard.weight)
 
 
 def _add_labels(labels: Labels, y: NDArray[Any], weight: NDArray[Any] | None) -> list[int]:
@@ -151,7 +172,8 @@ def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) 
             rows = slice(first, first + 4096)
             found.add(X[rows], None if shard.weight is None else shard.weight[rows])
     even = np.arange(0, n, max(1, -(-n * shards // SAMPLE_ROWS)))
-    sample = rows_of(Block(X, y, shard.weight), np.append(even, firsts).astype(np.int64))
+    sample_rows = np.append(even, firsts).astype(np.int64)
+    sample = rows_of(Block(X, y, shard.weight), sample_rows)
     return ShardSummary(
         shard.number,
         n,
@@ -163,4 +185,5 @@ def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) 
         labels.weights,
         sample if n else None,
         found,
+        sample_rows=sample_rows if n else None,
     )

@@ -11,14 +11,27 @@ from numpy.typing import NDArray
 
 from .._core import Run, State
 from .._core import order as row_order
+from ..exceptions import DivergenceError
 from ..problem import Data, take
 from ..sampling import words
 from ..solver.epochs import Clock
+from ..solver.training import not_finite
 from ..solver.windows import BLOCK_ROWS
+from ..statistics.objective import Objective
+from .held_out import rows_of_lanes
 from .rounds import Common, Part, Plan
 from .shards import AnyShard, Shard
 
-__all__ = ["no_part", "part_of", "part_of_epoch", "seed_of", "shard_step", "started"]
+__all__ = [
+    "advanced",
+    "no_part",
+    "part_of",
+    "part_of_epoch",
+    "seed_of",
+    "shard_step",
+    "started",
+    "sums_at",
+]
 
 SHARDS = 4
 """Purpose of the words that the orders of shards are seeded with: see ``fastsgd.sampling``."""
@@ -57,18 +70,29 @@ def shard_step(
     nothing = np.zeros(n) if shard.weight is None else shard.weight
     if first == end or targets is None or (shard.weight is not None and not nothing.any()):
         return no_part(plan, common)
+    if plan.gradient:
+        return sums_at(plan, common, Data(shard.X, targets, shard.weight, checked=True))
     data = _rows_of_round(plan, common, shard, targets, first, end)
     state = started(data, plan, common, first)
     run, clock = Run(data, plan.lanes, plan.settings, state), Clock()
     clipped, epoch = False, state.epoch
     while state.epoch == epoch and state.row < end:
-        row, done = state.row, clock.advance(run, end)
+        row, done = state.row, advanced(clock, run, data, state, end)
         if done and (state.row, state.epoch) == (row, epoch):
             raise RuntimeError(f"a round of rows {first} to {end} ended at row {row}")
         clipped |= run.clipped
-    weight = float(end - first if data.sample_weight is None else np.count_nonzero(_weights(data)))
+    weight = rows_of_lanes(data, plan.lanes)
     of_features = _values_of_features(shard) if plan.by_feature else None
     return part_of(plan, common, state, run, (weight, of_features, run.rate, clipped))
+
+
+def advanced(clock: Clock, run: Run, data: Data, state: State, stop: int) -> bool:
+    """As ``Clock.advance``; errors say which lanes diverged on these rows."""
+    try:
+        return clock.advance(run, stop)
+    except DivergenceError as error:
+        error.at_fault = not_finite(data, state, run.bad_row)
+        raise
 
 
 def no_part(plan: Plan, common: Common) -> Part:
@@ -98,7 +122,7 @@ def part_of(
     common: Common,
     state: State,
     run: Run,
-    found: tuple[float, NDArray[np.float64] | None, float, bool],
+    found: tuple[Any, NDArray[np.float64] | None, float, bool],
 ) -> Part:
     """What the state of a shard is in the sums over all.
 
@@ -120,10 +144,11 @@ def part_of(
     run.flush()
     vectors, intercepts = state.vectors()
     if plan.shards == 1:
-        weight = min(weight, 1.0)
+        weight = np.minimum(weight, 1.0)
+    factor = np.asarray(weight)[..., None] if of_features is None else of_features
     return Part(
         weight,
-        vectors.astype(np.float64) * (weight if of_features is None else of_features),
+        vectors.astype(np.float64) * factor,
         intercepts.astype(np.float64) * weight,
         of_features,
         np.array(state.t) - common.t,
@@ -133,9 +158,14 @@ def part_of(
     )
 
 
-def _weights(data: Data) -> NDArray[np.floating]:
-    assert data.sample_weight is not None
-    return data.sample_weight
+def sums_at(plan: Plan, common: Common, rows: Data) -> Part:
+    """Losses and gradients of rows at the common weights, as the sums of a Part."""
+    data = Data(rows.X, rows.y, rows.sample_weight, plan.offset, plan.scale, checked=True)
+    objective = Objective(data, plan.lanes, plan.settings)
+    losses, gradient, slopes, count = objective.sums(common.vectors[0], common.intercepts[0])
+    sums = np.array([losses, count, *np.zeros((2, len(count)))])
+    updates = np.zeros(len(count), dtype=np.int64)
+    return Part(1.0, gradient[None], slopes[None], None, updates, sums, float("nan"), clipped=False)
 
 
 def part_of_epoch(plan: Plan, n: int, number: int) -> tuple[int, int]:
@@ -152,16 +182,18 @@ def _rows_of_round(
     plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating], first: int, end: int
 ) -> Data:
     """The rows of a round, in their order: a window of the shard's epoch."""
-    n = shard.X.shape[0]
+    n, numbers = shard.X.shape[0], np.arange(shard.X.shape[0])
     order, X, weight = _order(plan, shard.number, n, common.epoch), shard.X, shard.weight
     if (first, end) != (0, n):
         rows: Any = slice(first, end) if order is None else order[first:end]
+        numbers = numbers[rows]
         X, y = take(X, rows), y[rows]
         weight = None if weight is None else weight[rows]
         order = None if order is None else np.arange(end - first)
     scaling = plan.offset, plan.scale
     place = {"first_row": first, "epoch_rows": n}
-    return Data(X, y, weight, *scaling, checked=True, order=order, **place)
+    data = Data(X, y, weight, *scaling, checked=True, order=order, **place)
+    return data if plan.held_out is None else plan.held_out.without(data, shard.number, numbers)
 
 
 def _order(plan: Plan, shard: int, n: int, epoch: int) -> NDArray[np.int64] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from ..data import Block
 from ..data.first_pass import Moments, joined_blocks
 from ..estimators.streams import ORDERS as STREAMED_ORDERS
 from ..problem import Data, Lanes, Settings, computed_in
+from .full_batch import check_smooth
+from .held_out import HeldOut
 from .rounds import Common, Part, Plan
 from .run import RoundRun
 from .shards import Shard, ShardSummary, counted
@@ -35,6 +38,9 @@ class Engine(Protocol):
 
     def train(self, plan: Plan, common: Common) -> Part:
         """A round: the Part of all shards, combined in their order."""
+
+    def each(self, call: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """``call(shard, *arguments)`` of each shard, in their order."""
 
     def close(self) -> None:
         """Give back what was taken."""
@@ -59,7 +65,10 @@ class ShardStream:
 
     def __init__(self, engine: Engine, local_epochs: float, *, moments: bool = False) -> None:
         self.engine, self.local_epochs = engine, local_epochs
-        self.on_window: Any = None  # a round has no windows
+        self.on_window: Any = None  # called between two rounds of an epoch
+        self.finish = False  # whether full-batch rounds follow: see full_batch.py
+        self.plan: Plan | None = None  # of the last run
+        self.held_out: HeldOut | None = None  # rows that lanes of a search leave out
         self.summaries = engine.summaries(moments=moments)
         check_shards(self.summaries)
         self.rows = sum(one.rows for one in self.summaries)
@@ -128,13 +137,16 @@ class ShardStream:
         plan = Plan(
             lanes,
             settings,
-            max(1, round(1.0 / self.local_epochs)),
+            max(1, min(self.largest, round(1.0 / self.local_epochs))),
             len(self.summaries),
             bool(sp.issparse(data.X)) and len(self.summaries) > 1,
             self.offset,
             self.scale,
+            held_out=self.held_out,
         )
-        train = self.engine.train
+        if self.finish:
+            check_smooth(lanes, settings)
+        self.plan, train = plan, self.engine.train
         return RoundRun(data, lanes, settings, state, plan, lambda common: train(plan, common))
 
     def label_weights(self, X: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
@@ -157,23 +169,12 @@ class ShardStream:
         total = Moments(*np.zeros((2, self.summaries[0].columns)))
         for one in self.summaries:
             if one.moments is not None:
-                merge(total, one.moments)
+                total.merge(one.moments)
         return total.mean, total.squares / (total.total or 1.0), total.rows
 
     def close(self) -> None:
         """Give back what was taken."""
         self.engine.close()
-
-
-def merge(into: Moments, other: Moments) -> None:
-    """Add the moments of other rows (Chan, Golub & LeVeque, The American Statistician 37, 1983)."""
-    if other.total == 0.0:
-        return
-    total = into.total + other.total
-    change = other.mean - into.mean
-    into.squares += other.squares + change**2 * other.total * (into.total / total)
-    into.mean += change * (other.total / total)
-    into.total, into.rows = total, into.rows + other.rows
 
 
 def check_shards(summaries: list[ShardSummary]) -> None:

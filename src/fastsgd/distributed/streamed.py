@@ -8,11 +8,13 @@ says where the cache lies, what it must contain, and how it is made anew where t
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,20 +28,21 @@ from ..data.ahead import blocks_ahead
 from ..data.block import Block
 from ..data.cache import Cache, write_cache
 from ..data.extras import xxhash
-from ..data.first_pass import Labels, Moments, rows_of
+from ..data.first_pass import Labels, Moments, numbers_of_sample, rows_of
 from ..data.ranges import PartOfSource, ranges_of
 from ..data.reading import PoolReader, blocks_of_a_pool
 from ..data.source import Source
 from ..estimators.rows import arrays_or_cache, block_bytes_of
 from ..estimators.standardise import Scaling
 from ..estimators.streams import TableStream
-from ..problem import Data, computed_in
+from ..problem import Data, Lanes, computed_in
 from ..solver.epochs import Clock
 from ..solver.windows import pieces
 from .groups import MOST_SHARDS, groups_of
-from .rounds import Common, Part, Plan
+from .held_out import HeldOut, rows_of_lanes
+from .rounds import Common, Part, Plan, combine
 from .shards import Shard, ShardSummary, counted
-from .steps import no_part, part_of, part_of_epoch, seed_of, started
+from .steps import advanced, no_part, part_of, part_of_epoch, seed_of, started, sums_at
 
 __all__ = ["ShardSource", "StreamedShard", "open_shard", "shard_sources"]
 
@@ -267,6 +270,15 @@ class StreamedShard:
             raise ValueError(f"{source.where}: the rows changed while they were trained on")
         return cache
 
+    def blocks(self) -> Iterator[Block]:
+        """The rows, in storage order."""
+        return self.cache().blocks()
+
+    def sample_rows(self, shards: int, firsts: Sequence[int]) -> NDArray[np.int64]:
+        """Numbers of the rows of the sample of :meth:`summary`; see ``AnyShard``."""
+        sample = self.cache().sample()
+        return numbers_of_sample(self.rows, len(sample), firsts)[_thinned(sample, shards)]
+
     def summary(self, shards: int, moments: bool) -> ShardSummary:
         """See :func:`fastsgd.distributed.summary_of`."""
         cache = self.cache()
@@ -275,7 +287,7 @@ class StreamedShard:
             found = Moments(*np.zeros((2, m.features)))
             for block in cache.blocks():
                 found.add(block.X, block.sample_weight)
-        labels = None if cache.labels is None else cache.labels.tolist()
+        labels, sample = None if cache.labels is None else cache.labels.tolist(), cache.sample()
         return ShardSummary(
             self.number,
             m.rows,
@@ -285,7 +297,7 @@ class StreamedShard:
             bool(m.weight_dtype),
             labels,
             cache.label_weights,
-            _thinned(cache.sample(), shards),
+            rows_of(sample, _thinned(sample, shards)),
             found,
             (m.block_rows, min(cache.count, blocks_of_a_pool(cache, self.source.pool_bytes))),
             {int(column): name for column, name in m.hashed_names.items()},
@@ -305,8 +317,10 @@ class StreamedShard:
         if first == end or not self.counts:
             return no_part(plan, common)
         cache = self.cache()
-        stream = TableStream(cache, self.source.pool_bytes)
+        stream = _RowsOfLanes(cache, self.source.pool_bytes, plan.held_out, self.number)
         try:
+            if plan.gradient:
+                return _sums(plan, common, stream, self.estimator)
             stream.begin(self.estimator, seed_of(plan, self.number), 0.0)
             stream.scaling = Scaling(plan.offset, plan.scale)
             assert isinstance(stream.reader, PoolReader)
@@ -318,6 +332,21 @@ class StreamedShard:
             stream.close()
 
 
+class _RowsOfLanes(TableStream):
+    """The windows of a cache, for lanes that may leave rows out."""
+
+    def __init__(self, cache: Cache, pool_bytes: int, rule: HeldOut | None, shard: int) -> None:
+        super().__init__(cache, pool_bytes)
+        self.rule, self.shard = rule, shard
+
+    def _left_out(
+        self, numbers: Callable[[], NDArray[np.int64]], weight: NDArray[Any] | None, dtype: Any
+    ) -> tuple[NDArray[Any] | None, NDArray[np.uint64] | None]:
+        if self.rule is None:
+            return weight, None
+        return self.rule.weights(self.shard, numbers(), weight, dtype)
+
+
 def placed(source: ShardSource, folder: str) -> ShardSource:
     """A shard whose cache lies below a folder, if the user has named none."""
     if source.named:
@@ -325,15 +354,13 @@ def placed(source: ShardSource, folder: str) -> ShardSource:
     return replace(source, folder=os.path.join(folder, source.folder))
 
 
-def _thinned(sample: Block, shards: int) -> Block:
-    """A part of a sample: every so many rows, and the first one of each label."""
-    if shards == 1:
-        return sample
+def _thinned(sample: Block, shards: int) -> NDArray[np.int64]:
+    """Rows of a part of a sample: every so many, and the first one of each label."""
     firsts: Sequence[int] = []
-    if sample.y is not None and sample.y.ndim == 1:
+    if shards > 1 and sample.y is not None and sample.y.ndim == 1:
         firsts, _ = Labels().add(sample.y, None)
     even = np.arange(0, len(sample), shards)
-    return rows_of(sample, np.append(even, firsts).astype(np.int64))
+    return np.append(even, firsts).astype(np.int64)
 
 
 def _values_of_features(cache: Cache) -> NDArray[np.float64]:
@@ -354,6 +381,17 @@ def _values_of_features(cache: Cache) -> NDArray[np.float64]:
     return counts.astype(np.float64)
 
 
+def _sums(plan: Plan, common: Common, stream: TableStream, estimator: Any) -> Part:
+    """Losses and gradients of all rows at the common weights, in a pass in storage order."""
+    in_order = copy.copy(estimator)
+    in_order.shuffle = False
+    stream.begin(in_order, 0, 0.0)
+    assert isinstance(stream.reader, PoolReader)
+    stream.reader.last = 0, stream.rows - 1
+    windows = stream.windows(0, 0)
+    return functools.reduce(combine, (sums_at(plan, common, window) for window in windows))
+
+
 def _trained(
     plan: Plan,
     common: Common,
@@ -363,8 +401,8 @@ def _trained(
 ) -> Part:
     """What a shard comes to after the rows of a round, from the first to one behind the last."""
     first, end = rows
-    weights = [0.0]
-    windows = _weighed(stream.windows(common.epoch, first), first, end, weights)
+    weights: list[Any] = [0.0]
+    windows = _weighed(stream.windows(common.epoch, first), plan.lanes, rows, weights)
     window = next(windows)
     state = started(window, plan, common, first)
     rate, clipped, clock = math.nan, False, Clock()
@@ -372,7 +410,7 @@ def _trained(
         run = Run(piece, plan.lanes, plan.settings, state)
         stop, done = min(end, piece.end), False
         while state.epoch == common.epoch and state.row < stop and not done:
-            done = clock.advance(run, stop)
+            done = advanced(clock, run, piece, state, stop)
             clipped |= run.clipped
         rate = run.rate if run.rate == run.rate else rate
         if state.epoch != common.epoch or state.row >= end:
@@ -380,13 +418,12 @@ def _trained(
     raise ValueError(f"the rows end before row {end} of an epoch of {window.epoch_rows}")
 
 
-def _weighed(windows: Iterator[Data], first: int, end: int, weights: list[float]) -> Iterator[Data]:
+def _weighed(
+    windows: Iterator[Data], lanes: Lanes, rows: tuple[int, int], weights: list[Any]
+) -> Iterator[Data]:
     """The windows; their rows of positive weight from one position to another are counted."""
     for window in windows:
-        rows: Any = slice(max(0, first - window.first_row), max(0, end - window.first_row))
-        if window.sample_weight is None:
-            weights[0] += len(range(window.n)[rows])
-        else:
-            rows = rows if window.order is None else window.order[rows]
-            weights[0] += np.count_nonzero(window.sample_weight[rows])
+        a, b = (max(0, position - window.first_row) for position in rows)
+        those: Any = slice(a, b) if window.order is None else window.order[a:b]
+        weights[0] = weights[0] + rows_of_lanes(window, lanes, those)
         yield window

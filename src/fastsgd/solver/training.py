@@ -24,7 +24,7 @@ from .progress import Fit
 from .standing import Standing, restore, same, standing_of
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
-__all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
+__all__ = ["BLOWN_UP", "Training", "ceiling_of", "not_finite", "read_last_epoch"]
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged."""
@@ -44,6 +44,18 @@ def ceiling_of(loss: NDArray[np.float64]) -> float:
     if len(loss) == 1:  # without NumPy's overhead
         return BLOWN_UP * abs(float(loss[0])) or math.inf
     return BLOWN_UP * float(np.abs(loss).min(where=loss != 0.0, initial=np.inf))
+
+
+def not_finite(data: Data, state: State, row: int | None) -> NDArray[np.bool_]:
+    """Lanes whose weights or losses are not finite, or whose score is not of a row that is bad."""
+    coef, intercept = state.last_weights()
+    fault = ~np.isfinite(state.loss_sum) | ~np.isfinite(intercept)
+    fault |= ~np.isfinite(coef).all(axis=1)
+    if row is not None and 0 <= row < data.n:
+        with np.errstate(all="ignore"):
+            scores = np.asarray(data.rows([row]) @ coef.T)[0] + intercept
+        fault |= ~np.isfinite(scores)
+    return fault
 
 
 def read_last_epoch(problem: tuple[Data, Lanes, Settings], progress: Fit) -> None:
@@ -481,16 +493,10 @@ class Training:
     def _at_fault(self) -> NDArray[np.bool_]:
         """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""
         coef, intercept = self.state.last_weights()
-        fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
-        fault |= ~np.isfinite(coef).all(axis=1) | self.ran_away
+        fault = not_finite(self.data, self.state, self.run.bad_row) | self.ran_away
         fault |= self._blown_up(
             loss_at(self.data, self.lanes, self.settings, coef, intercept), of=10.0
         )
-        row = self.run.bad_row
-        if row is not None and 0 <= row < self.data.n:
-            with np.errstate(all="ignore"):
-                scores = np.asarray(self.data.rows([row]) @ coef.T)[0] + intercept
-            fault |= ~np.isfinite(scores)
         fault &= ~self.progress.stopped
         if self.coupled or not fault.any():
             return ~self.progress.stopped
