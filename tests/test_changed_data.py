@@ -19,6 +19,8 @@ from sklearn.metrics import get_scorer
 
 from fastsgd import (
     GridSearchCV,
+    MLPClassifier,
+    MLPRegressor,
     SGDClassifier,
     SGDOneClassSVM,
     SGDRegressor,
@@ -254,6 +256,25 @@ def by_thread_of_path(act, X, y):
         thread.join()
 
 
+NETWORK = {"hidden_layer_sizes": (4,), "max_iter": 8, "tol": None, "random_state": 0}
+
+
+def network(learning_rate, eta0, **options):
+    return MLPClassifier(**{**NETWORK, **options})
+
+
+def by_scorer_of_a_network(act, X, y):
+    MLPClassifier(scoring=scorer_of(act), early_stopping=True, **NETWORK).fit(X, y)
+
+
+def by_schedule_of_a_network(act, X, y):
+    def rate(step, epoch):
+        act()
+        return 0.01
+
+    MLPRegressor(solver="sgd", learning_rate=rate, **NETWORK).fit(X, y)
+
+
 LONG = {**OPTIONS, "max_iter": 10_000}
 MOMENTUM = {"momentum": 0.9, "average": True}
 ACTORS = {
@@ -273,6 +294,9 @@ ACTORS = {
     "thread, batches": partial(by_thread, batch_size=50, clip_norm=1.0),
     "thread, one class": partial(by_thread, make=SGDOneClassSVM, **MOMENTUM),
     "thread, path": by_thread_of_path,
+    "thread, network": partial(by_thread, make=network),
+    "scorer, network": by_scorer_of_a_network,
+    "schedule, network": by_schedule_of_a_network,
 }
 KINDS = (
     ["indices 2**30", "indices d + 3", "indices -1", "one index"],
@@ -312,7 +336,7 @@ def attempt(actor, change):
 def serve_cases():
     warnings.simplefilter("ignore")
     X, y = examples()
-    for make in (SGDClassifier, SGDOneClassSVM):  # code that is loaded late
+    for make in (SGDClassifier, SGDOneClassSVM, network):  # code that is loaded late
         make(**OPTIONS).fit(X, y)
     path(X, y, alphas=[1.0], estimator=SGDRegressor(**OPTIONS))
     serve(attempt)

@@ -13,14 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastsgd import SGDClassifier, SGDRegressor, _core
-from fastsgd.estimators import fitting
+from fastsgd import MLPClassifier, SGDClassifier, SGDRegressor, _core
+from fastsgd.estimators import fitting, network_fitting
 from fastsgd.estimators.task import Task
 from fastsgd.problem import Data, Lanes, Settings
 
@@ -293,6 +293,39 @@ def test_interrupt_before_the_first_step_keeps_the_model(owner, where, monkeypat
     monkeypatch.setattr(owner, where, interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.fit(rng.normal(size=(40, 5)), np.arange(40) % 4)
+    assert pickle.dumps(model) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "module", "name"),
+    (
+        (partial(SGDClassifier, "log_loss"), fitting, "fit"),
+        (MLPClassifier, network_fitting, "fit_network"),
+    ),
+    ids=("linear", "network"),
+)
+@pytest.mark.parametrize("call", ("fit", "resume", "partial_fit"))
+def test_interrupt_before_the_first_update_keeps_the_model(make, module, name, call, monkeypatch):
+    """There is a state already, of zeros or of first weights: the model is still the old one."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), np.arange(30) % 2
+    model = make(max_iter=2, tol=None, random_state=0).fit(X, y)
+    model._continuation.repeat = None  # a step without the solver
+    before, solve = pickle.dumps(model), getattr(module, name)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    def solved(*args):
+        args[-1].before_epoch = interrupt
+        return solve(*args)
+
+    monkeypatch.setattr(module, name, solved)
+    with pytest.raises(KeyboardInterrupt):
+        if call == "partial_fit":
+            model.partial_fit(X, y)
+        else:
+            model.fit(X, y, resume=call == "resume")
     assert pickle.dumps(model) == before
 
 

@@ -146,6 +146,27 @@ def aligned_copy(array):
     return copy
 
 
+def place_columns(list columns, rows):
+    """See _core.pyi."""
+    cdef int64_t n, d, j
+    cdef void *to = pointer(rows)
+    if rows.dtype not in (np.float32, np.float64) or rows.ndim != 2 or not rows.flags.c_contiguous:
+        raise ValueError("rows must be an array (n, d) of float32 or float64 in C order")
+    n, d = rows.shape
+    if len(columns) != d:
+        raise ValueError(f"columns must be {d} arrays, got {len(columns)}")
+    starts = np.empty(d, dtype=np.uintp)
+    cdef uintptr_t[::1] start = starts
+    for j, column in enumerate(columns):
+        if column.dtype != rows.dtype or column.shape != (n,) or not column.flags.c_contiguous:
+            raise ValueError(f"columns[{j}] must be ({n},) of {rows.dtype} in C order")
+        start[j] = <uintptr_t>pointer(column)
+    cdef const void *from_ = pointer(starts)
+    cdef fsgd_dtype dtype = dtype_code(rows.dtype)
+    with nogil:
+        fsgd_place_columns(dtype, from_, n, d, to)
+
+
 # One extension module, in parts that are compiled as one: they share structs, and the kernels are
 # linked once.
 include "core/kernels.pxi"

@@ -18,17 +18,17 @@ WAIT = 0.05
 """Seconds after which a thread that waits looks whether it is still wanted."""
 
 
-def ahead(items: Iterator[_Item], count: int = 2) -> Iterator[_Item]:
+def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
     """The items of an iterator that runs in a thread, at most so many ahead.
 
     An exception of the iterator comes in the place of the item. If whoever asks ends early, the
     thread ends with the item that it is at.
     """
     found: queue.Queue[Any] = queue.Queue(count)
-    stopped = threading.Event()
+    stopped: list[bool] = []  # or not: a call, as of an Event, could be ended by Ctrl-C instead
 
     def put(one: Any) -> bool:
-        while not stopped.is_set():
+        while not stopped:
             try:
                 found.put(one, timeout=WAIT)
                 return True
@@ -46,8 +46,8 @@ def ahead(items: Iterator[_Item], count: int = 2) -> Iterator[_Item]:
             put((None, error))
 
     thread = threading.Thread(target=read, name="fastsgd-reader", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while True:
             item, error = found.get()
             if isinstance(error, StopIteration):
@@ -56,8 +56,9 @@ def ahead(items: Iterator[_Item], count: int = 2) -> Iterator[_Item]:
                 raise error
             yield item
     finally:
-        stopped.set()
-        thread.join()
+        stopped.append(True)
+        if thread.is_alive():
+            thread.join()
 
 
 def blocks_ahead(source: Source) -> Iterator[Block]:

@@ -277,7 +277,7 @@ def write_cache(
             partial = stack.enter_context(partial_folder(folder))
             with contextlib.closing(BlockWriter(partial, block_bytes)) as writer:
                 for block in blocks_ahead(source) if blocks is None else blocks:
-                    writer.add(block)
+                    writer.add(block, copy=source.columns is None)
                 manifest = writer.finish(source, before)
             difference = _difference(before, _fingerprint(source))
             if difference:

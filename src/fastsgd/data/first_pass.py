@@ -223,22 +223,29 @@ class FirstPass:
                 self._firsts.append((self.rows + firsts, rows_of(block, firsts)))
             if self.labels.values is None:
                 self._firsts.clear()
-            numbers = y if y.dtype.kind in "biuf" else places
-            if numbers is not None:
-                self._add_spread(numbers.astype(np.float64))
+            if places is not None and self.labels.values is not None:
+                counts = np.bincount(places)
+                values = np.arange(len(counts), dtype=np.float64)
+                if y.dtype.kind in "biuf":
+                    values = np.array(self.labels.values[: len(counts)], dtype=np.float64)
+                self._add_spread(values, counts)
+            elif y.dtype.kind in "biuf":
+                self._add_spread(y.astype(np.float64), np.ones(m))
         self._add_sample(block)
         self.rows += m
         return places
 
-    def _add_spread(self, y: NDArray[np.float64]) -> None:
+    def _add_spread(self, values: NDArray[np.float64], counts: NDArray[Any]) -> None:
+        """Take in targets of which each comes so many times."""
         rows, mean, within, between = self._spread
         with np.errstate(over="ignore", invalid="ignore"):
-            m, middle = len(y), y.mean()
+            m = counts.sum()
+            middle = counts @ values / m
             total, change = rows + m, middle - mean
             spread = [
                 total,
                 mean + change * m / total,
-                within + np.square(y - middle).sum(),
+                within + counts @ np.square(values - middle),
                 between + change**2 * rows * m / total,
             ]
         self._spread = [*map(float, spread)]

@@ -29,16 +29,19 @@ def partial_folder(folder: Path) -> Iterator[Path]:
     _remove_left(folder)
     partial = folder.parent / f".{folder.name}-{secrets.token_hex(6)}.partial"
     new = partial.with_suffix(".new")  # which nobody removes before it is locked
-    new.mkdir(parents=True)
     flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(new / LOCK, flags, 0o600)
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        new.rename(partial)
+    with contextlib.ExitStack() as stack:
+        try:
+            new.mkdir(parents=True)
+            descriptor = os.open(new / LOCK, flags, 0o600)
+            stack.callback(os.close, descriptor)
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            new.rename(partial)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         yield partial
-    finally:
-        os.close(descriptor)
 
 
 def unlock(partial: Path) -> None:

@@ -108,6 +108,7 @@ class PoolReader:
         if self.thread is None or self.thread.next != (epoch, pool):
             self.close()
             self.thread = _Reading(self.buffers, self._positions(epoch, pool), (epoch, pool))
+            self.thread.start()  # once it is known to close()
         thread, last = self.thread, len(plan.pools) - 1
         for number in range(pool, last + 1):
             if self.thread is not thread:
@@ -269,6 +270,9 @@ class _Reading:
             self.free.put(buffer)
         self.closed = threading.Event()
         self.thread = threading.Thread(target=self._run, name="fastsgd-reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
         self.thread.start()
 
     def _run(self) -> None:
@@ -306,4 +310,5 @@ class _Reading:
         """End the thread, which finishes the block that it reads."""
         self.closed.set()
         self.free.put(None)
-        self.thread.join()
+        if self.thread.is_alive():
+            self.thread.join()

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..descent import VectorDescent
 from ..inputs.conversions import MatrixLike
+from ..inputs.ranges import check_room
 from ..model_files.checkpoint import Checkpoint
 from ..network import NETWORK_LOSSES, Network
 from ..problem import computed_in, take
@@ -185,6 +186,12 @@ class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
         dtype = computed_in(task.X)
         outputs = len(task.labels)
         network = network_of(self, task.X.shape[1], outputs, loss)
+        layers = " x ".join(map(str, network.sizes))
+        check_room(
+            f"the weights of layers of {layers} units (features of X, hidden_layer_sizes, outputs)",
+            network.count,
+            np.float64,
+        )
         first: Any = None
         if previous is not None or present:
             first = self.coefs_, self.intercepts_
@@ -238,13 +245,14 @@ class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
         if checkpoint is not None:
             run = {"goes_on": goes_on, "rows": data.n, "seen": seen, "order": None}
             saving = Saving(checkpoint, self, publish, (state.epoch, 0), run, again)
+        made = 0 if again is not None else state.t  # updates before this call
         try:
             with listening(self, task, epochs, progress, saving) as end:
                 fit_network(data, network, descent, state, stopping, progress)
                 publish()
                 end()
         except KeyboardInterrupt:
-            if progress.state is not None:
+            if progress.state is not None and progress.state.t > made:
                 model = progress.state.model(descent)
                 if progress.model is None or np.isfinite(model).all():
                     progress.model = model

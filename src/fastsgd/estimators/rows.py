@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -263,16 +264,19 @@ def _rows_of(source: Source, cache: Any, pool_bytes: int, stack: contextlib.Exit
         names = dict(source.hashed_names)
         return Rows(block.X, block.y, block.sample_weight, source=source, hashed_names=names)
     if folder is None:
-        parent = tempfile.mkdtemp(prefix="fastsgd-")
-        stack.callback(functools.partial(_remove, parent))
+        parent = os.path.join(tempfile.gettempdir(), f"fastsgd-{secrets.token_hex(8)}")
+        _at_the_end(stack, functools.partial(shutil.rmtree, parent, ignore_errors=True))
+        os.mkdir(parent, 0o700)
         folder = os.path.join(parent, "cache")
     block_bytes = min(BLOCK_BYTES, max(LEAST_BLOCK, pool_bytes // POOL_BLOCKS))
     written = write_cache(source, folder, blocks=_chained(first, rest), block_bytes=block_bytes)
     return _streamed(source, written, pool_bytes, stack)
 
 
-def _remove(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def _at_the_end(stack: contextlib.ExitStack, function: Callable[[], Any]) -> None:
+    """Have a stack call a function at its end: twice, since Ctrl-C may end one of the calls."""
+    stack.callback(function)
+    stack.callback(function)
 
 
 def _chained(first: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
@@ -311,7 +315,7 @@ def _streamed(
 ) -> Rows:
     sample = table.sample()
     stream = TableStream(table, pool_bytes)
-    stack.callback(stream.close)
+    _at_the_end(stack, stream.close)
     names = dict(source.hashed_names)
     if isinstance(table, Cache):  # which may have been there before
         names = {int(column): name for column, name in table.manifest.hashed_names.items()}
