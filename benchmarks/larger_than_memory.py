@@ -272,8 +272,11 @@ def measure(stored: Stored, folder: Path, store: Store, asked: argparse.Namespac
         "checks": {},
     }
     before = store.data.get(stored.name, {})
-    if asked.who and all(before.get(key) == one[key] for key in ("rows", "pool")):
-        one["contestants"] |= before["contestants"]
+    if all(before.get(key) == one[key] for key in ("rows", "pool")):
+        if asked.who:
+            one["contestants"] |= before["contestants"]
+        if asked.no_checks:
+            one["checks"] |= before["checks"]
     store.data[stored.name] = one
     scratch = folder / f"run-{os.getpid()}" / stored.name  # several runs may share the data
     for who in asked.who or CONTESTANTS:
@@ -291,7 +294,7 @@ def measure(stored: Stored, folder: Path, store: Store, asked: argparse.Namespac
         _said(what, start)
     if "fastsgd" in one["contestants"]:
         one["cache_bytes"] = one["contestants"]["fastsgd"]["cache_bytes"]
-    for check in CHECKS.get(stored.name, ()):
+    for check in () if asked.no_checks else CHECKS.get(stored.name, ()):
         what = f"{check} on {stored.name}"
         store.reasons.pop(what, None)
         start = time.perf_counter()
@@ -337,6 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--who", nargs="+", choices=CONTESTANTS, help="these alone; others are kept"
     )
+    parser.add_argument("--no-checks", action="store_true", help="passes alone; checks are kept")
     parser.add_argument("--print", action="store_true", help="leave page and plot as they are")
     parser.add_argument("--quick", action="store_true", help="few rows; prints only")
     parser.add_argument("--render", action="store_true", help="page and plot from the .json alone")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import joblib
 import pytest
-from calls import bits_of, calls
+from public_calls import bits_of, calls
 
 pytest.importorskip("xxhash")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from calls import Rows, gradient_of
+from public_calls import Rows, gradient_of
 from sklearn.metrics import accuracy_score
 
 from fastsgd import (

@@ -14,8 +14,7 @@ from .._core import order as row_order
 from ..exceptions import DivergenceError
 from ..problem import Data, take
 from ..sampling import words
-from ..solver.epochs import Clock
-from ..solver.training import not_finite
+from ..solver.epochs import Clock, not_finite
 from ..solver.windows import BLOCK_ROWS
 from ..statistics.objective import Objective
 from .held_out import rows_of_lanes

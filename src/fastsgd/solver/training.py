@@ -18,13 +18,13 @@ from ..statistics.sample import loss_at, overflows
 from ..statistics.weights import mean_weight
 from .annealing import Annealing
 from .compaction import run_of
-from .epochs import Clock, EpochEnd
+from .epochs import Clock, EpochEnd, not_finite
 from .history import NO_NOISE, mean
 from .progress import Fit
 from .standing import Standing, restore, same, standing_of
 from .stopping import ADAPTIVE_FLOOR, FEW_UPDATES, PLATEAU_REDUCTIONS, Stopping, Watch
 
-__all__ = ["BLOWN_UP", "Training", "ceiling_of", "not_finite", "read_last_epoch"]
+__all__ = ["BLOWN_UP", "Training", "ceiling_of", "read_last_epoch"]
 
 BLOWN_UP = 1e6
 """Growth of a loss over that of its first epoch at which a lane has diverged."""
@@ -44,18 +44,6 @@ def ceiling_of(loss: NDArray[np.float64]) -> float:
     if len(loss) == 1:  # without NumPy's overhead
         return BLOWN_UP * abs(float(loss[0])) or math.inf
     return BLOWN_UP * float(np.abs(loss).min(where=loss != 0.0, initial=np.inf))
-
-
-def not_finite(data: Data, state: State, row: int | None) -> NDArray[np.bool_]:
-    """Lanes whose weights or losses are not finite, or whose score is not of a row that is bad."""
-    coef, intercept = state.last_weights()
-    fault = ~np.isfinite(state.loss_sum) | ~np.isfinite(intercept)
-    fault |= ~np.isfinite(coef).all(axis=1)
-    if row is not None and 0 <= row < data.n:
-        with np.errstate(all="ignore"):
-            scores = np.asarray(data.rows([row]) @ coef.T)[0] + intercept
-        fault |= ~np.isfinite(scores)
-    return fault
 
 
 def read_last_epoch(problem: tuple[Data, Lanes, Settings], progress: Fit) -> None:
