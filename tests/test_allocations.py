@@ -251,7 +251,7 @@ def ends_of(kind, shim=None):
         [sys.executable, __file__, kind],
         capture_output=True,
         text=True,
-        timeout=7200 if EXHAUSTIVE else 120,
+        timeout=7200 if EXHAUSTIVE else 600,
         env=environment,
     )
     assert child.returncode == 0, child.stderr

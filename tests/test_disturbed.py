@@ -143,7 +143,7 @@ def test_calls_beside_others(name):
         [sys.executable, "-W", "ignore", __file__, name],
         capture_output=True,
         text=True,
-        timeout=3600 if EXHAUSTIVE else 200,
+        timeout=3600 if EXHAUSTIVE else 600,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(here)},
     )
     assert child.returncode == 0, child.stderr

@@ -13,7 +13,7 @@ from vega_datasets import local_data
 from fastsgd import SGDRegressor
 
 weather = local_data.seattle_weather()
-day = weather["date"].dt.dayofyear.to_numpy()
+day = weather["date"].dt.day_of_year.to_numpy()
 y = weather["temp_max"].to_numpy()
 
 

@@ -62,15 +62,20 @@ def fuzz(target: str, engine: str, seconds: float, options: argparse.Namespace) 
     for folder in options.corpus:
         arguments += ["--corpus", folder / target]
     start = time.monotonic()
-    child = subprocess.run(
-        command_of(engine, target, *arguments),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=seconds + 300,
-        check=False,
-    )
+    try:
+        child = subprocess.run(
+            command_of(engine, target, *arguments),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds + 10 * options.longest,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        save(findings, target)
+        print(f"{target:12} FOUND: no end after {time.monotonic() - start:.0f} s", flush=True)
+        return False
     took = time.monotonic() - start
     output = child.stderr + child.stdout
     counts = re.findall(r"(?:executions|number_of_executed_units): +(\d+)", output)
