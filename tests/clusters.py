@@ -1,12 +1,26 @@
 """What tests of a cluster send to its workers: functions that these can import."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
 
 import numpy as np
+from distributed import LocalCluster
 from distributed.comm import CommClosedError
+
+
+@contextlib.contextmanager
+def local_cluster(**options):
+    """Three workers, or others, of a thread each."""
+    how = {"n_workers": 3, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
+    cluster = LocalCluster(**how | options)
+    try:
+        yield cluster
+    finally:
+        with contextlib.suppress(KeyError):  # of Dask, where a killed worker is being forgotten
+            cluster.close()
 
 
 def blocks(seed, partition, rows, d):

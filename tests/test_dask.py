@@ -52,9 +52,7 @@ def bounded():
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    ) as found:
+    with clusters.local_cluster() as found:
         yield found
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import test_dask
 import test_dask_faults
+import test_streamed_rounds as streamed
 import test_streamed_shards as shards
+from sklearn.base import clone
 from test_dask import same
 
 import fastsgd
@@ -44,13 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(folder):
-    with distributed.LocalCluster(
-        n_workers=3,
-        threads_per_worker=1,
-        dashboard_address=":0",
-        silence_logs=50,
-        local_directory=folder,
-    ) as found:
+    with clusters.local_cluster(local_directory=folder) as found:
         yield found
 
 
@@ -65,10 +61,15 @@ def rows(tmp_path_factory):
     return str(path)
 
 
+def engine_alone(path, count, folder, pool_bytes=SMALL, **options):
+    """What runs the shards of a file without a cluster."""
+    source = fastsgd.data.open_source(path, **options)
+    return shards.engine_of(source, count, folder, pool_bytes)
+
+
 def alone(path, count, folder, pool_bytes=SMALL, local_epochs=1.0, **options):
     """The same fit without a cluster."""
-    source = fastsgd.data.open_source(path, **options)
-    engine = shards.engine_of(source, count, folder, pool_bytes)
+    engine = engine_alone(path, count, folder, pool_bytes, **options)
     return shards.fitted(fastsgd.SGDClassifier(**OPTIONS), engine, local_epochs)
 
 
@@ -115,6 +116,35 @@ def test_small_shards_are_in_memory(client, folder, rows, monkeypatch):
     y = np.array(table["bought"].to_pylist())
     parts = np.array_split(X, 3), np.array_split(y, 3)
     assert same(model, test_dask.local_fit(*parts, **OPTIONS))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_search_of_files(client, workers, folder, rows, tmp_path, k):
+    """With L-BFGS at its end: the bits of one without a cluster."""
+    finish = {"finish": "lbfgs", "finish_max_iter": 3}
+    model = on_dask.SGDClassifier(**OPTIONS, **finish, shards=4, local_epochs=0.5)
+    options = {"cv": 3, "scoring": "neg_log_loss"}
+    search = on_dask.GridSearchCV(model, {"alpha": [1e-4, 1.0]}, **options)
+    expected = clone(search).fit(streamed.rows_of(engine_alone(rows, 4, tmp_path, **HASHED), 0.5))
+    with dask.annotate(workers=workers[:k], allow_other_workers=False):
+        search.fit(rows, pool_bytes=SMALL, **HASHED)
+    assert streamed.scores(search).tobytes() == streamed.scores(expected).tobytes()
+    assert search.best_params_ == {"alpha": 1e-4}
+    assert same(search.best_estimator_, expected.best_estimator_)
+    assert search.best_estimator_.finish_ == expected.best_estimator_.finish_
+    assert len(search.best_estimator_.finish_["loss"]) == 3
+    assert on_disk(folder) == []
+
+
+def test_a_path_of_files(client, folder, rows):
+    options = OPTIONS | {"learning_rate": "constant", "eta0": 0.01}
+    model = on_dask.SGDClassifier(**options, shards=3)
+    how = {**DENSE, "pool_bytes": SMALL}
+    found = on_dask.path(rows, alphas=[1e-4, 1.0], estimator=model, **how)
+    for coef, alpha in zip(found.coef, [1e-4, 1.0], strict=True):
+        one = clone(model).set_params(alpha=alpha).fit(rows, **how)
+        np.testing.assert_allclose(coef, one.coef_, rtol=1e-4, atol=1e-6)
+    assert on_disk(folder) == []
 
 
 def test_standardised_features(client, rows):
@@ -253,13 +283,10 @@ def test_a_worker_of_less_memory_than_there_are_rows(tmp_path):
     size = count * X.size * 4  # of float32
     assert more < size
     with (
-        distributed.LocalCluster(
+        clusters.local_cluster(
             n_workers=1,
-            threads_per_worker=1,
             memory_limit=0,
             env={"ARROW_DEFAULT_MEMORY_POOL": "system"},  # the others reserve a GB
-            dashboard_address=":0",
-            silence_logs=50,
             local_directory=tmp_path / "workers",
             preload=[LIMIT.format(more=more)],
         ) as cluster,
