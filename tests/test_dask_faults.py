@@ -20,9 +20,7 @@ client, workers = test_dask.client, test_dask.workers
 def fresh():
     """A client of three workers that a test may kill."""
     with (
-        distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-        ) as cluster,
+        clusters.local_cluster() as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client

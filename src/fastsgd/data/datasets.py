@@ -101,7 +101,7 @@ class DatasetReader:
                 if name not in stored and name not in given:
                     raise ValueError(f"{fragment.path} has no column {name!r}")
             chosen = [name for name in names if name in stored]
-            groups = [group.id for group in fragment.row_groups]
+            groups = sorted(group.id for group in fragment.row_groups)  # a pickle forgets the order
             complete = None
             rows = self._decoded_rows(chosen, batch_rows)
             for batch in file.iter_batches(rows, row_groups=groups, columns=chosen):

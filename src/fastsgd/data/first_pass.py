@@ -163,6 +163,16 @@ class Moments:
             self.mean += change * (size / total)
         self.total, self.rows = total, self.rows + len(s)
 
+    def merge(self, other: Moments) -> None:
+        """Take in what was found of other rows."""
+        if other.total == 0.0:
+            return
+        total = self.total + other.total
+        change = other.mean - self.mean
+        self.squares += other.squares + change**2 * other.total * (self.total / total)
+        self.mean += change * (other.total / total)
+        self.total, self.rows = total, self.rows + other.rows
+
 
 class FirstPass:
     """What is found of rows that come in blocks.
@@ -275,6 +285,15 @@ class FirstPass:
             if len(others):
                 parts.append(rows_of(part, others))
         return joined_blocks(parts)
+
+
+def numbers_of_sample(rows: int, size: int, firsts: Sequence[int]) -> NDArray[np.int64]:
+    """Numbers of the rows of :meth:`FirstPass.sample`, if it has so many of so many rows, and the
+    first row of each label is known."""
+    stride, of_labels = 1, np.array(firsts, dtype=np.int64)
+    while -(-rows // stride) + np.count_nonzero(of_labels % stride) > size:
+        stride *= 2
+    return np.append(np.arange(0, rows, stride), of_labels[of_labels % stride > 0])
 
 
 def bytes_of(X: Any) -> int:
