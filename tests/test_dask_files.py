@@ -278,7 +278,7 @@ def test_a_worker_of_less_memory_than_there_are_rows(tmp_path):
     X = rng.integers(-2, 3, (10_000, 100)).astype(np.int8)
     columns = {f"f{j}": column for j, column in enumerate(X.T)}
     table = pa.table({**columns, "y": X @ rng.normal(size=100) > 0})
-    path, count, more = tmp_path / "rows.parquet", 100, 250 * MB
+    path, count, more = tmp_path / "rows.parquet", 200, 550 * MB
     pq.write_table(pa.concat_tables([table] * count), path, row_group_size=50_000)
     size = count * X.size * 4  # of float32
     assert more < size

@@ -211,7 +211,8 @@ class DaskEngine:
 
     def _beside_threads(self) -> list[list[int]]:
         """Numbers of the shards that each thread of a worker has beside it."""
-        library("distributed").wait(self.shards)
+        for _ in library("distributed").as_completed(self.shards, loop=self.client.loop):
+            pass  # by wait() it would have to be the default client
         there = self.client.who_has(self.shards)
         threads = self.client.nthreads()
         by_worker: dict[str, list[int]] = defaultdict(list)
