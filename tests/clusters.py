@@ -69,3 +69,11 @@ def die_writing(folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
     cache.write_manifest = killed
+
+
+def allocated(size):
+    """Whether so many bytes can be had."""
+    try:
+        return np.empty(size, dtype=np.uint8) is not None
+    except MemoryError:
+        return False

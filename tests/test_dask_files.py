@@ -264,14 +264,6 @@ resource.setrlimit(resource.RLIMIT_DATA, (mapped + {more}, mapped + {more}))
 """
 
 
-def allocated(size):
-    """Whether so many bytes can be had."""
-    try:
-        return np.empty(size, dtype=np.uint8) is not None
-    except MemoryError:
-        return False
-
-
 def test_a_worker_of_less_memory_than_there_are_rows(tmp_path):
     """It may allocate less than the rows take."""
     rng = np.random.default_rng(0)
@@ -292,7 +284,7 @@ def test_a_worker_of_less_memory_than_there_are_rows(tmp_path):
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
-        assert not any(client.run(allocated, more).values())  # the limit holds
+        assert not any(client.run(clusters.allocated, more).values())  # the limit holds
         options = {"max_iter": 2, "tol": None, "random_state": 0, "shards": 4, "client": client}
         model = on_dask.SGDClassifier(**options)
         model.fit(str(path), target="y", pool_bytes=16 * MB)
