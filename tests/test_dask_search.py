@@ -193,7 +193,9 @@ REFUSED = {
     "takes accuracy": {"scoring": "roc_auc"},
     "estimator must be a fastsgd.dask": {"estimator": fastsgd.SGDClassifier()},
     "local_epochs must not be searched": {"param_grid": {"local_epochs": [0.5, 1.0]}},
-    "early_stopping must be False": {"estimator": on_dask.SGDClassifier(early_stopping=True)},
+    "early_stopping must be False": {
+        "estimator": on_dask.SGDClassifier(**FEW, early_stopping=True)
+    },
     "shards=3 is more": {"estimator": on_dask.SGDClassifier(shards=3)},
 }
 
