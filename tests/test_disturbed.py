@@ -5,6 +5,7 @@ processes, ``python test_disturbed.py NAME``, which end by an alarm should they 
 FASTSGD_EXHAUSTIVE=1 forks 500 times, and has the other calls made ten times as often.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -18,17 +19,26 @@ from functools import cache
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pytest
 from public_calls import bits_of, calls
+
+from fastsgd import MLPClassifier, SGDClassifier, SGDRegressor
 
 pytest.importorskip("xxhash")
 
 EXHAUSTIVE = bool(os.environ.get("FASTSGD_EXHAUSTIVE"))
 FORKS = 500 if EXHAUSTIVE else 8
 TIMES = 20 if EXHAUSTIVE else 2
+SECONDS = 3600 if EXHAUSTIVE else 600
 NAMES = tuple(calls())
 SOME = NAMES if EXHAUSTIVE else NAMES[::4]
 """Calls in other processes."""
+MODELS = (
+    SGDClassifier("log_loss", n_jobs=2, batch_size=100, max_iter=3, tol=None, random_state=0),
+    SGDRegressor(momentum=0.5, average=True, max_iter=3, tol=None, random_state=0),
+    MLPClassifier(hidden_layer_sizes=(4,), max_iter=3, tol=None, random_state=0),
+)
 BESIDE = ("fit, softmax, threads", "stream", "network, threads", "search")
 """Calls in whose middle a process forks: with threads of the core, and with one that reads."""
 
@@ -82,14 +92,23 @@ def signals():
 # ---------------------------------------------------------------- processes
 
 
-def loky():
-    """Workers of joblib, which have the arrays in memory that is mapped and cannot be written."""
-    from test_disturbed import found_by  # not of __main__, which workers do not have
+def fitted_bits(model, X, y):
+    """Of a fit to rows that are mapped, and cannot be written."""
+    assert not X.flags.writeable
+    return bits_of(model.fit(X, y))
 
-    alone = [found_by(name) for name in SOME]
-    for limit in (None, 100):  # bytes of an array that is mapped
-        at_work = joblib.Parallel(n_jobs=2, backend="loky", max_nbytes=limit)
-        assert at_work(joblib.delayed(found_by)(name) for name in SOME) == alone
+
+def loky():
+    """Workers of joblib, which have the rows in memory that is mapped."""
+    from test_disturbed import fitted_bits, found_by  # not of __main__, which workers do not have
+
+    X = np.random.default_rng(0).normal(size=(500, 40))
+    X.flags.writeable = False
+    rows = [(model, X, (X[:, 0] > 0).astype(int)) for model in MODELS]
+    alone = [found_by(name) for name in SOME], [fitted_bits(*each) for each in rows]
+    at_work = joblib.Parallel(n_jobs=2, backend="loky", max_nbytes=1000)
+    assert at_work(joblib.delayed(found_by)(name) for name in SOME) == alone[0]
+    assert at_work(joblib.delayed(fitted_bits)(*each) for each in rows) == alone[1]
 
 
 def pool_of(method):
@@ -143,7 +162,7 @@ def test_calls_beside_others(name):
         [sys.executable, "-W", "ignore", __file__, name],
         capture_output=True,
         text=True,
-        timeout=3600 if EXHAUSTIVE else 600,
+        timeout=SECONDS,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(here)},
     )
     assert child.returncode == 0, child.stderr
@@ -151,5 +170,6 @@ def test_calls_beside_others(name):
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(SECONDS - 30, exit=True)  # says where it hangs
     CASES[sys.argv[1]]()
     print(f"{sys.argv[1]} done")

@@ -6,7 +6,8 @@ leaves a model in the making, finite, which predicts and goes on, or all as it w
 changes nothing; neither threads nor files stay; the next fit has the bits of an undisturbed one.
 
 The machine may be shared: a moment after which the exception took long is tried twice more, and the
-shortest time counts. FASTSGD_EXHAUSTIVE=1 takes 1,000 moments of every call on small data, and 100
+shortest time counts; and where more processes want to run than there are processors, each may take
+so much longer. FASTSGD_EXHAUSTIVE=1 takes 1,000 moments of every call on small data, and 100
 on large data.
 """
 
@@ -165,7 +166,8 @@ def test_interrupts_at_random_moments(size):
     assert child.returncode == 0, child.stderr
     trials = [trial for found in json.loads(child.stdout).values() for trial in found]
     seconds, ends = [trial[1] for trial in trials], [trial[2] for trial in trials]
-    assert np.quantile(seconds, 0.99) < LATENCY, child.stderr
+    crowd = max(1.0, os.getloadavg()[0] / os.cpu_count())
+    assert np.quantile(seconds, 0.99) < LATENCY * crowd, child.stderr
     assert ends.count("over") < 0.3 * len(ends), child.stderr
     assert ends.count("unchanged") > 0.2 * len(ends), child.stderr
     assert ends.count("model") > 0.05 * len(ends), child.stderr
