@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -55,6 +56,16 @@ def test_show_versions_prints_all_of_it(capsys):
     assert [line for line in out.splitlines() if line and line[0] != " "] == [
         *("System", "Packages", "Core", "Libraries with threads")
     ]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="reads flags of x86 processors")
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads /proc/cpuinfo")
+def test_instruction_sets_are_those_of_the_processor():
+    """Not every compiler's runtime knows the processor: the core asks for itself."""
+    flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)[1].split()
+    needs = {"scalar": set(), "avx2": {"avx2", "fma", "f16c"}}
+    needs["avx512"] = needs["avx2"] | {"avx512f", "avx512dq", "avx512bw", "avx512vl"}
+    assert _core.isas() == tuple(isa for isa, names in needs.items() if names <= {*flags})
 
 
 def test_a_package_that_is_not_there_has_no_version(monkeypatch):
