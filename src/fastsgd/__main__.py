@@ -183,13 +183,16 @@ def parser() -> argparse.ArgumentParser:
         description="Train linear models and small networks by stochastic gradient descent, and "
         "use them, from a shell.",
         epilog="fastsgd COMMAND --help explains a command, with examples.",
+        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=14),
     )
     main.add_argument("--version", action=_Version, nargs=0, help="print the version")
     main.add_argument(
         "--print-completion",
         action=_Completion,
         choices=SHELLS,
-        help="print a script by which the shell completes commands, options and files",
+        metavar="SHELL",
+        help="print a script by which the shell (bash, zsh, tcsh, fish, powershell) completes "
+        "commands, options and files",
     )
     commands = main.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=LateParser

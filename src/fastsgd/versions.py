@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import platform
 import sys
@@ -32,10 +33,10 @@ def environment() -> dict[str, Any]:
     import sklearn  # noqa: F401
     from threadpoolctl import threadpool_info
 
-    from . import __version__, _core
+    from ._core import compiler, isa, isas
 
     try:
-        used = _core.isa()
+        used = isa()
     except ValueError as error:  # FASTSGD_ISA has a name that this machine does not run
         used = str(error)
     return {
@@ -45,10 +46,11 @@ def environment() -> dict[str, Any]:
             "machine": platform.platform(),
             "libc": " ".join(platform.libc_ver()).strip() or None,
         },
-        "packages": {name: _version(name) for name in PACKAGES} | {"fastsgd": __version__},
+        "packages": {name: _version(name) for name in PACKAGES}
+        | {"fastsgd": importlib.import_module("fastsgd").__version__},
         "core": {
-            "compiler": _core.compiler(),
-            "instruction sets": " ".join(_core.isas()),
+            "compiler": compiler(),
+            "instruction sets": " ".join(isas()),
             "instruction set in use": used,
         },
         "threads": threadpool_info(),
