@@ -28,6 +28,9 @@ def isa() -> str:
         If FASTSGD_ISA names none of ``isas()``.
     """
 
+def compiler() -> str:
+    """The C compiler that the core was built with, and its version."""
+
 def loss_infos() -> tuple[tuple[str, float, float, frozenset[str], bool], ...]:
     """What the core knows of its losses: (name, smoothness, infimum, targets, coupled)."""
 

@@ -49,6 +49,13 @@ cdef extern from *:
     #else
     static void fsgd_advise_huge(void *start, size_t bytes) { (void)start, (void)bytes; }
     #endif
+    #if defined(__clang__)
+    #define fsgd_compiler "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define fsgd_compiler "gcc " __VERSION__
+    #else
+    #define fsgd_compiler "unknown"
+    #endif
     #ifdef __GNUC__
     #define fsgd_prefetch(at) __builtin_prefetch(at)
     #else
@@ -57,6 +64,7 @@ cdef extern from *:
     """
     void fsgd_advise_huge(void *start, size_t nbytes)
     void fsgd_prefetch(const void *at) nogil
+    const char *fsgd_compiler
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItem(object owner, object key)  # borrowed: no reference of its own
