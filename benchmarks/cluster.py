@@ -12,17 +12,22 @@ process; and a model of the seconds of an epoch,
 
 n rows, k workers of v rows a second, R rounds an epoch that cost h seconds each, b bytes of a model
 over a network of c bytes a second; rows that do not fit into the memory of a worker are read from
-its disk in every epoch.
+its disk in every epoch. v, h, c and the speed of the disk are measured here: c is what rounds of
+1,000,000 features move through Dask between two processes of this machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
+import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -43,13 +48,39 @@ from fastsgd.estimators.rows import Rows
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
 PARTITIONS = 16
+LOSSES = "### Loss of other rows above that of one machine"
+"""Title of the table of losses."""
+
 MOST_PASSES = 20
 """Of dask-ml, to the loss of another."""
 
 MODEL: dict[str, Any] = {"loss": "log_loss", "random_state": 0, "tol": None}
 
-NETWORK, DISK, MEMORY = 1.25e9, 1e9, 64e9
-"""Bytes a second of 10 Gbit/s and of a disk, and bytes of a worker: what the model assumes."""
+MEMORY = 64e9
+"""Bytes of a worker: what the model assumes."""
+
+DISK_BYTES, READ_BYTES = 1 << 30, 1 << 20
+"""Bytes that are read from the disk to measure it, and at once."""
+
+
+@dataclass
+class Costs:
+    """What the model of an epoch's seconds knows of a machine.
+
+    Attributes
+    ----------
+    speed : float
+        Rows a second that a process trains on.
+    round : float
+        Seconds of a round beside its steps.
+    network, disk : float
+        Bytes a second.
+    """
+
+    speed: float
+    round: float
+    network: float
+    disk: float
 
 
 def dense_block(part: int, n: int, d: int = 100) -> tuple[Any, Any]:
@@ -221,6 +252,28 @@ def loopback_bytes() -> int:
     return sum(int(line.split()[1]) for line in lines if line.strip().startswith("lo:"))
 
 
+def disk_rate() -> float:
+    """Bytes a second of a file that is not in the page cache."""
+    part = np.random.default_rng(0).bytes(READ_BYTES)
+    with tempfile.NamedTemporaryFile(dir=".") as file:
+        for _ in range(DISK_BYTES // READ_BYTES):
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        start, buffer = time.perf_counter(), bytearray(READ_BYTES)
+        with open(file.name, "rb", buffering=0) as written:
+            while written.readinto(buffer):
+                pass
+        return DISK_BYTES / (time.perf_counter() - start)
+
+
+def network_rate(lines: list[dict[str, str]]) -> float:
+    """Bytes a second of the rounds that move most."""
+    wide = [line for line in lines if line["features"] == "1,000,000"]
+    return max(1e9 * float(line["MB moved in a round"]) / float(line["least"]) for line in wide)
+
+
 def rounds() -> tuple[list[dict[str, str]], float]:
     """Milliseconds of rounds of next to no rows, and bytes that they move; those of 16 shards."""
     lines, overhead = [], 0.0
@@ -282,15 +335,15 @@ def simulated(
     return lines
 
 
-def epoch_seconds(rows: Any, workers: Any, speed: float, overhead: float) -> Any:
+def epoch_seconds(rows: Any, workers: Any, costs: Costs) -> Any:
     """The model of the module, for rows of 400 bytes and a model of 100 features."""
     part = rows / workers
-    read = np.where(part * 400.0 > MEMORY, part * 400.0 / DISK, 0.0)
-    messages = np.where(workers > 1, overhead + 1600.0 * np.log2(workers) / NETWORK, 0.0)
-    return np.maximum(part / speed, read) + messages
+    read = np.where(part * 400.0 > MEMORY, part * 400.0 / costs.disk, 0.0)
+    moved = 1600.0 * np.log2(workers) / costs.network
+    return np.maximum(part / costs.speed, read) + np.where(workers > 1, costs.round + moved, 0.0)
 
 
-def draw(speed: float, overhead: float) -> None:
+def draw(costs: Costs) -> None:
     """How many times as fast k workers are as one, by rows."""
     import matplotlib
 
@@ -300,7 +353,7 @@ def draw(speed: float, overhead: float) -> None:
 
     rows, workers = np.logspace(4, 11, 141), np.logspace(1, 10, 91, base=2.0)
     n, k = np.meshgrid(rows, workers)
-    gain = epoch_seconds(n, 1.0, speed, overhead) / epoch_seconds(n, k, speed, overhead)
+    gain = epoch_seconds(n, 1.0, costs) / epoch_seconds(n, k, costs)
     figure, ax = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     levels = [0.001, 0.01, 0.1, 0.5, 1, 2, 10, 100, 1000]
     filled = ax.contourf(
@@ -320,6 +373,7 @@ def draw(speed: float, overhead: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Does a cluster pay?")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows; prints alone")
+    parser.add_argument("--no-losses", action="store_true", help="keep those of the page")
     parser.add_argument("--write", action="store_true", help="into the page, though it is quick")
     options = parser.parse_args()
     quick = options.quick
@@ -339,18 +393,22 @@ def main() -> None:
         parts.append(linear_xgboost(tests["dense"]))
     lines, overhead = rounds()
     parts.append(table("A round of 8 rows a shard, on two processes", lines))
-    counts = (4, 64, 256) if quick else (4, 16, 64, 256, 1024)
-    lines = []
-    for kind, by_class in (("dense", False), ("dense", True), ("sparse", False), ("sparse", True)):
-        rows = 128_000 if quick else 512_000
-        lines += simulated(kind, rows, counts, by_class, tests[kind])
-    parts.append(table(f"Loss of other rows above that of one machine, {rows:,} rows", lines))
+    costs = Costs(speed, overhead, network_rate(lines), disk_rate())
+    page = DOCS / "distributed.md"
+    if options.no_losses:
+        parts.append(LOSSES + page.read_text().split(LOSSES)[1].split("\nThe plot has")[0])
+    else:
+        counts = (4, 64, 256) if quick else (4, 16, 64, 256, 1024)
+        lines, rows = [], 128_000 if quick else 512_000
+        for kind, by_class in itertools.product(("dense", "sparse"), (False, True)):
+            lines += simulated(kind, rows, counts, by_class, tests[kind])
+        parts.append(table(f"{LOSSES[4:]}, {rows:,} rows", lines))
     parts.append(
-        f"The plot has v = {speed:,.0f} rows a second, h = {1e3 * overhead:.0f} ms, and assumes "
-        f"{NETWORK / 1e9:.2f} GB/s of network, {DISK / 1e9:.0f} GB/s of disk and "
-        f"{MEMORY / 1e9:.0f} GB of memory a worker.\n"
+        f"The plot has v = {speed:,.0f} rows a second, h = {1e3 * overhead:.0f} ms, "
+        f"{costs.network / 1e9:.2f} GB/s of network and {costs.disk / 1e9:.2f} GB/s of disk, all "
+        f"measured, and assumes {MEMORY / 1e9:.0f} GB of memory a worker.\n"
     )
-    page, text = DOCS / "distributed.md", "\n".join(parts)
+    text = "\n".join(parts)
     print(text)
     if quick and not options.write:
         return
@@ -358,7 +416,7 @@ def main() -> None:
     size = "a quick run, " if quick else ""
     header = f"> {size}{format_header(environment())}\n"
     page.write_text(before + BEGIN + header + "\n" + text + END + rest.split(END)[1])
-    draw(speed, overhead)
+    draw(costs)
 
 
 if __name__ == "__main__":
