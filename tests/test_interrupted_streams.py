@@ -85,6 +85,25 @@ def test_interrupt_of_what_makes_and_removes(owner, name, when, temporary, monke
     fit()
 
 
+def test_interrupt_of_a_lock(temporary, monkeypatch):
+    """Python's threading makes a RuntimeError of it, which is KeyboardInterrupt again."""
+
+    def start(thread):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="release unlocked lock"):
+            threading.Thread(target=print).start()
+        with pytest.raises(KeyboardInterrupt):
+            fit()
+    assert readers() == [] == [*temporary.iterdir()]
+    fit()
+
+
 def test_interrupt_of_the_start_of_an_iterator(monkeypatch):
     """Its thread ends, though it has endless items."""
     with monkeypatch.context() as patch:

@@ -164,9 +164,14 @@ def opened(
             )
         options.setdefault("columns", _known_columns(estimator, options))
         source = open_source(X, y, sample_weight, **options)
-    with contextlib.ExitStack() as stack:
-        rows = _rows_of(source, cache, int(pool_bytes), stack)
-        yield rows
+    try:
+        with contextlib.ExitStack() as stack:
+            yield _rows_of(source, cache, int(pool_bytes), stack)
+    except RuntimeError as error:
+        # What Python's threading makes of Ctrl-C while it takes a lock again, or gives it back.
+        if isinstance(error.__context__, KeyboardInterrupt) and "lock" in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def in_memory(rows: Rows, what: str) -> Rows:
