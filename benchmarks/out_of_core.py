@@ -37,6 +37,7 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # docs/data.md: the other keeps more
 
 import numpy as np
 import pyarrow as pa
@@ -162,9 +163,8 @@ def fastsgd(stored: Stored, folder: Path, pool_bytes: int) -> Found:
     options = stored.source_options() | {"cache": cache, "pool_bytes": pool_bytes}
 
     def train(epochs: int) -> SGDClassifier:
-        model = SGDClassifier(
-            "log_loss", alpha=stored.alpha, max_iter=epochs, tol=None, random_state=0
-        )
+        settings = {"alpha": stored.alpha, "optimizer": stored.optimizer}
+        model = SGDClassifier("log_loss", max_iter=epochs, tol=None, random_state=0, **settings)
         return model.fit(stored.train, **options)
 
     def loss(model: SGDClassifier) -> float:

@@ -19,6 +19,7 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 import numpy as np
 import pyarrow as pa
@@ -172,6 +173,12 @@ def bare_scan(stored: Stored) -> None:
                     codes.to_numpy(zero_copy_only=False)
 
 
+def scan_into_rows(stored: Stored) -> None:
+    """Each batch of numbers as one array (m, d) in C order, made by pyarrow."""
+    for batch in batches_of(stored.train, BATCH_ROWS, stored.numbers):
+        batch.to_tensor().to_numpy()
+
+
 def first_pass(stored: Stored, folder: Path, pool_bytes: int) -> dict[str, Any]:
     """The Parquet files, from the disk each time: scanned, as blocks, and as a cache."""
     cache = folder / "cache"
@@ -191,9 +198,13 @@ def first_pass(stored: Stored, folder: Path, pool_bytes: int) -> dict[str, Any]:
 
     synchronise([Path(path) for path in stored.train])
     found: dict[str, list[float]] = {"scan": [], "blocks": [], "cache": [], "fit": []}
+    if not stored.categorical:
+        found["rows"] = []
     for _ in range(rounds(stored.bytes)):
         shutil.rmtree(cache, ignore_errors=True)
         found["scan"].append(from_disk(lambda: bare_scan(stored)))
+        if "rows" in found:
+            found["rows"].append(from_disk(lambda: scan_into_rows(stored)))
         found["blocks"].append(from_disk(blocks))
         found["fit"].append(from_disk(fit))
         found["cache"].append(found["fit"][-1] - seconds(fit))

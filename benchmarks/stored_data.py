@@ -68,6 +68,8 @@ class Stored:
         Categories and words are hashed to ``2 ** hash_bits`` columns.
     alpha : float
         Of those who have an L2 penalty.
+    optimizer : str
+        Of fastsgd: "adagrad" where words and values come very unevenly often in few rows.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Stored:
     text: list[str] = field(default_factory=list)
     hash_bits: int = 18
     alpha: float = 1e-6
+    optimizer: str = "sgd"
 
     @property
     def columns(self) -> list[str]:
@@ -255,10 +258,10 @@ def spam(folder: Path) -> pa.Table:
     return pa.table({"text": pa.array(texts), "y": pa.array(labels).cast(pa.int8())})
 
 
-REAL: dict[str, tuple[Callable[[Path], pa.Table], float]] = {  # and alpha
-    "flights": (flights, 1e-6),
-    "nyc": (nyc, 1e-5),
-    "spam": (spam, 1e-4),
+REAL: dict[str, tuple[Callable[[Path], pa.Table], float, str]] = {  # with alpha and optimizer
+    "flights": (flights, 1e-6, "sgd"),
+    "nyc": (nyc, 1e-5, "adagrad"),
+    "spam": (spam, 1e-4, "adagrad"),
 }
 
 
@@ -267,12 +270,13 @@ def real(name: str, folder: Path) -> Stored:
     found = _known(folder)
     if found is not None:
         return found
-    read, alpha = REAL[name]
+    read, alpha, optimizer = REAL[name]
     table = read(folder.parent / "packages")
     folder.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(SEED).permutation(table.num_rows)
     cut = table.num_rows // 10
-    stored = Stored(name, rows=table.num_rows - cut, test_rows=cut, alpha=alpha)
+    stored = Stored(name, rows=table.num_rows - cut, test_rows=cut)
+    stored.alpha, stored.optimizer = alpha, optimizer
     columns = [column for column in table.column_names if column != "y"]
     if columns == ["text"]:
         stored.text = columns

@@ -345,6 +345,9 @@ fsgd_status fsgd_check_rows(const fsgd_data *data, int64_t start, int64_t stop, 
 fsgd_status fsgd_check_indices(const fsgd_data *data, int64_t start, int64_t stop, uint64_t *print,
                                int64_t *where);
 
+/* columns.c: d columns, pointers to n numbers each, as rows (n, d) in C order. */
+void fsgd_place_columns(fsgd_dtype dtype, const void *columns, int64_t n, int64_t d, void *rows);
+
 /* Lanes rounded up to whole vectors: 1, 4, 8, then multiples of 16. */
 static inline int64_t fsgd_padded_lanes(int64_t k) {
     if (k == 1) return 1;

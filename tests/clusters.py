@@ -1,12 +1,26 @@
 """What tests of a cluster send to its workers: functions that these can import."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
 
 import numpy as np
+from distributed import LocalCluster
 from distributed.comm import CommClosedError
+
+
+@contextlib.contextmanager
+def local_cluster(**options):
+    """Three workers, or others, of a thread each."""
+    how = {"n_workers": 3, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
+    cluster = LocalCluster(**how | options)
+    try:
+        yield cluster
+    finally:
+        with contextlib.suppress(KeyError):  # of Dask, where a killed worker is being forgotten
+            cluster.close()
 
 
 def blocks(seed, partition, rows, d):
@@ -44,3 +58,22 @@ def later(seconds, call, *arguments):
     timer.daemon = True
     timer.start()
     return timer
+
+
+def die_writing(folder):
+    """Have this process killed when it has written all of a cache but its manifest."""
+    from fastsgd.data import cache
+
+    def killed(*_):
+        os.close(os.open(os.path.join(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    cache.write_manifest = killed
+
+
+def allocated(size):
+    """Whether so many bytes can be had."""
+    try:
+        return np.empty(size, dtype=np.uint8) is not None
+    except MemoryError:
+        return False

@@ -55,20 +55,52 @@ def covering(
     crossed: Collection[tuple[str, ...]] = (),
     valid: Valid = anything,
     seed: int = 0,
+    beside: Collection[Case] = (),
 ) -> list[Case]:
     """Cases, as dictionaries, in which every two values of every two axes meet.
 
     The axes of a group in ``crossed`` are one axis here, whose values are all their combinations.
+    Values that meet in one of the cases ``beside`` need not meet again.
     """
     columns = columns_of(axes, crossed, valid)
     seeds = range(seed, seed + ROUNDS)
-    cases = [case for seed in seeds for case in one_covering(columns, valid, seed)]
+    cases = [case for seed in seeds for case in one_covering(columns, valid, seed, beside)]
     return [{name: case[name] for name in axes} for case in cases]
 
 
-def one_covering(columns: list[list[Case]], valid: Valid, seed: int) -> Iterator[Case]:
+def covering_each(
+    axes: dict[str, Iterable],
+    each: str,
+    *,
+    crossed: Collection[tuple[str, ...]] = (),
+    valid: Valid = anything,
+    seed: int = 0,
+) -> list[Case]:
+    """A covering, and more cases, so that for each value of one axis every two values of all the
+    other axes meet.
+    """
+    cases = covering(axes, crossed=crossed, valid=valid, seed=seed)
+    for value in axes[each]:
+        of_value = [case for case in cases if case[each] == value]
+        fixed = valid_with(valid, {each: value})
+        cases += covering({**axes, each: [value]}, valid=fixed, seed=seed, beside=of_value)
+    return cases
+
+
+def valid_with(valid: Valid, known: Case) -> Valid:
+    """Whether a case may be that has these values too."""
+    return lambda case: valid(case | known)
+
+
+def one_covering(
+    columns: list[list[Case]], valid: Valid, seed: int, beside: Collection[Case] = ()
+) -> Iterator[Case]:
     rng = np.random.default_rng(seed)
     missing = dict.fromkeys(pairs_of(columns, valid))
+    for case in beside:
+        chosen = {c: values.index(part_of(case, values[0])) for c, values in enumerate(columns)}
+        for x, y in combinations(chosen.items(), 2):
+            missing.pop(pair(*x, *y), None)
     while missing:
         a, i, b, j = next(iter(missing))
         chosen = {a: i, b: j}
@@ -81,6 +113,11 @@ def one_covering(columns: list[list[Case]], valid: Valid, seed: int) -> Iterator
         for x, y in combinations(chosen.items(), 2):
             missing.pop(pair(*x, *y), None)
         yield merged(columns, chosen)
+
+
+def part_of(case: Case, part: Case) -> Case:
+    """What a case has of the axes of a part."""
+    return {name: case[name] for name in part}
 
 
 def pair(a: int, i: int, b: int, j: int) -> tuple[int, int, int, int]:

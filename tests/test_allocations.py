@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calls import bits_of, calls, snapshot
+from public_calls import bits_of, calls, snapshot
 
 from fastsgd import _core
 from fastsgd.estimators import rows

@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from covering import covering, unmet
+from covering import covering, covering_each, unmet, valid_with
 
 AXES = {"a": range(7), "b": range(5), "c": "xyz", "d": (False, True), "e": (False, True)}
 
@@ -29,6 +29,22 @@ def test_all_pairs_meet_in_few_cases(seed, crossed):
     assert len(cases) <= 1.4 * longest
     for group in crossed:
         assert unmet(cases, {name: AXES[name] for name in group}, valid, len(group)) == []
+
+
+@pytest.mark.parametrize("each", sorted(AXES))
+def test_all_pairs_meet_for_each_value_of_an_axis(each):
+    """In cases that add to those of all pairs only what is missing."""
+    plain, cases = covering(AXES, valid=valid), covering_each(AXES, each, valid=valid)
+    assert cases[: len(plain)] == plain
+    assert all(valid(case) and case.keys() == AXES.keys() for case in cases)
+    lacking = 0
+    for value in AXES[each]:
+        fixed, may_be = {**AXES, each: [value]}, valid_with(valid, {each: value})
+        of_value = [case for case in cases if case[each] == value]
+        assert unmet(of_value, fixed, may_be) == []
+        assert len(of_value) < 1.5 * len(covering(fixed, valid=may_be)) + 2
+        lacking += len(unmet([case for case in plain if case[each] == value], fixed, may_be))
+    assert lacking > 0
 
 
 def test_a_gap_is_found():

@@ -167,7 +167,7 @@ def test_a_damaged_file_is_refused_or_is_a_model(tmp_path_factory, data):
     try:
         model = load(path)
     except ValueError as error:
-        assert "damaged" in str(error)
+        assert str(path) in str(error)
         return
     with np.errstate(all="ignore"):
         use(model)

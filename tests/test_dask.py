@@ -24,6 +24,7 @@ dd = pytest.importorskip("dask.dataframe")
 pd = pytest.importorskip("pandas")
 on_dask = pytest.importorskip("fastsgd.dask")
 engines = pytest.importorskip("fastsgd.dask.engine")
+partitions_of = pytest.importorskip("fastsgd.dask.partitions").partitions_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -51,9 +52,7 @@ def bounded():
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    ) as found:
+    with clusters.local_cluster() as found:
         yield found
 
 
@@ -106,6 +105,33 @@ def same(a, b):
 
 def sparse(part):
     return sp.csr_array(np.where(np.abs(part) > 0.7, part, 0.0).astype(part.dtype))
+
+
+@pytest.mark.parametrize(("gathered", "added"), [(0, 0), (0, 1 << 20), (1 << 20, 1 << 20)])
+@pytest.mark.parametrize("kind", [lambda part: part, sparse], ids=["dense", "sparse"])
+def test_bits_do_not_depend_on_the_tasks_of_a_round(
+    client, workers, monkeypatch, gathered, added, kind
+):
+    monkeypatch.setattr(engines, "GATHERED", gathered)
+    monkeypatch.setattr(engines, "ADDED", added)
+    parts, targets = rows()
+    blocks = [dask.delayed((kind(X), y)) for X, y in zip(parts, targets, strict=True)]
+    model = on_dask.SGDClassifier(**OPTIONS).fit(blocks)
+    assert same(model, local_fit([kind(part) for part in parts], targets, **OPTIONS))
+
+
+def test_shards_of_a_worker_are_shared_by_its_threads(client, workers):
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as threads,
+    ):
+        blocks = [threads.submit(clusters.blocks, 0, i, ROWS + 50 * i, D) for i in range(PARTS)]
+        engine = engines.DaskEngine(threads, partitions_of(blocks, None, None, {}), None)
+        assert engine._beside_threads() == [[0, 1, 2, 3], [4, 5]]  # by rows
+        model = on_dask.SGDClassifier(**OPTIONS, client=threads).fit(blocks)
+    assert same(model, local_fit(*rows(), **OPTIONS))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -364,7 +390,13 @@ BAD = {
     "rows of y": (ValueError, "y must have 4", da.ones((4, 2), chunks=2), da.ones(3), {}),
     "ndim": (ValueError, "two dimensions", da.ones(4, chunks=2), da.ones(4), {}),
     "target": (TypeError, "target must be", da.ones((4, 2)), da.ones(4), {"target": "y"}),
-    "cache": (TypeError, "cache must not", da.ones((4, 2)), da.ones(4), {"cache": None}),
+    "cache": (
+        TypeError,
+        "cache must be given with paths",
+        da.ones((4, 2)),
+        da.ones(4),
+        {"cache": None},
+    ),
     "none": (ValueError, "no rows", da.ones((0, 2), chunks=2), da.ones(0, chunks=2), {}),
 }
 

@@ -20,9 +20,7 @@ client, workers = test_dask.client, test_dask.workers
 def fresh():
     """A client of three workers that a test may kill."""
     with (
-        distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-        ) as cluster,
+        clusters.local_cluster() as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client
@@ -96,3 +94,14 @@ def test_interrupt_keeps_the_last_model(client, at_phase):
     assert epochs >= 2
     options["max_iter"] = epochs
     assert same(model, local_fit(parts, targets, **options))
+
+
+def test_a_client_that_is_no_default(client, monkeypatch):
+    """A fit has its own client alone, and is told of no other."""
+    monkeypatch.setattr(distributed.client, "_get_global_client", lambda: None)
+    with pytest.raises(ValueError, match="No clients found"):
+        distributed.default_client()
+    parts, targets = rows()
+    blocks = [dask.delayed(each) for each in zip(parts, targets, strict=True)]
+    model = on_dask.SGDClassifier(**OPTIONS, client=client).fit(blocks)
+    assert same(model, local_fit(parts, targets, **OPTIONS))

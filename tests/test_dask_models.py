@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import test_dask
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, r2_score
-from test_dask import OPTIONS, D, da, on_dask
+from test_dask import OPTIONS, D, array, da, dask, on_dask, rows, same
+from test_finish import finished_on
 
 import fastsgd
+from fastsgd.distributed import Shard
 
 pytestmark = test_dask.pytestmark
 bounded, cluster, client = test_dask.bounded, test_dask.cluster, test_dask.client
+workers = test_dask.workers
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +90,47 @@ def test_conversions(models, kind, tmp_path, client):
 def test_parameters(client, name):
     ours, local = getattr(on_dask, name), getattr(fastsgd, name)
     model = ours(alpha=0.5, shards=2, client=client)
-    assert set(model.get_params()) == {*local().get_params(), "client", "shards", "local_epochs"}
+    own = {"client", "shards", "local_epochs", "finish", "finish_max_iter"}
+    assert set(model.get_params()) == {*local().get_params(), *own}
     assert model.get_params()["alpha"] == 0.5
     copy = clone(model.set_params(local_epochs=0.5))
     assert copy.client is client
     assert (copy.alpha, copy.shards, copy.local_epochs) == (0.5, 2, 0.5)
     assert pickle.loads(pickle.dumps(model)).client is None
     assert ours().set_params(alpha=2.0).to_local().alpha == 2.0
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_finish_has_the_same_bits_on_any_workers(client, workers, k, tmp_path):
+    parts, targets = rows()
+    options = OPTIONS | {"alpha": 1e-3, "finish": "lbfgs", "finish_max_iter": 8}
+    with dask.annotate(workers=workers[:k], allow_other_workers=False):
+        model = on_dask.SGDClassifier(**options).fit(array(parts), array(targets))
+    shards = [Shard(i, *one, None) for i, one in enumerate(zip(parts, targets, strict=True))]
+    one = finished_on(fastsgd.SGDClassifier(**OPTIONS, alpha=1e-3), shards, max_iter=8)
+    assert same(model, one)
+    assert model.finish_ == one.finish_
+    assert len(model.finish_["loss"]) > 3
+    X, y = np.concatenate(parts), np.concatenate(targets)
+    peer = LogisticRegression(C=1e3 / len(X), tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(model.coef_, peer.coef_, atol=2e-4)
+    model.save(tmp_path / "model.safetensors")
+    assert np.array_equal(fastsgd.load(tmp_path / "model.safetensors").coef_, model.coef_)
+    assert not hasattr(model.partial_fit(array(parts), array(targets)), "finish_")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"loss": "hinge"}, "'hinge' has kinks"),
+        ({"penalty": "l1"}, "smooth penalty"),
+        ({"finish": "newton"}, "finish"),
+        ({"finish_max_iter": 0}, "finish_max_iter"),
+    ],
+)
+def test_finish_is_refused(client, options, error):
+    X, y = da.ones((40, 2), chunks=20), da.arange(40, chunks=20) % 2
+    model = on_dask.SGDClassifier(**{"loss": "log_loss", "finish": "lbfgs", **options})
+    with pytest.raises(ValueError, match=error):
+        model.fit(X, y)
+    assert not hasattr(model, "coef_")

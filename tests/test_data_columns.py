@@ -15,6 +15,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 from people import column_of, people, plain, read  # noqa: E402
 
+from fastsgd._core import place_columns  # noqa: E402
 from fastsgd.data import Columns, open_source  # noqa: E402
 
 
@@ -350,3 +351,27 @@ def test_columns_as_json():
     for text in ("[]", "no", json.dumps(fields | {"more": 1}), json.dumps({"numeric": []})):
         with pytest.raises(ValueError, match="not the JSON of Columns"):
             Columns.from_json(text)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [1, 3, 4, 5, 8, 31])
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 127, 128, 129, 300])
+def test_columns_become_rows(n, d, dtype):
+    rng = np.random.default_rng(n + d)
+    columns = [*rng.standard_normal((d, n)).astype(dtype)]
+    rows = np.full((n, d), np.nan, dtype)
+    place_columns(columns, rows)
+    np.testing.assert_array_equal(rows, np.array(columns).T)
+
+
+def test_columns_that_do_not_fit_are_refused():
+    rows, column = np.zeros((3, 2)), np.ones(3)
+    for columns in ([column], [column, column[:2]], [column, np.ones(3, np.float32)]):
+        with pytest.raises(ValueError, match="columns"):
+            place_columns(columns, rows)
+    with pytest.raises(ValueError, match=r"columns\[1\]"):
+        place_columns([column, np.ones(6)[::2]], rows)
+    for wrong in (rows.T, rows.astype(int), rows[0]):
+        with pytest.raises(ValueError, match="rows"):
+            place_columns([column] * 2, wrong)
+    assert not rows.any()

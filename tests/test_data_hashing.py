@@ -6,12 +6,16 @@ from collections import Counter
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils import murmurhash3_32
 
 pa = pytest.importorskip("pyarrow")
 
 from people import TOWNS, column_of, people, plain, read, rows_of_people  # noqa: E402
 
 from fastsgd.data import open_source  # noqa: E402
+from fastsgd.data.murmur import hashes  # noqa: E402
 
 
 def encoded(table):
@@ -150,3 +154,22 @@ def test_long_texts_are_hashed_in_parts(monkeypatch, longest, least_blocks):
     X = sp.vstack([block.X for block in parts])
     assert (X != whole[0].X).nnz == 0
     assert np.array_equal(np.concatenate([block.y for block in parts]), np.arange(300))
+
+
+@given(
+    prefix=st.text(max_size=9),
+    values=st.lists(st.text(max_size=12), max_size=8),
+    copies=st.integers(1, 50),
+    first=st.integers(0, 5),
+)
+def test_many_hashes_are_those_of_scikit_learn(prefix, values, copies, first):
+    strings = [f"{value}{i % 10}" for value in values for i in range(copies)][first:]
+    array = pa.array([*"x" * first, *strings], pa.large_string())[first:]
+    expected = [murmurhash3_32(prefix + string, positive=True) for string in strings]
+    assert hashes(prefix.encode(), array).tolist() == expected
+
+
+def test_long_strings_are_hashed_in_pieces():
+    strings = [f"{i:05d}" * 200 for i in range(300)]
+    expected = [murmurhash3_32("c=" + string, positive=True) for string in strings]
+    assert hashes(b"c=", pa.array(strings)).tolist() == expected

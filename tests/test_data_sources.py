@@ -338,6 +338,7 @@ def test_targets_of_pandas():
 
 def test_memory_is_bounded_within_a_row_group(tmp_path, monkeypatch):
     monkeypatch.setattr("fastsgd.data.block.BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr("fastsgd.data.datasets.DECODED_BYTES", 1 << 19)
     rng = np.random.default_rng(0)
     table = pa.table({f"f{j}": rng.normal(size=200_000) for j in range(8)})
     path = tmp_path / "rows.parquet"

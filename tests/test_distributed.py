@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastsgd import SGDClassifier, SGDRegressor
-from fastsgd.distributed.executors import ExecutorEngine
-from fastsgd.distributed.shards import Shard
+from fastsgd.distributed import Part, combine
+from fastsgd.distributed.executors import ExecutorEngine, combined, merged, merged_all
+from fastsgd.distributed.shards import Shard, counted
 from fastsgd.distributed.stream import ShardStream
 from fastsgd.estimators.rows import Rows
 
@@ -57,6 +60,44 @@ def test_no_bit_depends_on_who_runs_a_shard(local_epochs):
     with ThreadPoolExecutor(3) as executor:
         beside = trained(SGDRegressor(**options), 5, local_epochs=local_epochs, executor=executor)
     assert alone.coef_.tobytes() == beside.coef_.tobytes()
+
+
+def part(value: float) -> Part:
+    vectors = np.full((1, 1, 2), value) * [1.0, 1e-9]
+    sums = np.full((4, 1), value)
+    return Part(1.0, vectors, sums[:1], None, np.zeros(1, dtype=np.int64), sums, value, False)
+
+
+def pairs(parts: list[Part]) -> Part:
+    """Pairs of neighbours, then pairs of pairs, as they are written down."""
+    while len(parts) > 1:
+        neighbours = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [combine(*both) if len(both) == 2 else both[0] for both in neighbours]
+    return parts[0]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 1000))
+def test_sums_do_not_depend_on_how_shards_are_grouped(groups, seed):
+    n = len(groups)
+    parts = [part(value) for value in np.random.default_rng(seed).normal(size=n)]
+    of = [{(0, i): parts[i] for i in range(n) if groups[i] == g} for g in range(5)]
+    found = merged_all([merged(sums, n) for sums in of], n)
+    assert len(found) == 1
+    (total,) = found.values()
+    for one in (total, combined(parts)):
+        assert one.vectors.tobytes() == pairs(parts).vectors.tobytes()
+        assert (one.weight, one.rate) == (n, parts[0].rate)
+
+
+def test_values_of_features_are_counted_once_where_they_are_few():
+    rng = np.random.default_rng(0)
+    many = sp.random_array((50, 4), density=0.6, rng=rng, format="csr")
+    few = sp.random_array((2, 400), density=0.1, rng=rng, format="csr")
+    np.testing.assert_array_equal(
+        counted(Shard(0, many, None, None)).counts, (many != 0).sum(axis=0)
+    )
+    assert counted(Shard(0, few, None, None)).counts is None
+    assert counted(Shard(0, many.toarray(), None, None)).counts is None
 
 
 def test_a_feature_has_the_mean_of_the_shards_that_have_it():

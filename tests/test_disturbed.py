@@ -21,7 +21,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from calls import bits_of, calls
+from public_calls import bits_of, calls
 
 from fastsgd import MLPClassifier, SGDClassifier, SGDRegressor
 

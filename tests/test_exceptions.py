@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from calls import Rows, bits_of, fitted, snapshot
+from public_calls import Rows, bits_of, fitted, snapshot
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import KFold
 

@@ -111,7 +111,10 @@ def test_a_long_fit_has_a_bar(capfd, monkeypatch):
     SGDRegressor(verbose=1, max_iter=50, tol=None, random_state=0).fit(X, Y)
     out, err = capfd.readouterr()
     assert len([line for line in out.splitlines() if line.startswith("epoch")]) == 50
-    assert "50/50" in err
+    rows = 50 * len(X)
+    assert f"{rows / 1000:.2f}k/{rows / 1000:.2f}k" in err
+    assert "rows/s" in err
+    assert "<00:00" in err  # the time that is left
 
 
 # ---------------------------------------------------------------- scikit-learn's callbacks

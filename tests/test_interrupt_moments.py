@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calls import bits_of, calls, snapshot
+from public_calls import bits_of, calls, snapshot
 
 from fastsgd.estimators import rows
 

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("xxhash")
 
-from calls import Rows
+from public_calls import Rows
 
 from fastsgd import SGDClassifier
 from fastsgd.data.ahead import ahead

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from calls import Rows, gradient_of
+from public_calls import Rows, gradient_of
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
 
@@ -106,7 +106,7 @@ def partial_fits():
         lambda: of("classes").partial_fit(SPARSE, SIGNS, classes=[0, 1]),
         lambda: of("constant").partial_fit(SPARSE, Y),
         lambda: of("network").partial_fit(X, Y),
-        lambda: kept["network"].predict(X) if "network" in kept else None,
+        lambda: kept["network"].predict(X) if "network" in kept else None,  # or interrupted
     ]
 
 

@@ -203,12 +203,12 @@ def test_sharpness_is_that_of_the_whole_hessian(name):
 def test_sharpness_of_float32_csr_and_samples():
     model, y = MODELS["three classes"]
     model = clone(model).fit(X, y)
-    exact = sharpness(model, X, y).value
+    exact = sharpness(model, X, y, random_state=0).value
     low = clone(model).fit(X.astype(np.float32), y)
-    assert_allclose(sharpness(low, X.astype(np.float32), y).value, exact, rtol=1e-3)
-    assert_allclose(sharpness(model, sp.csr_array(X), y).value, exact, rtol=1e-6)
+    assert_allclose(sharpness(low, X.astype(np.float32), y, random_state=0).value, exact, rtol=1e-3)
+    assert_allclose(sharpness(model, sp.csr_array(X), y, random_state=0).value, exact, rtol=1e-6)
     assert sharpness(model, X, y, sample=40, random_state=0).rows == 40
-    assert_allclose(sharpness(model, X, y, sample=N).value, exact, rtol=1e-4)
+    assert_allclose(sharpness(model, X, y, sample=N, random_state=0).value, exact, rtol=1e-4)
 
 
 def test_sharpness_where_no_direction_curves_upwards():

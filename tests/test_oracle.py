@@ -2,16 +2,18 @@
 
 The twin runs once for a case: its table holds float32 numbers, so every dtype, layout and
 instruction set should give its result, and all of these are crossed with every case. Of the
-settings every two values of every two axes meet (see covering.py); what the kernels are specialised
-on, optimizer x average x penalty and batch size x lanes, is crossed besides. A second grid has what
-dense X may be stored in, with and without a scale; a third passive-aggressive steps.
+settings every two values of every two axes meet for each loss (see covering.py); what the kernels
+are specialised on, optimizer x average x penalty and batch size x lanes, is crossed besides. A
+second grid has what dense X may be stored in, with and without a scale; a third passive-aggressive
+steps.
 """
 
 from itertools import product
 
 import numpy as np
 import pytest
-from covering import covering, unmet
+import scipy.sparse as sp
+from covering import covering_each, unmet, valid_with
 from problems import (
     DTYPES,
     ELEMENTWISE,
@@ -34,7 +36,7 @@ from problems import (
     train_twin,
 )
 
-from fastsgd import reference, sampling, targets
+from fastsgd import _core, reference, sampling, targets
 from fastsgd.losses import LOSSES
 from fastsgd.optimizers import SGD
 from fastsgd.problem import Settings
@@ -99,9 +101,13 @@ def valid(case) -> bool:
 
 CROSSED = ("optimizer", "average", "penalty"), ("batch_size", "k")
 CASES = {
-    "gradient": covering(GRADIENT, crossed=CROSSED, valid=valid),
-    "stores": covering(STORES, crossed=[("batch_size", "k", "scaled")], valid=valid, seed=1),
-    "passive": covering(PASSIVE, crossed=[("penalty", "average", "step")], valid=valid, seed=2),
+    "gradient": covering_each(GRADIENT, "loss", crossed=CROSSED, valid=valid),
+    "stores": covering_each(
+        STORES, "loss", crossed=[("batch_size", "k", "scaled")], valid=valid, seed=1
+    ),
+    "passive": covering_each(
+        PASSIVE, "loss", crossed=[("penalty", "average", "step")], valid=valid, seed=2
+    ),
 }
 
 
@@ -178,10 +184,28 @@ def settings_of(case, **other):
     (("gradient", GRADIENT), ("stores", STORES), ("passive", PASSIVE)),
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_two_values_of_every_two_axes_meet(grid, axes):
-    cases = CASES[grid]
-    assert all(valid(case) and case.keys() == axes.keys() for case in cases)
-    assert unmet(cases, axes, valid) == []
+def test_every_two_values_of_every_two_axes_meet_for_each_loss(grid, axes):
+    assert all(valid(case) and case.keys() == axes.keys() for case in CASES[grid])
+    for loss in axes["loss"]:
+        may_be = valid_with(valid, {"loss": loss})
+        assert unmet(of_loss(grid, loss), {**axes, "loss": [loss]}, may_be) == []
+
+
+def test_every_case_meets_every_dtype_layout_and_instruction_set(monkeypatch):
+    """The loop of ``compare``, over the lists of the code: none is left out."""
+    met = []
+    whole = train_core
+
+    def train(data, of, settings, isa, **options):
+        layout = f"csr{8 * data.X.indices.itemsize}" if sp.issparse(data.X) else "dense"
+        met.append((data.dtype.type, layout, isa))
+        return whole(data, of, settings, isa, **options)
+
+    monkeypatch.setitem(globals(), "train_core", train)
+    case = of_loss("gradient", "log_loss")[0]
+    compare(lanes(3, "log_loss"), settings_of(case), dict.fromkeys(DTYPES, 0.0), case)
+    assert sorted(met, key=str) == sorted(product(DTYPES, LAYOUTS, ISAS), key=str)
+    assert {np.float32, np.float64} == set(DTYPES) and set(ISAS) == set(_core.isas())
 
 
 def test_what_kernels_are_specialised_on_is_crossed():

@@ -280,6 +280,25 @@ def test_held_out_rows_are_never_trained_on(tmp_path, rate, eta0):
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of iteration")
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+def test_held_out_rows_have_their_weights(tmp_path, scoring):
+    base, scores = table()
+    X, y = base.astype(np.float32), classes_of(scores, 2)
+    weight = np.random.default_rng(0).choice([0.0, 0.5, 3.0], N)
+    options = {"validation_fraction": 0.2, "random_state": 5, "scoring": scoring}
+    model = SGDClassifier(max_iter=1, tol=1e-9, early_stopping=True, **options)
+    pool = 8 * SMALL
+    model.fit(factory([], X, y, weight), cache=tmp_path / "cache", pool_bytes=pool)
+    stream = TableStream(Cache(tmp_path / "cache"), pool)
+    stream.begin(model, 5, 0.2)
+    held = stream._are_held_out(np.arange(N))
+    stream.close()
+    expected = model.score(X[held], y[held], weight[held])
+    assert model.history_["validation_score"][-1] == pytest.approx(expected)
+    assert expected != pytest.approx(model.score(X[held], y[held]))
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of iteration")
 def test_validation_rows_of_a_file(tmp_path):
     parquet, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
     base, scores = table()
@@ -505,3 +524,20 @@ def test_sorted_storage_without_a_cache_is_a_warning(order):
 
     assert len(found(cache=None, pool_bytes=20_000)) == (order == "sorted")
     assert not found(pool_bytes=20_000)
+
+
+def test_the_bar_moves_within_an_epoch(monkeypatch, capfd):
+    monkeypatch.setattr("fastsgd.solver.epoch_lines.BAR_DELAY", 0.0)
+    moves = []
+    monkeypatch.setattr(
+        "fastsgd.solver.epoch_lines.EpochLines._move", lambda self, at: moves.append(at)
+    )
+    X, scores = table()
+    model = SGDClassifier(verbose=1, max_iter=2, tol=None, random_state=0)
+    model.fit(factory(cuts(0), X, classes_of(scores, 2)), pool_bytes=SMALL)
+    n = len(X)
+    assert moves == sorted(moves)
+    assert moves[-1] == 2 * n
+    assert n in moves
+    assert len([at for at in moves if 0 < at < n]) >= 2
+    assert capfd.readouterr().out.count("epoch") == 2

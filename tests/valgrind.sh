@@ -2,7 +2,7 @@
 # Memcheck on calls of every kind: reads of what nobody wrote, and accesses beyond what was allocated,
 # that come from the core. The core is the one that is installed; it takes some minutes.
 #
-#     tests/valgrind.sh [names of calls of tests/calls.py]
+#     tests/valgrind.sh [names of calls of tests/public_calls.py]
 set -euo pipefail
 cd "$(dirname "$0")"
 report=$(mktemp)

@@ -3,7 +3,7 @@
 import sys
 import warnings
 
-from calls import bits_of, calls
+from public_calls import bits_of, calls
 
 warnings.simplefilter("ignore")
 for name, call in calls(24, 5, 2).items():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .minimization import minimize
     from .model_files.checkpoint import Checkpoint
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
+    from .versions import show_versions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "load",
     "minimize",
     "path",
+    "show_versions",
 ]
 
 _MODULES = {
@@ -54,6 +56,7 @@ _MODULES = {
     ".minimization": ("minimize",),
     ".model_files.checkpoint": ("Checkpoint",),
     ".model_selection": ("GridSearchCV", "RandomizedSearchCV", "path"),
+    ".versions": ("show_versions",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -20,6 +20,10 @@ PROBLEMS = ("least-squares", "logistic", "sine", "network", "spiral")
 """Problems of ``explore``."""
 
 
+SHELLS = ("bash", "zsh", "tcsh", "fish", "powershell")
+"""Shells that complete ``fastsgd``."""
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -146,6 +150,31 @@ def _fill(name: str, parser: Any) -> None:
     importlib.import_module(f".command_line.{MODULES.get(name, name)}", "fastsgd").fill(parser)
 
 
+class _Version(argparse.Action):
+    """Print the version, which needs no command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from . import __version__
+
+        print(f"fastsgd {__version__}")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Print the script by which a shell completes commands, options and files."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _: Any, values: Any, option: str | None = None
+    ) -> None:
+        from .command_line.completion import script
+
+        try:
+            print(script(parser, values))
+        except ImportError as error:
+            parser.exit(1, f"{parser.prog}: {error}\n")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands; each sets ``run``, which takes the arguments and returns an exit status."""
     called = os.path.basename(sys.argv[0]) == "fastsgd"
@@ -154,6 +183,16 @@ def parser() -> argparse.ArgumentParser:
         description="Train linear models and small networks by stochastic gradient descent, and "
         "use them, from a shell.",
         epilog="fastsgd COMMAND --help explains a command, with examples.",
+        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=14),
+    )
+    main.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    main.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print a script by which the shell (bash, zsh, tcsh, fish, powershell) completes "
+        "commands, options and files",
     )
     commands = main.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=LateParser
@@ -227,6 +266,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
+    # Arrow's own pool keeps 100 MB of what its threads have freed.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     arguments = parser().parse_args(argv)
     try:
         return arguments.run(arguments)

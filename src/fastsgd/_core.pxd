@@ -208,6 +208,7 @@ cdef extern from "fastsgd.h" nogil:
                                 int64_t *longest, int64_t *where)
     fsgd_status fsgd_check_indices(const fsgd_data *, int64_t start, int64_t stop, uint64_t *print,
                                    int64_t *where)
+    void fsgd_place_columns(fsgd_dtype dtype, const void *columns, int64_t n, int64_t d, void *rows)
     int64_t fsgd_padded_lanes(int64_t k)
     int64_t fsgd_padded_features(int64_t d)
     int64_t fsgd_moving_steps(int64_t max_pending)

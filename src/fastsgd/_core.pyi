@@ -28,6 +28,9 @@ def isa() -> str:
         If FASTSGD_ISA names none of ``isas()``.
     """
 
+def compiler() -> str:
+    """The C compiler that the core was built with, and its version."""
+
 def loss_infos() -> tuple[tuple[str, float, float, frozenset[str], bool], ...]:
     """What the core knows of its losses: (name, smoothness, infimum, targets, coupled)."""
 
@@ -44,6 +47,15 @@ def loss_at(
 
 def aligned_zeros(shape: int | tuple[int, ...] | list[int], dtype: DTypeLike) -> NDArray[Any]:
     """Zeros on a 64-byte boundary."""
+
+def place_columns(columns: list[NDArray[Any]], rows: NDArray[Any]) -> None:
+    """Write d columns (n,) as rows (n, d) of the same dtype, float32 or float64, in C order.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or orders differ from that; nothing is written.
+    """
 
 def take_rows(X: Any, rows: Any) -> Any:
     """Rows of CSR X, by number (>= 0) or as a slice, as a CSR matrix of its own, whose indices are

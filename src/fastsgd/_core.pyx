@@ -49,6 +49,13 @@ cdef extern from *:
     #else
     static void fsgd_advise_huge(void *start, size_t bytes) { (void)start, (void)bytes; }
     #endif
+    #if defined(__clang__)
+    #define fsgd_compiler "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define fsgd_compiler "gcc " __VERSION__
+    #else
+    #define fsgd_compiler "unknown"
+    #endif
     #ifdef __GNUC__
     #define fsgd_prefetch(at) __builtin_prefetch(at)
     #else
@@ -57,6 +64,7 @@ cdef extern from *:
     """
     void fsgd_advise_huge(void *start, size_t nbytes)
     void fsgd_prefetch(const void *at) nogil
+    const char *fsgd_compiler
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItem(object owner, object key)  # borrowed: no reference of its own
@@ -144,6 +152,27 @@ def aligned_copy(array):
     else:
         copy[...] = array
     return copy
+
+
+def place_columns(list columns, rows):
+    """See _core.pyi."""
+    cdef int64_t n, d, j
+    cdef void *to = pointer(rows)
+    if rows.dtype not in (np.float32, np.float64) or rows.ndim != 2 or not rows.flags.c_contiguous:
+        raise ValueError("rows must be an array (n, d) of float32 or float64 in C order")
+    n, d = rows.shape
+    if len(columns) != d:
+        raise ValueError(f"columns must be {d} arrays, got {len(columns)}")
+    starts = np.empty(d, dtype=np.uintp)
+    cdef uintptr_t[::1] start = starts
+    for j, column in enumerate(columns):
+        if column.dtype != rows.dtype or column.shape != (n,) or not column.flags.c_contiguous:
+            raise ValueError(f"columns[{j}] must be ({n},) of {rows.dtype} in C order")
+        start[j] = <uintptr_t>pointer(column)
+    cdef const void *from_ = pointer(starts)
+    cdef fsgd_dtype dtype = dtype_code(rows.dtype)
+    with nogil:
+        fsgd_place_columns(dtype, from_, n, d, to)
 
 
 # One extension module, in parts that are compiled as one: they share structs, and the kernels are

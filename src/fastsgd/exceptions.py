@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["DivergenceError", "FeatureScaleWarning", "TargetScaleWarning"]
 
@@ -95,6 +95,9 @@ class DivergenceError(ValueError):
     ...     print(error.safe_rate < 1.0, np.isfinite(error.coef_).all())
     True True
     """
+
+    at_fault: NDArray[np.bool_] | None = None
+    """Lanes that diverged, (K,), of a shard's own error; None if others know."""
 
     def __init__(
         self,
@@ -207,8 +210,8 @@ class DivergenceError(ValueError):
             network=True,
         )
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
         numbers = self.step, self.learning_rate, self.feature_scale, self.safe_rate
         weights = self.coef_, self.intercept_
         how = self.epoch, self.overflow, self.network, self.theta_
-        return type(self), (*numbers, *weights, *how)
+        return type(self), (*numbers, *weights, *how), {"at_fault": self.at_fault}

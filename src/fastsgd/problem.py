@@ -104,7 +104,8 @@ class Data:
     y : ndarray of shape (n, n_targets), of the dtype of computation
         Real targets, or the class label of each row as a number (see ``Lanes.label``).
     sample_weight : ndarray of shape (n,) or None, of the dtype of computation
-        Finite and non-negative; a row of weight zero leaves every lane untouched.
+        Finite and non-negative; a row of weight zero leaves every lane untouched. Denormal numbers
+        are taken for zero.
     offset, scale : ndarray of shape (d,) or None, of the dtype of computation
         Finite; 0 and 1 where only the other is given. Of dense X alone.
     held_out : ndarray of shape (n,) or None, uint64
@@ -183,8 +184,8 @@ class Data:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, self._checked(name, value, shape))
-        if self.sample_weight is not None and (self.sample_weight < 0).any():
-            raise ValueError("sample_weight must be non-negative")
+        if self.sample_weight is not None:
+            object.__setattr__(self, "sample_weight", self._weights(self.sample_weight))
         if self.held_out is not None and (
             np.shape(self.held_out) != (n,) or self.held_out.dtype != np.uint64
         ):
@@ -252,6 +253,13 @@ class Data:
         if not np.isfinite(array).all():
             raise ValueError(f"{name} contains NaN or infinity")
         return array
+
+    def _weights(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """Weights of rows; denormal numbers are zero, which the core takes them for."""
+        if (weight < 0).any():
+            raise ValueError("sample_weight must be non-negative")
+        small = weight < np.finfo(self.dtype).tiny
+        return np.where(small, 0.0, weight).astype(self.dtype) if weight[small].any() else weight
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_pins"}

@@ -38,6 +38,11 @@ def isa():
     return kernels_for(None, FSGD_FLOAT32).isa.decode()
 
 
+def compiler():
+    """See _core.pyi."""
+    return fsgd_compiler.decode().strip()
+
+
 def loss_infos():
     """What the core knows of its losses, in its order: (name, smoothness, infimum, targets, coupled)."""
     cdef fsgd_loss_info info

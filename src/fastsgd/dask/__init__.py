@@ -6,5 +6,6 @@ bit, on how many workers there are, on where shards are, and on whether workers 
 """
 
 from .estimators import SGDClassifier, SGDRegressor
+from .search import GridSearchCV, RandomizedSearchCV, path
 
-__all__ = ["SGDClassifier", "SGDRegressor"]
+__all__ = ["GridSearchCV", "RandomizedSearchCV", "SGDClassifier", "SGDRegressor", "path"]

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import os
+import warnings
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..data.first_pass import bytes_of
+from ..distributed.full_batch import FINISHES, finish_fit
 from ..distributed.stream import ShardStream
 from ..estimators.rows import POOL_BYTES, Rows
 from ..estimators.validated import check_parameter
-from .engine import DaskEngine
 from .extras import is_collection, library
-from .partitions import array_of, partitions_of
+from .files import engine_of, rows_of_fit
+from .partitions import array_of
 from .predictions import by_chunks, score_of
 
 __all__ = ["OnCluster", "with_parameters"]
 
-OWN: dict[str, Any] = {"client": None, "shards": None, "local_epochs": 1.0}
+OWN: dict[str, Any] = {
+    "client": None,
+    "shards": None,
+    "local_epochs": 1.0,
+    "finish": None,
+    "finish_max_iter": 20,
+}
 """Parameters beside those of the local estimator, and their defaults."""
 
 CONSTRAINTS: dict[str, Any] = {
     "client": "no_validation",
     "shards": [Interval(Integral, 1, None, closed="left"), None],
     "local_epochs": [Interval(Real, 0, 1, closed="right")],
+    "finish": [StrOptions({*FINISHES}), None],
+    "finish_max_iter": [Interval(Integral, 1, None, closed="left")],
 }
 
 
@@ -51,6 +64,8 @@ class OnCluster(BaseEstimator):
     client: Any
     shards: int | None
     local_epochs: float
+    finish: str | None
+    finish_max_iter: int
     n_jobs: int | None
     standardize: bool
 
@@ -115,29 +130,52 @@ class OnCluster(BaseEstimator):
         self, method: str, X: Any, y: Any, sample_weight: Any, source: Any, **arguments: Any
     ) -> Self:
         """Call a method of the local estimator with the rows on shards."""
-        for name in ("shards", "local_epochs"):
-            check_parameter(type(self), name, getattr(self, name))  # type: ignore[arg-type]
-        client, model = self._client(), self._as_local()
+        model = self._trained_as()
+        for name in ("X_val", "y_val"):
+            if is_collection(arguments.get(name)):
+                arguments[name] = _in_memory(self._client(), arguments[name], name)
+        with self._on_shards(X, y, sample_weight, source) as rows:
+            stream: Any = rows.stream
+            stream.finish = self.finish is not None and method == "fit"
+            try:
+                with _quietly(stream.finish):
+                    getattr(model, method)(rows, **arguments)
+                vars(model).pop("finish_", None)  # of an earlier fit
+                if stream.finish:
+                    finish_fit(model, stream, int(self.finish_max_iter))
+            except KeyboardInterrupt:
+                self._take(model)
+                raise
+        self._take(model)
+        return self
+
+    def _trained_as(self) -> Any:
+        """The estimator of one machine that is trained."""
+        model = self._as_local()
         if model.n_jobs is None:
             model.n_jobs = 1  # workers have their threads
-        for name in ("X_val", "y_val"):
-            if name in arguments:
-                arguments[name] = _in_memory(client, arguments[name], name)
-        partitions = partitions_of(X, y, sample_weight, dict(source))
-        engine = DaskEngine(client, partitions, self.shards)
+        return model
+
+    @contextlib.contextmanager
+    def _on_shards(self, X: Any, y: Any, sample_weight: Any, source: Any) -> Iterator[Rows]:
+        """A sample of the rows, with all of them on shards until the end."""
+        if isinstance(X, Rows):  # of a search, which has opened them
+            yield X
+            return
+        for name in [name for name in OWN if name != "client"]:
+            check_parameter(type(self), name, getattr(self, name))  # type: ignore[arg-type]
+        client = self._client()
+        known = vars(self).get("columns_")
+        partitions = rows_of_fit(X, y, sample_weight, dict(source), known)
+        engine = engine_of(client, partitions, self.shards)
         try:
             stream: Any = ShardStream(engine, self.local_epochs, moments=self.standardize)
             sample = stream.sample()
             named = partitions.named(sample.X)
-            rows = Rows(named, sample.y, sample.sample_weight, stream, partitions.source)
-            getattr(model, method)(rows, **arguments)
-        except KeyboardInterrupt:
-            self._take(model)
-            raise
+            of = partitions.source, stream.hashed_names()
+            yield Rows(named, sample.y, sample.sample_weight, stream, *of)
         finally:
             engine.close()
-        self._take(model)
-        return self
 
     def _predicted(self, name: str, X: Any) -> Any:
         """A method of the local estimator; of rows of Dask lazily."""
@@ -206,6 +244,15 @@ class OnCluster(BaseEstimator):
         return {**state, "client": None}
 
 
+@contextlib.contextmanager
+def _quietly(finishes: bool) -> Iterator[None]:
+    """Without the warning that SGD is not near the minimum, where something else goes on."""
+    with warnings.catch_warnings():
+        if finishes:
+            warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
 def _in_memory(client: Any, values: Any, name: str) -> Any:
     """Validation rows of Dask as an array of this process.
 
@@ -214,8 +261,6 @@ def _in_memory(client: Any, values: Any, name: str) -> Any:
     ValueError
         If they are more than ``POOL_BYTES``.
     """
-    if not is_collection(values):
-        return values
     array = array_of(values, name) if not hasattr(values, "columns") else values
     size = getattr(array, "nbytes", 0)
     if size == size and size > POOL_BYTES:

@@ -20,11 +20,20 @@ OF_CLUSTER = {
     "client": """distributed.Client or None
         The cluster. None: the client that was started last. A pickle has None.""",
     "shards": """int or None
-        Number of shards of the rows, each of partitions that follow each other. None: a shard for
-        each partition, at most 64. The model depends on it, and on nothing else of the cluster.""",
+        Number of shards of the rows, each of partitions that follow each other, or of row groups,
+        record batches or rows of files. None: a shard for each partition or file, of a single file
+        for each 2**20 rows; at most 64. The model depends on it, and on nothing else of the
+        cluster.""",
     "local_epochs": """float
         Part of an epoch that each shard trains in a round, in (0, 1]. Less is nearer to what one
         machine finds, at more rounds an epoch (docs/cluster.md).""",
+    "finish": """{"lbfgs"} or None
+        What follows the rounds of SGD. "lbfgs": L-BFGS over all rows, for smooth losses with an L2
+        penalty or none. It is exact to the tolerance of the dtype, at a round an iteration or two,
+        and nearly as exact where each shard has rows of another kind (docs/cluster.md).
+        ``partial_fit`` has none.""",
+    "finish_max_iter": """int
+        Iterations of ``finish`` at most.""",
     "n_jobs": """int or None
         Number of threads that share the work of each batch of a shard. None: one.""",
     "early_stopping": """bool
@@ -36,9 +45,9 @@ OF_CLUSTER = {
 CALL_OF_CLUSTER = {
     "X": """Dask array or data frame, list of delayed objects, or paths
         Training rows: an array whose blocks are dense or CSR; a data frame; a list of delayed
-        blocks (X, y) or (X, y, sample_weight); or the paths of files, a file at least for each
-        shard, which workers read. They are in the memory of the cluster while they are trained
-        on.""",
+        blocks (X, y) or (X, y, sample_weight); or the paths of files, which workers read. They are
+        in the memory of the cluster while they are trained on, but for shards of files that are
+        more than ``pool_bytes``: these are streamed from the disks of the workers.""",
     "y": """Dask array or column of shape (n_samples,) or (n_samples, n_outputs), optional
         Targets of an array or a data frame without ``target``.""",
     "sample_weight": """Dask array or column of shape (n_samples,), or str, optional
@@ -50,7 +59,9 @@ CALL_OF_CLUSTER = {
         Measure gradient and noise at the end of each epoch, on a sample of the rows.""",
     "**source": """SourceOptions, optional
         How X is read, if it is a data frame or paths: ``target``, ``features``, ``categorical``,
-        ``text``, ``hash_bits`` and ``missing`` of :func:`fastsgd.data.open_source`.""",
+        ``text``, ``hash_bits`` and ``missing`` of :func:`fastsgd.data.open_source`. Of paths also
+        ``pool_bytes``, the memory for the rows of a shard (512 MiB), and ``cache``, a folder for
+        the caches of all shards (a temporary one of each worker).""",
 }
 
 
@@ -94,6 +105,9 @@ class SGDClassifier(OnCluster, classifier.SGDClassifier):
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         The intercept of each lane.
+    finish_ : dict
+        With ``finish``: the objective after each iteration (``loss``), the ``rounds`` that took,
+        and why it ended (``message``).
 
     References
     ----------
@@ -289,6 +303,9 @@ class SGDRegressor(OnCluster, regressor.SGDRegressor):
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_outputs,)
         The intercept of each output.
+    finish_ : dict
+        With ``finish``: the objective after each iteration (``loss``), the ``rounds`` that took,
+        and why it ended (``message``).
 
     References
     ----------

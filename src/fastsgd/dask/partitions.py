@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..data import Source, open_source
-from ..data.opening import is_paths
 from .extras import is_collection, library
 
 __all__ = ["Partitions", "array_of", "partitions_of"]
@@ -55,9 +51,7 @@ def partitions_of(X: Any, y: Any, sample_weight: Any, options: dict[str, Any]) -
     """
     for name in ("cache", "pool_bytes"):
         if name in options:
-            raise TypeError(f"{name} must not be given: rows on a cluster are in its memory")
-    if isinstance(X, (str, os.PathLike)) or is_paths(X):
-        return _of_files(X, y, sample_weight, options)
+            raise TypeError(f"{name} must be given with paths only: other rows are in memory")
     if is_collection(X) and hasattr(X, "npartitions") and hasattr(X, "columns"):
         if options.get("target") is not None or "columns" in options:
             return _of_frame(X, y, sample_weight, options)
@@ -181,46 +175,3 @@ def _of_frame(X: Any, y: Any, sample_weight: Any, options: dict[str, Any]) -> Pa
     columns = source.columns
     blocks = [delayed(part, columns, where_of(i)) for i, part in enumerate(parts)]
     return Partitions(blocks, source=source)
-
-
-def _of_files(X: Any, y: Any, sample_weight: Any, options: dict[str, Any]) -> Partitions:
-    """A block for each file; all are read as the columns of all of them say."""
-    from .tasks import block_of_file
-
-    source: Any = open_source(X, y, sample_weight, **options)
-    paths: dict[str, Sequence[str]] = {"X": listed_files(X)}
-    first_index = getattr(source, "first_index", None)
-    same: dict[str, Any] = {}
-    if source.columns is not None:
-        same = {"columns": source.columns}
-    elif first_index is not None:
-        same = {"features": source.n_features}
-    else:
-        same = {"target": options.get("target")}
-        for name, given in (("y", y), ("sample_weight", sample_weight)):
-            if given is not None:
-                paths[name] = listed_files(given)
-                if len(paths[name]) != len(paths["X"]):
-                    raise ValueError(f"{name} must be {len(paths['X'])} files, as X is")
-    read = library("dask").delayed(block_of_file, pure=False)
-    blocks = []
-    for i, each in enumerate(zip(*paths.values(), strict=True)):
-        files = dict(zip(paths, each, strict=True))
-        blocks.append(read(files, same, first_index, f"{where_of(i)}, {files['X']}"))
-    return Partitions(blocks, source=source)
-
-
-def listed_files(paths: Any) -> list[str]:
-    """Files of a path, a glob or a directory; URIs as they are."""
-    items = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    found: list[str] = []
-    for item in [str(os.fspath(each)) for each in items]:
-        found += [item] if "://" in item else _files_module().listed(item)[1]
-    return found
-
-
-@functools.cache
-def _files_module() -> Any:
-    from ..data import files
-
-    return files

@@ -7,32 +7,37 @@ by which Dask decides where tasks run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from dask.sizeof import sizeof
-from numpy.typing import NDArray
 
 from ..data import Block, Columns, open_source
 from ..data.block import block_of
 from ..data.first_pass import bytes_of, joined_blocks
 from ..distributed import Common, Part, Plan, Shard, shard_step, summary_of
-from ..distributed.shards import ShardSummary
+from ..distributed.executors import Sums, merged
+from ..distributed.shards import ShardSummary, counted
+from ..distributed.streamed import ShardSource, StreamedShard, open_shard, placed
 from ..problem import computed_in
+from .extras import library
 
 __all__ = [
+    "Call",
     "Portrait",
     "aligned",
-    "block_of_file",
     "block_of_frame",
     "block_of_parts",
+    "called",
     "itself",
     "joined",
+    "opened",
     "portrait_of",
     "step",
+    "steps",
     "summary",
     "targets_of",
 ]
@@ -43,11 +48,13 @@ def _bytes_of_block(block: Block) -> int:
 
 
 def _bytes_of_shard(shard: Shard) -> int:
-    return 64 + sum(bytes_of(a) for a in (shard.X, shard.y, shard.weight) if a is not None)
+    arrays = shard.X, shard.y, shard.weight, shard.counts
+    return 64 + sum(bytes_of(a) for a in arrays if a is not None)
 
 
 sizeof.register(Block, _bytes_of_block)
 sizeof.register(Shard, _bytes_of_shard)
+sizeof.register(StreamedShard, lambda shard: shard.bytes)  # which to move it would take
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Portrait:
     sparse, weighted : bool
     target : str
         What y is: "absent", "numbers" or "text", and its columns.
+    digest : str
+        Of all numbers of a shard that is streamed.
     """
 
     rows: int
@@ -70,17 +79,21 @@ class Portrait:
     sparse: bool
     weighted: bool
     target: str
+    digest: str = ""
 
 
-def portrait_of(block: Block) -> Portrait:
-    """Look at a block."""
+def portrait_of(block: Block | Shard | StreamedShard) -> Portrait:
+    """Look at a block, or at a shard."""
+    if isinstance(block, StreamedShard):
+        return Portrait(block.rows, *block.kind, block.digest)
     X, y = block.X, block.y
     target = "absent"
     if y is not None:
         target = "numbers" if y.dtype.kind in "biuf" else "text"
         if y.ndim == 2:
             target += f" in {y.shape[1]} columns"
-    weighted = block.sample_weight is not None
+    weight = block.weight if isinstance(block, Shard) else block.sample_weight
+    weighted = weight is not None
     return Portrait(X.shape[0], X.shape[1], str(X.dtype), sp.issparse(X), weighted, target)
 
 
@@ -119,22 +132,6 @@ def block_of_frame(frame: Any, columns: Columns, where: str) -> Block:
     return _read(open_source(frame, columns=columns), where)
 
 
-def block_of_file(
-    paths: dict[str, Any], options: dict[str, Any], first_index: int | None, where: str
-) -> Block:
-    """The rows of a file.
-
-    Raises
-    ------
-    ValueError
-        Naming the file.
-    """
-    source: Any = open_source(**paths, **options)
-    if first_index is not None:
-        source.first_index = first_index
-    return _read(source, where)
-
-
 def _read(source: Any, where: str) -> Block:
     try:
         blocks = [block for block in source.blocks() if len(block)]
@@ -152,7 +149,7 @@ def joined(number: int, blocks: Sequence[Block]) -> Shard:
     weight = block.sample_weight
     if weight is not None and full:
         weight = weight.astype(computed_in(block.X), copy=False)
-    return Shard(number, block.X, block.y, weight)
+    return counted(Shard(number, block.X, block.y, weight))
 
 
 def aligned(array: Any) -> Any:
@@ -169,25 +166,67 @@ def aligned(array: Any) -> Any:
     return copy
 
 
-def _aligned_shard(shard: Shard) -> Shard:
+def opened(source: ShardSource) -> Shard | StreamedShard:
+    """A shard of files, read once; its cache is in the folder of the worker, or a named one."""
+    shard = open_shard(placed(source, _local_directory()))
+    return replace(shard, source=source) if isinstance(shard, StreamedShard) else shard
+
+
+def _local_directory() -> str:
+    """The folder of the worker that runs this task."""
+    return str(library("distributed").get_worker().local_directory)
+
+
+def _here(shard: Shard | StreamedShard) -> Shard | StreamedShard:
+    """A shard as it is trained on here: arrays are aligned, and a cache is this worker's."""
+    if isinstance(shard, StreamedShard):
+        return shard.within(_local_directory())
     return replace(shard, X=aligned(shard.X), y=aligned(shard.y), weight=aligned(shard.weight))
 
 
-def summary(shard: Shard, shards: int, moments: bool) -> ShardSummary:
+def summary(shard: Shard | StreamedShard, shards: int, moments: bool) -> ShardSummary:
     """What is known of a shard before training."""
-    return summary_of(_aligned_shard(shard), shards, moments)
+    return summary_of(_here(shard), shards, moments)
 
 
-def targets_of(shard: Shard, estimator: Any) -> NDArray[np.floating] | None:
-    """The targets of a shard as the solver takes them of an estimator."""
+@dataclass(frozen=True)
+class Call:
+    """A function, and its arguments behind a shard."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+def called(call: Call, shard: Shard | StreamedShard) -> Any:
+    """What a function says of a shard."""
+    return call.function(_here(shard), *call.arguments)
+
+
+def targets_of(shard: Shard | StreamedShard, estimator: Any) -> Any:
+    """The targets of a shard as the solver takes them of an estimator; of one that is streamed the
+    estimator, which says them window by window."""
+    if isinstance(shard, StreamedShard):
+        return estimator
     return estimator._targets_of(aligned(shard.X), aligned(shard.y)) if shard.rows else None
 
 
-def step(plan: Plan, common: Common, shard: Shard, y: NDArray[np.floating] | None) -> Part:
+def step(plan: Plan, common: Common, shard: Shard | StreamedShard, y: Any) -> Part:
     """What a shard comes to in a round."""
     plan = replace(plan, offset=aligned(plan.offset), scale=aligned(plan.scale))
     start = replace(common, vectors=aligned(common.vectors), intercepts=aligned(common.intercepts))
-    return shard_step(plan, start, _aligned_shard(shard), aligned(y))
+    shard = _here(shard)
+    if isinstance(shard, StreamedShard):
+        return shard_step(plan, start, replace(shard, estimator=y))
+    return shard_step(plan, start, shard, aligned(y))
+
+
+def steps(
+    plan: Plan, common: Common, shards: Sequence[Shard | StreamedShard], targets: Sequence[Any]
+) -> Sums:
+    """What some shards come to in a round, one after the other, as far as they can be added up."""
+    parts = zip(shards, targets, strict=True)
+    sums = {(0, shard.number): step(plan, common, shard, y) for shard, y in parts}
+    return merged(sums, plan.shards)
 
 
 def itself(value: Any) -> Any:

@@ -21,7 +21,7 @@ __all__ = ["ahead", "at_the_end", "blocks_ahead"]
 _Item = TypeVar("_Item")
 
 
-def ahead(items: Iterator[_Item], count: int = 2) -> Iterator[_Item]:
+def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
     """The items of an iterator that runs in a thread, at most so many ahead.
 
     An exception of the iterator comes in the place of the item. If whoever asks ends early, the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -63,6 +64,7 @@ class NpySource(Source):
         self._parts: list[Sequence[str | None]] = [paths, y or absent, sample_weight or absent]
         arrays = [array_at(path, "X", (2,)) for path in paths]
         self._lengths = [array.shape[0] for array in arrays]
+        self.paths, self._firsts = paths, [0] * len(paths)
         self._width, self._dtype = int(arrays[0].shape[1]), arrays[0].dtype
         for path, array in zip(paths, arrays, strict=True):
             if array.shape[1] != self._width:
@@ -106,9 +108,11 @@ class NpySource(Source):
     def blocks(self) -> Iterator[Block]:
         dtype = self._dtype if self._dtype in STORED else np.dtype(np.float64)
         size = rows_of_a_block(self._width * dtype.itemsize)
-        for path, y_path, weight_path, length in zip(*self._parts, self._lengths, strict=True):
-            for first in range(0, length, size):
-                part = slice(first, min(first + size, length))
+        rows = zip(self._firsts, self._lengths, strict=True)
+        for *paths, (start, length) in zip(*self._parts, rows, strict=True):
+            path, y_path, weight_path = paths
+            for first in range(start, start + length, size):
+                part = slice(first, min(first + size, start + length))
                 # Mapped anew each time: what was read is then no longer part of this process.
                 X = copy_of(path, part)
                 y = None if y_path is None else copy_of(y_path, part)
@@ -117,6 +121,24 @@ class NpySource(Source):
                     X = np.delete(X, self._target, axis=1)
                 weight = None if weight_path is None else copy_of(weight_path, part)
                 yield block_of(X, y, weight, str(path), first)
+
+    def ranges(self) -> list[tuple[int, int, int]]:
+        """Rows that may be read without the others: number of the file, and of the rows the first
+        and the one behind the last."""
+        size = rows_of_a_block(self._width * self._dtype.itemsize)
+        return [
+            (number, first, min(first + size, length))
+            for number, length in enumerate(self._lengths)
+            for first in range(0, length, size)
+        ]
+
+    def within(self, ranges: Sequence[tuple[int, int, int]]) -> NpySource:
+        """The source of some of the rows."""
+        part = copy.copy(self)
+        part._parts = [[paths[number] for number, _, _ in ranges] for paths in self._parts]
+        part._firsts = [first for _, first, _ in ranges]
+        part._lengths = [end - first for _, first, end in ranges]
+        return part
 
     def fingerprint(self) -> dict[str, Any]:
         files = []

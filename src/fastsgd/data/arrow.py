@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .block import Block, rows_of_a_block
+from .block import LEAST_ROWS, Block, rows_of_a_block
 from .columns import Columns
 from .conversion import block_of_batch, means_of
 from .hashing import HashedNames, Hasher
@@ -112,7 +112,8 @@ class TableSource(Source):
         if columns.hashes:
             hashed = len(columns.categorical) + 50 * len(columns.text)
             return rows_of_a_block((width + 4) * (len(columns.numeric) + hashed))
-        return rows_of_a_block(width * len(columns.numeric))
+        rows = rows_of_a_block(width * len(columns.numeric))
+        return max(1, rows // LEAST_ROWS) * LEAST_ROWS
 
     @property
     def rows(self) -> int | None:

@@ -14,13 +14,16 @@ from ..inputs.conversions import csr_of
 from ..inputs.times import check_numbers
 from ..problem import STORED
 
-__all__ = ["Block", "block_of"]
+__all__ = ["LEAST_ROWS", "Block", "block_of"]
 
 BLOCK_ROWS = 1 << 16
 """Rows of a block at most, where the source chooses."""
 
 BLOCK_BYTES = 1 << 23
 """Bytes of X in a block, about, where the source chooses."""
+
+LEAST_ROWS = 32
+"""Rows of a block of a cache are a multiple of it."""
 
 
 @dataclass(frozen=True)

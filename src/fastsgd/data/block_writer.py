@@ -11,10 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .block import Block
+from .block import LEAST_ROWS, Block
 from .block_files import FileRecord, write_array
 from .first_pass import FirstPass, joined_blocks, label_kind_of, part_of, row_bytes_of
-from .manifest import LEAST_ROWS, Manifest
+from .manifest import Manifest
 from .source import Source
 
 __all__ = ["BLOCK_BYTES", "BlockWriter"]
@@ -68,19 +68,19 @@ class BlockWriter:
         if self.thread is not None and self.thread.is_alive():
             self.thread.join()
 
-    def add(self, block: Block) -> None:
-        """Take in the next rows."""
+    def add(self, block: Block, *, copy: bool = True) -> None:
+        """Take in the next rows: copied, if the source may use its arrays again."""
         if len(block) == 0:
             return
         if self.first is None:
             self.first = Block(block.X[:0], _stored(block.y), _stored(block.sample_weight))
         block = self._conformed(block)
         if self.size == 0:
-            self._wait(block, 0, len(block))
+            self._wait(block, 0, len(block), copy)
             if self.have >= SIZING_ROWS:
-                self._cut(self._sized())
+                self._cut(self._sized(), copy=False)
         else:
-            self._cut(block)
+            self._cut(block, copy)
 
     def _sized(self) -> Block:
         """The rows that wait, once they say how many rows a block has."""
@@ -90,20 +90,20 @@ class BlockWriter:
         self.waiting, self.have = [], 0
         return block
 
-    def _cut(self, block: Block) -> None:
+    def _cut(self, block: Block, copy: bool) -> None:
         """Write the blocks that are full with these rows; the rest waits."""
         start = 0
         while self.have + len(block) - start >= self.size:
             stop = start + self.size - self.have
-            self.waiting.append(part_of(block, start, stop, copy=not self.waiting))
+            self.waiting.append(part_of(block, start, stop, copy=copy and not self.waiting))
             self._write(joined_blocks(self.waiting))
             self.waiting, self.have, start = [], 0, stop
         if start < len(block):
-            self._wait(block, start, len(block))
+            self._wait(block, start, len(block), copy)
 
-    def _wait(self, block: Block, start: int, stop: int) -> None:
-        """Keep rows: copied, since a source may use its arrays again."""
-        self.waiting.append(part_of(block, start, stop, copy=True))
+    def _wait(self, block: Block, start: int, stop: int, copy: bool) -> None:
+        """Keep rows until there are enough for a block."""
+        self.waiting.append(part_of(block, start, stop, copy=copy))
         self.have += stop - start
 
     def _conformed(self, block: Block) -> Block:
@@ -202,7 +202,7 @@ class BlockWriter:
         if first is None:
             raise ValueError("the source has no rows")
         if self.size == 0:
-            self._cut(self._sized())
+            self._cut(self._sized(), copy=False)
         if self.waiting:
             self._write(joined_blocks(self.waiting))
         self._settle(0)

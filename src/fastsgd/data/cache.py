@@ -14,7 +14,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,10 @@ class Cache:
             If a file is missing, short or not what was written.
         """
         return self._block(self.manifest.blocks[number])
+
+    def weights(self, number: int) -> NDArray[Any]:
+        """The weights of a block, where rows have weights."""
+        return read_array(self.folder, self.manifest.blocks[number]["weight"])
 
     def sample(self) -> Block:
         """Evenly spaced rows, and the first one of each label."""
@@ -242,6 +246,7 @@ def write_cache(
     *,
     blocks: Iterable[Block] | None = None,
     block_bytes: int = BLOCK_BYTES,
+    finish: Callable[[Path], None] | None = None,
 ) -> Cache:
     """Write the rows of a source into a folder, which must not be there or be empty.
 
@@ -255,6 +260,8 @@ def write_cache(
         The rows; those of ``source.blocks()`` if not given.
     block_bytes : int
         Bytes of X in a block, about.
+    finish : callable, optional
+        Called with the folder once all rows are there; it may write other files beside them.
 
     Returns
     -------
@@ -279,11 +286,13 @@ def write_cache(
                 writer = BlockWriter(partial, block_bytes)
                 at_the_end(writing, writer.close)
                 for block in blocks_ahead(source) if blocks is None else blocks:
-                    writer.add(block)
+                    writer.add(block, copy=source.columns is None)
                 manifest = writer.finish(source, before)
             difference = _difference(before, _fingerprint(source))
             if difference:
                 raise ValueError(f"the source changed while it was read: {difference}")
+            if finish is not None:
+                finish(partial)
             write_manifest(partial, manifest)
             unlock(partial)
             found = _renamed(partial, folder, source)

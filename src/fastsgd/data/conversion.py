@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._core import place_columns
 from .block import Block, all_finite, check_finite, first_true, place, weights_of
 from .columns import Columns
 from .hashing import Hasher
@@ -52,14 +53,20 @@ def numeric_part(batch: Any, columns: Columns, where: str, first_row: int) -> ND
     """The numeric columns, one after the other, as an array of (m, len(columns.numeric))."""
     numbers = np.empty((batch.num_rows, len(columns.numeric)), dtype=columns.dtype)
     fills = columns.means or (0.0,) * len(columns.numeric)
+    parts = []
     with np.errstate(over="ignore", invalid="ignore"):  # infinity is found afterwards
-        for j, (name, fill) in enumerate(zip(columns.numeric, fills, strict=True)):
+        for name, fill in zip(columns.numeric, fills, strict=True):
             array = numbers_of(batch.column(name))
             if array.null_count:
                 if columns.missing == "error":
                     check_present(array, where, first_row, name)
                 array = array.cast(pa.float64()).fill_null(fill)
-            numbers[:, j] = numpy_view(array)
+            parts.append(numpy_view(array).astype(numbers.dtype, copy=False))
+    if numbers.dtype.kind == "f" and numbers.itemsize >= 4:
+        place_columns(parts, numbers)
+    else:
+        for j, part in enumerate(parts):
+            numbers[:, j] = part
     if not all_finite(numbers):
         if columns.missing != "error":
             rows, bad = np.nonzero(np.isnan(numbers))
@@ -102,7 +109,9 @@ def with_hashed(numbers: NDArray[Any], hashed: Any, columns: Columns) -> Any:
     starts = indptr + k * np.arange(m + 1)
     all_indices = np.empty(total, dtype=index)
     data = np.empty(total, dtype=columns.dtype)
-    if m and np.all(np.diff(indptr) == (width := int(indptr[1]))):  # rows of one length
+    if k == 0:
+        all_indices[:], data[:] = indices, counts
+    elif m and np.all(np.diff(indptr) == (width := int(indptr[1]))):  # rows of one length
         rows = all_indices.reshape(m, k + width)
         rows[:, :k] = np.arange(k)
         np.add(indices.reshape(m, width), k, out=rows[:, k:], casting="unsafe")

@@ -163,6 +163,16 @@ class Moments:
             self.mean += change * (size / total)
         self.total, self.rows = total, self.rows + len(s)
 
+    def merge(self, other: Moments) -> None:
+        """Take in what was found of other rows."""
+        if other.total == 0.0:
+            return
+        total = self.total + other.total
+        change = other.mean - self.mean
+        self.squares += other.squares + change**2 * other.total * (self.total / total)
+        self.mean += change * (other.total / total)
+        self.total, self.rows = total, self.rows + other.rows
+
 
 class FirstPass:
     """What is found of rows that come in blocks.
@@ -213,22 +223,29 @@ class FirstPass:
                 self._firsts.append((self.rows + firsts, rows_of(block, firsts)))
             if self.labels.values is None:
                 self._firsts.clear()
-            numbers = y if y.dtype.kind in "biuf" else places
-            if numbers is not None:
-                self._add_spread(numbers.astype(np.float64))
+            if places is not None and self.labels.values is not None:
+                counts = np.bincount(places)
+                values = np.arange(len(counts), dtype=np.float64)
+                if y.dtype.kind in "biuf":
+                    values = np.array(self.labels.values[: len(counts)], dtype=np.float64)
+                self._add_spread(values, counts)
+            elif y.dtype.kind in "biuf":
+                self._add_spread(y.astype(np.float64), np.ones(m))
         self._add_sample(block)
         self.rows += m
         return places
 
-    def _add_spread(self, y: NDArray[np.float64]) -> None:
+    def _add_spread(self, values: NDArray[np.float64], counts: NDArray[Any]) -> None:
+        """Take in targets of which each comes so many times."""
         rows, mean, within, between = self._spread
         with np.errstate(over="ignore", invalid="ignore"):
-            m, middle = len(y), y.mean()
+            m = counts.sum()
+            middle = counts @ values / m
             total, change = rows + m, middle - mean
             spread = [
                 total,
                 mean + change * m / total,
-                within + np.square(y - middle).sum(),
+                within + counts @ np.square(values - middle),
                 between + change**2 * rows * m / total,
             ]
         self._spread = [*map(float, spread)]
@@ -268,6 +285,15 @@ class FirstPass:
             if len(others):
                 parts.append(rows_of(part, others))
         return joined_blocks(parts)
+
+
+def numbers_of_sample(rows: int, size: int, firsts: Sequence[int]) -> NDArray[np.int64]:
+    """Numbers of the rows of :meth:`FirstPass.sample`, if it has so many of so many rows, and the
+    first row of each label is known."""
+    stride, of_labels = 1, np.array(firsts, dtype=np.int64)
+    while -(-rows // stride) + np.count_nonzero(of_labels % stride) > size:
+        stride *= 2
+    return np.append(np.arange(0, rows, stride), of_labels[of_labels % stride > 0])
 
 
 def bytes_of(X: Any) -> int:

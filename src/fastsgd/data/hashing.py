@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils import murmurhash3_32
 
 from .columns import Columns
+from .murmur import hashes
 from .values import decoded, encoded, numpy_view
 
 __all__ = ["HashedNames", "Hasher"]
@@ -57,17 +58,14 @@ class HashedNames:
         return names
 
 
-def hashed(name: str, values: list[str | None], hash_bits: int) -> NDArray[np.int32]:
-    """The hashed column of each value of a column; None stands for a missing one."""
-    prefix, mask = f"{name}=", 2**hash_bits - 1
-    columns = [
-        murmurhash3_32(
-            prefix + value if value is not None else prefix.encode() + MISSING, positive=True
-        )
-        & mask
-        for value in values
-    ]
-    return np.array(columns, dtype=np.int32)
+def hashed(name: str, values: Any, hash_bits: int) -> NDArray[np.int32]:
+    """The hashed column of each value of a column, strings of Arrow; a missing one has its own."""
+    prefix, mask = f"{name}=".encode(), np.uint32(2**hash_bits - 1)
+    columns = (hashes(prefix, values) & mask).astype(np.int32)
+    if values.null_count:
+        missing = murmurhash3_32(prefix + MISSING, positive=True) & int(mask)
+        columns[np.asarray(values.is_null())] = missing
+    return columns
 
 
 class Hasher:
@@ -139,7 +137,9 @@ class Hasher:
 
     def _hashed(self, dictionary: Any, name: str) -> NDArray[np.int32]:
         """Hashed columns of the values of a dictionary, and behind them that of a missing one."""
-        return hashed(name, [*strings_of(dictionary), None], self.columns.hash_bits)
+        values = dictionary.cast(pa.large_string())
+        missing = pa.nulls(1, pa.large_string())
+        return hashed(name, pa.concat_arrays([values, missing]), self.columns.hash_bits)
 
 
 def strings_of(values: Any) -> list[str | None]:
@@ -160,11 +160,14 @@ def distinct(
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
     """Start of each row (m + 1,), its distinct columns in order, and how often each comes."""
     categories.sort(axis=1)
-    first = np.ones(categories.shape, dtype=bool)
-    np.not_equal(categories[:, 1:], categories[:, :-1], out=first[:, 1:])
-    positions = np.flatnonzero(first)
-    counts = np.diff(positions, append=categories.size).astype(np.float32)
-    return starts_of(first.sum(axis=1)), categories.ravel()[positions], counts
+    m, k = categories.shape
+    again = np.flatnonzero(categories[:, 1:] == categories[:, :-1])
+    rows = again // max(1, k - 1)
+    again += rows + 1  # where a column comes once more
+    counts = np.ones(m * k - len(again), dtype=np.float32)
+    np.add.at(counts, again - np.arange(1, len(again) + 1), 1.0)
+    lengths = np.full(m, k) - np.bincount(rows, minlength=m)
+    return starts_of(lengths), np.delete(categories.ravel(), again), counts
 
 
 def word_columns(
@@ -176,9 +179,8 @@ def word_columns(
     lengths = np.fromiter(map(len, words_of_rows), np.int64, len(words_of_rows))
     words = pa.array(list(chain.from_iterable(words_of_rows)), pa.large_string())
     words = words.dictionary_encode()
-    distinct_words, codes = words.dictionary.to_pylist(), numpy_view(words.indices)
-    columns = hashed(name, distinct_words, hash_bits)
+    codes, columns = numpy_view(words.indices), hashed(name, words.dictionary, hash_bits)
     if names is not None:
-        counts = np.bincount(codes, minlength=len(distinct_words))
-        names.add([f"{name}={word}" for word in distinct_words], columns, counts)
+        counts = np.bincount(codes, minlength=len(columns))
+        names.add([f"{name}={word}" for word in strings_of(words.dictionary)], columns, counts)
     return np.repeat(np.arange(len(texts)), lengths), columns[codes]

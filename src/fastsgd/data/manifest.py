@@ -12,18 +12,16 @@ from typing import Any
 import numpy as np
 
 from ..problem import STORED
+from .block import LEAST_ROWS
 from .block_files import FileRecord
 from .extras import xxhash
 
-__all__ = ["LEAST_ROWS", "MANIFEST", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "read_manifest", "write_manifest"]
 
 FORMAT = 1
 """Version of the format; any other is refused."""
 
 MANIFEST = "manifest.json"
-
-LEAST_ROWS = 32
-"""Rows of a block are a multiple of it."""
 
 CODES = np.dtype(np.int32).str
 """Dtype of the places of labels."""

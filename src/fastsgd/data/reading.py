@@ -73,6 +73,11 @@ class PoolReader:
         Of the orders.
     order : {"block", "once", "sequential"}
         "once" has the order of epoch 0 in every epoch.
+
+    Attributes
+    ----------
+    last : tuple of (epoch, row) or None
+        Position of the last row that is wanted: what lies behind its pool is not read ahead.
     """
 
     def __init__(self, cache: Cache, pool_bytes: int, seed: int, order: str = "block") -> None:
@@ -81,6 +86,7 @@ class PoolReader:
         self.buffers = [_Buffer(cache, self.pool_blocks) for _ in range(BUFFERS)]
         self.thread: _Reading | None = None
         self.resident: Pool | None = None
+        self.last: tuple[int, int] | None = None
 
     def plan(self, epoch: int) -> PoolPlan:
         """The order of an epoch."""
@@ -122,11 +128,13 @@ class PoolReader:
             yield found
 
     def _positions(self, epoch: int, pool: int) -> Iterator[tuple[PoolPlan, int]]:
-        """The pools from one on, epoch after epoch."""
+        """The pools from one on, epoch after epoch, to the one that follows the last."""
         while True:
             plan = self.plan(epoch)
             for number in range(pool, len(plan.pools)):
                 yield plan, number
+                if self.last is not None and (epoch, plan.starts[number]) > self.last:
+                    return
             epoch, pool = epoch + 1, 0
 
     def _resident(self, plan: PoolPlan) -> Pool:

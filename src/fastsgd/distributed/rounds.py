@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..problem import Lanes, Settings
+from .held_out import HeldOut
 
 __all__ = ["Common", "Part", "Plan", "combine", "finish"]
 
@@ -46,6 +47,11 @@ class Plan:
         Whether the mean is taken for each feature by itself.
     offset, scale : ndarray of shape (d,) or None
         Of dense features.
+    gradient : bool
+        Whether a round makes no steps: the sums are then those of losses and of their gradients at
+        the common weights (full_batch.py).
+    held_out : HeldOut or None
+        Rows that lanes leave out.
     """
 
     lanes: Lanes
@@ -55,6 +61,8 @@ class Plan:
     by_feature: bool
     offset: NDArray[np.floating] | None = None
     scale: NDArray[np.floating] | None = None
+    gradient: bool = False
+    held_out: HeldOut | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,8 @@ class Part:
 
     Attributes
     ----------
-    weight : float
-        Rows of positive weight, or 0: sum_s n_s.
+    weight : float, or ndarray of shape (K,)
+        Rows of positive weight, or 0: sum_s n_s; of each lane, where lanes leave rows out.
     vectors, intercepts : ndarray of shape (m, K, d) and (m, K), float64
         Sums of n_s, or c_sj, times those of the shards.
     of_features : ndarray of shape (d,) or None, float64
@@ -102,7 +110,7 @@ class Part:
     clipped : bool
     """
 
-    weight: float
+    weight: Any
     vectors: Float
     intercepts: Float
     of_features: Float | None
@@ -140,6 +148,13 @@ def combine(first: Part, second: Part) -> Part:
     )
 
 
+def _mean(sums: Float, weight: Any, old: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The quotient; what it was where the weight is 0."""
+    there = np.broadcast_to(weight > 0.0, sums.shape)
+    mean = np.divide(sums, weight, out=np.zeros_like(sums), where=there).astype(old.dtype)
+    return mean if there.all() else np.where(there, mean, old)
+
+
 def finish(part: Part, common: Common, rounds: int) -> Common:
     """Where the next round starts from.
 
@@ -157,18 +172,11 @@ def finish(part: Part, common: Common, rounds: int) -> Common:
     Common
         Of the next round.
     """
-    vectors, intercepts = common.vectors, common.intercepts
-    if part.weight > 0.0:
-        dtype: Any = vectors.dtype
-        intercepts = (part.intercepts / part.weight).astype(dtype)
-        if part.of_features is None:
-            vectors = (part.vectors / part.weight).astype(dtype)
-        else:
-            there = part.of_features > 0.0
-            mean = np.divide(
-                part.vectors, part.of_features, out=np.zeros_like(part.vectors), where=there
-            )
-            vectors = np.where(there, mean.astype(dtype), vectors)
+    vectors, intercepts, weight = common.vectors, common.intercepts, np.asarray(part.weight)
+    if weight.any():
+        intercepts = _mean(part.intercepts, weight, intercepts)
+        of_features = weight[..., None] if part.of_features is None else part.of_features
+        vectors = _mean(part.vectors, of_features, vectors)
     is_last = common.round + 1 == rounds
     return replace(
         common,

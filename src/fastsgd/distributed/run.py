@@ -6,15 +6,38 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .._core import Run, State
+from ..exceptions import DivergenceError
 from ..problem import Data, Lanes, Settings
 from .rounds import Common, Part, Plan, finish
 
 __all__ = ["RoundRun"]
 
 
+def row_of(number: int, rows: int, rounds: int) -> int:
+    """Row at which a state stands before a round: so many are done of the largest shard."""
+    return number * rows // rounds
+
+
+def round_at(row: int, rows: int, rounds: int) -> int:
+    """The round that begins at a row.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    number = -(-row * rounds // rows)
+    if not 0 <= number < rounds or row_of(number, rows, rounds) != row:
+        raise ValueError(f"no round of {rounds} in {rows} rows begins at row {row}")
+    return number
+
+
 class RoundRun:
-    """Trains in rounds: one call of ``advance`` is a round.
+    """Trains in rounds: one call of ``advance`` is a round. Between two of them the stream is told,
+    as it is between two windows.
 
     Parameters
     ----------
@@ -44,9 +67,11 @@ class RoundRun:
         plan: Plan,
         train: Callable[[Common], Part],
     ) -> None:
-        self.state, self.plan, self.train = state, plan, train
-        self.anchor = Run(replace(data, epoch_rows=data.n, stream=None), lanes, settings, state)
-        self.round = 0
+        self.state, self.plan, self.train, self.stream = state, plan, train, data.stream
+        self.rows = data.epoch_rows
+        at = min(state.row, self.rows - data.n)
+        self.anchor = Run(replace(data, first_row=at), lanes, settings, state)
+        self.round = round_at(state.row, self.rows, plan.rounds)
         self.rate, self.clipped = float("nan"), False
 
     def advance(self, budget: int, stop: int | None = None) -> bool:
@@ -58,6 +83,8 @@ class RoundRun:
             If a score is not finite.
         """
         state, plan = self.state, self.plan
+        if self.round > 0 and self.stream.on_window is not None:
+            self.stream.on_window()
         self.anchor.flush()
         common = Common(
             *state.vectors(),
@@ -67,7 +94,12 @@ class RoundRun:
             state.epoch,
             self.round,
         )
-        part = self.train(common)
+        try:
+            part = self.train(common)
+        except DivergenceError as error:
+            if error.at_fault is not None:  # of whose shard nothing else is known here
+                state.loss_sum[error.at_fault] = np.nan
+            raise
         after = finish(part, common, plan.rounds)
         state.set_vectors(after.vectors, after.intercepts)
         state.t[:] = after.t
@@ -78,7 +110,7 @@ class RoundRun:
             self.rate = part.rate
         self.clipped = part.clipped
         self.round = after.round
-        state.place(after.epoch, 0)
+        state.place(after.epoch, row_of(after.round, self.rows, plan.rounds))
         return after.round == 0
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 
 from ..data import Block
 from ..data.first_pass import Labels, Moments, rows_of
+from .rounds import Common, Part, Plan
 
-__all__ = ["SAMPLE_ROWS", "Shard", "ShardSummary", "summary_of"]
+__all__ = ["SAMPLE_ROWS", "AnyShard", "Shard", "ShardSummary", "blocks_of", "counted", "summary_of"]
 
 SAMPLE_ROWS = 1 << 15
 """Rows of the sample of all shards, about."""
+
+HEAD_ROWS = 1024
+"""First rows of a shard, in which most labels are met."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,15 @@ class Shard:
     y : ndarray of shape (n,) or (n, n_targets), or None
         As the user has it, or as the solver takes it.
     weight : ndarray of shape (n,) or None
+    counts : ndarray of shape (d,) or None
+        Values that CSR X has of each feature, if they were counted before.
     """
 
     number: int
     X: Any
     y: NDArray[Any] | None
     weight: NDArray[np.floating] | None
+    counts: NDArray[np.integer] | None = None
 
     @property
     def rows(self) -> int:
@@ -61,6 +69,13 @@ class ShardSummary:
         Evenly spaced rows, and the first one of each label; None of an empty shard.
     moments : Moments or None
         Of dense X, where they were asked for.
+    pools : tuple of int
+        Rows of a block and blocks of a pool of a shard that is streamed; empty of one in memory.
+    hashed_names : dict of int to str
+        Names that were met in hashed columns.
+    sample_rows : ndarray of int64, or None
+        Numbers of the rows of the sample in the shard; None of a shard that is streamed, which
+        knows them after another pass: see :class:`AnyShard`.
     """
 
     number: int
@@ -73,14 +88,68 @@ class ShardSummary:
     label_weights: list[float]
     sample: Block | None
     moments: Moments | None = None
+    pools: tuple[int, ...] = ()
+    hashed_names: dict[int, str] = field(default_factory=dict)
+    sample_rows: NDArray[np.int64] | None = None
 
 
-def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSummary:
+class AnyShard(Protocol):
+    """Rows that are not in memory, and know how they are trained on."""
+
+    @property
+    def number(self) -> int:
+        """See :class:`Shard`."""
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows, in storage order."""
+
+    def sample_rows(self, shards: int, firsts: Sequence[int]) -> NDArray[np.int64]:
+        """Numbers of the rows of the sample of the summary of one of so many shards; the first row
+        of each label is known."""
+
+    def summary(self, shards: int, moments: bool) -> ShardSummary:
+        """See :func:`summary_of`."""
+
+    def step(self, plan: Plan, common: Common) -> Part:
+        """See :func:`fastsgd.distributed.shard_step`."""
+
+
+def blocks_of(shard: Shard | AnyShard) -> Iterator[Block]:
+    """The rows of a shard with the targets that the user has, in storage order: all of a shard in
+    memory at once, others block by block."""
+    if not isinstance(shard, Shard):
+        yield from shard.blocks()
+    elif shard.rows:
+        yield Block(shard.X, shard.y, shard.weight)
+
+
+def _add_labels(labels: Labels, y: NDArray[Any], weight: NDArray[Any] | None) -> list[int]:
+    """Count targets; the first row of each label.
+
+    Most labels are met in the first rows, and to find known ones needs no sort.
+    """
+    firsts: list[int] = []
+    for rows in (slice(0, HEAD_ROWS), slice(HEAD_ROWS, len(y))):
+        found, _ = labels.add(y[rows], None if weight is None else weight[rows])
+        firsts += [rows.start + row for row in found]
+    return [] if labels.values is None else firsts
+
+
+def counted(shard: Shard) -> Shard:
+    """A shard with counts, if they are small beside X: a round would count again."""
+    X = shard.X
+    if not sp.issparse(X) or X.nnz < 4 * X.shape[1]:
+        return shard
+    counts = np.bincount(X.indices, minlength=X.shape[1])
+    return replace(shard, counts=counts.astype(np.int32 if X.nnz < 1 << 31 else np.int64))
+
+
+def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) -> ShardSummary:
     """Look at the rows of a shard.
 
     Parameters
     ----------
-    shard : Shard
+    shard : Shard or AnyShard
     shards : int, default=1
         How many there are: the samples of all have about ``SAMPLE_ROWS`` rows.
     moments : bool, default=False
@@ -90,18 +159,21 @@ def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSum
     -------
     ShardSummary
     """
+    if not isinstance(shard, Shard):
+        return shard.summary(shards, moments)
     X, y, n = shard.X, shard.y, shard.rows
     labels, found = Labels(), None
     firsts: list[int] = []
     if n and y is not None and y.ndim == 1:
-        firsts, _ = labels.add(y, shard.weight)
+        firsts = _add_labels(labels, y, shard.weight)
     if n and moments and not sp.issparse(X):
         found = Moments(*np.zeros((2, X.shape[1])))
         for first in range(0, n, 4096):
             rows = slice(first, first + 4096)
             found.add(X[rows], None if shard.weight is None else shard.weight[rows])
     even = np.arange(0, n, max(1, -(-n * shards // SAMPLE_ROWS)))
-    sample = rows_of(Block(X, y, shard.weight), np.append(even, firsts).astype(np.int64))
+    sample_rows = np.append(even, firsts).astype(np.int64)
+    sample = rows_of(Block(X, y, shard.weight), sample_rows)
     return ShardSummary(
         shard.number,
         n,
@@ -113,4 +185,5 @@ def summary_of(shard: Shard, shards: int = 1, moments: bool = False) -> ShardSum
         labels.weights,
         sample if n else None,
         found,
+        sample_rows=sample_rows if n else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 from .._core import State
 from ..data import Block
 from ..data.first_pass import Moments, joined_blocks
+from ..estimators.streams import ORDERS as STREAMED_ORDERS
 from ..problem import Data, Lanes, Settings, computed_in
+from .full_batch import check_smooth
+from .held_out import HeldOut
 from .rounds import Common, Part, Plan
 from .run import RoundRun
-from .shards import ShardSummary
+from .shards import Shard, ShardSummary, counted
 
 __all__ = ["Engine", "ShardStream"]
 
@@ -34,6 +38,9 @@ class Engine(Protocol):
 
     def train(self, plan: Plan, common: Common) -> Part:
         """A round: the Part of all shards, combined in their order."""
+
+    def each(self, call: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """``call(shard, *arguments)`` of each shard, in their order."""
 
     def close(self) -> None:
         """Give back what was taken."""
@@ -58,7 +65,10 @@ class ShardStream:
 
     def __init__(self, engine: Engine, local_epochs: float, *, moments: bool = False) -> None:
         self.engine, self.local_epochs = engine, local_epochs
-        self.on_window: Any = None  # a round has no windows
+        self.on_window: Any = None  # called between two rounds of an epoch
+        self.finish = False  # whether full-batch rounds follow: see full_batch.py
+        self.plan: Plan | None = None  # of the last run
+        self.held_out: HeldOut | None = None  # rows that lanes of a search leave out
         self.summaries = engine.summaries(moments=moments)
         check_shards(self.summaries)
         self.rows = sum(one.rows for one in self.summaries)
@@ -68,6 +78,13 @@ class ShardStream:
         self.weighted = any(one.weighted for one in self.summaries)
         self.offset: NDArray[Any] | None = None
         self.scale: NDArray[Any] | None = None
+
+    def hashed_names(self) -> dict[int, str]:
+        """Names that were met in hashed columns, each of the first shard that has one."""
+        found: dict[int, str] = {}
+        for one in self.summaries:
+            found = {**one.hashed_names, **found}
+        return found
 
     def sample(self) -> Block:
         """Rows of all shards, and the first one of each label."""
@@ -84,6 +101,14 @@ class ShardStream:
         if held_out:
             raise ValueError("early_stopping=True needs X_val and y_val where rows are on shards")
         self.sampling = estimator.sampling if estimator.shuffle else "sequential"
+        pools = [one.pools for one in self.summaries if one.rows]
+        if any(pools) and self.sampling not in STREAMED_ORDERS:
+            raise ValueError(
+                f"sampling={self.sampling!r} needs rows in memory: shards that do not fit into "
+                f"pool_bytes are shuffled by pools, and take one of {tuple(STREAMED_ORDERS)}"
+            )
+        if all(pools) and self.sampling != "sequential":
+            self.sampling = "block"  # windows have an order of their own
         encoder = copy.copy(estimator)
         kept = {*estimator.get_params(deep=False), "classes_", "_multilabel"}
         for name in [name for name in vars(encoder) if name not in kept]:
@@ -96,7 +121,9 @@ class ShardStream:
     @property
     def order_key(self) -> tuple[Any, ...]:
         """What the order of the rows depends on beside seed, epoch and ``sampling``."""
-        return ("shards", *(one.rows for one in self.summaries), float(self.local_epochs))
+        pools = [number for one in self.summaries for number in one.pools]
+        rows = [one.rows for one in self.summaries]
+        return ("shards", *rows, float(self.local_epochs), *pools)
 
     def data(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None, scaling: Any) -> Data:
         """A sample of the rows that stands for those of a shard, whose epoch is that of a lane."""
@@ -110,13 +137,16 @@ class ShardStream:
         plan = Plan(
             lanes,
             settings,
-            max(1, round(1.0 / self.local_epochs)),
+            max(1, min(self.largest, round(1.0 / self.local_epochs))),
             len(self.summaries),
-            bool(sp.issparse(data.X)),
+            bool(sp.issparse(data.X)) and len(self.summaries) > 1,
             self.offset,
             self.scale,
+            held_out=self.held_out,
         )
-        train = self.engine.train
+        if self.finish:
+            check_smooth(lanes, settings)
+        self.plan, train = plan, self.engine.train
         return RoundRun(data, lanes, settings, state, plan, lambda common: train(plan, common))
 
     def label_weights(self, X: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
@@ -139,23 +169,12 @@ class ShardStream:
         total = Moments(*np.zeros((2, self.summaries[0].columns)))
         for one in self.summaries:
             if one.moments is not None:
-                merge(total, one.moments)
+                total.merge(one.moments)
         return total.mean, total.squares / (total.total or 1.0), total.rows
 
     def close(self) -> None:
         """Give back what was taken."""
         self.engine.close()
-
-
-def merge(into: Moments, other: Moments) -> None:
-    """Add the moments of other rows (Chan, Golub & LeVeque, The American Statistician 37, 1983)."""
-    if other.total == 0.0:
-        return
-    total = into.total + other.total
-    change = other.mean - into.mean
-    into.squares += other.squares + change**2 * other.total * (into.total / total)
-    into.mean += change * (other.total / total)
-    into.total, into.rows = total, into.rows + other.rows
 
 
 def check_shards(summaries: list[ShardSummary]) -> None:
@@ -182,7 +201,9 @@ def check_shards(summaries: list[ShardSummary]) -> None:
 
 def replaced(shard: Any, estimator: Any) -> Any:
     """A shard with targets as the solver takes them of an estimator."""
+    if not isinstance(shard, Shard):
+        return replace(shard, estimator=estimator)
     if shard.rows == 0:
         return shard
     weight = None if shard.weight is None else shard.weight.astype(computed_in(shard.X))
-    return replace(shard, y=estimator._targets_of(shard.X, shard.y), weight=weight)
+    return counted(replace(shard, y=estimator._targets_of(shard.X, shard.y), weight=weight))

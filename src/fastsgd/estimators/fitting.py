@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
 from ..exceptions import DivergenceError
-from ..inputs.ranges import check_start
+from ..inputs.ranges import check_room, check_start
 from ..inputs.times import as_floats
 from ..learning_rate.choose import Rates
 from ..learning_rate.result import result_of
@@ -185,6 +185,8 @@ class Fitting(Hooks, Splitting):
         present = previous is None and (goes_on or self.warm_start) and hasattr(self, "coef_")
         if previous is not None or present:
             self._check_going_on(len(task.labels), task.X.shape[1])
+        k, d = len(task.labels), task.X.shape[1]
+        check_room(f"{k} models of the {d:,} features of X", k * d, computed_in(task.X))
         with blame_input(self, task.X):
             holds_out = validation is None and self.early_stopping and not partial
             stream = task.stream
@@ -311,21 +313,17 @@ class Fitting(Hooks, Splitting):
         if not holds_out:
             return validation
         X, y, weight = stream.validation_rows()
-        if weight is not None:
-            raise ValueError(
-                "early_stopping of rows that do not fit into pool_bytes of memory takes no "
-                "sample_weight: give X_val and y_val"
-            )
-        return X, stream.targets_of(X, y), y
+        return X, stream.targets_of(X, y), y, weight
 
     def _validation(
-        self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, Any, Any] | None
+        self, task: Task, rows: NDArray[np.int64] | None, given: tuple[Any, ...] | None
     ) -> Validate | None:
-        """The score of a model on the user's own rows or on those held out."""
+        """The score of a model on the user's own rows or on those held out, which may have
+        weights."""
         if given is not None:
-            X, y, user_y = given
+            X, y, user_y, weight = given if len(given) == 4 else (*given, None)
             X = take(X, slice(None)) if sp.issparse(X) else X  # which user code may change
-            return self._validator(task, X, y, user_y, None)
+            return self._validator(task, X, y, user_y, weight)
         if rows is None:
             return None
         weight = None if task.weight is None else task.weight[rows]

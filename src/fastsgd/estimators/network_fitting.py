@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..descent import VectorDescent
 from ..inputs.conversions import MatrixLike
+from ..inputs.ranges import check_room
 from ..model_files.checkpoint import Checkpoint
 from ..network import NETWORK_LOSSES, Network
 from ..problem import computed_in, take
@@ -185,6 +186,12 @@ class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
         dtype = computed_in(task.X)
         outputs = len(task.labels)
         network = network_of(self, task.X.shape[1], outputs, loss)
+        layers = " x ".join(map(str, network.sizes))
+        check_room(
+            f"the weights of layers of {layers} units (features of X, hidden_layer_sizes, outputs)",
+            network.count,
+            np.float64,
+        )
         first: Any = None
         if previous is not None or present:
             first = self.coefs_, self.intercepts_

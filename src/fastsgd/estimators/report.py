@@ -66,21 +66,24 @@ def listening(
     """Tell the listeners of every epoch of ``progress``; yields what to call after the last one.
 
     With ``verbose``, a line an epoch on standard output, and a progress bar on standard error if it
-    takes longer. ``saving`` is told after the others.
+    takes longer, with rows a second and the time that is left. ``saving`` is told after the others.
     """
     callbacks = _Callbacks(estimator, task, epochs) if has_callbacks(estimator) else None
     listeners: list[Callable[[Progress], bool | None]] = []
     if callbacks is not None and callbacks.wanted:
         listeners.append(callbacks.after_epoch)
         progress.before_epoch = callbacks.before_epoch
+    stream = getattr(task, "stream", None)
+    rows = task.X.shape[0] if stream is None else stream.rows
     watch = vars(estimator).get("_watch")  # of the command line
     if watch is not None:
-        stream = getattr(task, "stream", None)
-        watch.begin(progress, task.X.shape[0] if stream is None else stream.rows, epochs)
+        watch.begin(progress, rows, epochs)
         progress.on_rows = watch.on_rows
         listeners.append(watch.on_epoch)
-    lines = EpochLines(epochs) if estimator.verbose else None
+    lines = EpochLines(epochs, rows) if estimator.verbose else None
     if lines is not None:
+        if watch is None:
+            progress.on_rows = lines.on_rows
         listeners.append(lambda progress: lines.tell(progress.history.line()))
     if saving is not None:
         listeners.append(saving)

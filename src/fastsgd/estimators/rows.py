@@ -31,6 +31,8 @@ __all__ = [
     "POOL_BYTES",
     "Rows",
     "SourceOptions",
+    "arrays_or_cache",
+    "block_bytes_of",
     "by_blocks",
     "comes_in_blocks",
     "in_memory",
@@ -233,6 +235,8 @@ def sampled(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Rows | 
         source = open_source(X, y, sample_weight, columns=columns)
     first, rest = _first_blocks(source, POOL_BYTES)
     if rest is None:
+        if not any(map(len, first)):
+            raise ValueError("the source has no rows")
         block = joined_blocks(first)
         return Rows(block.X, block.y, block.sample_weight, source=source), 0
     found = FirstPass()
@@ -260,22 +264,70 @@ def _rows_of(source: Source, cache: Any, pool_bytes: int, stack: contextlib.Exit
     folder: Any = None
     if cache is not True:
         folder = os.fspath(cache)
-        found = open_cache(folder, source)
-        if found is not None:
-            return _streamed(source, found, pool_bytes, stack)
+    found = arrays_or_cache(source, folder, pool_bytes, functools.partial(_temporary, stack))
+    if isinstance(found, Cache):
+        return _streamed(source, found, pool_bytes, stack)
+    if not len(found):
+        raise ValueError("the source has no rows")
+    names = dict(source.hashed_names)
+    return Rows(found.X, found.y, found.sample_weight, source=source, hashed_names=names)
+
+
+def arrays_or_cache(
+    source: Source,
+    folder: str | None,
+    pool_bytes: int,
+    temporary: Callable[[], str],
+    write: Callable[..., Cache] = write_cache,
+) -> Block | Cache:
+    """All rows of a source in arrays, or a cache of them.
+
+    Parameters
+    ----------
+    source : Source
+    folder : str or None
+        Of the cache, which is found there, or made. None: rows are arrays if X has at most
+        ``pool_bytes``.
+    pool_bytes : int
+    temporary : callable
+        Gives the folder of the cache where none was named and X has more.
+    write : callable, default=write_cache
+        What makes a cache.
+
+    Returns
+    -------
+    Block or Cache
+        A block without rows, if the source has none and no folder was named.
+
+    Raises
+    ------
+    ValueError
+        If there is a cache in the folder, and it is of something else.
+    """
+    found = None if folder is None else open_cache(folder, source)
+    if found is not None:
+        return found
     first, rest = _first_blocks(source, pool_bytes if folder is None else 0)
     if rest is None:
-        block = joined_blocks(first)
-        names = dict(source.hashed_names)
-        return Rows(block.X, block.y, block.sample_weight, source=source, hashed_names=names)
-    if folder is None:
-        parent = os.path.join(tempfile.gettempdir(), f"fastsgd-{secrets.token_hex(8)}")
-        at_the_end(stack, functools.partial(shutil.rmtree, parent, ignore_errors=True))
-        os.mkdir(parent, 0o700)
-        folder = os.path.join(parent, "cache")
-    block_bytes = min(BLOCK_BYTES, max(LEAST_BLOCK, pool_bytes // POOL_BLOCKS))
-    written = write_cache(source, folder, blocks=_chained(first, rest), block_bytes=block_bytes)
-    return _streamed(source, written, pool_bytes, stack)
+        full = [block for block in first if len(block)]
+        if full:
+            return joined_blocks(full)
+        return first[0] if first else Block(np.empty((0, source.n_features), dtype=np.float32))
+    blocks, size = _chained(first, rest), block_bytes_of(pool_bytes)
+    return write(source, folder or temporary(), blocks=blocks, block_bytes=size)
+
+
+def block_bytes_of(pool_bytes: int) -> int:
+    """Bytes of X in a block of a cache, for pools of so many bytes."""
+    return min(BLOCK_BYTES, max(LEAST_BLOCK, pool_bytes // POOL_BLOCKS))
+
+
+def _temporary(stack: contextlib.ExitStack) -> str:
+    """A folder for a cache that is removed at the end."""
+    parent = os.path.join(tempfile.gettempdir(), f"fastsgd-{secrets.token_hex(8)}")
+    at_the_end(stack, functools.partial(shutil.rmtree, parent, ignore_errors=True))
+    os.mkdir(parent, 0o700)
+    return os.path.join(parent, "cache")
 
 
 def _chained(first: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
@@ -287,13 +339,7 @@ def _chained(first: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
 
 
 def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Block] | None]:
-    """Blocks of up to so many bytes, and the iterator of the rest; None if that is all.
-
-    Raises
-    ------
-    ValueError
-        If the source has no rows.
-    """
+    """Blocks of up to so many bytes, and the iterator of the rest; None if that is all."""
     blocks, size, iterator = [], 0, blocks_ahead(source)
     for block in iterator:
         # The arrays of a user's blocks may be used again for the next ones.
@@ -301,8 +347,6 @@ def _first_blocks(source: Source, most: int) -> tuple[list[Block], Iterator[Bloc
         size += bytes_of(block.X)
         if size > most:
             return blocks, iterator
-    if not any(map(len, blocks)):
-        raise ValueError("the source has no rows")
     return blocks, None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..solver import State
 from ..solver.stream import StreamRun
 from .standardise import Scaling
 
-__all__ = ["TableStream", "hashed", "without"]
+__all__ = ["TableStream", "fold_of", "hashed", "left_out", "without"]
 
 ORDERS = {"reshuffle": "block", "block": "block", "once": "once", "sequential": "sequential"}
 """How the rows of a stream are visited, by ``sampling``."""
@@ -47,6 +47,29 @@ def hashed(numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
     return z
+
+
+def fold_of(numbers: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
+    """The fold of each row, of so many, by its number: floor(count h / 2^32), h the upper half of
+    the hash of seed and number."""
+    upper = hashed(numbers, seed) >> np.uint64(32)
+    return ((upper * np.uint64(count)) >> np.uint64(32)).astype(np.int64)
+
+
+def left_out(
+    fold: NDArray[np.int64],
+    held: Sequence[int],
+    count: int,
+    weight: NDArray[Any] | None,
+    dtype: Any,
+) -> tuple[NDArray[Any] | None, NDArray[np.uint64] | None]:
+    """Weights and ``Data.held_out`` of rows of these folds, where lanes leave some folds out: those
+    of one alone have weight zero."""
+    if len(held) == 1:
+        return without(fold == held[0], weight, dtype), None
+    bits = np.zeros(count, dtype=np.uint64)
+    bits[list(held)] = np.uint64(1) << np.arange(len(held), dtype=np.uint64)
+    return weight, bits[fold]
 
 
 def without(rows: NDArray[np.bool_], weight: NDArray[Any] | None, dtype: Any) -> NDArray[Any]:

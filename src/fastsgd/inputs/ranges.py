@@ -1,4 +1,6 @@
-"""Numbers too large or too small to compute with, and errors that name where they came from."""
+"""Numbers too large or too small to compute with, and errors that name where they came from.
+Models too large for memory, too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ __all__ = [
     "check_class_weights",
     "check_clip",
     "check_lanes",
+    "check_room",
     "check_start",
     "weight_range",
 ]
@@ -104,6 +107,29 @@ def check_lanes(lanes: Lanes, dtype: DTypeLike) -> None:
             f"{name} must be within the range of {np.dtype(dtype)}, which X is computed in: "
             f"got {arrays[wrong].max():.3g}, and at most {most:.3g} is allowed"
         )
+
+
+def check_room(what: str, count: int, dtype: DTypeLike) -> None:
+    """Refuse a model that memory has no room for, before any work is done.
+
+    Parameters
+    ----------
+    what : str
+        What takes the room, and what decides about it.
+    count : int
+        Number of its values.
+    dtype : data-type
+        Of the values.
+
+    Raises
+    ------
+    MemoryError
+    """
+    size = count * np.dtype(dtype).itemsize
+    try:
+        np.empty(size, dtype=np.uint8)
+    except (MemoryError, OverflowError, ValueError):
+        raise MemoryError(f"{what} take {size:,} bytes, and there is no memory for them") from None
 
 
 def check_start(model: tuple[Any, Any], dtype: DTypeLike, names: tuple[str, str]) -> None:

@@ -28,9 +28,9 @@ class Checkpoint:
     At the end of an epoch the estimator is written as it stands, with its training state, once so
     much time has passed or so many rows were trained on since it was last written. Rows of a source
     that do not fit into ``pool_bytes`` of memory are trained on in windows, and the fit is then
-    saved between two windows of an epoch too. A fit that was killed, at any moment, goes on with
-    ``fit(X, y, resume=path)`` of an estimator with the same parameters, on the same rows, and ends
-    with the bits of one that was never stopped.
+    saved between two windows of an epoch too; a fit on a cluster between two rounds. One that was
+    killed, at any moment, goes on with ``fit(X, y, resume=path)`` of an estimator with the same
+    parameters, on the same rows, and ends with the bits of one that was never stopped.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ class Checkpoint:
         Time between two checkpoints: a text such as "30 s", "10 min" or "2 h", or a number of
         seconds; 0 is after every epoch and every window. None asks for ``rows`` alone.
     rows : int or None, default=None
-        Rows between two checkpoints, those of each epoch counted anew; whichever comes first.
+        Rows between two checkpoints, those of each epoch counted anew; whichever comes first. On a
+        cluster, rows of the largest shard.
     keep : int, default=3
         How many files to keep, the newest.
 

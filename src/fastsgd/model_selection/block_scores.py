@@ -49,6 +49,9 @@ class BlockScore(Protocol):
     def add(self, model: Any, X: Any, y: NDArray[Any]) -> None:
         """Take in rows, one at least."""
 
+    def merge(self, other: Any) -> None:
+        """Take in what another one of this kind has found, of other rows of the same model."""
+
     def value(self) -> float:
         """The score over all rows so far."""
 
@@ -64,7 +67,15 @@ class _Predicted:
         self.rows += len(y)
         self._add(y, model.predict(X), model)
 
+    def merge(self, other: Any) -> None:
+        if other.rows:
+            self.rows += other.rows
+            self._merge(other)
+
     def _add(self, y: NDArray[Any], predicted: NDArray[Any], model: Any) -> None:
+        raise NotImplementedError
+
+    def _merge(self, other: Any) -> None:
         raise NotImplementedError
 
 
@@ -73,6 +84,9 @@ class _Mean(_Predicted):
 
     def _add(self, y: NDArray[Any], predicted: NDArray[Any], model: Any) -> None:
         self.total += len(y) * self.metric(y, predicted, **self.options)
+
+    def _merge(self, other: _Mean) -> None:
+        self.total += other.total
 
     def value(self) -> float:
         return self.total / self.rows
@@ -85,6 +99,9 @@ class _Accuracy(_Predicted):
         same = y == predicted  # at a tenth of the time of accuracy_score
         self.right += int(np.count_nonzero(same if y.ndim == 1 else same.all(axis=1)))
 
+    def _merge(self, other: _Accuracy) -> None:
+        self.right += other.right
+
     def value(self) -> float:
         return self.right / self.rows
 
@@ -95,6 +112,9 @@ class _RootMean(_Predicted):
     def _add(self, y: NDArray[Any], predicted: NDArray[Any], model: Any) -> None:
         errors = metrics.mean_squared_error(y, predicted, multioutput="raw_values")
         self.squares = self.squares + len(y) * errors
+
+    def _merge(self, other: _RootMean) -> None:
+        self.squares = self.squares + other.squares
 
     def value(self) -> float:
         return float(np.sqrt(self.squares / self.rows).mean())
@@ -112,6 +132,9 @@ class _OfPairs(_Predicted):
         found = coo_array((np.ones(len(y), dtype=np.int64), at), shape=(size, size)).tocsr()
         self.pairs = self.pairs + found
 
+    def _merge(self, other: _OfPairs) -> None:
+        self.classes, self.pairs = other.classes, self.pairs + other.pairs
+
     def value(self) -> float:
         pairs = self.pairs.tocoo()
         y, predicted = self.classes[pairs.row], self.classes[pairs.col]
@@ -128,6 +151,13 @@ class _R2(_Predicted):
             self.moments = Moments(*np.zeros((2, y.shape[1])))
         self.moments.add(y, None)
         self.errors = self.errors + np.square(y - predicted.reshape(y.shape)).sum(axis=0)
+
+    def _merge(self, other: _R2) -> None:
+        assert other.moments is not None
+        if self.moments is None:
+            self.moments = Moments(*np.zeros((2, len(other.moments.mean))))
+        self.moments.merge(other.moments)
+        self.errors = self.errors + other.errors
 
     def value(self) -> float:
         if self.rows < 2 or self.moments is None:
@@ -147,6 +177,9 @@ class _LogLoss:
         self.total += metrics.log_loss(y, predicted, normalize=False, labels=model.classes_)
         self.rows += len(y)
 
+    def merge(self, other: _LogLoss) -> None:
+        self.rows, self.total = self.rows + other.rows, self.total + other.total
+
     def value(self) -> float:
         return self.total / self.rows
 
@@ -157,6 +190,9 @@ class _Negative:
 
     def add(self, model: Any, X: Any, y: NDArray[Any]) -> None:
         self.score.add(model, X, y)
+
+    def merge(self, other: _Negative) -> None:
+        self.score.merge(other.score)
 
     def value(self) -> float:
         return -self.score.value()

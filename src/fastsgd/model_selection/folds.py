@@ -1,24 +1,23 @@
 """Folds of rows that are not all in memory, by a hash of their numbers, and training without them.
 
-With s folds the fold of row i is floor(s h / 2^32), h the upper half of the hash of seed and i: a
-function of both alone, wherever the row is read.
+The fold of a row is a function of seed and number alone, wherever the row is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Block
-from ..data.first_pass import Labels, bytes_of, joined_blocks, rows_of
-from ..estimators.streams import TableStream, hashed, without
+from ..data.first_pass import Labels, bytes_of, joined_blocks, numbers_of_sample, rows_of
+from ..estimators.streams import TableStream, fold_of, left_out
 from ..problem import STORED
 
-__all__ = ["FoldStream", "Folds", "chunks"]
+__all__ = ["FoldStream", "Folds", "LeavesOut", "chunks"]
 
 DEFAULT = 5
 """Folds where ``cv`` is None, as in scikit-learn."""
@@ -53,6 +52,23 @@ def chunks(stream: TableStream) -> Iterator[tuple[Block, Numbers]]:
     yield whole, np.arange(first, first + len(whole))
 
 
+def count_of(cv: Any, where: str) -> int:
+    """Number of folds.
+
+    Raises
+    ------
+    ValueError
+        If ``cv`` is no number of folds.
+    """
+    count = DEFAULT if cv is None else cv
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < 2:
+        raise ValueError(
+            f"cv must be an integer of at least 2 for rows that {where}, whose folds are by a hash "
+            f"of their numbers: any other splitter needs all rows in memory. Got {cv!r}"
+        )
+    return int(count)
+
+
 class Folds:
     """Folds of the rows of a stream, and how many rows, of which labels, each has: in a pass.
 
@@ -82,14 +98,8 @@ class Folds:
     """
 
     def __init__(self, cv: Any, seed: int, stream: TableStream) -> None:
-        count = DEFAULT if cv is None else cv
-        if isinstance(count, bool) or not isinstance(count, Integral) or count < 2:
-            raise ValueError(
-                "cv must be an integer of at least 2 for rows that do not fit into pool_bytes of "
-                "memory, whose folds are by a hash of their numbers: any other splitter needs all "
-                f"rows in memory. Got {cv!r}"
-            )
-        self.count, self.seed, self.stream = int(count), seed, stream
+        self.count = count_of(cv, "do not fit into pool_bytes of memory")
+        self.seed, self.stream = seed, stream
         self.rows = np.zeros(self.count, dtype=np.int64)
         size = 0 if stream.table.labels is None else len(stream.table.labels)
         self.label_weights = np.zeros((self.count, size))
@@ -104,6 +114,9 @@ class Folds:
                 at = fold * size + labels.codes(block.y)
                 sums = np.bincount(at, block.sample_weight, minlength=self.count * size)
                 self.label_weights += sums.reshape(self.count, size)
+        self._check()
+
+    def _check(self) -> None:
         if not self.rows.all():
             raise ValueError(
                 f"cv={self.count} leaves a fold without rows: there are {self.rows.sum()} in all"
@@ -111,17 +124,12 @@ class Folds:
 
     def of(self, numbers: Numbers) -> Numbers:
         """The fold of each row."""
-        upper = hashed(numbers, self.seed) >> np.uint64(32)
-        return ((upper * np.uint64(self.count)) >> np.uint64(32)).astype(np.int64)
+        return fold_of(numbers, self.seed, self.count)
 
     def of_sample(self) -> Numbers:
         """The folds of the rows of the stream's sample: even ones, and the first of each label."""
-        table, stride, firsts = self.stream.table, 1, np.array(self._firsts, dtype=np.int64)
-        size = len(table.sample())
-        while -(-table.rows // stride) + np.count_nonzero(firsts % stride) > size:
-            stride *= 2
-        even, others = np.arange(0, table.rows, stride), firsts[firsts % stride > 0]
-        return self.of(np.append(even, others))
+        table = self.stream.table
+        return self.of(numbers_of_sample(table.rows, len(table.sample()), self._firsts))
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """As splitters of scikit-learn have it."""
@@ -132,12 +140,12 @@ class Folds:
         return list(range(self.count))
 
 
-class FoldStream(TableStream):
-    """The rows of a stream as windows of lanes that each leave the rows of a fold out.
+class LeavesOut:
+    """All rows of a stream, for lanes that each leave the rows of a fold out.
 
     Parameters
     ----------
-    stream : TableStream
+    stream : TableStream, or rows on shards
         That has begun; its reader is shared, so that one of them is read at a time.
     folds : Folds
     held : sequence of int
@@ -145,26 +153,27 @@ class FoldStream(TableStream):
         weight zero.
     """
 
-    def __init__(self, stream: TableStream, folds: Folds, held: Sequence[int]) -> None:
+    on_window: Any
+
+    def __init__(self, stream: Any, folds: Folds, held: Sequence[int]) -> None:
         vars(self).update(vars(stream))
         self.on_window = None
         self.folds, self.held = folds, list(held)
 
     @classmethod
-    def joined(cls, streams: Sequence[FoldStream]) -> FoldStream:
+    def joined(cls, streams: Sequence[Any]) -> Self:
         """That of lanes of several splits, with the bits in their order."""
         held = [fold for stream in streams for fold in stream.held]
         return cls(streams[0], streams[0].folds, held)
 
+
+class FoldStream(LeavesOut, TableStream):
+    """The windows of a stream."""
+
     def _left_out(
         self, numbers: Callable[[], Numbers], weight: NDArray[Any] | None, dtype: Any
     ) -> tuple[NDArray[Any] | None, NDArray[np.uint64] | None]:
-        fold = self.folds.of(numbers())
-        if len(self.held) == 1:
-            return without(fold == self.held[0], weight, dtype), None
-        bits = np.zeros(self.folds.count, dtype=np.uint64)
-        bits[self.held] = np.uint64(1) << np.arange(len(self.held), dtype=np.uint64)
-        return weight, bits[fold]
+        return left_out(self.folds.of(numbers()), self.held, self.folds.count, weight, dtype)
 
     def label_weights(self, X: Any) -> tuple[NDArray[Any], NDArray[np.floating]]:
         weights = np.delete(self.folds.label_weights, self.held, axis=0).sum(axis=0)

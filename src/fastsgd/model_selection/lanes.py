@@ -27,7 +27,6 @@ from ..problem import LANE_NUMBERS, Data, Lanes, Settings, computed_in
 from ..solver import Fit, State, Stopping, fit
 from ..solver.stopping import PLATEAU_FACTOR
 from ..statistics.weights import mean_weight
-from .folds import FoldStream
 
 __all__ = ["LANE_PARAMETERS", "Models", "fit_all"]
 
@@ -153,7 +152,7 @@ def _split_of(
     task: Task,
     train: NDArray[np.int64] | None,
     seed: int,
-    stream: FoldStream | None,
+    stream: Any,
 ) -> _Split:
     task, weight = task if stream is None else replace(task, stream=stream), task.weight
     if train is not None:
@@ -213,7 +212,8 @@ def _pass_of(
     of_lane = np.repeat(bits, [len(which) for _, which in members])
     data = replace(data, sample_weight=weight, held_out=held_out)
     if data.stream is not None:
-        data = replace(data, stream=FoldStream.joined([splits[f].data.stream for f, _ in members]))
+        streams = [splits[f].data.stream for f, _ in members]
+        data = replace(data, stream=type(streams[0]).joined(streams))
     return data, Lanes(k, **fields, split=of_lane)
 
 
@@ -265,12 +265,12 @@ def fit_all(
     task: Task,
     rows: Sequence[Any],
     seed: int,
-    streams: Sequence[FoldStream] | None = None,
+    streams: Sequence[Any] | None = None,
 ) -> Models:
     """Train every candidate on the training rows of every split (None: on all rows).
 
     The candidates differ in ``LANE_PARAMETERS`` alone. Where the task is a sample of a stream,
-    ``rows`` are of the sample, and ``streams`` have all rows of each split.
+    ``rows`` are of the sample, and ``streams`` (``LeavesOut``) have all rows of each split.
     """
     of_splits = [None] * len(rows) if streams is None else streams
     splits = [

@@ -75,6 +75,8 @@ class _SharedPasses(BaseSearchCV):
     multimetric_: bool
     refit_time_: float
 
+    _where = "do not fit into pool_bytes of memory"
+
     def fit(self, X: MatrixLike, y: ArrayLike | None = None, **params: Any) -> Self:
         """Evaluate the candidates on every split, and train the best one on all rows.
 
@@ -127,25 +129,36 @@ class _SharedPasses(BaseSearchCV):
             if self.refit and isinstance(self.estimator, (BaseSGD, BaseMLP)):
                 publish_columns(self.best_estimator_, rows)
 
+    def _check_estimator(self) -> None:
+        if type(self.estimator) not in (SGDClassifier, SGDRegressor):
+            raise ValueError(
+                "estimator must be an SGDClassifier or SGDRegressor in a search of rows that "
+                f"{self._where}, got {type(self.estimator).__name__}: give arrays, or a larger "
+                "pool_bytes"
+            )
+
+    def _folds(self, seed: int, rows: Rows) -> Folds:
+        """Folds of rows that are not all in memory."""
+        return Folds(self.cv, seed, rows.stream)  # type: ignore[arg-type]
+
+    def _stream_evaluation(self, scorer: Any, rows: Rows, folds: Folds) -> StreamEvaluation:
+        return StreamEvaluation(self, scorer, rows, folds)
+
     @_in_context
     def _fit_stream(self, rows: Rows, params: dict[str, Any]) -> None:
         """Evaluate the candidates in passes over rows that are not all in memory."""
         assert rows.stream is not None
-        where = "of rows that do not fit into pool_bytes of memory"
-        if type(self.estimator) not in (SGDClassifier, SGDRegressor):
-            raise ValueError(
-                f"estimator must be an SGDClassifier or SGDRegressor in a search {where}, got "
-                f"{type(self.estimator).__name__}: give arrays, or a larger pool_bytes"
-            )
+        self._check_estimator()
         if params:
-            raise ValueError(f"{', '.join(params)} must not be given in a search {where}")
+            where = f"in a search of rows that {self._where}"
+            raise ValueError(f"{', '.join(params)} must not be given {where}")
         scorer, metric = self._get_scorers()
         about = {"X": rows.X, "y": rows.y, "metadata": None}
         with self._task(None, about, max_subtasks=1 + (self.refit is not False)) as context:
             seed = seed_of(copy.deepcopy(self.estimator.random_state))
-            folds = Folds(self.cv, seed, rows.stream)
+            folds = self._folds(seed, rows)
             self.n_splits_ = folds.count
-            evaluation = StreamEvaluation(self, scorer, rows, folds)
+            evaluation = self._stream_evaluation(scorer, rows, folds)
             results, found = self._evaluate(evaluation, evaluation.splits, context)
             self._finish((scorer, metric), results, found, (rows, None, {}, context, about))
 

@@ -54,6 +54,39 @@ class _Group:
         return model
 
 
+Fitted = dict[tuple[int, int], BaseSGD]
+"""Models, by the numbers of candidate and fold."""
+
+Scores = dict[tuple[int, int, str], dict[str, BlockScore]]
+"""Their scores by name, by these and by the part of the rows."""
+
+Wrong = dict[tuple[int, int, str, str], str]
+"""Exceptions of scores."""
+
+
+def add_block(
+    X: Any, y: Any, fold: Any, fitted: Fitted, scores: Scores, wrong: Wrong, raises: bool
+) -> None:
+    """Take in rows of a block, of these folds; exceptions of a score are kept for a warning, unless
+    they are to be raised."""
+    for f, part in dict.fromkeys((f, part) for _, f, part in scores):
+        which = np.flatnonzero((fold == f) if part == "test_scores" else (fold != f))
+        if not len(which):
+            continue
+        rows = X[which], _targets(y)[which]
+        for place in (place for place in scores if place[1:] == (f, part)):
+            for name, score in scores[place].items():
+                if (*place, name) in wrong:
+                    continue
+                try:
+                    with np.errstate(over="ignore", invalid="ignore"):  # predictions of any size
+                        score.add(fitted[place[:2]], *rows)
+                except Exception:
+                    if raises:
+                        raise
+                    wrong[(*place, name)] = traceback.format_exc()
+
+
 class StreamEvaluation:
     """Evaluates candidates on folds of rows that are not all in memory.
 
@@ -83,7 +116,7 @@ class StreamEvaluation:
         """The folds; ``cv`` of a search that brings its own is refused."""
         if cv is not None:
             raise ValueError(
-                "a search with splits of its own needs rows that fit into pool_bytes of memory"
+                f"a search with splits of its own is not for rows that {self.search._where}"
             )
         return self.folds.split()
 
@@ -122,10 +155,10 @@ class StreamEvaluation:
         """
         own = self.candidates[alikes[0]]
         fixed = {name: value for name, value in own.items() if name not in LANE_PARAMETERS}
-        base = clone(self.search.estimator).set_params(**clone(fixed, safe=False))
+        base = self._base(clone(self.search.estimator).set_params(**clone(fixed, safe=False)))
         if not shares(base):
             raise ValueError(
-                "a search over rows that do not fit into pool_bytes of memory trains all folds in "
+                f"a search over rows that {self.search._where} trains all folds in "
                 "shared passes: early_stopping must be False, on_divergence 'raise', and the "
                 "estimator without callbacks"
             )
@@ -137,6 +170,14 @@ class StreamEvaluation:
             except ValueError as error:
                 refused[c] = error
         return models
+
+    def _base(self, estimator: Any) -> Any:
+        """What lanes are made of."""
+        return estimator
+
+    def _stream_without(self, f: int) -> Any:
+        """All rows, for lanes that leave a fold out."""
+        return FoldStream(self.rows.stream, self.folds, [f])
 
     def _trained(self, models: dict[int, BaseSGD]) -> _Group:
         """The models of all folds."""
@@ -158,7 +199,7 @@ class StreamEvaluation:
         stream.begin(base, seed, 0.0)
         fold = folds.of_sample()
         trains = [np.flatnonzero(fold != f) for f in range(folds.count)]
-        streams = [FoldStream(stream, folds, [f]) for f in range(folds.count)]
+        streams = [self._stream_without(f) for f in range(folds.count)]
         trained = fit_all(lanes, task, trains, seed, streams)
         if trained.error is not None and self.search.error_score == "raise":
             raise trained.error
@@ -179,22 +220,15 @@ class StreamEvaluation:
         """Results of all candidates, in a pass over the blocks."""
         start, count = time.time(), self.folds.count
         models: dict[tuple[int, int], BaseSGD] = {}
-        scores: dict[tuple[int, int, str], dict[str, BlockScore]] = {}
+        scores: Scores = {}
         for group in groups:
             for (position, c), f in product(enumerate(group.models), range(count)):
                 if not group.trained.failed[f, position]:
                     models[c, f] = group.fitted(position, f)
                     for part in self.parts:
                         scores[c, f, part] = {name: make() for name, make in self.makers.items()}
-        wrong: dict[tuple[int, int, str, str], str] = {}
-        for block, numbers in chunks(self.folds.stream):
-            fold = self.folds.of(numbers)
-            for f, part in product(range(count), self.parts):
-                which = np.flatnonzero((fold == f) if part == "test_scores" else (fold != f))
-                if len(which):
-                    rows = block.X[which], _targets(block.y)[which]
-                    for c in (c for c, of in models if of == f):
-                        self._add((c, f, part), scores[c, f, part], models[c, f], rows, wrong)
+        wrong: Wrong = {}
+        self._add_rows(models, scores, wrong)
         each = (time.time() - start) / max(1, len(models))
         self._warn(wrong)
         for group in groups:
@@ -213,25 +247,11 @@ class StreamEvaluation:
                 self.found[c, f] = result
                 self.progress.tell(c, f, result)
 
-    def _add(
-        self,
-        place: tuple[int, int, str],
-        scores: dict[str, BlockScore],
-        model: BaseSGD,
-        rows: tuple[Any, Any],
-        wrong: dict[tuple[int, int, str, str], str],
-    ) -> None:
-        """Take in rows of a block; exceptions of a score are kept for a warning."""
-        for name, score in scores.items():
-            if (*place, name) in wrong:
-                continue
-            try:
-                with np.errstate(over="ignore", invalid="ignore"):  # predictions of any size
-                    score.add(model, *rows)
-            except Exception:
-                if self.search.error_score == "raise":
-                    raise
-                wrong[(*place, name)] = traceback.format_exc()
+    def _add_rows(self, fitted: Fitted, scores: Scores, wrong: Wrong) -> None:
+        """Take in all rows."""
+        raises = self.search.error_score == "raise"
+        for block, numbers in chunks(self.folds.stream):
+            add_block(block.X, block.y, self.folds.of(numbers), fitted, scores, wrong, raises)
 
     def _value(
         self, score: BlockScore, place: tuple[int, int, str, str], wrong: dict[Any, str]

@@ -15,10 +15,21 @@ BAR_DELAY = 2.0
 
 
 class EpochLines:
-    """A line an epoch on standard output, and a bar on standard error once it takes longer."""
+    """A line an epoch on standard output, and a bar on standard error once it takes longer.
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.done = epochs, 0
+    The bar has the rate and the time that is left: of epochs, or of rows if it is known how many
+    an epoch has.
+
+    Parameters
+    ----------
+    epochs : int
+        The most there are.
+    rows : int or None
+        Rows of an epoch.
+    """
+
+    def __init__(self, epochs: int, rows: int | None = None) -> None:
+        self.epochs, self.rows, self.done = epochs, rows, 0
         self.bar: tqdm[Any] | None = None
         self.start = time.monotonic()
 
@@ -27,11 +38,22 @@ class EpochLines:
         self.done += 1
         if self.bar is None:
             print(line)
-            if time.monotonic() - self.start > BAR_DELAY:
-                self.bar = tqdm(total=self.epochs, initial=self.done, unit="epoch")
         else:
             tqdm.write(line, file=sys.stdout)
-            self.bar.update()
+        self._move(self.done * (self.rows or 1))
+
+    def on_rows(self, progress: Any) -> None:
+        """Move the bar within an epoch of known rows."""
+        row = int(progress.state.row)
+        if self.rows and row:  # else an epoch has ended
+            self._move(self.done * self.rows + row)
+
+    def _move(self, at: int) -> None:
+        if self.bar is not None:
+            self.bar.update(at - self.bar.n)
+        elif time.monotonic() - self.start > BAR_DELAY:
+            total, unit = self.epochs * (self.rows or 1), " rows" if self.rows else "epoch"
+            self.bar = tqdm(total=total, initial=at, unit=unit, unit_scale=self.rows is not None)
 
     def close(self) -> None:
         if self.bar is not None:

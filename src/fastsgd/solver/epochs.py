@@ -13,7 +13,15 @@ from .._core import CHANGED, NetworkRun, Run, State, check_structure
 from ..problem import Data, Lanes, Settings
 from .history import NO_NOISE, entry, mean
 
-__all__ = ["Clock", "EpochEnd", "check_unchanged", "gradient", "run_epoch", "structure_of"]
+__all__ = [
+    "Clock",
+    "EpochEnd",
+    "check_unchanged",
+    "gradient",
+    "not_finite",
+    "run_epoch",
+    "structure_of",
+]
 
 CALL_SECONDS = 0.01
 """Aim of one call into the core: long enough to hide the crossing, short enough for Ctrl-C."""
@@ -85,6 +93,18 @@ class EpochEnd:
         """Its values in the history."""
         measures = run.rate, state.gradient_norm, self.norm
         return entry(state.epoch, self.loss, score, measures, noise, (rows, seconds))
+
+
+def not_finite(data: Data, state: State, row: int | None) -> NDArray[np.bool_]:
+    """Lanes whose weights or losses are not finite, or whose score is not of a row that is bad."""
+    coef, intercept = state.last_weights()
+    fault = ~np.isfinite(state.loss_sum) | ~np.isfinite(intercept)
+    fault |= ~np.isfinite(coef).all(axis=1)
+    if row is not None and 0 <= row < data.n:
+        with np.errstate(all="ignore"):
+            scores = np.asarray(data.rows([row]) @ coef.T)[0] + intercept
+        fault |= ~np.isfinite(scores)
+    return fault
 
 
 def run_epoch(

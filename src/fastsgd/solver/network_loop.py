@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,8 +205,7 @@ class NetworkTraining:
         if self.stopping.validate is not None:
             self.score = float(self.stopping.validate(self.model))
         progress.epochs += 1
-        weights = [w for w, _ in self.network.views(self.model, self.unit)]
-        norm = math.sqrt(sum(float(np.square(w, dtype=np.float64).sum()) for w in weights))
+        norm = length([w for w, _ in self.network.views(self.model, self.unit)])
         measures, work = (self.run.rate, state.gradient_norm, norm), (self.data.n, seconds)
         noise = NO_NOISE
         if progress.diagnose is not None:
@@ -248,3 +247,12 @@ class NetworkTraining:
 
     def restore_rates(self) -> None:
         """None was lowered for this call alone."""
+
+
+def length(parts: Sequence[Array]) -> float:
+    """The length of a vector in parts, also where its square is out of range."""
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in parts)
+    if largest == 0.0:
+        return 0.0
+    scaled = (np.divide(part, largest, dtype=np.float64) for part in parts)
+    return largest * math.sqrt(sum(float(np.square(part).sum()) for part in scaled))

@@ -18,7 +18,7 @@ from ..statistics.sample import loss_at, overflows
 from ..statistics.weights import mean_weight
 from .annealing import Annealing
 from .compaction import run_of
-from .epochs import Clock, EpochEnd
+from .epochs import Clock, EpochEnd, not_finite
 from .history import NO_NOISE, mean
 from .progress import Fit
 from .standing import Standing, restore, same, standing_of
@@ -481,16 +481,10 @@ class Training:
     def _at_fault(self) -> NDArray[np.bool_]:
         """Lanes that diverged: not finite, or blown up; all that train, if none can be told."""
         coef, intercept = self.state.last_weights()
-        fault = ~np.isfinite(self.state.loss_sum) | ~np.isfinite(intercept)
-        fault |= ~np.isfinite(coef).all(axis=1) | self.ran_away
+        fault = not_finite(self.data, self.state, self.run.bad_row) | self.ran_away
         fault |= self._blown_up(
             loss_at(self.data, self.lanes, self.settings, coef, intercept), of=10.0
         )
-        row = self.run.bad_row
-        if row is not None and 0 <= row < self.data.n:
-            with np.errstate(all="ignore"):
-                scores = np.asarray(self.data.rows([row]) @ coef.T)[0] + intercept
-            fault |= ~np.isfinite(scores)
         fault &= ~self.progress.stopped
         if self.coupled or not fault.any():
             return ~self.progress.stopped

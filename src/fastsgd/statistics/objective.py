@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import loss_at
+from .._core import Run, State, loss_at
 from ..losses import LINES
 from ..problem import LANE_NUMBERS, Data, Lanes, Settings, blocks
 from ..targets import targets_of, weights_of
@@ -75,17 +75,53 @@ class Objective:
         with np.errstate(all="ignore"):
             for part, y, s in self._parts() if self.cached_parts is None else self.cached_parts:
                 z = np.asarray(self.data.rows(part, self.data.dtype) @ coef.T, dtype=np.float64)
-                z = z + intercept
-                if settings.terms.coupled:
-                    value = settings.terms.value(z, y, settings.loss_parameter)
-                else:
-                    value = loss_at(settings.loss, z, y, parameter=settings.loss_parameter)
-                value = value if s is None else s * value
+                value = self._values(z + intercept, y, s)
                 total += value.sum(axis=0)
                 if signs:
                     least = _infimum(y) if settings.terms.targets == {"count"} else 0.0
                     size += np.abs(value - (least if s is None else s * least)).sum(axis=0)
             return total / self.count, (size if signs else total) / self.count
+
+    def _values(self, z: Float, y: Float, s: Float | None) -> Float:
+        """Losses of rows at scores z (m, K), times their weights."""
+        settings = self.settings
+        if settings.terms.coupled:
+            value: Float = settings.terms.value(z, y, settings.loss_parameter)
+        else:
+            value = loss_at(settings.loss, z, y, parameter=settings.loss_parameter)
+        return value if s is None else s * value
+
+    def sums(self, coef: Any, intercept: Any) -> tuple[Float, Float, Float, Float]:
+        """Sums over the rows, without penalties, whose bits depend on no library and no thread.
+
+        Parameters
+        ----------
+        coef, intercept : ndarray of shape (K, d) and (K,)
+            They are taken in the dtype of computation.
+
+        Returns
+        -------
+        losses : ndarray of shape (K,)
+            sum_i s_ik f(z_ik, y_ik); of a coupled loss the same in each lane.
+        gradient, intercept_gradient : ndarray of shape (K, d) and (K,)
+            sum_i s_ik f'(z_ik, y_ik) x_i, and without x_i.
+        count : ndarray of shape (K,)
+            Rows of positive weight.
+        """
+        state = State(self.data, self.lanes, self.settings)
+        state.set_weights(coef, intercept)
+        run, k = Run(self.data, self.lanes, self.settings, state), self.lanes.k
+        losses, slopes, count = np.zeros((3, k))
+        gradient = np.zeros((k, self.data.d))
+        with np.errstate(all="ignore"):
+            for part, y, s in self._parts() if self.cached_parts is None else self.cached_parts:
+                rows = np.arange(part.start, part.stop)
+                losses += self._values(run.score(rows).astype(np.float64), y, s).sum(axis=0)
+                some, some_slopes, rows_of_weight = run.gradient_sums(rows)
+                gradient += some.T
+                slopes += some_slopes
+                count += rows_of_weight
+        return losses, gradient, slopes, count
 
     def __call__(self, coef: Any, intercept: Any) -> tuple[Float, Float]:
         """Objectives of the lanes, and their sizes.

@@ -295,7 +295,8 @@ def explore(
     momenta = check_sequence("momenta", momenta, Real)
     if schedules is not None:
         schedules = check_sequence("schedules", schedules, str)
-    if isinstance(random_state, bool) or python_number(random_state) not in range(2**32):
+    seed = python_number(random_state)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(
             f"random_state must be an integer from 0 to 2**32 - 1, got {random_state!r}"
         )

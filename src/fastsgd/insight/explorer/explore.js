@@ -79,7 +79,40 @@
     const kept = values.filter((v) => v > 0 && Number.isFinite(v));
     const high = Math.min(most, Math.max(...kept, 1e-30));
     const low = Math.max(Math.min(...kept, high / 10), high * 1e-7);
-    range(axis, low / 1.4, high * 1.4);
+    setLogRange(axis, low / 1.4, high * 1.4);
+  }
+
+  function setLogRange(axis, low, high) {
+    range(axis, low, high);
+    for (const one of Object.values(figures)) {
+      const sides = [[one.x_range, one.below], [one.y_range, one.left]].filter(([of]) => of === axis);
+      for (const side of sides.flatMap(([, found]) => [...found])) {
+        const ticks = logTicks(low, high);
+        side.major_label_overrides = new Map(ticks.map((v) => [v, tickLabel(v)]));
+        side.ticker.ticks = ticks;
+      }
+    }
+  }
+
+  // Three to six ticks of a logarithmic axis, however short it is: powers of ten, else a few of each, else at equal distances.
+  function logTicks(low, high) {
+    const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+    const exponents = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    const within = (digits) => exponents.flatMap((e) => digits.map((d) => Number(`${d}e${e}`))).filter((v) => v >= low && v <= high);
+    const powers = within([1]);
+    if (powers.length > 6) return powers.filter((_, i) => (powers.length - 1 - i) % Math.ceil(powers.length / 6) === 0);
+    for (const digits of [[1], [1, 3], [1, 2, 5]]) if (within(digits).length > 2) return within(digits);
+    const size = 10 ** Math.floor(Math.log10((high - low) / 3));
+    const step = [5, 2, 1].map((d) => d * size).find((d) => d <= (high - low) / 3);
+    const start = Math.ceil(low / step);
+    return Array.from({ length: Math.floor(high / step) - start + 1 }, (_, i) => Number(((start + i) * step).toPrecision(6)));
+  }
+
+  function tickLabel(v) {
+    if (v >= 1e-3 && v < 1e5) return String(v);
+    const [digits, exponent] = v.toExponential().split("e");
+    const raised = [...String(Number(exponent))].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] || "⁻").join("");
+    return (digits === "1" ? "" : `${digits} · `) + `10${raised}`;
   }
 
   function drawCharts() {
@@ -98,7 +131,7 @@
     logRange(figures["loss-steps"].y_range, all, most);
     logRange(figures["loss-examples"].y_range, all, most);
     const drawn = runs.filter((_, i) => visible(i));
-    range(figures["loss-examples"].x_range,
+    setLogRange(figures["loss-examples"].x_range,
       Math.min(...drawn.map((one) => one.examples[1] || 1)) / 1.2,
       Math.max(...drawn.map((one) => one.examples[one.points - 1]), 2) * 1.2);
     const x = Array.from(chosen.learning_rate.keys());
@@ -324,6 +357,24 @@
   });
 
   // ---------------------------------------------------------------- begin
+
+  // A page that has this one in a frame names a run and a step behind "#", says its theme, and hears how high this one is.
+  const asked = new URLSearchParams(location.hash.slice(1));
+  for (const id of ["batch", "rate", "momentum", "schedule", "step"]) {
+    const most = id === "step" ? data.steps : get(id).options.length - 1;
+    const value = Number.parseInt(asked.get(id), 10);
+    if (value >= 0 && value <= most) state[id] = value;
+  }
+  window.addEventListener("message", (event) => {
+    const theme = event.source === window.parent && event.data && event.data.fastsgdTheme;
+    if (theme !== "dark" && theme !== "light") return;
+    [followed, state.theme] = [false, theme];
+    paint();
+  });
+  if (window.parent !== window) {
+    const tellHeight = () => window.parent.postMessage({ fastsgdHeight: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
+    new ResizeObserver(tellHeight).observe(document.body);
+  }
 
   state.theme = prefers.matches ? "dark" : "light";
   choose();

@@ -134,6 +134,7 @@ const explorerKind = ({ data, state, main, model, bytes, floats, figure, now }) 
     const colours = data.class_colours[state.theme];
     const shades = Array.from({ length: 256 }, (_, i) => mixed(colours[i < 128 ? 0 : 1], panel, 0.08 + 0.5 * Math.abs(i / 127.5 - 1)));
     model("regions", "shades").palette = shades;
+    document.querySelector(".bar").style.backgroundImage = `linear-gradient(to right, ${shades[0]}, ${shades[127]}, ${shades[255]})`;
     [0, 1].forEach((k) => {
       model("regions", `rows${k}`).glyph.setv({ fill_color: colours[k], line_color: panel });
       document.querySelector(`.mark.class${k}`).style.color = colours[k];

@@ -31,7 +31,7 @@ LAYER_COLOURS = {
 MARKS = """
         <span><span class="mark class0">●</span> {0}</span>
         <span><span class="mark class1">▲</span> {1}</span>
-        <span>colour behind them: what the network says; line: undecided</span>
+        <span>the network says {0} <span class="bar"></span> {1}; pale, line: undecided</span>
         <label><input type="checkbox" id="sizes" checked>
         <span>area of a mark: norm of the row's gradient</span></label>
         <label><input type="checkbox" id="rings" checked>

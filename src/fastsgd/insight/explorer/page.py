@@ -242,6 +242,7 @@ def axis_range(low: float, high: float) -> Any:
 
 
 def _chart(record: AnyRecord, kind: Kind, name: str) -> Any:
+    from bokeh.models import FixedTicker
     from bokeh.models.annotations import Span
 
     x, x_scale, y_scale = CHARTS[name]
@@ -257,6 +258,9 @@ def _chart(record: AnyRecord, kind: Kind, name: str) -> Any:
         y_axis_label=titles.get(name, kind.loss_title),
     )
     count = lines.get(name, len(line_names(record)))
+    for axis, scale in ((drawn.xaxis, x_scale), (drawn.yaxis, y_scale)):
+        if scale == "log":  # the script sets ticks, for axes of less than a power of ten too
+            axis.ticker = FixedTicker(ticks=[])
     draw_lines(drawn, count, dashed=name.startswith("loss"), dot=7)
     if x == "steps":
         drawn.add_layout(Span(location=0, dimension="height", name="now", line_width=1))

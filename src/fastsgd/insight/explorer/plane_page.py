@@ -24,13 +24,19 @@ __all__ = ["render_plane"]
 CONTOURS = 16
 """Contours of the landscape; their levels grow with the square, as those of a quadratic."""
 
+SHADES = [f"#6f8fb0{int(8 + 150 * i / (CONTOURS - 1)):02x}" for i in range(CONTOURS)]
+"""Colours between contours, from low to high: more and more opaque, over either theme."""
+
 MARKS = """
         <label><input type="checkbox" id="arrows" checked>
         <span><span class="mark batch_gradient">➔</span> batch gradient,
         <span class="mark full_gradient">➔</span> full gradient (both drawn downhill)</span></label>
         <label><input type="checkbox" id="others" checked>
         <span class="mark others">●</span> other batches' gradients</label>
-        <span><span class="mark">○</span> start <span class="mark">☆</span> least loss</span>"""
+        <span><span class="mark">○</span> start <span class="mark">☆</span> least loss</span>
+        <span>loss: low, {low:.3g}
+        <span class="bar" style="background-image: linear-gradient(to right, {shades})"></span>
+        high, {top:.3g} and more</span>"""
 
 FOOTER = (
     "Every path is a run of fastsgd's solver, step by step. The thick one is the run chosen above; "
@@ -50,6 +56,7 @@ def render_plane(record: Record) -> str:
     """
     first, second = map(html.escape, record.names)
     wide, high = (high - low for low, high in record.view)
+    low, top = _levels(record)[[0, -2]]
     kind = Kind(
         script="plane.js",
         main="landscape",
@@ -61,7 +68,7 @@ def render_plane(record: Record) -> str:
             "rate_title": "L bounds the curvature of the loss: beyond 2 / L, plain full batches "
             "may diverge",
             "norm_label": "Norm of the batch gradient and of the full gradient",
-            "marks": MARKS,
+            "marks": MARKS.format(low=low, top=top, shades=", ".join(SHADES)),
             "footer": FOOTER,
         },
         rates=[f"{rate:.3g} ({rate * record.curvature:.2g} / L)" for rate in record.rates],
@@ -92,6 +99,15 @@ def _packed(run: RecordedRun) -> dict[str, Any]:
     }
 
 
+def _levels(record: Record) -> np.ndarray:
+    """Losses of the contours, from the least one on; the last is the largest of the grid."""
+    finite = record.landscape[np.isfinite(record.landscape)]
+    low, top = min(record.minimum, finite.min()), np.quantile(finite, 0.95)
+    levels = low + np.linspace(0.0, 1.0, CONTOURS + 1) ** 2 * (top - low)
+    levels[-1] = max(levels[-1], finite.max())
+    return np.asarray(levels)
+
+
 def _landscape(record: Record) -> Any:
     from bokeh.models import ColumnDataSource
     from bokeh.models.annotations import Arrow, NormalHead
@@ -106,16 +122,12 @@ def _landscape(record: Record) -> Any:
     )
     finite = record.landscape[np.isfinite(record.landscape)]
     values = np.clip(record.landscape, finite.min(), finite.max())
-    low, top = min(record.minimum, finite.min()), np.quantile(finite, 0.95)
-    levels = low + np.linspace(0.0, 1.0, CONTOURS + 1) ** 2 * (top - low)
-    levels[-1] = max(levels[-1], finite.max())
-    shades = [f"#6f8fb0{int(8 + 150 * i / (CONTOURS - 1)):02x}" for i in range(CONTOURS)]
     drawn.contour(
         record.first,
         record.second,
         values,
-        levels,
-        fill_color=shades,
+        _levels(record),
+        fill_color=SHADES,
         line_color="#80808066",
         line_width=1,
     )

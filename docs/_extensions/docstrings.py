@@ -1,0 +1,67 @@
+"""Docstrings as reStructuredText has them: norms are no substitutions, indented formulas literal.
+
+They are written to be read as text: |w| is a norm, and what is indented is a formula.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+LITERAL = re.compile(r"(``.*?``|`[^`]*`_?)")
+TERM = re.compile(r":term:`([^`<]*)[^`]*`")
+SHAPE = re.compile(r"(\w)_(?=,\))")
+PROSE = {None, "Notes", "See Also"}
+"""Sections in which an indented paragraph is a formula."""
+
+
+def escaped(line: str) -> str:
+    """A line of text, with what reStructuredText would take for its own marks."""
+    if line.lstrip().startswith((">>>", "...")):
+        return line
+    line = SHAPE.sub(r"\1\\_", TERM.sub(r"\1", line))
+    parts = LITERAL.split(line)
+    parts[::2] = [re.sub(r"(?<= )\*(?=\S)", r"\\*", p.replace("|", r"\|")) for p in parts[::2]]
+    return "".join(parts)
+
+
+def prepared(lines: list[str]) -> list[str]:
+    """A docstring's lines for numpydoc."""
+    found: list[str] = []
+    section, in_formula, before = None, False, ""
+    for i, line in enumerate(lines):
+        if i + 1 < len(lines) and re.fullmatch(r"-{3,}", lines[i + 1]):
+            section = line.strip()
+        indented = line.startswith("  ") and not line.lstrip().startswith((">>>", "* ", "- "))
+        if in_formula and line.strip() and not indented:
+            in_formula = False
+        listed = before.startswith((" ", "*", "-", ".."))
+        starts = indented and not lines[i - 1].strip() and section in PROSE and not listed
+        if starts and not in_formula and i > 0:
+            in_formula = True
+            if not before.endswith("::"):
+                found += ["::", ""]
+        found.append(line if in_formula else escaped(line))
+        before = line if line.strip() and not in_formula else before
+    return found
+
+
+def prepare(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Before numpydoc reads them."""
+    if what != "module":
+        lines[:] = prepared(lines)
+
+
+def without_terms(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """After numpydoc, which takes the texts of inherited properties, with scikit-learn's terms."""
+    lines[:] = [TERM.sub(r"\1", line) for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Come before and after numpydoc."""
+    app.connect("autodoc-process-docstring", prepare, priority=1)
+    app.connect("autodoc-process-docstring", without_terms, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,36 @@
+"""The code of the site's pages runs as it stands, and prints what they say it prints.
+
+``python tests/test_pages.py`` writes into the pages what their code prints now.
+"""
+
+import sys
+from pathlib import Path
+
+import pages
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [
+    DOCS / "index.md",
+    *sorted(p for f in ("start", "guide", "learn") for p in (DOCS / f).glob("*.md")),
+]
+RUN = [page for page in PAGES if pages.BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_page(page, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib").use("Agg")
+    monkeypatch.chdir(tmp_path)
+    assert pages.run(page) == page.read_text(encoding="utf-8")
+
+
+def test_a_page_that_is_wrong_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    text = "```python\nprint(1)\n```\n\n```text\n{}\n```\n\n```pycon\n>>> 1 + 1\n{}\n```\n"
+    page.write_text(text.format(0, 3))
+    assert pages.run(page) == text.format(1, 2)
+
+
+if __name__ == "__main__":
+    for one in [Path(name).resolve() for name in sys.argv[1:]] or RUN:
+        one.write_text(pages.run(one), encoding="utf-8")
