@@ -1,11 +1,13 @@
 """Ctrl-C in the few places of a stream where a thread or a folder could be left behind."""
 
 import os
+import queue
 import shutil
 import tempfile
 import threading
 import time
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from public_calls import Rows
 
 from fastsgd import SGDClassifier
 from fastsgd.data.ahead import ahead
+from fastsgd.data.block_writer import BlockWriter
 from fastsgd.data.partial import partial_folder
 from fastsgd.data.reading import PoolReader
 from fastsgd.estimators import rows
@@ -124,3 +127,15 @@ def test_interrupt_of_a_folder_in_the_making(name, when, tmp_path, monkeypatch):
     assert [*tmp_path.glob("*.new")] == []
     with partial_folder(tmp_path / "cache") as partial:
         assert [*tmp_path.iterdir()] == [partial]
+
+
+def test_a_lock_that_an_interrupt_left_locked_stops_no_thread():
+    """Threads of a stream share nothing that has a lock of Python's."""
+    locks = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event)
+    reader = ahead(count())
+    assert next(reader) == 0
+    writer = BlockWriter(Path(), 1)
+    for shared in (*reader.gi_frame.f_locals.values(), *vars(writer).values()):
+        assert not isinstance(shared, (*locks, queue.Queue))
+    reader.close()
+    assert readers() == []

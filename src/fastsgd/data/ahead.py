@@ -1,21 +1,24 @@
-"""An iterator that runs in a thread, ahead of whoever asks for its items."""
+"""An iterator that runs in a thread, ahead of whoever asks for its items.
+
+Ctrl-C may come between any two steps of Python, also within the locks of ``threading`` and of
+``queue.Queue``, which then stay locked: a thread that waits for one waits for ever. What threads of
+this package share are therefore lists and ``SimpleQueue``, whose calls are one step.
+"""
 
 from __future__ import annotations
 
-import queue
+import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from .block import Block
 from .source import Source
 
-__all__ = ["ahead", "blocks_ahead"]
+__all__ = ["ahead", "at_the_end", "blocks_ahead"]
 
 _Item = TypeVar("_Item")
-
-WAIT = 0.05
-"""Seconds after which a thread that waits looks whether it is still wanted."""
 
 
 def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
@@ -24,26 +27,22 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
     An exception of the iterator comes in the place of the item. If whoever asks ends early, the
     thread ends with the item that it is at.
     """
-    found: queue.Queue[Any] = queue.Queue(count)
-    stopped: list[bool] = []  # or not: a call, as of an Event, could be ended by Ctrl-C instead
-
-    def put(one: Any) -> bool:
-        while not stopped:
-            try:
-                found.put(one, timeout=WAIT)
-                return True
-            except queue.Full:
-                continue
-        return False
+    found: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    room: SimpleQueue[None] = SimpleQueue()
+    stopped: list[bool] = []
+    for _ in range(count):
+        room.put(None)
 
     def read() -> None:
         try:
             for item in items:
-                if not put((item, None)):
+                room.get()
+                if stopped:
                     return
-            put((None, StopIteration()))
+                found.put((item, None))
+            found.put((None, StopIteration()))
         except BaseException as error:  # handed to whoever asks for the item
-            put((None, error))
+            found.put((None, error))
 
     thread = threading.Thread(target=read, name="fastsgd-reader", daemon=True)
     try:
@@ -54,11 +53,19 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
                 return
             if error is not None:
                 raise error
+            room.put(None)
             yield item
     finally:
         stopped.append(True)
+        room.put(None)
         if thread.is_alive():
             thread.join()
+
+
+def at_the_end(stack: contextlib.ExitStack, function: Callable[[], Any]) -> None:
+    """Have a stack call a function at its end: twice, since Ctrl-C may end one of the calls."""
+    stack.callback(function)
+    stack.callback(function)
 
 
 def blocks_ahead(source: Source) -> Iterator[Block]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,18 @@ class BlockWriter:
         self.have = 0  # rows that wait
         self.first: Block | None = None
         self.count = 0  # of blocks
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="fastsgd-writer")
-        self.pending: deque[Future[dict[str, FileRecord]]] = deque()
+        self.thread: threading.Thread | None = None
+        self.closed = False
+        self.to_write: SimpleQueue[Any] = SimpleQueue()
+        self.written: SimpleQueue[Any] = SimpleQueue()  # records of files, or an exception
+        self.pending = 0  # blocks that the thread has
 
     def close(self) -> None:
-        """End the thread."""
-        self.thread.shutdown(wait=True, cancel_futures=True)
+        """End the thread, which writes nothing more than the block that it is at."""
+        self.closed = True
+        self.to_write.put(None)
+        if self.thread is not None and self.thread.is_alive():
+            self.thread.join()
 
     def add(self, block: Block, *, copy: bool = True) -> None:
         """Take in the next rows: copied, if the source may use its arrays again."""
@@ -136,14 +142,31 @@ class BlockWriter:
     def _write(self, block: Block) -> None:
         places = self.found.add(block)
         self._settle(PENDING - 1)
-        suffix = f"{self.count:06d}"
-        self.pending.append(self.thread.submit(self._write_arrays, block, places, suffix))
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._run, name="fastsgd-writer", daemon=True)
+            self.thread.start()
+        self.to_write.put((block, places, f"{self.count:06d}"))
+        self.pending += 1
         self.count += 1
+
+    def _run(self) -> None:
+        """In the thread: write what comes."""
+        for task in iter(self.to_write.get, None):
+            if self.closed:
+                return
+            try:
+                self.written.put(self._write_arrays(*task))
+            except BaseException as error:  # handed to whoever writes the next block
+                self.written.put(error)
 
     def _settle(self, most: int) -> None:
         """Wait until no more than so many blocks wait for the thread."""
-        while len(self.pending) > most:
-            self.records.append(self.pending.popleft().result())
+        while self.pending > most:
+            found = self.written.get()
+            self.pending -= 1
+            if isinstance(found, BaseException):
+                raise found
+            self.records.append(found)
 
     def _write_arrays(
         self, block: Block, places: NDArray[Any] | None, suffix: str

@@ -23,7 +23,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._core import check_structure
-from .ahead import blocks_ahead
+from .ahead import at_the_end, blocks_ahead
 from .block import Block
 from .block_files import FileRecord, advise, check_size, read_array, read_into
 from .block_writer import BLOCK_BYTES, BlockWriter
@@ -282,7 +282,9 @@ def write_cache(
         partial = None
         try:
             partial = stack.enter_context(partial_folder(folder))
-            with contextlib.closing(BlockWriter(partial, block_bytes)) as writer:
+            with contextlib.ExitStack() as writing:
+                writer = BlockWriter(partial, block_bytes)
+                at_the_end(writing, writer.close)
                 for block in blocks_ahead(source) if blocks is None else blocks:
                     writer.add(block, copy=source.columns is None)
                 manifest = writer.finish(source, before)

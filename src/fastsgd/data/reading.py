@@ -140,7 +140,7 @@ class PoolReader:
     def _resident(self, plan: PoolPlan) -> Pool:
         """The one pool of all rows, which stays in memory."""
         if self.resident is None:
-            self.resident = self.buffers[0].read(plan, 0, threading.Event())
+            self.resident = self.buffers[0].read(plan, 0, [])
         return replace(self.resident, order=plan.order(0))
 
     def close(self) -> None:
@@ -148,6 +148,10 @@ class PoolReader:
         if self.thread is not None:
             self.thread.close()
             self.thread = None
+
+
+_Flag = list[bool]
+"""Raised once it is not empty: see ahead.py for why it is no Event."""
 
 
 class _Closed(Exception):
@@ -160,7 +164,7 @@ class _Buffer:
     def __init__(self, cache: Cache, blocks: int) -> None:
         self.cache, self.blocks = cache, blocks
         self.arrays: dict[str, NDArray[Any]] = {}
-        self.closed = threading.Event()
+        self.closed: _Flag = []
         self.ahead: Iterator[int] = iter(())
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -176,7 +180,7 @@ class _Buffer:
         self,
         plan: PoolPlan,
         number: int,
-        closed: threading.Event,
+        closed: _Flag,
         then: Sequence[int] = (),
     ) -> Pool:
         """Fill the arrays with a pool; ``then`` are the first blocks of the next one.
@@ -186,7 +190,7 @@ class _Buffer:
         ValueError
             If a file is missing, short or not what was written.
         _Closed
-            If the event is set meanwhile.
+            If the flag is raised meanwhile.
         """
         cache, m, blocks = self.cache, self.cache.manifest, plan.pools[number].tolist()
         self.closed, self.ahead = closed, iter([*blocks, *then])
@@ -225,7 +229,7 @@ class _Buffer:
             start += size
 
     def _read_into(self, block: int, name: str, out: Any) -> None:
-        if self.closed.is_set():
+        if self.closed:
             raise _Closed
         self.cache.read_into(block, name, out)
 
@@ -276,7 +280,7 @@ class _Reading:
         self.taken: _Buffer | None = None
         for buffer in buffers:
             self.free.put(buffer)
-        self.closed = threading.Event()
+        self.closed: _Flag = []
         self.thread = threading.Thread(target=self._run, name="fastsgd-reader", daemon=True)
 
     def start(self) -> None:
@@ -287,7 +291,7 @@ class _Reading:
         try:
             for (plan, number), (next_plan, following) in itertools.pairwise(self.positions):
                 buffer = self.free.get()
-                if buffer is None or self.closed.is_set():
+                if buffer is None or self.closed:
                     return
                 then = next_plan.pools[following][:AHEAD].tolist()
                 self.full.put((buffer.read(plan, number, self.closed, then), buffer))
@@ -316,7 +320,7 @@ class _Reading:
 
     def close(self) -> None:
         """End the thread, which finishes the block that it reads."""
-        self.closed.set()
+        self.closed.append(True)
         self.free.put(None)
         if self.thread.is_alive():
             self.thread.join()

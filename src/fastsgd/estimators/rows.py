@@ -21,7 +21,7 @@ from typing import Any, TypedDict, TypeVar, cast
 import numpy as np
 
 from ..data import Block, Source, is_source, open_source
-from ..data.ahead import blocks_ahead
+from ..data.ahead import at_the_end, blocks_ahead
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
 from ..data.first_pass import FirstPass, bytes_of, joined_blocks, rows_of
 from ..data.rereading import SourceTable
@@ -325,15 +325,9 @@ def block_bytes_of(pool_bytes: int) -> int:
 def _temporary(stack: contextlib.ExitStack) -> str:
     """A folder for a cache that is removed at the end."""
     parent = os.path.join(tempfile.gettempdir(), f"fastsgd-{secrets.token_hex(8)}")
-    _at_the_end(stack, functools.partial(shutil.rmtree, parent, ignore_errors=True))
+    at_the_end(stack, functools.partial(shutil.rmtree, parent, ignore_errors=True))
     os.mkdir(parent, 0o700)
     return os.path.join(parent, "cache")
-
-
-def _at_the_end(stack: contextlib.ExitStack, function: Callable[[], Any]) -> None:
-    """Have a stack call a function at its end: twice, since Ctrl-C may end one of the calls."""
-    stack.callback(function)
-    stack.callback(function)
 
 
 def _chained(first: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
@@ -364,7 +358,7 @@ def _streamed(
 ) -> Rows:
     sample = table.sample()
     stream = TableStream(table, pool_bytes)
-    _at_the_end(stack, stream.close)
+    at_the_end(stack, stream.close)
     names = dict(source.hashed_names)
     if isinstance(table, Cache):  # which may have been there before
         names = {int(column): name for column, name in table.manifest.hashed_names.items()}

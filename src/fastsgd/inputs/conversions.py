@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from itertools import chain
+from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -55,7 +56,8 @@ def beside(call: Callable[[], Result]) -> Result:
         return call()
     found: list[Result] = []
     failed: list[BaseException] = []
-    done, context = threading.Event(), contextvars.copy_context()
+    done: SimpleQueue[None] = SimpleQueue()  # whose calls Ctrl-C cannot part, as it can an Event's
+    context = contextvars.copy_context()
 
     def work() -> None:
         try:
@@ -63,10 +65,10 @@ def beside(call: Callable[[], Result]) -> Result:
         except BaseException as error:
             failed.append(error)
         finally:
-            done.set()
+            done.put(None)
 
     threading.Thread(target=work, daemon=True).start()
-    done.wait()
+    done.get()
     if failed:
         raise failed[0]
     return found[0]
