@@ -1,6 +1,6 @@
 """A default fit ends near the minimum of its objective, or warns: over sizes of tables and batches,
-patience, losses, weights and scales of y. Near is within 1 % of the objective of the best model
-without features."""
+patience, losses, weights and scales of y. Near is within 1 % of the objective, of classes within
+3 % of that of the best model without features."""
 
 import os
 import warnings
@@ -55,21 +55,20 @@ def minimum(loss, problem):
     return objective(loss, problem, w[:-1], w[-1])
 
 
-def of_constants(loss, y, s, parameter=EPSILON):
-    """The objective of the best constant score; of counts from that of scores of log y."""
-    low, high = (-10.0, 10.0) if set(np.unique(y)) <= {-1.0, 1.0} else (y.min(), y.max())
-    if loss == "poisson":
-        low, high = -20.0, np.log(y.max() + 1.0)
+def of_constants(loss, y, s):
+    """The objective of the best constant score of classes; of real targets 0."""
 
     def at(b):
-        return (s * LOSSES[loss].value(np.full(len(y), b), y, parameter)).sum() / (s > 0).sum()
+        return (s * LOSSES[loss].value(np.full(len(y), b), y)).sum() / (s > 0).sum()
 
-    found = minimize_scalar(at, bounds=(low, high), method="bounded").fun
-    return found - least_of_counts(y, s) if loss == "poisson" else found
+    if "real" in LOSSES[loss].targets or loss == "poisson":
+        return 0.0
+    return minimize_scalar(at, bounds=(-10.0, 10.0), method="bounded").fun
 
 
-def least_of_counts(y, s):
-    return (s * (y - y * np.log(np.maximum(y, 1e-300)))).sum() / (s > 0).sum()
+def most(loss):
+    """Of the size, by which a fit that does not warn may be above its minimum."""
+    return 0.01 if "real" in LOSSES[loss].targets or loss == "poisson" else 0.03
 
 
 def table(seed, loss):
@@ -111,7 +110,7 @@ def excess(loss, seed, *, make=np.asarray):
     least = minimum(loss, problem)
     size = abs(least)
     if loss == "poisson":  # of the deviance: the objective itself may be 0
-        size = least - least_of_counts(y, s)
+        size = least - (s * (y - y * np.log(np.maximum(y, 1e-300)))).sum() / (s > 0).sum()
     return (found - least) / max(size, of_constants(loss, y, s)), warned
 
 
@@ -125,14 +124,14 @@ def test_a_default_fit_ends_near_the_minimum_or_says_so(loss, seed):
     """n from 10 to 5,000, d from 1 to 10, batches of 1 to n rows, patience from 1 to 10, with
     sample weights or without, y of 1e-4 to 1e4."""
     above, warned = excess(loss, seed)
-    assert above <= 0.01 or warned
+    assert above <= most(loss) or warned
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("loss", ("squared_error", "log_loss", "hinge"))
 def test_sparse_rows_too(loss, seed):
     above, warned = excess(loss, seed, make=sp.csr_array)
-    assert above <= 0.01 or warned
+    assert above <= most(loss) or warned
 
 
 def test_tables_of_noise_do_not_warn():
@@ -224,7 +223,7 @@ def test_paths_and_lanes_end_near_their_minimum():
         value = objective(
             "log_loss", problem, np.ravel(found.coef[i]), float(np.ravel(found.intercept[i])[0])
         )
-        assert value <= 1.01 * least
+        assert value - least <= 0.01 * of_constants("log_loss", signs, np.ones(len(y)))
 
 
 def lanes_of(loss, seed, k=2):
@@ -368,7 +367,7 @@ def end_of_small_fit(loss, where, patience, batch_size):
     of = Objective(data, Lanes(1, alpha=1e-4, eta0=1.0), settings)
     least = of.minimum(w[None, :-1], w[-1:], np.array([True]), np.array([1e-5 * value]))[0]
     warned = any(issubclass(one.category, ConvergenceWarning) for one in caught)
-    size = max(least, of_constants(loss, y, weight, e))
+    size = max(least, of_constants(loss, y, weight))
     return (value - least) / size, warned, model.n_iter_
 
 
@@ -393,7 +392,7 @@ def test_a_small_table_with_kinks_ends_near_the_minimum_or_says_so(
 ):
     """Each ended 1 to 12 % above the minimum, without a word, where only stalls ended a fit."""
     above, warned, _ = end_of_small_fit(loss, where, patience, batch_size)
-    assert 0.0 <= above <= 0.01 or warned
+    assert 0.0 <= above <= most(loss) or warned
 
 
 ROWS = (10, 15, 30, 60, 100) if EXHAUSTIVE else (15, 60)
@@ -410,5 +409,5 @@ def test_small_tables_warn_where_it_is_needed_and_only_there(loss, n):
                 patience = (1, 5, 10)[(d + batch_size) % 3]
                 above, warned, _ = end_of_small_fit(loss, where, patience, batch_size)
                 # Between the two it is a matter of how exactly the minimum is known.
-                assert above <= 0.01 or warned, (where, patience, batch_size)
-                assert above > 0.0085 or not warned, (where, patience, batch_size)
+                assert above <= most(loss) or warned, (where, patience, batch_size)
+                assert above > 0.85 * most(loss) or not warned, (where, patience, batch_size)

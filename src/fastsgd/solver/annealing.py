@@ -41,19 +41,23 @@ __all__ = ["Annealing"]
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-# The first four constants multiply ``tol`` times the size of the objective, but where it says so.
+# The first five constants multiply ``tol`` times the size of the objective. Of classes that is the
+# objective of the best model without features, if it is larger: where they are nearly separable
+# the present one is so small that a part of it says nothing of the model.
 
 MIN_IMPROVEMENT = 2.5
 """The smallest decrease of the objective that counts as an improvement. For a loss that falls as
-1 / t, four times as much may be left: 1 % of the objective at the default ``tol`` of 1e-3."""
+1 / t, four times as much may be left: 1 % of the size at the default ``tol`` of 1e-3."""
 
 MAX_NOISE = 5.0
 """The largest noise at which a checkpoint without an improvement counts towards stopping."""
 
 MAX_SUBOPTIMALITY = 10.0
-"""The largest suboptimality of a lane that stops without a doubt, here in units of ``tol`` times
-the objective of the best model without features: 1 % of it at the default ``tol``. So a least
-squares fit without a doubt is within 0.01 of the largest R^2 on its rows, however well it fits."""
+"""The largest suboptimality of a lane that need not go on while it still improves. A lane of real
+targets stops without a doubt below it: at 1 % with the default ``tol``."""
+
+DOUBTFUL = 30.0
+"""The same of a lane of classes that stops without a doubt: 3 %."""
 
 SMALL_IMPROVEMENT = 50.0
 """The largest improvement after which the minimum may be near. After a larger one it is not
@@ -87,10 +91,6 @@ LONG_RUN_VALUES, LONG_RUN_EPOCHS, LONG_RUN_IMPROVEMENT = 1 << 19, 20, 2.0
 then stops at the first improvement of at most the third number, times ``tol`` times the size of its
 objective at the start of the run."""
 
-DOUBTFUL_RUN_VALUES = 1 << 25
-"""The same of a lane that is known to have more than ``MAX_SUBOPTIMALITY`` to gain."""
-
-
 SEEN = (
     *("epoch", "last_checkpoint", "next_checkpoint", "count", "coef", "intercept", "best", "size"),
     *("initial_size", "halvings", "stalled", "last_improvement", "minimum", "size_at_minimum"),
@@ -119,10 +119,10 @@ class Annealing:
     coef, intercept : ndarray of shape (K, d) and (K,)
         The weights at which it was found.
     doubts : dict of str to ndarray of shape (K,), bool
-        Lanes that stopped although their objective may be more than ``MAX_SUBOPTIMALITY`` above its
-        minimum. "slow": the loss still fell, but by too little for the time it took, or the minimum
-        is known to be lower. "penalty": the L2 term, which shrinks weights at a rate of alpha, has
-        not had the time to.
+        Lanes that stopped although their objective may be more than ``doubtful`` above its minimum.
+        "slow": the loss still fell, but by too little for the time it took, or the minimum is known
+        to be lower. "penalty": the L2 term, which shrinks weights at a rate of alpha, has not had
+        the time to.
     """
 
     def __init__(
@@ -152,6 +152,8 @@ class Annealing:
         self.size_at_minimum = np.full(k, 0.0 if self.settings.average else np.inf)
         self.rate_sum = np.zeros(k)  # over all updates
         self.of_constants: Float | None = None  # computed if it is asked for
+        self.of_classes = self.settings.sign_targets
+        self.doubtful = DOUBTFUL if self.of_classes else MAX_SUBOPTIMALITY
         self.doubts = {"slow": np.zeros(k, dtype=bool), "penalty": np.zeros(k, dtype=bool)}
         self.reset_mean()
 
@@ -227,37 +229,29 @@ class Annealing:
         before = self.best
         value, size, noise, worse = self._evaluate(model, training)
         improvement = before - value
-        improved = improvement > MIN_IMPROVEMENT * self.tol * np.maximum(
-            size, 1e-9 * self.initial_size
-        )
-        max_noise = MAX_NOISE * max(self.tol, NOISE_TOL_FLOOR) * size
+        unit = self.tol * (np.fmax(size, self._of_constants()) if self.of_classes else size)
+        improved = improvement > np.maximum(MIN_IMPROVEMENT * unit, 1e-12 * self.initial_size)
+        max_noise = MAX_NOISE * max(1.0, NOISE_TOL_FLOOR / self.tol) * unit
         quiet = (noise <= max_noise) & (worse - self.best <= 2.0 * max_noise)
-        near = (improvement <= SMALL_IMPROVEMENT * self.tol * size) & (noise <= 8.0 * max_noise)
+        near = (improvement <= SMALL_IMPROVEMENT * unit) & (noise <= 8.0 * max_noise)
         small = LONG_RUN_IMPROVEMENT * self.tol * self.initial_size
-        slow = improved & (improvement <= small) & self._is_long(LONG_RUN_VALUES)
+        slow = improved & (improvement <= small) & self._is_long()
         halve = np.where(improved, (self.halvings > 0) & (noise > 0.5 * improvement), True)
         self.last_improvement[improved] = self.epoch
         self.stalled = np.where(improved, 0, self.stalled + ((self.halvings > 0) & quiet))
         stalled = self.stalled >= STALLED_CHECKPOINTS
         stalled &= self.epoch - self.last_improvement >= self.patience
         gap = self._suboptimality(training & (near | stalled | slow))
-        converged = gap <= MIN_IMPROVEMENT * self.tol * self.size
-        if last:
-            converged |= gap <= self._large(gap)
+        converged = gap <= (MAX_SUBOPTIMALITY if last else MIN_IMPROVEMENT) * unit
         converged &= self.epoch >= self.patience
-        shrinks = improvement > MIN_GAP_REDUCTION * gap
-        if not self._is_long(LONG_RUN_VALUES):
-            far = gap > MAX_SUBOPTIMALITY * max(self.tol, NOISE_TOL_FLOOR) * self.size
-            stalled &= ~(far & shrinks)
-        if (stalled | slow).any() and not self._is_long(DOUBTFUL_RUN_VALUES):
-            far = gap > self._large(gap)
-            far |= np.isnan(gap) & (3.0 * improvement > self._large(3.0 * improvement))
-            stalled, slow = stalled & ~(far & shrinks), slow & ~far
+        if not self._is_long():
+            far = gap > MAX_SUBOPTIMALITY * max(1.0, NOISE_TOL_FLOOR / self.tol) * unit
+            stalled &= ~(far & (improvement > MIN_GAP_REDUCTION * gap))
         stops = training & (stalled | slow | converged)
         if stops.any():
             # A loss that falls as 1 / t may fall by about three times the last improvement.
             left = np.where(np.isfinite(gap), gap, np.where(slow, 3.0 * improvement, 0.0))
-            self._note_doubts(stops, left, np.isfinite(gap))
+            self._note_doubts(stops, left, np.isfinite(gap), self.doubtful * unit)
         halve = halve & training & ~stops
         self.halvings += halve
         self.next_checkpoint = max(
@@ -300,17 +294,13 @@ class Annealing:
             self.intercept = np.where(better, chosen, self.intercept)
         return value, size, np.abs(at_last - at_mean), worse
 
-    def _is_long(self, values: int) -> bool:
-        return self.epoch >= LONG_RUN_EPOCHS and self.epoch * self.values >= values
+    def _is_long(self) -> bool:
+        return self.epoch >= LONG_RUN_EPOCHS and self.epoch * self.values >= LONG_RUN_VALUES
 
-    def _large(self, gap: Float) -> Float:
-        """The suboptimality that is a doubt."""
-        unit = MAX_SUBOPTIMALITY * self.tol
-        if not (gap > unit * self.size).any():
-            return unit * self.size
+    def _of_constants(self) -> Float:
         if self.of_constants is None:
             self.of_constants = self.objective.of_constants()
-        return unit * np.fmax(self.size, self.of_constants)
+        return self.of_constants
 
     def _suboptimality(self, which: Mask) -> Float:
         """The best objectives minus their minima, where these are known; NaN elsewhere.
@@ -326,9 +316,9 @@ class Annealing:
             self.minimum = np.where(new, found, self.minimum)
         return self.best - self.minimum
 
-    def _note_doubts(self, stops: Mask, left: Float, known: Mask) -> None:
+    def _note_doubts(self, stops: Mask, left: Float, known: Mask, large: Float) -> None:
         """Note which of the lanes that stop may have more than is little ``left`` to gain."""
-        self.doubts["slow"] |= stops & (left > self._large(left))
+        self.doubts["slow"] |= stops & (left > large)
         if not self.settings.optimizer.linear:  # L2 acts at a rate of its own in each weight
             return
         alpha = self.lanes.alpha
@@ -337,5 +327,4 @@ class Annealing:
             penalty = np.full_like(penalty, penalty.sum())
         # What of the penalty would decay further: by exp(-2 alpha sum of rates) it already has.
         shrinks = penalty * np.exp(-2.0 * np.minimum(alpha * self.rate_sum, 300.0))
-        large = shrinks > self._large(shrinks)
-        self.doubts["penalty"] |= stops & ~self.doubts["slow"] & ~known & large
+        self.doubts["penalty"] |= stops & ~self.doubts["slow"] & ~known & (shrinks > large)
