@@ -83,20 +83,14 @@ def main() -> None:
         style |= {"ytick.labelcolor": text, "svg.hashsalt": "fastsgd", "font.size": 11}
         style |= {"axes.titlesize": 12}
         with plt.rc_context(style):
-            fig, axes = plt.subplots(
-                1, 2, figsize=(10.5, 3.9), sharey=True, layout="constrained"
-            )
+            fig, axes = plt.subplots(1, 2, figsize=(10.5, 3.9), sharey=True, layout="constrained")
             for ax, (name, title) in zip(axes, SETS.items(), strict=True):
                 panel(ax, sets[name]["solvers"], colours)
                 ax.set_title(title)
             axes[0].set_ylabel("loss above its minimum")
             handles, labels = axes[0].get_legend_handles_labels()
-            fig.legend(
-                handles, labels, loc="outside right center", frameon=False, handlelength=3
-            )
-            fig.savefig(
-                DOCS / f"loss-{page}.svg", transparent=True, metadata={"Date": None}
-            )
+            fig.legend(handles, labels, loc="outside right center", frameon=False, handlelength=3)
+            fig.savefig(DOCS / f"loss-{page}.svg", transparent=True, metadata={"Date": None})
             plt.close(fig)
 
 
