@@ -1,4 +1,4 @@
-"""The code of the README and of the site's pages runs as it stands, and prints what they say it prints.
+"""The code of the README and of the pages runs as it stands, and prints what they say it prints.
 
 ``python tests/test_pages.py`` writes into the pages what their code prints now.
 """
