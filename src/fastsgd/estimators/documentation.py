@@ -45,8 +45,8 @@ PARAMETERS = {
     "n_jobs": """int or None
         Number of threads that share the work of each batch; -1 for all processors. The model does
         not depend on it, to the bit. None takes as many as are measured to pay for the size of a
-        batch: one for several outputs, for ``batch_size=1`` and for sparse X. No thread lives between
-        calls, so a process may fork after a fit.""",
+        batch: one for several outputs, for ``batch_size=1`` and for sparse X. No thread lives
+        between calls, so a process may fork after a fit.""",
     "random_state": """int, RandomState instance or None
         Seed of the order of samples and of the validation split. It is drawn once a run;
         ``partial_fit`` and ``fit(..., resume=True)`` go on with it.""",
@@ -144,8 +144,8 @@ ATTRIBUTES = {
     "history_": """dict of str to list
         Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses" (of each
         class or output), "validation_score", "learning_rate", "gradient_norm" (root mean square
-        over a sample of the batches), "weight_norm", "full_gradient_norm", "gradient_noise" and "noise_scale"
-        (with ``diagnostics=True``), "seconds", "rows_per_second".""",
+        over a sample of the batches), "weight_norm", "full_gradient_norm", "gradient_noise" and
+        "noise_scale" (with ``diagnostics=True``), "seconds", "rows_per_second".""",
     "result_": """Result
         The learning rate that the last call chose, from what, and what ended it. Printed, it says
         so in words.""",
