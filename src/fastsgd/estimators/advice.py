@@ -121,9 +121,10 @@ def warn_of_doubts(estimator: Any, progress: Fit) -> None:
             continue
         which = "" if len(doubtful) == 1 else f" in {int(doubtful.sum())} of its models"
         warnings.warn(
-            f"The objective may still be more than {10.0 * estimator.tol:.2g} of itself above its "
-            f"minimum{which} after {int(progress.epochs.max())} epochs: {reason}. Predictions "
-            "rarely change any more; for the minimum itself raise alpha or lower tol.",
+            f"The objective may still be above its minimum{which} by more than "
+            f"{10.0 * estimator.tol:.2g} times the objective of a constant score, after "
+            f"{int(progress.epochs.max())} epochs: {reason}. Predictions rarely change any more; "
+            "for the minimum itself raise alpha or lower tol.",
             ConvergenceWarning,
             stacklevel=7,
         )

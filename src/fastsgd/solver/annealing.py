@@ -41,7 +41,7 @@ __all__ = ["Annealing"]
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-# The first four constants multiply ``tol`` times the size of the objective.
+# The first four constants multiply ``tol`` times the size of the objective, but where it says so.
 
 MIN_IMPROVEMENT = 2.5
 """The smallest decrease of the objective that counts as an improvement. For a loss that falls as
@@ -51,7 +51,9 @@ MAX_NOISE = 5.0
 """The largest noise at which a checkpoint without an improvement counts towards stopping."""
 
 MAX_SUBOPTIMALITY = 10.0
-"""The largest suboptimality of a lane that stops without a doubt: 1 % at the default ``tol``."""
+"""The largest suboptimality of a lane that stops without a doubt, here in units of ``tol`` times
+the objective of the best model without features: 1 % of it at the default ``tol``. So a least
+squares fit without a doubt is within 0.01 of the largest R^2 on its rows, however well it fits."""
 
 SMALL_IMPROVEMENT = 50.0
 """The largest improvement after which the minimum may be near. After a larger one it is not
@@ -84,6 +86,9 @@ LONG_RUN_VALUES, LONG_RUN_EPOCHS, LONG_RUN_IMPROVEMENT = 1 << 19, 20, 2.0
 """A run is long after so many values of X (about half a millisecond) and so many epochs. A lane
 then stops at the first improvement of at most the third number, times ``tol`` times the size of its
 objective at the start of the run."""
+
+DOUBTFUL_RUN_VALUES = 1 << 25
+"""The same of a lane that is known to have more than ``MAX_SUBOPTIMALITY`` to gain."""
 
 
 SEEN = (
@@ -146,6 +151,7 @@ class Annealing:
         # Size of the objective when the minimum was last computed; 0: it never will be.
         self.size_at_minimum = np.full(k, 0.0 if self.settings.average else np.inf)
         self.rate_sum = np.zeros(k)  # over all updates
+        self.of_constants: Float | None = None  # computed if it is asked for
         self.doubts = {"slow": np.zeros(k, dtype=bool), "penalty": np.zeros(k, dtype=bool)}
         self.reset_mean()
 
@@ -230,24 +236,30 @@ class Annealing:
         quiet = (noise <= max_noise) & (worse - self.best <= 2.0 * max_noise)
         near = (improvement <= SMALL_IMPROVEMENT * self.tol * size) & (noise <= 8.0 * max_noise)
         small = LONG_RUN_IMPROVEMENT * self.tol * self.initial_size
-        slow = improved & (improvement <= small) & self._is_long()
+        slow = improved & (improvement <= small) & self._is_long(LONG_RUN_VALUES)
         halve = np.where(improved, (self.halvings > 0) & (noise > 0.5 * improvement), True)
         self.last_improvement[improved] = self.epoch
         self.stalled = np.where(improved, 0, self.stalled + ((self.halvings > 0) & quiet))
         stalled = self.stalled >= STALLED_CHECKPOINTS
         stalled &= self.epoch - self.last_improvement >= self.patience
         gap = self._suboptimality(training & (near | stalled | slow))
-        allowed = MAX_SUBOPTIMALITY if last else MIN_IMPROVEMENT
-        converged = gap <= allowed * self.tol * self.size
+        converged = gap <= MIN_IMPROVEMENT * self.tol * self.size
+        if last:
+            converged |= gap <= self._large(gap)
         converged &= self.epoch >= self.patience
-        if not self._is_long():
+        shrinks = improvement > MIN_GAP_REDUCTION * gap
+        if not self._is_long(LONG_RUN_VALUES):
             far = gap > MAX_SUBOPTIMALITY * max(self.tol, NOISE_TOL_FLOOR) * self.size
-            stalled &= ~(far & (improvement > MIN_GAP_REDUCTION * gap))
+            stalled &= ~(far & shrinks)
+        if (stalled | slow).any() and not self._is_long(DOUBTFUL_RUN_VALUES):
+            far = gap > self._large(gap)
+            far |= np.isnan(gap) & (3.0 * improvement > self._large(3.0 * improvement))
+            stalled, slow = stalled & ~(far & shrinks), slow & ~far
         stops = training & (stalled | slow | converged)
         if stops.any():
             # A loss that falls as 1 / t may fall by about three times the last improvement.
-            falling = 3.0 * improvement > MAX_SUBOPTIMALITY * self.tol * size
-            self._note_doubts(stops, slow & falling, gap)
+            left = np.where(np.isfinite(gap), gap, np.where(slow, 3.0 * improvement, 0.0))
+            self._note_doubts(stops, left, np.isfinite(gap))
         halve = halve & training & ~stops
         self.halvings += halve
         self.next_checkpoint = max(
@@ -290,8 +302,17 @@ class Annealing:
             self.intercept = np.where(better, chosen, self.intercept)
         return value, size, np.abs(at_last - at_mean), worse
 
-    def _is_long(self) -> bool:
-        return self.epoch >= LONG_RUN_EPOCHS and self.epoch * self.values >= LONG_RUN_VALUES
+    def _is_long(self, values: int) -> bool:
+        return self.epoch >= LONG_RUN_EPOCHS and self.epoch * self.values >= values
+
+    def _large(self, gap: Float) -> Float:
+        """The suboptimality that is a doubt."""
+        unit = MAX_SUBOPTIMALITY * self.tol
+        if not (gap > unit * self.size).any():
+            return unit * self.size
+        if self.of_constants is None:
+            self.of_constants = self.objective.of_constants()
+        return unit * np.fmax(self.size, self.of_constants)
 
     def _suboptimality(self, which: Mask) -> Float:
         """The best objectives minus their minima, where these are known; NaN elsewhere.
@@ -307,11 +328,9 @@ class Annealing:
             self.minimum = np.where(new, found, self.minimum)
         return self.best - self.minimum
 
-    def _note_doubts(self, stops: Mask, slow: Mask, gap: Float) -> None:
-        """Note which of the lanes that stop may be more than the tolerance above the minimum."""
-        known = np.isfinite(gap)
-        slow = np.where(known, gap > MAX_SUBOPTIMALITY * self.tol * self.size, slow)
-        self.doubts["slow"] |= stops & slow
+    def _note_doubts(self, stops: Mask, left: Float, known: Mask) -> None:
+        """Note which of the lanes that stop may have more than is little ``left`` to gain."""
+        self.doubts["slow"] |= stops & (left > self._large(left))
         if not self.settings.optimizer.linear:  # L2 acts at a rate of its own in each weight
             return
         alpha = self.lanes.alpha
@@ -320,5 +339,5 @@ class Annealing:
             penalty = np.full_like(penalty, penalty.sum())
         # What of the penalty would decay further: by exp(-2 alpha sum of rates) it already has.
         shrinks = penalty * np.exp(-2.0 * np.minimum(alpha * self.rate_sum, 300.0))
-        large = shrinks > MAX_SUBOPTIMALITY * self.tol * self.size
-        self.doubts["penalty"] |= stops & ~slow & ~known & large
+        large = shrinks > self._large(shrinks)
+        self.doubts["penalty"] |= stops & ~self.doubts["slow"] & ~known & large

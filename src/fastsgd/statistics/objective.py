@@ -21,6 +21,9 @@ KEPT_VALUES, CHUNK_VALUES = 1 << 21, 1 << 15
 """Rows times lanes up to which targets and weights are kept from one evaluation to the next, and
 that are worked on at a time: what the caches hold."""
 
+CONSTANT_ROWS = 1024
+"""Rows from which the objective of a constant score is found, where targets are real."""
+
 MOST_FEATURES, MOST_VALUES = 32, 1 << 20
 """Features, and values of X, up to which Newton steps cost no more than a few epochs."""
 
@@ -149,6 +152,45 @@ class Objective:
             if self.settings.terms.coupled:
                 own, absolute = own.sum(), absolute.sum()
             return loss + own, size + absolute
+
+    def of_constants(self) -> Float:
+        """Sizes of the objectives of the best models without features, whose score is a constant.
+
+        Of real targets they are found from at most ``CONSTANT_ROWS`` rows. Of a coupled loss the
+        scores are 0.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+        """
+        data, lanes, settings = self.data, self.lanes, self.settings
+        if settings.terms.coupled:
+            return self(np.zeros((lanes.k, data.d)), np.zeros(lanes.k))[1]
+        rows = np.arange(data.n)
+        if not settings.sign_targets:
+            rows = np.linspace(0, data.n - 1, min(data.n, CONSTANT_ROWS)).astype(np.int64)
+        y = targets_of(data, lanes, settings, rows)
+        s = weights_of(data, lanes, settings, y, rows)
+        count = np.maximum(1.0, (s > 0.0).sum(axis=0))
+        if settings.sign_targets:  # one row of each sign, with the weights of all
+            s = np.array([(s * (y == sign)).sum(axis=0) for sign in (1.0, -1.0)])
+            y = np.repeat([[1.0], [-1.0]], lanes.k, axis=1)
+            scores = np.repeat(np.linspace(-8.0, 8.0, 65)[:, None], lanes.k, axis=1)
+        else:
+            scores = np.quantile(y, np.linspace(0.0, 1.0, 21), axis=0)
+            scores = np.vstack([scores, y.mean(axis=0)])
+        counts = settings.terms.targets == {"count"}
+        if counts:
+            scores = np.log(np.maximum(scores, 1e-12))
+        if not settings.fit_intercept:
+            scores = np.zeros((1, lanes.k))
+        tiles, m = len(scores), len(y)
+        least = _infimum(y) if counts else 0.0
+        with np.errstate(all="ignore"):
+            every = np.tile(y, (tiles, 1)), np.tile(s, (tiles, 1))
+            value = self._values(np.repeat(scores, m, axis=0), *every).reshape(tiles, m, lanes.k)
+            total = (value - s * least).sum(axis=1) / count + lanes.intercept_gradient * scores
+            return np.fmin.reduce(np.abs(total), axis=0)
 
     @property
     def has_minimum(self) -> bool:
