@@ -83,7 +83,7 @@ def main() -> None:
         style |= {"ytick.labelcolor": text, "svg.hashsalt": "fastsgd", "font.size": 11}
         style |= {"axes.titlesize": 12}
         with plt.rc_context(style):
-            fig, axes = plt.subplots(1, 2, figsize=(10.5, 3.9), sharey=True, layout="constrained")
+            fig, axes = plt.subplots(1, 2, figsize=(10.5, 3.4), sharey=True, layout="constrained")
             for ax, (name, title) in zip(axes, SETS.items(), strict=True):
                 panel(ax, sets[name]["solvers"], colours)
                 ax.set_title(title)
