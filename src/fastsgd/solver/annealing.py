@@ -179,11 +179,13 @@ class Annealing:
             self.sums = same("sums", found.get("sums"), self.sums)
         doubts = found.get("doubts")
         if not isinstance(doubts, dict):
-            raise ValueError("the checkpoint has no doubts, which this fit needs")
+            raise ValueError(
+                "the checkpoint lacks the record of its warnings, which this fit needs"
+            )
         for name, which in self.doubts.items():
             which[:] = same("doubts", doubts.get(name), which)
         if self.count < 0 or self.next_checkpoint <= self.last_checkpoint:
-            raise ValueError("the checkpoint has epochs of annealing that are out of order")
+            raise ValueError("the checkpoint has impossible epochs: the next look before the last")
 
     @property
     def plain(self) -> int:
