@@ -62,10 +62,10 @@ def panel(ax: Axes, solvers: dict[str, Any], colours: dict[str, str]) -> None:
         )
     ax.set(xscale="log", yscale="log", ylim=(0.8 * FLOOR, CEILING), xlabel="seconds (one core)")
     ax.set_yticks([1, 1e-1, 1e-2, 1e-3, 1e-4], ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"])
-    ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2]
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set_xlim(0.012, 3)
+    ax.set_xlim(0.009, 3)
     ax.grid(True, color=colours["grid"], linewidth=0.6)
     ax.tick_params(color=colours["grid"])
     for side in ("top", "right"):
