@@ -259,7 +259,14 @@ def ends_of(kind, shim=None):
     return found, sum(map(collections.Counter, found.values()), collections.Counter())
 
 
-@pytest.mark.parametrize(("kind", "least"), (("core", 150), ("arrays", 500), ("everybody", 40)))
+@pytest.mark.parametrize(
+    ("kind", "least"),
+    [
+        ("core", 150),
+        ("arrays", 500),
+        pytest.param("everybody", 40, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_an_allocation_fails(kind, least, shim):
     """What must be there is MemoryError; what a fit can do without is scratch for threads."""
     found, total = ends_of(kind, shim)

@@ -302,8 +302,18 @@ def test_mistakes_in_the_file_are_usage_errors(run, tmp_path, text, part):
 # Stop and go on.
 
 
-@pytest.mark.parametrize("memory", [[], ["--pool", "200 kB"]], ids=["memory", "pools"])
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["int", "kill"])
+IN_POOLS = ["--pool", "200 kB"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "memory"),
+    [
+        pytest.param(signal.SIGINT, IN_POOLS, id="int-pools"),
+        pytest.param(signal.SIGKILL, [], id="kill-memory"),
+        pytest.param(signal.SIGINT, [], id="int-memory", marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGKILL, IN_POOLS, id="kill-pools", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_run_that_is_stopped_goes_on_with_the_same_bits(run, tmp_path, stop, memory):
     whole, parts, saved = tmp_path / "whole", tmp_path / "parts", tmp_path / "run"
     options = ["train", "many.parquet", *PRICE, *memory, "--seed=4", "--tol=none", "--passes=40"]

@@ -472,6 +472,7 @@ def test_there_must_be_a_client(client, monkeypatch):
     assert "ValueError: there is no client of Dask" in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_workers_of_the_command_line(tmp_path):
     """A scheduler and two workers as processes of their own, over the loopback."""
     file = str(tmp_path / "scheduler.json")

@@ -264,6 +264,7 @@ resource.setrlimit(resource.RLIMIT_DATA, (mapped + {more}, mapped + {more}))
 """
 
 
+@pytest.mark.exhaustive
 def test_a_worker_of_less_memory_than_there_are_rows(tmp_path):
     """It may allocate less than the rows take."""
     rng = np.random.default_rng(0)

@@ -155,7 +155,17 @@ def forks():
 CASES = {f.__name__: f for f in (threads, signals, loky, spawn, forkserver, fork, forks)}
 
 
-@pytest.mark.parametrize("name", CASES)
+NEW_INTERPRETERS = ("loky", "spawn", "forkserver")
+"""Cases that start others, which import all anew: they take long."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.exhaustive] if name in NEW_INTERPRETERS else [])
+        for name in CASES
+    ],
+)
 def test_calls_beside_others(name):
     here = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.run(

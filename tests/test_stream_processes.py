@@ -169,6 +169,7 @@ def test_memory_is_that_of_the_pools_and_not_of_the_rows(tmp_path):
     assert found["peak"] < 32 * MB + 300 * MB
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_while_training_keeps_the_model(tmp_path):
     found = results("interrupts", tmp_path, "training")
     assert all(each["fitted"] and each["went on"] for each in found)

@@ -2,8 +2,8 @@
 A path of L1 penalties
 ======================
 
-Thirty penalties, trained as lanes of the same passes over the rows. The stronger the penalty, the
-more weights are exactly 0.
+Thirty penalties, trained side by side in the same passes over the rows. The stronger the penalty,
+the more weights are exactly 0.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,8 @@ model = fastsgd.SGDRegressor(penalty="l1", standardize=True, random_state=0)
 found = fastsgd.path(data.data, y, alphas=alphas, estimator=model)
 
 # %%
-# ``coef_`` is of X itself. Times the features' deviation it is that of standardised features.
+# ``coef_`` belongs to X as it is. Times the standard deviations of the features it belongs to the
+# standardised features, whose weights can be compared.
 
 figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 for name, coef in zip(data.feature_names, (found.coef * data.data.std(axis=0)).T, strict=True):

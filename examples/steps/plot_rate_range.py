@@ -2,8 +2,8 @@
 Which rate? A range test
 ========================
 
-Short runs at many constant rates, trained as lanes of one pass. Too small a rate learns nothing,
-too large a one diverges.
+Short runs at many constant rates, trained side by side in one pass. Too small a rate learns
+nothing, too large a one diverges.
 """
 
 from sklearn.datasets import load_breast_cancer
