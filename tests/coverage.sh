@@ -5,6 +5,8 @@
 #     tests/coverage.sh c [arguments of pytest, instead of the chosen tests]
 #     tests/coverage.sh python [the same]
 #
+# Nothing is inlined, so that a branch of the C sources counts once for float and double and all numbers
+# of lanes together, and not for each copy that the compiler makes of a function.
 # FASTSGD_ISAS names the instruction set; FASTSGD_COVERAGE a folder that keeps the build and the report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,7 +38,7 @@ of_c() {
     fi
     python -m pip install --quiet "scikit-build-core>=1.0" "cython>=3.1" "cython-cmake>=0.2" cmake ninja gcovr
     python -m pip install --quiet --no-build-isolation -C build-dir="$folder/build" \
-        -C cmake.define.CMAKE_C_FLAGS_RELEASE="-O1 --coverage -fprofile-update=atomic" \
+        -C cmake.define.CMAKE_C_FLAGS_RELEASE="-O1 --coverage -fprofile-update=atomic -fno-inline -DFASTSGD_SANITIZED" \
         -C cmake.define.FASTSGD_ISAS="$isas" '.[test]'
     find "$folder/build" -name '*.gcda' -delete
     python -m pytest -q -p no:cacheprovider "$@"
