@@ -168,12 +168,13 @@ def pickles_mutate():
 
 def test_mutated_pickles():
     """Whatever bytes change, there is a model or an exception, and the interpreter lives."""
+    here = [os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.run(
         [sys.executable, __file__, "pickles_mutate"],
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)},
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(here)},
     )
     assert child.returncode == 0, child.stderr
     ends = json.loads(child.stdout)

@@ -17,11 +17,13 @@ pytest.importorskip("xxhash")
 from public_calls import Rows
 
 from fastsgd import SGDClassifier
+from fastsgd.data import first_pass
 from fastsgd.data.ahead import ahead
 from fastsgd.data.block_writer import BlockWriter
 from fastsgd.data.partial import partial_folder
 from fastsgd.data.reading import PoolReader
 from fastsgd.estimators import rows
+from fastsgd.solver.stream import StreamRun
 
 X = np.random.default_rng(0).normal(size=(600, 6))
 Y = (X[:, 0] > 0).astype(int)
@@ -86,6 +88,29 @@ def test_interrupt_of_what_makes_and_removes(owner, name, when, temporary, monke
             fit()
     assert readers() == [] == [*temporary.iterdir()]
     fit()
+
+
+def test_interrupt_of_an_epoch_behind_the_rows_of_the_sample(temporary, monkeypatch):
+    """By which classes are found: a ``partial_fit`` leaves the model as far as it is trained."""
+    advance = StreamRun.advance
+
+    def interrupt(run, *arguments):
+        if run.state.row > 400:
+            raise KeyboardInterrupt
+        return advance(run, *arguments)
+
+    monkeypatch.setattr(first_pass, "SAMPLE_ROWS", 100)
+    model, source = SGDClassifier(random_state=0), Rows(X, Y, 85)
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamRun, "advance", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(source, classes=[0, 1], pool_bytes=1 << 13)
+    assert 400 < (updates := model.t_ - 1) < 600
+    assert np.isfinite(model.coef_).all()
+    model.partial_fit(X[:7], Y[:7])
+    assert model.t_ - 1 >= updates + 7
+    model.partial_fit(source, pool_bytes=1 << 13)
+    assert readers() == [] == [*temporary.iterdir()]
 
 
 def test_interrupt_of_a_lock(temporary, monkeypatch):

@@ -54,7 +54,8 @@ def test_large_arrays_are_on_huge_pages(copied):
     small pages are there already, which Linux merges later.
     """
     script = f"from test_memory import print_mapping; print_mapping({copied})"
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-c", script]
     found = subprocess.run(command, env=here, capture_output=True, text=True, check=True).stdout
     flags, size = found.split(";")

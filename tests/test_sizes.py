@@ -1,7 +1,8 @@
 """Sizes at which integers of 32 bits and memory end, and the smallest ones.
 
-FASTSGD_EXHAUSTIVE=1 adds tables of more than 2**31 and 2**32 values. They are zeros but for some
-rows: the system gives zeros that are only read no memory, so that no test takes a gigabyte.
+FASTSGD_EXHAUSTIVE=1 adds tables of more than 2**31 and 2**32 values, and a model of more than 2**31
+weights. The tables are zeros but for some rows: the system gives zeros that are only read no
+memory. The model has its weights once, 9 GB of them; all other tests take less than a gigabyte.
 """
 
 import os
@@ -146,6 +147,38 @@ def test_the_last_columns_that_32_bits_count(index):
     model.coef_, model.n_features_in_ = coef[0], d
     model.intercept_ = np.zeros(1, dtype=np.float32)
     assert_array_equal(model.predict(X), [5.0, 15.0])
+
+
+def memory_left():
+    """Bytes, or none where Linux does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
+
+
+@LONG
+@pytest.mark.skipif(memory_left() < 12 << 30, reason="needs 12 GB of memory")
+def test_a_fit_of_more_columns_than_32_bits_count():
+    """On CSR a model is that of the columns that have values."""
+    d, n = 2**31 + 100, 40
+    columns = np.array([0, 1, d // 3, 2**31 - 1, 2**31, d - 9, d - 2, d - 1])
+    rng = np.random.default_rng(0)
+    places, values = rng.integers(0, len(columns), 3 * n), rng.normal(size=3 * n)
+    wide, narrow = (
+        sp.csr_array(
+            (values.astype(np.float32), indices.astype(np.int64), np.arange(n + 1) * 3),
+            shape=(n, width),
+        )
+        for indices, width in ((columns[places], d), (places, len(columns)))
+    )
+    y = rng.normal(size=n)
+    model, small = (SGDRegressor(**{**STEPS, "max_iter": 2}).fit(X, y) for X in (wide, narrow))
+    assert model.coef_.shape == (d,)
+    assert_array_equal(model.coef_[columns], small.coef_)
+    assert np.count_nonzero(model.coef_) == len(columns)
+    assert_array_equal(model.predict(wide), small.predict(narrow))
 
 
 def test_a_batch_of_a_million_rows():

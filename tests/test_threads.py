@@ -389,12 +389,13 @@ CHILDREN = {f.__name__: f for f in (forks, forks_beside_a_fit, pools, no_more_th
 
 @pytest.mark.parametrize("name", CHILDREN)
 def test_processes(name):
+    here = [os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.run(
         [sys.executable, "-W", "error", "-W", FORK_WARNING, __file__, name],
         capture_output=True,
         text=True,
         timeout=130 + FORKS,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)},
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(here)},
     )
     assert child.returncode == 0, child.stderr
     assert child.stdout == f"{name} done\n"

@@ -109,17 +109,36 @@ def table_of(X: Any) -> Any:
     return array if array is X else array.astype(np.float64, copy=False)
 
 
+def named(error: ValueError, name: str) -> ValueError:
+    """An error of scikit-learn's, with the name of the argument that holds strings."""
+    if not str(error).startswith("could not convert string"):
+        return error
+    return ValueError(f"{name} must be numbers: {error}")
+
+
 def real_targets(y: Any, dtype: Any, name: str = "y") -> NDArray[np.floating]:
     """Targets of a regression as (n,), or (n, n_outputs) for more than one.
 
     Raises
     ------
     ValueError
-        If one is beyond the range of the dtype.
+        If one is beyond the range of the dtype, or no number.
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    return cast(name, y, dtype)
+    try:
+        return cast(name, y, dtype)
+    except ValueError as error:
+        raise named(error, name) from None
+
+
+def holds_strings(y: Any) -> bool:
+    """Whether targets are not numbers, nor texts of numbers."""
+    try:
+        np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        return True
+    return False
 
 
 class InputValidation(BaseEstimator):
@@ -159,6 +178,9 @@ class InputValidation(BaseEstimator):
                 X, y = validate_data(self, X, y, **options)
         except OverflowError as error:  # Python integers beyond float64
             raise ValueError(f"X or y: {error}") from None
+        except ValueError as error:
+            of_y = options.get("y_numeric") and not sp.issparse(y) and holds_strings(y)
+            raise named(error, names[1] if of_y else names[0]) from None
         return self._aligned(X), y.toarray() if sp.issparse(y) else y
 
     def _rows_to_predict(self, X: Any) -> Any:
@@ -179,6 +201,8 @@ class InputValidation(BaseEstimator):
             return validate_data(self, X, reset=False, ensure_all_finite=False, **options)
         except OverflowError as error:
             raise ValueError(f"X: {error}") from None
+        except ValueError as error:
+            raise named(error, "X") from None
 
     def _expects_unnamed(self, d: int) -> bool:
         """Whether the model was fitted on d features without names."""

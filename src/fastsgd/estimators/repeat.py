@@ -140,7 +140,8 @@ def prepared(
     model: dict[str, Any],
 ) -> Repeat | None:
     """What a ``partial_fit`` leaves to the next one, of the attributes ``model``; None if its
-    parameters, or what a subclass may have changed, ask for more than a step."""
+    parameters, or what a subclass may have changed, ask for more than a step, or if it was
+    interrupted."""
     data, lanes, settings = problem
     parameters = parameters_of(estimator)
     if (
@@ -156,6 +157,7 @@ def prepared(
         or settings.sampling == "replacement"
         or data.y.shape[1] > 1
         or (lanes.k * data.d > FEW_VALUES and "coef_" in model)
+        or state.row + state.batch_row > 0  # interrupted, maybe at a row that ``data`` has not
     ):
         return None
     request = request_of(estimator)
