@@ -80,7 +80,9 @@ def lines_of(place: CPlace) -> range:
     return range(place.line, place.line + text.count(b"\n") + 1)
 
 
-def build(mutants: dict[int, CPlace], folder: Path) -> tuple[Path, dict[int, CPlace]]:
+def build(
+    mutants: dict[int, CPlace], folder: Path, sanitizers: str
+) -> tuple[Path, dict[int, CPlace]]:
     """Build the library; the folder it can be imported from, and the mutants that it has."""
     copy = folder / "sources"
     copy_repository(copy)
@@ -88,10 +90,31 @@ def build(mutants: dict[int, CPlace], folder: Path) -> tuple[Path, dict[int, CPl
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
     options = ["--no-build-isolation", "-C", f"build-dir={folder / 'build'}"]
     options += ["-C", "cmake.define.FASTSGD_ISAS=scalar"]
+    options += ["-C", f"cmake.define.FASTSGD_SANITIZE={sanitizers}"]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     target = folder / "library"
     shutil.rmtree(target, ignore_errors=True)
-    subprocess.run([*pip, *options, "--target", str(target), str(copy)], check=True)
+    subprocess.run(
+        [*pip, *options, "--target", str(target), str(copy)], check=True, env=environment
+    )
     return target, chosen
+
+
+def use_sanitizers() -> None:
+    """Start this program again with the sanitizers loaded first, as sanitizers.sh has them."""
+    if "libasan" in os.environ.get("LD_PRELOAD", ""):
+        return
+    names = [
+        subprocess.run(
+            ["gcc", f"-print-file-name=lib{name}.so"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("asan", "ubsan")
+    ]
+    os.environ["LD_PRELOAD"] = " ".join(names)
+    os.environ["ASAN_OPTIONS"] = "detect_leaks=0:allocator_may_return_null=1:handle_segv=0"
+    os.environ["UBSAN_OPTIONS"] = "halt_on_error=1"
+    os.environ["PYTHONMALLOC"] = "malloc"
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 class CSwitch:
@@ -112,4 +135,4 @@ class CSwitch:
 
     def reached(self) -> bytes:
         """A byte a place, 1 where it was reached."""
-        return bytes(self.marks)
+        return bytes(list(self.marks))  # whose own bytes are four for each

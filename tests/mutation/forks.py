@@ -1,14 +1,17 @@
 """A plugin of pytest that runs the tests once for each mutant, each mutant in a fork.
 
-The tests are collected, and all that they import is loaded, once. Each test then runs without a
-mutant, in a fork of its own, which says how long it takes and which places it reaches. A mutant
-needs the tests that reach its place alone: those that have killed most first, then the quickest.
+The tests are collected, and all that they import is loaded, once. They then run without a mutant, a
+fork for each function with all its parameters, which says how long each takes and which places it
+reaches. A mutant needs the tests that reach its place alone: first those that have killed most for
+the time that they take. Last are those of which another with other parameters reaches it: what the
+two share may be made once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import math
 import mmap
 import os
@@ -28,11 +31,12 @@ from typing import Any, Protocol
 
 import pytest
 
-TIMES_LONGER, SLACK, WAITING = 10.0, 2.0, 60.0
-"""A test that takes ten times the processor's seconds, or a minute more than that, does not end."""
+TIMES_LONGER, SLACK, WAITING = 10.0, 2.0, 120.0
+"""A test that takes ten times the seconds of the processor that it needs does not end, nor does one
+that waits for two minutes."""
 MEMORY = 8 << 30  # bytes of addresses beyond those of the tests
 KILLER = 20.0  # a test that has killed a mutant counts as so many times as quick
-HEADER = struct.Struct("qqdd")  # number of the test, whether it failed, when it began, its seconds
+HEADER = struct.Struct("qd")  # number of the test that runs, and when it began
 
 
 class Switch(Protocol):
@@ -49,8 +53,9 @@ class Known:
 
     changed: float  # of its file
     passed: bool
-    seconds: float
-    reached: bytes
+    seconds: float  # of the processor
+    reached: bytes  # a byte a place
+    near: bytes = b""  # the same, of the function with any parameters
 
 
 @dataclass
@@ -65,38 +70,44 @@ class Running:
     limits: list[float]
     began: float = field(default_factory=time.monotonic)
 
-    def told(self) -> tuple[int, bool, float, float]:
-        at, failed, began, seconds = HEADER.unpack(self.shared[: HEADER.size])
-        return at, bool(failed), began or self.began, seconds
+    @property
+    def at(self) -> int:
+        return int(HEADER.unpack(self.shared)[0])
 
     @property
     def ends(self) -> float:
-        at, _, began, _ = self.told()
-        return began + self.limits[at] + WAITING
+        at, began = HEADER.unpack(self.shared)
+        return (began or self.began) + self.limits[at] + WAITING
 
 
-def run_tests(tests: Sequence[Any], switch: Switch, shared: mmap.mmap, limits: list[float]) -> bool:
-    """Whether all tests pass; the first that does not ends it."""
+def used() -> float:
+    """Seconds of the processor, of this process and those that it started."""
+    mine, others = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
+    return mine.ru_utime + mine.ru_stime + others.ru_utime + others.ru_stime
+
+
+def outcomes(
+    tests: Sequence[Any], shared: mmap.mmap, limits: Sequence[float]
+) -> Iterator[tuple[bool, float]]:
+    """Run tests in this process: whether each passes, and its seconds."""
     from _pytest.runner import runtestprotocol
 
-    switch.forget()
-    start = time.monotonic()
-    for at, item in enumerate(tests):
-        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        soft = math.ceil(used + limits[at])
+    for at, (item, limit) in enumerate(zip(tests, limits, strict=True)):
+        before = used()
+        soft = math.ceil(before + limit)
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-        start = time.monotonic()
-        shared[: HEADER.size] = HEADER.pack(at, 0, start, 0.0)
+        shared[:] = HEADER.pack(at, time.monotonic())
         following = tests[at + 1] if at + 1 < len(tests) else None
         reports = runtestprotocol(item, nextitem=following, log=False)
-        seconds = time.monotonic() - start
-        failed = any(report.failed for report in reports)
-        shared[: HEADER.size] = HEADER.pack(at, failed, start, seconds)
-        if failed:
-            return False
-    marks = switch.reached()
-    shared[HEADER.size : HEADER.size + len(marks)] = marks
-    return True
+        yield not any(report.failed for report in reports), used() - before
+
+
+def function_of(item: Any) -> str:
+    """The name of a test without its parameters."""
+    return str(item.nodeid).split("[")[0]
 
 
 class Mutation:
@@ -120,6 +131,8 @@ class Mutation:
         Seconds of a test that is run; slower ones are left out.
     pause : Path or None
         No fork begins while this file exists.
+    memory : int or None
+        Bytes of addresses that a fork may take beyond those of this process.
     """
 
     def __init__(
@@ -133,13 +146,16 @@ class Mutation:
         most: float = math.inf,
         slowest: float = 5.0,
         pause: Path | None = None,
+        memory: int | None = MEMORY,
     ) -> None:
         self.make_switch, self.mutants, self.done, self.known = make_switch, mutants, done, known
         self.jobs, self.most, self.slowest, self.pause = jobs, most, slowest, pause
+        self.memory = memory
         self.tests: dict[str, Known] = {}
         self.kills: Counter[str] = Counter()
         self.at_import: set[int] = set()
         self.broken: list[str] = []
+        self.saved = time.monotonic()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -148,7 +164,6 @@ class Mutation:
         self.switch = self.make_switch()
         marks = self.switch.reached()
         self.at_import = {number for number in self.mutants if marks[number]}
-        self.room = HEADER.size + len(marks)
         gc.freeze()  # a collection would copy all of that into each fork
         with tempfile.TemporaryDirectory() as folder:
             self.folder = Path(folder)
@@ -172,14 +187,26 @@ class Mutation:
         ]
 
         def learnt(fork: Running, status: int) -> None:
-            item = fork.tests[0]
-            marks = fork.shared[HEADER.size :]
-            seconds = fork.told()[3]
-            self.tests[item.nodeid] = Known(changed[item.path], status == 0, seconds, marks)
+            results = []
+            if status == 0:
+                results = pickle.loads((fork.folder / "results").read_bytes())
+            near = bytes(map(max, zip(*(marks for _, _, marks in results), strict=True)))
+            results += [(False, 0.0, b"")] * (len(fork.tests) - len(results))
+            for item, (passed, seconds, marks) in zip(fork.tests, results, strict=True):
+                known = Known(changed[item.path], passed, seconds, marks, near)
+                self.tests[item.nodeid] = known
+            if time.monotonic() > self.saved + 60.0:
+                self.save()
 
-        self.all(([item], 0, learnt) for item in new)
-        self.known.write_bytes(pickle.dumps(self.tests))
+        functions = itertools.groupby(new, function_of)
+        self.all((list(group), 0, learnt) for _, group in functions)
+        self.save()
         self.broken = sorted(n for n in names if not self.tests[n].passed)
+
+    def save(self) -> None:
+        """Keep what is known of the tests."""
+        self.known.write_bytes(pickle.dumps(self.tests))
+        self.saved = time.monotonic()
 
     # ---------------------------------------------------------------- with one
 
@@ -190,9 +217,10 @@ class Mutation:
     def mutant(self, number: int, items: Sequence[Any]) -> Any:
         """The tests of a mutant, and what to do with what comes of them."""
 
-        def cost(item: Any) -> float:
-            kills = self.kills[item.nodeid.split("[")[0]]
-            return self.tests[item.nodeid].seconds / (1.0 + KILLER * kills)
+        def cost(item: Any) -> tuple[bool, float]:
+            test = self.tests[item.nodeid]
+            quickness = 1.0 + KILLER * self.kills[function_of(item)]
+            return not test.reached[number], test.seconds / quickness
 
         found, seconds = [], 0.0
         for item in sorted((item for item in items if self.reaches(item, number)), key=cost):
@@ -205,24 +233,23 @@ class Mutation:
             return None
 
         def ended(fork: Running, status: int) -> None:
-            at, _, _, _ = fork.told()
-            name = fork.tests[at].nodeid
+            item = fork.tests[fork.at]
             took = time.monotonic() - fork.began
             if status == 0:
                 self.done(number, "survived", "", took)
                 return
-            self.kills[name.split("[")[0]] += 1
+            self.kills[function_of(item)] += 1
             hung = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (
                 signal.SIGXCPU,
                 signal.SIGKILL,
             )
-            self.done(number, "timeout" if hung else "killed", name, took)
+            self.done(number, "timeout" if hung else "killed", item.nodeid, took)
 
         return found, number, ended
 
     def reaches(self, item: Any, number: int) -> bool:
         test = self.tests[item.nodeid]
-        return test.passed and test.seconds <= self.slowest and test.reached[number] == 1
+        return test.passed and test.seconds <= self.slowest and test.near[number] == 1
 
     # ---------------------------------------------------------------- forks
 
@@ -249,8 +276,8 @@ class Mutation:
                 with contextlib.suppress(ProcessLookupError):  # and what it has started
                     os.killpg(fork.child, signal.SIGKILL)
                 _, status = os.waitpid(fork.child, 0)
-                shutil.rmtree(fork.folder, ignore_errors=True)
                 fork.done(fork, status)
+                shutil.rmtree(fork.folder, ignore_errors=True)
                 fork.shared.close()
 
     def is_paused(self, running: dict[int, Running]) -> bool:
@@ -262,7 +289,7 @@ class Mutation:
 
     def fork(self, tests: list[Any], number: int, done: Callable[[Running, int], None]) -> Running:
         """Run tests in a fork, with a mutant or (0) without."""
-        shared = mmap.mmap(-1, self.room)
+        shared = mmap.mmap(-1, HEADER.size)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         limits = [
             TIMES_LONGER * self.tests[item.nodeid].seconds + SLACK if number else WAITING
@@ -279,11 +306,26 @@ class Mutation:
             quiet = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(quiet, stream)
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            most = pages * resource.getpagesize() + MEMORY
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            if self.memory is not None:
+                pages = int(Path("/proc/self/statm").read_text().split()[0])
+                most = pages * resource.getpagesize() + self.memory
+                resource.setrlimit(resource.RLIMIT_AS, (most, most))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             tests[0].config._tmp_path_factory._basetemp = folder
             self.switch.choose(number)
-            code = 0 if run_tests(tests, self.switch, shared, limits) else 1
+            results = outcomes(tests, shared, limits)
+            if number:
+                code = 0 if all(passed for passed, _ in results) else 1
+            else:
+                self.tell(results, folder)
+                code = 0
         os._exit(code)
+
+    def tell(self, results: Iterator[tuple[bool, float]], folder: Path) -> None:
+        """Write into a file what tests do, and what they reach."""
+        told = []
+        self.switch.forget()
+        for passed, seconds in results:
+            told.append((passed, seconds, self.switch.reached()))
+            self.switch.forget()
+        (folder / "results").write_bytes(pickle.dumps(told))

@@ -32,7 +32,7 @@ from typing import Any
 import c_build
 import c_places
 import python_places
-from forks import Known, Mutation
+from forks import MEMORY, Known, Mutation
 from places import ROOT, Place, equivalents, sampled
 
 SUITE = (
@@ -68,7 +68,8 @@ def build(options: argparse.Namespace, folder: Path) -> tuple[Path, dict[int, An
     for old in (stamp, folder / "known"):
         old.unlink(missing_ok=True)
     if options.what == "c":
-        library, chosen = c_build.build(mutants, folder)
+        sanitizers = "address,undefined" if options.sanitize else ""
+        library, chosen = c_build.build(mutants, folder, sanitizers)
     else:
         library, chosen = python_places.build(mutants, folder), mutants
     stamp.write_text(json.dumps({"of": made_of, "numbers": list(chosen)}))
@@ -150,7 +151,7 @@ def run(options: argparse.Namespace) -> None:
     import pytest
 
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    folder = options.build / options.what
+    folder = options.build / (options.what + ("-sanitized" if options.sanitize else ""))
     folder.mkdir(parents=True, exist_ok=True)
     library, mutants, refused = build(options, folder)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(library), str(ROOT / "tests")])
@@ -180,6 +181,7 @@ def run(options: argparse.Namespace) -> None:
         most=options.most,
         slowest=options.slowest,
         pause=options.pause,
+        memory=None if options.sanitize else MEMORY,
     )
     tests = options.tests or [f"tests/test_{name}.py" for name in SUITE]
     code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", *tests], plugins=[plugin])
@@ -202,13 +204,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path, help="mutants that it has are not run")
     parser.add_argument("--again", action="store_true", help="but for those that survived")
+    parser.add_argument(
+        "--sanitize", action="store_true", help="a core of C that is slow and strict"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--most", type=float, default=60.0, help="seconds of a mutant's tests")
     parser.add_argument("--slowest", type=float, default=5.0, help="seconds of a test")
     parser.add_argument("--pause", type=Path, help="nothing is begun while this file exists")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "mutation")
     parser.add_argument("tests", nargs="*", help="test files; without any, those of SUITE")
-    run(parser.parse_intermixed_args())
+    options = parser.parse_intermixed_args()
+    if options.sanitize:
+        c_build.use_sanitizers()
+    run(options)
 
 
 if __name__ == "__main__":
