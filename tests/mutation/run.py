@@ -17,13 +17,18 @@ in the same build, with the tests as they are now.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import importlib
 import json
 import math
 import os
-import subprocess
+import pickle
+import resource
+import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +53,6 @@ SUITE = (
 """Test files that train, or look at what is trained by."""
 
 SURVIVED = ("survived", "unreached")
-SECONDS_AT_IMPORT = 240.0
 
 
 def build(options: argparse.Namespace, folder: Path) -> tuple[Path, dict[int, Any], int]:
@@ -77,79 +81,115 @@ def build(options: argparse.Namespace, folder: Path) -> tuple[Path, dict[int, An
 
 
 class Results:
-    """How mutants ended, in the order in which they did."""
+    """How mutants ended: a file with a line of JSON for each, the last of which counts."""
 
-    def __init__(self, mutants: dict[int, Place], report: Path | None) -> None:
+    def __init__(self, mutants: dict[int, Place], report: Path) -> None:
         self.mutants, self.report = mutants, report
-        self.ends: dict[int, str] = {}
 
     def done(self, number: int, end: str, test: str, seconds: float) -> None:
-        self.ends[number] = end
-        if self.report:
-            place = self.mutants[number]
-            line = {"number": number, "end": end, "seconds": round(seconds, 3), "test": test}
-            with self.report.open("a") as report:
-                report.write(json.dumps({**line, "name": place.name}) + "\n")
+        line = {"number": number, "end": end, "seconds": round(seconds, 3), "test": test}
+        with self.report.open("a") as report:
+            report.write(json.dumps({**line, "name": self.mutants[number].name}) + "\n")
+
+    def ends(self) -> dict[int, str]:
+        """By number."""
+        text = self.report.read_text() if self.report.exists() else ""
+        lines = [json.loads(line) for line in text.splitlines()]
+        return {line["number"]: line["end"] for line in lines if line["number"] in self.mutants}
 
     def show(self, refused: int) -> None:
         """Print survivors, then counts."""
-        known = equivalents()
-        left = []
-        for number, end in self.ends.items():
-            if end in SURVIVED and self.mutants[number].key in known:
-                self.ends[number] = "equivalent"
-            elif end in SURVIVED:
-                left.append(f"{end}: {self.mutants[number].name}")
+        known, left, counts = equivalents(), [], Counter[str]()
+        for number, end in self.ends().items():
+            place = self.mutants[number]
+            if end in SURVIVED and place.key in known:
+                counts["equivalent"] += 1
+            else:
+                counts[end] += 1
+                left += [f"{end}: {place.name}"] if end in SURVIVED else []
         print("\n".join(sorted(left)))
-        counts = Counter(self.ends.values())
         killed = counts["killed"] + counts["timeout"]
-        counted = len(self.ends) - counts["equivalent"]
+        counted = counts.total() - counts["equivalent"]
         print(", ".join(f"{count} {end}" for end, count in sorted(counts.items())))
         print(f"{refused} refused by the compiler")
-        print(
-            f"{killed} of {counted} that are not equivalent: {100 * killed / max(1, counted):.1f} %"
-        )
+        share = 100 * killed / max(1, counted)
+        print(f"{killed} of {counted} that are not equivalent are killed: {share:.1f} %")
 
 
-def ends_of(report: Path) -> dict[int, str]:
-    """The last line of each mutant."""
-    lines = map(json.loads, report.read_text().splitlines()) if report.exists() else ()
-    return {line["number"]: line["end"] for line in lines}
+def run_at_import(number: int, files: Sequence[str], seconds: float) -> tuple[str, str, float]:
+    """Run a mutant that is reached when the library is imported, in a fork that imports it anew.
 
+    Returns
+    -------
+    end, test, seconds : str, str, float
+        As in a report. It has survived if no test has failed after so many seconds.
+    """
+    import pytest
 
-def run_at_import(number: int, library: Path, files: Sequence[str]) -> tuple[str, float]:
-    """How a mutant ends that is reached when the library is imported: in a process of its own."""
     start = time.monotonic()
-    path = os.pathsep.join([str(library), str(ROOT / "tests")])
-    end = "survived"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files],
-            env={**os.environ, "FASTSGD_MUTANT": str(number), "PYTHONPATH": path},
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=SECONDS_AT_IMPORT,
-            check=False,
-        )
-        end = "killed" if done.returncode else "survived"
-    except subprocess.TimeoutExpired:
-        pass  # its tests take long; what does not end by itself would be seen in the forks
-    return end, time.monotonic() - start
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            os.environ["FASTSGD_MUTANT"] = str(number)
+            quiet = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(quiet, stream)
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), resource.RLIM_INFINITY))
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]))
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+    end = "survived" if status == 0 or late else "killed"
+    return end, "at import", time.monotonic() - start
 
 
-def quickest_files(tests: dict[str, Known]) -> list[str]:
-    """Test files all of whose tests pass without a mutant, by how long they take in all."""
+def files_for(place: Place, tests: dict[str, Known]) -> list[str]:
+    """Test files without a broken test: those that the module's name is in, then the quickest."""
     seconds: Counter[str] = Counter()
     for name, test in tests.items():
         seconds[name.split("::")[0]] += test.seconds if test.passed else math.inf
-    return [name for name, took in reversed(seconds.most_common()) if took < SECONDS_AT_IMPORT]
+    module = Path(place.path).stem
+
+    def cost(name: str) -> tuple[bool, float]:
+        return module not in name, seconds[name]
+
+    return sorted((name for name in seconds if seconds[name] < math.inf), key=cost)
+
+
+def run_forks(plugin: Mutation, files: Sequence[str], told: Path) -> None:
+    """Run the plugin in a fork, since it loads the library; what it finds of tests is told."""
+    import pytest
+
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = int(pytest.main(["-q", "-s", "-p", "no:cacheprovider", *files], [plugin]))
+            told.write_bytes(pickle.dumps((plugin.tests, plugin.broken, plugin.at_import)))
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise SystemExit(f"pytest: {code}")
+
+
+def preload() -> None:
+    """Load what the tests need, but for the library."""
+    for name in (
+        *("pytest", "scipy.optimize", "scipy.sparse", "sklearn.linear_model"),
+        *("sklearn.model_selection", "sklearn.neural_network", "sklearn.datasets"),
+    ):
+        importlib.import_module(name)
+    assert "fastsgd" not in sys.modules
 
 
 def run(options: argparse.Namespace) -> None:
     """Sample mutants, build them, run them, print what became of them."""
-    import pytest
-
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     folder = options.build / (options.what + ("-sanitized" if options.sanitize else ""))
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,17 +197,18 @@ def run(options: argparse.Namespace) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(library), str(ROOT / "tests")])
     sys.path[:0] = [str(library), str(ROOT / "tests")]
     os.chdir(ROOT)
-    results = Results(mutants, options.report)
-    before = ends_of(options.report) if options.report else {}
-    results.ends.update((number, end) for number, end in before.items() if number in mutants)
+    preload()
+    report = options.report or folder / "report.jsonl"
+    if not options.report:
+        report.unlink(missing_ok=True)
+    results = Results(mutants, report)
+    before, known = results.ends(), equivalents()
     chosen = {
         number: place.name
         for number, place in mutants.items()
-        if number not in before or (options.again and before[number] in SURVIVED)
+        if number not in before
+        or (options.again and before[number] in SURVIVED and place.key not in known)
     }
-    if options.again:
-        known = equivalents()
-        chosen = {n: name for n, name in chosen.items() if mutants[n].key not in known}
     switch: Callable[[], Any] = {
         "c": lambda: c_build.CSwitch(library, max(mutants)),
         "python": lambda: python_places.PythonSwitch(library),
@@ -183,15 +224,14 @@ def run(options: argparse.Namespace) -> None:
         pause=options.pause,
         memory=None if options.sanitize else MEMORY,
     )
-    tests = options.tests or [f"tests/test_{name}.py" for name in SUITE]
-    code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", *tests], plugins=[plugin])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise SystemExit(f"pytest: {code!r}")
-    print(f"{len(plugin.tests)} tests; left out, since they fail without a mutant: {plugin.broken}")
-    files = quickest_files(plugin.tests)
-    for number in sorted(plugin.at_import & {n for n in chosen if results.ends[n] in SURVIVED}):
-        end, seconds = run_at_import(number, library, files)
-        results.done(number, end, "at import", seconds)
+    files = options.tests or [f"tests/test_{name}.py" for name in SUITE]
+    run_forks(plugin, files, folder / "told")
+    tests, broken, at_import = pickle.loads((folder / "told").read_bytes())
+    print(f"{len(tests)} tests; left out, since they fail without a mutant: {broken}")
+    ends = results.ends()
+    for number in sorted(at_import & {number for number in chosen if ends[number] in SURVIVED}):
+        files = files_for(mutants[number], tests)
+        results.done(number, *run_at_import(number, files, options.most))
     results.show(refused)
 
 
