@@ -55,29 +55,38 @@ SUITE = (
 SURVIVED = ("survived", "unreached")
 
 
-def build(options: argparse.Namespace, folder: Path) -> tuple[Path, dict[int, Any], int]:
-    """The library with the mutants, those that are in it, and how many the compiler refused."""
-    everything = c_places.places() if options.what == "c" else python_places.places()
-    mutants: dict[int, Any] = dict(enumerate(sampled(everything, options.count, options.seed), 1))
-    print(f"{len(everything)} places, of which {len(mutants)} are sampled", flush=True)
+Mutants = dict[int, Any]
+"""Places by the mutant's number, from 1."""
+
+
+def build(options: argparse.Namespace, folder: Path) -> tuple[Path, Mutants, int]:
+    """The library with the mutants, those that are in it, and how many the compiler refused.
+
+    What an earlier call has built is used if it is of the same sample of the same sources, or if
+    ``--again`` asks for it, whatever the sources are now.
+    """
+    library, kept = folder / "library", folder / "mutants"
     sources = sorted([*(ROOT / "csrc").rglob("*.[ch]"), *(ROOT / "src").rglob("*.p*")])
     text = "".join(path.read_text() for path in sources if path.suffix != ".pyc")
     made_of = hashlib.sha256(f"{options.count} {options.seed} {text}".encode()).hexdigest()
-    stamp = folder / "stamp.json"
-    if stamp.exists():
-        made = json.loads(stamp.read_text())
-        if made["of"] == made_of:
-            chosen = {number: mutants[number] for number in made["numbers"]}
-            return folder / "library", chosen, len(mutants) - len(chosen)
-    for old in (stamp, folder / "known"):
+    if kept.exists():
+        before, chosen, refused = pickle.loads(kept.read_bytes())
+        if before == made_of or options.again:
+            return library, chosen, refused
+    for old in (kept, folder / "known"):
         old.unlink(missing_ok=True)
+    everything = c_places.places() if options.what == "c" else python_places.places()
+    mutants: Mutants = dict(enumerate(sampled(everything, options.count, options.seed), 1))
+    print(f"{len(everything)} places, of which {len(mutants)} are sampled", flush=True)
+    chosen = mutants
     if options.what == "c":
         sanitizers = "address,undefined" if options.sanitize else ""
         library, chosen = c_build.build(mutants, folder, sanitizers)
     else:
-        library, chosen = python_places.build(mutants, folder), mutants
-    stamp.write_text(json.dumps({"of": made_of, "numbers": list(chosen)}))
-    return library, chosen, len(mutants) - len(chosen)
+        library = python_places.build(mutants, folder)
+    refused = len(mutants) - len(chosen)
+    kept.write_bytes(pickle.dumps((made_of, chosen, refused)))
+    return library, chosen, refused
 
 
 class Results:
