@@ -10,6 +10,7 @@ two share may be made once.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import itertools
 import math
@@ -303,6 +304,7 @@ class Mutation:
         code = 1
         with contextlib.suppress(BaseException):
             os.setpgid(0, 0)
+            faulthandler.disable()  # which has a copy of the error stream
             quiet = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(quiet, stream)
