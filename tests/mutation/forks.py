@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 import pytest
 
-TIMES_LONGER, SLACK, WAITING = 10.0, 2.0, 120.0
+TIMES_LONGER, SLACK, WAITING = 10.0, 1.0, 120.0
 """A test that takes ten times the seconds of the processor that it needs does not end, nor does one
 that waits for two minutes."""
 MEMORY = 8 << 30  # bytes of addresses beyond those of the tests
