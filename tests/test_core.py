@@ -649,6 +649,21 @@ def test_what_an_epochs_end_shows(k, batch_size, penalties, dtype):
     assert state.gradient_norm == pytest.approx(norms.mean())
 
 
+def test_an_epochs_end_of_many_lanes():
+    """Which is found in parts of the features, of as few as there is room for."""
+    data, of = table(60, 40).data(np.float32, "dense", sign=False), lanes(1100, "squared_error")
+    settings = Settings("squared_error", average=10)
+    state = solver.State(data, of, settings)
+    solver.run_epoch(data, of, settings, state)
+    run = _core.Run(data, of, settings, state)
+    coef, _, loss, norm = run.measure()
+    intercept, *found, finite = run.measure_unread()
+    assert finite
+    assert_array_equal(intercept, state.weights(settings)[1])
+    assert_array_equal(found[0], loss)
+    assert found[1] == norm == pytest.approx(np.linalg.norm(coef, axis=1).mean())
+
+
 def test_coupled_lanes_share_their_penalties():
     X = np.random.default_rng(0).normal(size=(90, 4))
     data = Data(X, np.arange(90.0) % 3)

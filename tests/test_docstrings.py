@@ -4,11 +4,13 @@ Public is what stands in ``__all__`` of the package and of the packages below, a
 methods and properties of these classes.
 """
 
+import ast
 import dataclasses
 import doctest
 import importlib
 import importlib.util
 import inspect
+import re
 
 import pytest
 
@@ -147,6 +149,38 @@ def test_attributes_of_results_are_their_fields(name):
     fields = [field.name for field in dataclasses.fields(NAMES[name])]
     assert [entry.name for entry in described] == fields
     assert all(entry.type for entry in described)
+
+
+def defaults_of(name):
+    """Defaults that the docstring of a class or function gives for its parameters, as texts."""
+    value = NAMES[name]
+    parsed = (docscrape.ClassDoc if inspect.isclass(value) else docscrape.FunctionDoc)(value)
+    described = [*parsed["Parameters"], *parsed["Other Parameters"], *parsed["Attributes"]]
+    found = [(entry.name, re.search(r"default=(.+)", entry.type)) for entry in described]
+    return {
+        one: text
+        for names, default in found
+        if default
+        for one, text in zip(names.split(", "), default[1].split(" and "), strict=True)
+    }
+
+
+def same(text, default):
+    """Whether a default is what a docstring calls it."""
+    try:
+        return ast.literal_eval(text) == default
+    except (ValueError, SyntaxError):
+        return text.removeprefix("np.") in (repr(default), str(default))
+
+
+DEFAULTS = {name: found for name in NAMES if (found := defaults_of(name))}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_are_those_of_the_docstring(name):
+    parameters = inspect.signature(NAMES[name]).parameters
+    for parameter, text in DEFAULTS[name].items():
+        assert same(text, parameters[parameter].default), (parameter, text)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -52,6 +52,19 @@ def test_core_has_the_losses_of_python():
     assert str(list(_core.loss_infos())) == str(expected)  # as text: NaN equals NaN
 
 
+@pytest.mark.parametrize("shift", (0.0, 1000.0, -1000.0))
+def test_softmax_depends_on_differences_of_scores(shift):
+    """-log p of the row's own class, p - 1 there and p elsewhere; large scores do not overflow."""
+    rng = np.random.default_rng(0)
+    z, own = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
+    y = np.where(np.arange(4) == own[:, None], 1.0, -1.0)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    loss = LOSSES["softmax"]
+    of_own = -np.log(p[np.arange(20), own])[:, None]
+    np.testing.assert_allclose(loss.value(z + shift, y, 0.0), np.tile(of_own, 4), rtol=1e-10)
+    np.testing.assert_allclose(loss.slope(z + shift, y, 0.0), p - (y > 0), rtol=1e-10)
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ELEMENTWISE)

@@ -436,7 +436,7 @@ FORMULAS = {
     "invscaling": lambda eta0, mu, t, e: eta0 / t**0.6,
     "step": lambda eta0, mu, t, e: eta0 * 0.3 ** floor(e / 1.5),
     "exponential": lambda eta0, mu, t, e: eta0 * 0.3**e,
-    "cosine": lambda eta0, mu, t, e: eta0 * (1 + cos(pi * min(1, e / 4))) / 2,
+    "cosine": lambda eta0, mu, t, e: eta0 * (0.1 + 0.9 * (1 + cos(pi * min(1, e / 4))) / 2),
     "polynomial": lambda eta0, mu, t, e: eta0 * (0.1 + 0.9 * (1 - min(1, e / 4)) ** 3),
     "one_cycle": lambda eta0, mu, t, e: eta0 * one_cycle(min(1, e / 4)),
     "harmonic": lambda eta0, mu, t, e: harmonic(eta0, mu, t, 1 - min(1, e / 4)),
@@ -466,7 +466,7 @@ def schedule_of(kind, warmup_steps=0):
         4.0,
         warmup_steps,
         power=3.0,
-        final=0.1 if kind == "polynomial" else 0.0,
+        final=0.1 if kind in ("cosine", "polynomial") else 0.0,
         rise=0.4,
         function=(lambda step, epoch: 0.3 / (step + epoch)) if kind == "callable" else None,
     )
@@ -482,6 +482,36 @@ def rates_of_steps(engine, lanes, schedule, steps):
     settings = replace(PLAIN, loss="linear", batch_size=2, schedule=schedule)
     w = iterates(engine, data, lanes, settings, steps)[:, :, 0]
     return np.diff(w, axis=0, prepend=0.0)
+
+
+RANGES = {
+    "decay": ((1e-9, 1.0), (0.0, 1.1)),
+    "final": ((0.0, 1.0), (-0.1, 1.1)),
+    "rise": ((1e-9, 0.999), (0.0, 1.0)),
+    "power": ((1e-9, 1e9), (0.0, np.inf)),
+    "step_epochs": ((1e-9, 1e9), (0.0, np.inf)),
+    "total_epochs": ((1e-9, 1e9), (0.0, np.inf)),
+    "warmup_steps": ((0, 2**62 - 1), (-1, 2**62)),
+}
+"""Ends of what the constants of a schedule may be, and what is beyond."""
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_constants_of_a_schedule_are_in_their_ranges(name):
+    inside, outside = RANGES[name]
+    for value in inside:
+        assert getattr(Schedule("cosine", **{name: value}), name) == value
+    for value in outside:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            Schedule("cosine", **{name: value})
+
+
+def test_a_users_rate_is_a_number_from_0_on():
+    for value in (0.0, 1e-300, 1e300):
+        assert Schedule("callable", function=lambda t, e, value=value: value).at(1, 0.0) == value
+    for value in (-1e-300, np.inf, np.nan, "1.0", None):
+        with pytest.raises(ValueError, match="finite number >= 0"):
+            Schedule("callable", function=lambda t, e, value=value: value).at(1, 0.0)
 
 
 @pytest.mark.parametrize("warmup_steps", (0, 4))

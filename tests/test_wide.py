@@ -475,6 +475,7 @@ MEASURED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"optimizer": SGD(momentum=0.9)}, {"l1": 1e-3, "alpha": 0.0}),
     ({"optimizer": AdaGrad()}, {"l1": 1e-3}),
     ({"batch_size": 8}, {}),
+    ({}, {"intercept_gradient": 0.3}),
 ]
 
 
@@ -522,11 +523,20 @@ def test_measures_without_a_copy_of_the_weights(
 
 
 @pytest.mark.parametrize("k", (1, 3, 20))
-@pytest.mark.parametrize(("settings", "lanes"), [({"average": 1}, {}), *MEASURED], ids=str)
+@pytest.mark.parametrize(
+    ("settings", "lanes"),
+    [({"average": 1}, {}), ({}, {"alpha": 15.0}), *MEASURED],  # 15: the scale is soon too small
+    ids=str,
+)
 def test_a_state_follows_another(settings: dict[str, Any], lanes: dict[str, Any], k: int) -> None:
     data, _, others = problem(**settings)
     parts = data, Lanes(k, **{"alpha": 1e-3, "eta0": 0.05, **lanes}), others
     one, other = solver.State(*parts), solver.State(*parts)
+    start = (
+        np.random.default_rng(0).normal(size=(k, D)).astype(np.float32)
+    )  # of absent features too
+    for state in (one, other):
+        state.set_weights(start, start[:, 0])
     _core.Run(*parts, other)  # which allocates what lazy updates need
     run = _core.Run(*parts, one)
     for _ in range(3):

@@ -1,0 +1,89 @@
+"""Settings and what they are made of: ends of their ranges, numbers of NumPy, no later change."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fastsgd import SGDRegressor
+from fastsgd.descent import VectorDescent
+from fastsgd.optimizers import SGD, AdaGrad, Adam
+from fastsgd.problem import Lanes, Settings
+from fastsgd.schedules import Schedule
+from fastsgd.statistics.gradients import NoiseEstimate
+
+RANGES = {
+    "batch_size": ((1, 2**40), (0, -1)),
+    "average": ((0, 2**62 - 1), (-1, 2**62)),
+    "clip_norm": ((1e-9, np.inf), (0.0, -1.0)),
+    "n_jobs": ((1, 2**31 - 1), (0, 2**31)),
+    "seed": ((0, 2**64 - 1), (-1, 2**64)),
+}
+"""Ends of what the settings of a descent may be, and what is beyond."""
+OF_VECTORS = {
+    **RANGES,
+    "eta0": ((1e-300, 1e300), (0.0, np.inf)),
+    "mu": ((0.0, 1e300), (-1e-9, np.inf)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*((Settings, name) for name in RANGES), *((VectorDescent, name) for name in OF_VECTORS)],
+)
+def test_settings_are_in_their_ranges(kind, name):
+    inside, outside = OF_VECTORS[name]
+    given = {"loss": "squared_error"} if kind is Settings else {}
+    for value in inside:
+        assert getattr(kind(**given, **{name: value}), name) == value
+    for value in outside:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            kind(**given, **{name: value})
+
+
+OPTIMIZERS = {
+    (SGD, "momentum"): ((0.0, 0.999), (-1e-9, 1.0)),
+    (AdaGrad, "initial_accumulator"): ((0.0, 1e300), (-1e-9, np.inf)),
+    (Adam, "beta_1"): ((0.0, 0.999), (-1e-9, 1.0)),
+    (Adam, "beta_2"): ((0.0, 0.999), (-1e-9, 1.0)),
+    (Adam, "epsilon"): ((1e-300, 1e300), (0.0, np.inf)),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), OPTIMIZERS)
+def test_constants_of_an_optimizer_are_in_their_ranges(kind, name):
+    inside, outside = OPTIMIZERS[kind, name]
+    for value in inside:
+        assert getattr(kind(**{name: value}), name) == value
+    for value in outside:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        (SGD, {"momentum": 0.5}),
+        (AdaGrad, {"initial_accumulator": 0.5}),
+        (Adam, {"beta_1": 0.5, "epsilon": 0.25}),
+        (Schedule, {"power_t": 0.5, "decay": 0.25}),
+    ],
+)
+def test_numbers_of_numpy_are_as_good(kind, numbers):
+    """And are not seen: text, hash and equality are those of Python's."""
+    plain = kind(**numbers)
+    for dtype in (np.float32, np.float64):
+        other = kind(**{name: dtype(value) for name, value in numbers.items()})
+        assert (repr(other), hash(other), other) == (repr(plain), hash(plain), plain)
+
+
+def test_what_was_checked_or_found_does_not_change():
+    """A setting is checked when it is given: it cannot be set afterwards. Nor can a result."""
+    made = [Settings("squared_error"), VectorDescent(), SGD(), AdaGrad(), Adam(), Schedule()]
+    X = np.arange(12.0).reshape(6, 2)
+    model = SGDRegressor(eta0=0.001, max_iter=2, tol=None, random_state=0).fit(X, X[:, 0])
+    found = [model.result_, NoiseEstimate(1.0, 2.0)]
+    for one in [*made, Lanes(2, alpha=0.0, eta0=0.1), *found]:
+        for field in dataclasses.fields(one):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(one, field.name, getattr(one, field.name))
