@@ -46,6 +46,19 @@ static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *r
 }
 
 #if TILE == 1
+/* x . w of a CSR row of weights that are stored as coordinates: l1_sums.h. */
+static ALWAYS_INLINE real TILED(open_and_dot)(const context *ctx, const row_values *row) {
+    const lane_sums s = sums_of(ctx->step.l1_present, 0, 1, 0);
+    const row_values r = *row;
+    const real *w = ctx->state->w;
+    real sum[4] = {0};
+    int64_t p = 0;
+    for (; p + 4 <= r.count; p += 4)
+        for (int u = 0; u < 4; ++u) sum[u] += r.x[p + u] * weight_of(s, w[r.columns[p + u]]);
+    for (; p < r.count; ++p) sum[0] += r.x[p] * weight_of(s, w[r.columns[p]]);
+    return ((sum[0] + sum[1]) + sum[2]) + sum[3];
+}
+
 /* x . w of a CSR row, each weight of it truncated on the way. */
 static ALWAYS_INLINE real TILED(truncate_and_dot)(const context *ctx, const row_values *row) {
     const row_values r = *row;
@@ -67,13 +80,46 @@ static ALWAYS_INLINE real TILED(truncate_and_dot)(const context *ctx, const row_
 #undef TERM
     return ((sum[0] + sum[1]) + sum[2]) + sum[3];
 }
+#else
+/* z (padded) = x . W of a CSR row of weights that are stored as coordinates: l1_sums.h. */
+static ALWAYS_INLINE void TILED(open_and_dot)(const context *ctx, const row_values *row, real *z) {
+    enum { AHEAD = 8 }; /* features: one after the other their misses would add up */
+    const fsgd_state *state = ctx->state;
+    const row_values r = *row;
+    const int64_t stride = state->feature_stride, padded = TILE < 16 ? TILE : state->padded;
+    const int64_t bytes = stride * (int64_t)sizeof(real);
+    for (int64_t tile = 0; tile < padded; tile += TILE) {
+        const real *sums = ctx->step.l1_present + tile;
+        VEC sum[NV];
+        for (int i = 0; i < NV; ++i) sum[i] = (VEC){0};
+        for (int64_t p = 0; p < r.count; ++p) {
+            const real *w = (const real *)state->w + r.columns[p] * stride + tile;
+            real now[TILE];
+            if (tile == 0 && p + AHEAD < r.count)
+                prefetch((const real *)state->w + r.columns[p + AHEAD] * stride, bytes);
+            _Pragma("omp simd") for (int k = 0; k < TILE; ++k)
+                now[k] = weight_of(sums_of(sums, 0, padded, k), w[k]);
+            for (int i = 0; i < NV; ++i) sum[i] += r.x[p] * *TILED(at)(now, i);
+        }
+        for (int i = 0; i < NV; ++i) *TILED(at)(z + tile, i) = sum[i];
+    }
+}
 #endif
 
 /* z (padded) = x . W of one row, its features brought up to date first. */
 static NO_INLINE void TILED(dot_up_to_date)(context *ctx, const row_values *row, real *z) {
 #if TILE == 1
+    if (ctx->kind.shrinks) {
+        *z = TILED(open_and_dot)(ctx, row);
+        return;
+    }
     if (ctx->kind.lazy_l1) {
         *z = TILED(truncate_and_dot)(ctx, row);
+        return;
+    }
+#else
+    if (ctx->kind.shrinks) {
+        TILED(open_and_dot)(ctx, row, z);
         return;
     }
 #endif
