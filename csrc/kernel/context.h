@@ -87,9 +87,9 @@ typedef struct {
         real *l1_cumulative;   /* (padded) State's, as reals */
         real *l1_before, *l1_present; /* (l1_reals, padded) sums before the last step, and after it;
                                        * l1_sums.h */
-        int stays_open;               /* a feature could not be closed: lanes/lazy_l1.h */
-        real *averaged;               /* (padded) weights in the average before the update */
-        real *u;                      /* (vectors, padded) of a feature that is read */
+        int l1_marks;   /* features are marked that have weights without coordinates: lazy_l1.h */
+        real *averaged; /* (padded) weights in the average before the update */
+        real *u;        /* (vectors, padded) of a feature that is read */
     } step;
     struct {
         int on;           /* steps are those of adaptive.h; */

@@ -158,19 +158,27 @@ static ALWAYS_INLINE void open_weight(const int averaged, const lane_sums s, rea
     *w = lives ? now : *w;
 }
 
-/* From values to coordinates. Whether there are none: the weight is not 0, and M is not above C, or
- * not finite. */
+/* M of a weight of some size. */
+static ALWAYS_INLINE real coordinate_of(const lane_sums s, real size) {
+    return (size * s.inverse + s.scaled_rest) + s.scaled;
+}
+
+/* Whether a weight has no coordinates: it is not 0, and M is not above C, or not finite. */
+static ALWAYS_INLINE int has_no_coordinates(const lane_sums s, real w) {
+    const real size = sign_of(w) * w, left = (coordinate_of(s, size) - s.scaled) - s.scaled_rest;
+    return (size > 0) & !(0 * left < left);
+}
+
+/* From values to coordinates. Whether there are none: then nothing is changed. */
 static ALWAYS_INLINE int close_weight(const int averaged, const lane_sums s, real *w, real *q) {
-    const real sign = sign_of(*w), size = sign * *w;
-    const real M = (size * s.inverse + s.scaled_rest) + s.scaled;
-    const real left = (M - s.scaled) - s.scaled_rest, W = sign * M;
-    const int nonzero = size > 0;
+    const real sign = sign_of(*w), size = sign * *w, M = coordinate_of(s, size), W = sign * M;
+    const int fails = has_no_coordinates(s, *w), closes = (size > 0) & !fails;
     if (averaged) {
         const real put = *q - sign * gain_of(s, M);
-        *q = nonzero ? put : *q;
+        *q = closes ? put : *q;
     }
-    *w = nonzero ? W : *w;
-    return nonzero & !(0 * left < left);
+    *w = closes ? W : *w;
+    return fails;
 }
 
 /* Decay and gradient of a weight, `change` in all, and truncation in the same step. */

@@ -5,8 +5,8 @@
  * gradient between decay and truncation, and are closed by the sums after it. In a batch a feature
  * is opened when the first of its rows is added and closed after the last; in between
  * `last_update` is the number of the step, and 0 else. A weight that has no coordinates, because it
- * is below the rounding of C or A is too small, leaves its feature open, and all features are
- * brought to the present when the step ends.
+ * is below the rounding of C or A is too small, stays a value among coordinates: its row's features
+ * are marked, and all features are brought to the present when the step ends.
  */
 #ifndef FASTSGD_KERNEL_LANES_LAZY_L1_H
 #define FASTSGD_KERNEL_LANES_LAZY_L1_H
@@ -29,12 +29,20 @@ static ALWAYS_INLINE void TILED(settle_deaths)(const fsgd_state *state, const re
             let_die(state, to, k, w + k, q + k, applied + k);
 }
 
-/* Bring all lanes of a feature from coordinates to present values. */
+/* Bring all lanes of a feature from coordinates to present values; of a marked feature those that
+ * are coordinates. */
 static ALWAYS_INLINE void TILED(shrink_feature)(const context *ctx, const int averaged,
-                                                int64_t apart, real *w) {
+                                                int64_t apart, real *w, int marked) {
     const int64_t padded = TILE < 16 ? TILE : ctx->state->padded;
     const real *sums = ctx->step.l1_present;
     real *q = w + averaged * apart, *applied = q + apart;
+    if (__builtin_expect(marked, 0)) { /* none has died since */
+        for (int64_t k = 0; k < padded; ++k) {
+            const lane_sums s = sums_of(sums, averaged, padded, k);
+            if (!has_no_coordinates(s, w[k])) open_weight(averaged, s, w + k, q + k, applied + k);
+        }
+        return;
+    }
     TILED(settle_deaths)(ctx->state, sums, ctx->state->pending, apart, w);
     _Pragma("omp simd") for (int64_t k = 0; k < padded; ++k)
         open_weight(averaged, sums_of(sums, averaged, padded, k), w + k, q + k, applied + k);
@@ -43,25 +51,24 @@ static ALWAYS_INLINE void TILED(shrink_feature)(const context *ctx, const int av
 /* The same of a copy, (vectors, padded). */
 static void TILED(shrink_copy)(const context *ctx, real *u) {
     if (ctx->state->width > 1)
-        TILED(shrink_feature)(ctx, 1, ctx->state->padded, u);
+        TILED(shrink_feature)(ctx, 1, ctx->state->padded, u, 0);
     else
-        TILED(shrink_feature)(ctx, 0, ctx->state->padded, u);
+        TILED(shrink_feature)(ctx, 0, ctx->state->padded, u, 0);
 }
 
-/* Bring all features to the present, but those that stay open. Of one lane most may be 0: those
- * that are not are found without a branch for each. */
+/* Bring all features to the present. Of one lane most may be 0: those that are not are found
+ * without a branch for each. */
 static ALWAYS_INLINE void TILED(shrink_features)(const context *ctx, const int averaged) {
     enum { GROUP = TILE == 1 ? 16 : 1 }; /* planes have whole groups */
     const fsgd_state *state = ctx->state;
-    const int32_t now = (int32_t)state->pending, *last_update = state->last_update;
     for (int64_t first = 0; first < state->d; first += GROUP) {
         real *w = (real *)state->w + first * TILED(stride)(state);
         uint32_t nonzero = TILE > 1;
         for (int i = 0; TILE == 1 && i < GROUP; ++i) nonzero |= (uint32_t)(w[i] != 0) << i;
         for (; nonzero; nonzero &= nonzero - 1) {
             const int i = __builtin_ctz(nonzero);
-            if (!ctx->step.stays_open || last_update[first + i] != now)
-                TILED(shrink_feature)(ctx, averaged, state->vector_stride, w + i);
+            TILED(shrink_feature)(ctx, averaged, state->vector_stride, w + i,
+                                  ctx->step.l1_marks && state->last_update[first + i] < 0);
         }
     }
 }
@@ -74,9 +81,9 @@ static NO_INLINE void TILED(shrink_all)(context *ctx) {
         TILED(shrink_features)(ctx, 1);
     else
         TILED(shrink_features)(ctx, 0);
-    if (ctx->step.stays_open)
+    if (ctx->step.l1_marks)
         memset(state->last_update, 0, (size_t)state->d * sizeof *state->last_update);
-    ctx->step.stays_open = 0;
+    ctx->step.l1_marks = 0;
     memcpy(ctx->step.l1_before, cumulative, (size_t)padded * sizeof(real));
     state->pending = 0;
     read_l1_sums(ctx);
@@ -118,39 +125,43 @@ static ALWAYS_INLINE void TILED(open_and_add)(const context *ctx, const int aver
 }
 
 /* The step of all lanes of a feature that is not open, with x c for a gradient, if `whole`: c
- * (padded). Else the truncation alone of one that is open. */
-static ALWAYS_INLINE void TILED(step_feature)(context *ctx, const int averaged, const int whole,
-                                              int64_t j, real x, const real *c) {
+ * (padded). Else the truncation alone of one that is open. Lanes without coordinates, by their
+ * number in a tile, are put into `fails`. */
+static ALWAYS_INLINE void TILED(step_feature)(const context *ctx, const int averaged,
+                                              const int whole, int64_t j, real x, const real *c,
+                                              int *restrict fails) {
     const fsgd_state *state = ctx->state;
     const int64_t padded = TILE < 16 ? TILE : state->padded, apart = state->vector_stride;
     const real *D = ctx->step.D, *p = ctx->step.p, *N = ctx->step.averaged;
     const real *cumulative = ctx->step.l1_cumulative;
     const real *before = ctx->step.l1_before, *after = ctx->step.l1_present;
     real *w = (real *)state->w + j * state->feature_stride, *q = w + averaged * apart,
-         *applied = q + apart, *value = ctx->step.u, *value_q = value + averaged * padded;
-    int fails = 0;
+         *applied = q + apart;
     if (whole) TILED(settle_deaths)(state, before, state->pending - 1, apart, w);
     for (int64_t tile = 0; tile < padded; tile += TILE)
-        _Pragma("omp simd reduction(| : fails)") for (int64_t k = tile; k < tile + TILE; ++k) {
-            real now = w[k], now_q = q[k], received = applied[k];
+        _Pragma("omp simd") for (int t = 0; t < TILE; ++t) {
+            const int64_t k = tile + t;
+            real now = w[k], now_q = averaged ? q[k] : 0, received = applied[k];
             if (whole)
                 open_weight(averaged, sums_of(before, averaged, padded, k), &now, &now_q,
                             &received);
             const real change = whole ? D[k] * now + p[k] * (x * c[k]) : 0;
             take_l1_step(averaged, change, N[k], cumulative[k], &now, &now_q, &received);
-            value[k] = now, applied[k] = received;
-            if (averaged) value_q[k] = now_q;
-            fails |= close_weight(averaged, sums_of(after, averaged, padded, k), &now, &now_q);
-            w[k] = now;
+            fails[t] |= close_weight(averaged, sums_of(after, averaged, padded, k), &now, &now_q);
+            w[k] = now, applied[k] = received;
             if (averaged) q[k] = now_q;
         }
-    if (!whole) state->last_update[j] = 0;
-    if (__builtin_expect(fails, 0)) {
-        memcpy(w, value, (size_t)padded * sizeof(real));
-        if (averaged) memcpy(q, value_q, (size_t)padded * sizeof(real));
-        state->last_update[j] = (int32_t)state->pending;
-        ctx->step.stays_open = 1;
-    }
+}
+
+/* Mark a row's features if some weights of them have no coordinates: fails (TILE). Of a dense row
+ * the first `count`. */
+static ALWAYS_INLINE void TILED(mark_row)(context *ctx, const row_values *row, const int *fails,
+                                          const fsgd_layout layout) {
+    int any = 0;
+    for (int t = 0; t < TILE; ++t) any |= fails[t];
+    for (int64_t p = 0; __builtin_expect(any, 0) && p < row->count; ++p)
+        ctx->state->last_update[feature_of(row, p, layout)] = -1;
+    ctx->step.l1_marks |= any;
 }
 
 /* Open a row's features, and add c x: c (padded). */
@@ -178,15 +189,18 @@ static NO_INLINE void TILED(open_range)(const context *ctx, int64_t first, int64
 /* Truncate and close those of a row's features that are open; of a dense row the first `count`. */
 static NO_INLINE void TILED(close_row)(context *ctx, const row_values *row,
                                        const fsgd_layout layout) {
-    const int32_t now = (int32_t)ctx->state->pending, *last_update = ctx->state->last_update;
+    int32_t now = (int32_t)ctx->state->pending, *last_update = ctx->state->last_update;
+    int fails[TILE] = {0};
     for (int64_t p = 0; p < row->count; ++p) {
         const int64_t j = feature_of(row, p, layout);
         if (last_update[j] != now) continue;
+        last_update[j] = 0;
         if (ctx->state->width > 1)
-            TILED(step_feature)(ctx, 1, 0, j, 0, NULL);
+            TILED(step_feature)(ctx, 1, 0, j, 0, NULL, fails);
         else
-            TILED(step_feature)(ctx, 0, 0, j, 0, NULL);
+            TILED(step_feature)(ctx, 0, 0, j, 0, NULL, fails);
     }
+    TILED(mark_row)(ctx, row, fails, layout);
 }
 
 static void TILED(close_all)(context *ctx) {
@@ -196,7 +210,7 @@ static void TILED(close_all)(context *ctx) {
 
 /* The step is over. */
 static ALWAYS_INLINE void TILED(end_l1_step)(context *ctx) {
-    if (ctx->step.stays_open) TILED(shrink_all)(ctx);
+    if (ctx->step.l1_marks) TILED(shrink_all)(ctx);
 }
 
 /* Whether the columns of a row increase, so that none is there twice. */
@@ -220,18 +234,17 @@ static NO_INLINE void TILED(let_some_die)(const context *ctx, int n, real *w, re
 }
 
 /* The whole step of n features j with values x, `side_by_side` at most: in vectors, since whether a
- * weight lives is chance. */
-static ALWAYS_INLINE void TILED(step_group)(context *ctx, const int averaged, const int64_t *j,
-                                            const real *x, const real c, const int n) {
+ * weight lives is chance. Whether one has no coordinates. */
+static ALWAYS_INLINE int TILED(step_group)(const context *ctx, const int averaged, const int64_t *j,
+                                           const real *x, const real c, const int n) {
     enum { BLOCK = 16, ROOM = side_by_side };
     const lane_sums before = sums_of(ctx->step.l1_before, averaged, 1, 0);
     const lane_sums after = sums_of(ctx->step.l1_present, averaged, 1, 0);
     const real D = ctx->step.D[0], by = ctx->step.p[0] * c, N = ctx->step.averaged[0];
     const real cumulative = ctx->step.l1_cumulative[0];
-    const fsgd_state *state = ctx->state;
-    real *const ws = state->w, *const qs = ws + averaged * state->vector_stride,
-                *const all_applied = qs + state->vector_stride;
-    real w[ROOM], q[ROOM], applied[ROOM], g[ROOM], value[ROOM], value_q[ROOM];
+    real *const ws = ctx->state->w, *const qs = ws + averaged * ctx->state->vector_stride,
+                *const all_applied = qs + ctx->state->vector_stride;
+    real w[ROOM], q[ROOM], applied[ROOM], g[ROOM];
     int died[BLOCK] = {0}, fails[BLOCK] = {0}, any = 0, failed = 0;
     for (int i = 0; i < n; ++i) {
         w[i] = ws[j[i]], applied[i] = all_applied[j[i]], g[i] = x[i];
@@ -239,50 +252,43 @@ static ALWAYS_INLINE void TILED(step_group)(context *ctx, const int averaged, co
     }
     for (int i = n; i % BLOCK; ++i) w[i] = q[i] = applied[i] = g[i] = 0;
     for (int first = 0; first < n; first += BLOCK)
-        _Pragma("omp simd") for (int i = 0; i < BLOCK; ++i)
-            died[i] |= has_died(before, w[first + i]);
-    for (int i = 0; i < BLOCK; ++i) any |= died[i];
+        _Pragma("omp simd") for (int b = 0; b < BLOCK; ++b)
+            died[b] |= has_died(before, w[first + b]);
+    for (int b = 0; b < BLOCK; ++b) any |= died[b];
     if (any) TILED(let_some_die)(ctx, n, w, q, applied);
     for (int first = 0; first < n; first += BLOCK)
         _Pragma("omp simd") for (int b = 0; b < BLOCK; ++b) {
             const int i = first + b;
-            real now = w[i], now_q = averaged ? q[i] : 0, received = applied[i];
-            open_weight(averaged, before, &now, &now_q, &received);
-            take_l1_step(averaged, D * now + by * g[i], N, cumulative, &now, &now_q, &received);
-            value[i] = now, applied[i] = received;
-            if (averaged) value_q[i] = now_q;
-            fails[b] |= close_weight(averaged, after, &now, &now_q);
-            w[i] = now;
-            if (averaged) q[i] = now_q;
+            open_weight(averaged, before, w + i, q + i, applied + i);
+            take_l1_step(averaged, D * w[i] + by * g[i], N, cumulative, w + i, q + i, applied + i);
+            fails[b] |= close_weight(averaged, after, w + i, q + i);
         }
     for (int i = 0; i < n; ++i) {
         ws[j[i]] = w[i], all_applied[j[i]] = applied[i];
         if (averaged) qs[j[i]] = q[i];
     }
-    for (int i = 0; i < BLOCK; ++i) failed |= fails[i];
-    for (int i = 0; __builtin_expect(failed, 0) && i < n; ++i) {
-        real closed = value[i], closed_q = 0;
-        if (!close_weight(0, after, &closed, &closed_q)) continue;
-        ws[j[i]] = value[i], state->last_update[j[i]] = (int32_t)state->pending;
-        if (averaged) qs[j[i]] = value_q[i];
-        ctx->step.stays_open = 1;
-    }
+    for (int b = 0; b < BLOCK; ++b) failed |= fails[b];
+    return failed;
 }
 
 /* The step of a row's features, none of them twice, with c x for a gradient. */
 static ALWAYS_INLINE void TILED(step_features)(context *ctx, const int averaged,
                                                const row_values *row, const real *c) {
+    int fails = 0;
     for (int64_t p = 0; p < row->count; p += side_by_side) {
         const int64_t left = row->count - p;
-        TILED(step_group)(ctx, averaged, row->columns + p, row->x + p, c[0],
-                          (int)(left < side_by_side ? left : side_by_side));
+        fails |= TILED(step_group)(ctx, averaged, row->columns + p, row->x + p, c[0],
+                                   (int)(left < side_by_side ? left : side_by_side));
     }
+    TILED(mark_row)(ctx, row, &fails, CSR_ROWS);
 }
 #else
 static ALWAYS_INLINE void TILED(step_features)(context *ctx, const int averaged,
                                                const row_values *row, const real *c) {
+    int fails[TILE] = {0};
     for (int64_t p = 0; p < row->count; ++p)
-        TILED(step_feature)(ctx, averaged, 1, row->columns[p], row->x[p], c);
+        TILED(step_feature)(ctx, averaged, 1, row->columns[p], row->x[p], c, fails);
+    TILED(mark_row)(ctx, row, fails, CSR_ROWS);
 }
 #endif
 
