@@ -244,7 +244,10 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                  .last_column = data->d - 1,
                  .columns = problem->columns}};
     ctx->kind.scaled = !ctx->adaptive.on && !ctx->kind.l1 && !(settings->momentum > 0);
-    const int64_t near = lanes->padded == 1 && !ctx->kind.scaled ? far_bytes : far_plain;
+    ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
+                        !(settings->momentum > 0);
+    const int64_t near = (lanes->padded == 1 && !ctx->kind.scaled) || ctx->kind.shrinks ? far_bytes
+                                                                                        : far_plain;
     ctx->rows.far = data->layout != FSGD_DENSE &&
                     data->d * ctx->state->vectors * lanes->padded > near / REAL_BYTES;
     ctx->kind.spans = !ctx->adaptive.on && !ctx->kind.l1 && settings->momentum > 0 &&
@@ -256,8 +259,6 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                             settings->loss.kind != FSGD_COMPILED;
     ctx->kind.l1_momentum = ctx->kind.l1 && data->layout != FSGD_DENSE &&
                             problem->state->last_update && settings->momentum > 0;
-    ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
-                        !(settings->momentum > 0);
     ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1 &&
                         !ctx->kind.shrinks;
     for (int64_t k = 0; ctx->kind.lazy_l1 && k < lanes->k; ++k)
