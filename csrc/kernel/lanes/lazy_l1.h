@@ -222,42 +222,43 @@ static ALWAYS_INLINE int TILED(is_increasing)(const row_values *row) {
 }
 
 #if TILE == 1
-enum { side_by_side = 128 }; /* features of a row, a multiple of 16 */
+enum { side_by_side = 128, group_size = 16 }; /* features of a row in vectors, and in one */
 
-/* Those of n weights that have died before the step that was last put into the sums. */
-static NO_INLINE void TILED(let_some_die)(const context *ctx, int n, real *w, real *q,
-                                          real *applied) {
+/* Those of n weights that have died before the step that was last put into the sums: of every
+ * group of 16, number b alone where died[b] says that one has. */
+static NO_INLINE void TILED(let_some_die)(const context *ctx, int n, const int *died, real *w,
+                                          real *q, real *applied) {
     const lane_sums before = sums_of(ctx->step.l1_before, 0, 1, 0);
-    for (int i = 0; i < n; ++i)
-        if (has_died(before, w[i]))
-            let_die(ctx->state, ctx->state->pending - 1, 0, w + i, q + i, applied + i);
+    for (int b = 0; b < group_size; ++b)
+        for (int i = b; died[b] && i < n; i += group_size)
+            if (has_died(before, w[i]))
+                let_die(ctx->state, ctx->state->pending - 1, 0, w + i, q + i, applied + i);
 }
 
 /* The whole step of n features j with values x, `side_by_side` at most: in vectors, since whether a
  * weight lives is chance. Whether one has no coordinates. */
 static ALWAYS_INLINE int TILED(step_group)(const context *ctx, const int averaged, const int64_t *j,
                                            const real *x, const real c, const int n) {
-    enum { BLOCK = 16, ROOM = side_by_side };
     const lane_sums before = sums_of(ctx->step.l1_before, averaged, 1, 0);
     const lane_sums after = sums_of(ctx->step.l1_present, averaged, 1, 0);
     const real D = ctx->step.D[0], by = ctx->step.p[0] * c, N = ctx->step.averaged[0];
     const real cumulative = ctx->step.l1_cumulative[0];
     real *const ws = ctx->state->w, *const qs = ws + averaged * ctx->state->vector_stride,
                 *const all_applied = qs + ctx->state->vector_stride;
-    real w[ROOM], q[ROOM], applied[ROOM], g[ROOM];
-    int died[BLOCK] = {0}, fails[BLOCK] = {0}, any = 0, failed = 0;
+    real w[side_by_side], q[side_by_side], applied[side_by_side], g[side_by_side];
+    int died[group_size] = {0}, fails[group_size] = {0}, any = 0, failed = 0;
     for (int i = 0; i < n; ++i) {
         w[i] = ws[j[i]], applied[i] = all_applied[j[i]], g[i] = x[i];
         if (averaged) q[i] = qs[j[i]];
     }
-    for (int i = n; i % BLOCK; ++i) w[i] = q[i] = applied[i] = g[i] = 0;
-    for (int first = 0; first < n; first += BLOCK)
-        _Pragma("omp simd") for (int b = 0; b < BLOCK; ++b)
+    for (int i = n; i % group_size; ++i) w[i] = q[i] = applied[i] = g[i] = 0;
+    for (int first = 0; first < n; first += group_size)
+        _Pragma("omp simd") for (int b = 0; b < group_size; ++b)
             died[b] |= has_died(before, w[first + b]);
-    for (int b = 0; b < BLOCK; ++b) any |= died[b];
-    if (any) TILED(let_some_die)(ctx, n, w, q, applied);
-    for (int first = 0; first < n; first += BLOCK)
-        _Pragma("omp simd") for (int b = 0; b < BLOCK; ++b) {
+    for (int b = 0; b < group_size; ++b) any |= died[b];
+    if (any) TILED(let_some_die)(ctx, n, died, w, q, applied);
+    for (int first = 0; first < n; first += group_size)
+        _Pragma("omp simd") for (int b = 0; b < group_size; ++b) {
             const int i = first + b;
             open_weight(averaged, before, w + i, q + i, applied + i);
             take_l1_step(averaged, D * w[i] + by * g[i], N, cumulative, w + i, q + i, applied + i);
@@ -267,7 +268,7 @@ static ALWAYS_INLINE int TILED(step_group)(const context *ctx, const int average
         ws[j[i]] = w[i], all_applied[j[i]] = applied[i];
         if (averaged) qs[j[i]] = q[i];
     }
-    for (int b = 0; b < BLOCK; ++b) failed |= fails[b];
+    for (int b = 0; b < group_size; ++b) failed |= fails[b];
     return failed;
 }
 

@@ -46,17 +46,25 @@ static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *r
 }
 
 #if TILE == 1
-/* x . w of a CSR row of weights that are stored as coordinates: l1_sums.h. */
+/* x . w of a CSR row of weights that are stored as coordinates (l1_sums.h), side by side in
+ * vectors.
+ */
 static ALWAYS_INLINE real TILED(open_and_dot)(const context *ctx, const row_values *row) {
     const lane_sums s = sums_of(ctx->step.l1_present, 0, 1, 0);
     const row_values r = *row;
-    const real *w = ctx->state->w;
-    real sum[4] = {0};
-    int64_t p = 0;
-    for (; p + 4 <= r.count; p += 4)
-        for (int u = 0; u < 4; ++u) sum[u] += r.x[p + u] * weight_of(s, w[r.columns[p + u]]);
-    for (; p < r.count; ++p) sum[0] += r.x[p] * weight_of(s, w[r.columns[p]]);
-    return ((sum[0] + sum[1]) + sum[2]) + sum[3];
+    const real *ws = ctx->state->w;
+    real w[side_by_side], x[side_by_side], sum[group_size] = {0}, total = 0;
+    for (int64_t first = 0; first < r.count; first += side_by_side) {
+        const int64_t left = r.count - first, *j = r.columns + first;
+        const int n = (int)(left < side_by_side ? left : side_by_side);
+        for (int i = 0; i < n; ++i) w[i] = ws[j[i]], x[i] = r.x[first + i];
+        for (int i = n; i % group_size; ++i) w[i] = x[i] = 0;
+        for (int i = 0; i < n; i += group_size)
+            _Pragma("omp simd") for (int k = 0; k < group_size; ++k)
+                sum[k] += x[i + k] * weight_of(s, w[i + k]);
+    }
+    for (int k = 0; k < group_size; ++k) total += sum[k];
+    return total;
 }
 
 /* x . w of a CSR row, each weight of it truncated on the way. */
