@@ -21,12 +21,15 @@ static ALWAYS_INLINE void TILED(settle_deaths)(const fsgd_state *state, const re
     const int64_t padded = TILE < 16 ? TILE : state->padded;
     const int averaged = state->width > 1;
     real *q = w + averaged * apart, *applied = q + apart;
-    int any = 0;
-    _Pragma("omp simd reduction(| : any)") for (int64_t k = 0; k < padded; ++k)
-        any |= has_died(sums_of(sums, 0, padded, k), w[k]);
-    for (int64_t k = 0; __builtin_expect(any, 0) && k < padded; ++k)
-        if (has_died(sums_of(sums, 0, padded, k), w[k]))
-            let_die(state, to, k, w + k, q + k, applied + k);
+    int died[TILE] = {0}, any = 0; /* by the number in a tile */
+    for (int64_t tile = 0; tile < padded; tile += TILE)
+        _Pragma("omp simd") for (int t = 0; t < TILE; ++t)
+            died[t] |= has_died(sums_of(sums, 0, padded, tile + t), w[tile + t]);
+    for (int t = 0; t < TILE; ++t) any |= died[t];
+    for (int t = 0; __builtin_expect(any, 0) && t < TILE; ++t)
+        for (int64_t k = t; died[t] && k < padded; k += TILE)
+            if (has_died(sums_of(sums, 0, padded, k), w[k]))
+                let_die(state, to, k, w + k, q + k, applied + k);
 }
 
 /* Bring all lanes of a feature from coordinates to present values; of a marked feature those that
