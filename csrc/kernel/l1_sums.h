@@ -111,8 +111,8 @@ static NO_INLINE int64_t first_step_reaching(const double *C, int64_t stride, in
     for (int probes = 0; to - from > 1; ++probes) {
         const double low = C[from * stride], high = C[to * stride];
         int64_t middle = from + (to - from) / 2;
-        if (probes < 6 && high > low && high < (double)INFINITY) {
-            const double part = (M - low) / (high - low);
+        const double part = (M - low) / (high - low);
+        if (probes < 6 && part > 0 && part < 1) {
             middle = from + (int64_t)(part * (double)(to - from));
             /* one on, in turn, so that both ends close in on where C is even */
             middle += probes & 1;
