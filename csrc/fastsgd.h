@@ -201,8 +201,9 @@ typedef struct {
  * steps in which w had no other change gives the same w: on CSR with L1 alone it is pending
  * until a row has the feature.
  *
- * On CSR, with L2 or averages too and without momentum, updates under L1 are lazy as well
- * (kernel/lanes/lazy_l1.h).
+ * On CSR, with L2 or averages too and without momentum, updates under L1 are lazy as well: while
+ * steps are pending, w and q of a weight that lives are stored as coordinates, which stay put while
+ * its feature is in no row, and `applied` says nothing (kernel/l1_sums.h).
  *
  * AdaGrad's step is not linear. Its width is 1 + (averaging), and the vector after these holds the
  * sum of squared gradients, of the intercept too. Its lazy updates keep the sums of the rates at
@@ -254,7 +255,7 @@ typedef struct {
     double *span_steps;    /* (span_length + 2, 8, padded) its plan */
     double *span_products; /* (max_pending, width, 2, padded) from earlier spans to the present */
     double *step_sums; /* (max_pending + 1, columns, padded): with L1 and L2 or averages the sums of
-                        * kernel/lanes/lazy_l1.h, with L1 and momentum those of
+                        * kernel/l1_sums.h, with L1 and momentum those of
                         * kernel/l1_momentum.h, of AdaGrad one column, the sum of the rates */
     int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
     int32_t *last_update; /* (d), or of one lane with momentum a group of features each */

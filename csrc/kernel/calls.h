@@ -49,12 +49,21 @@ static void flush_pending(context *ctx, const verb_table *verbs) {
     }
 }
 
+/* The context of a call. */
+static fsgd_status open_call(context *ctx, const fsgd_problem *problem, fsgd_report *report) {
+    const fsgd_status status = open_context(ctx, problem, report);
+    const fsgd_state *state = problem->state;
+    if (status == FSGD_OK && ctx->kind.l1 && state->last_update && !has_momentum(state))
+        read_l1_sums(ctx);
+    return status;
+}
+
 /* Train until about `budget` values were read, or the run is done. */
 static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report *report) {
     context ctx;
     fsgd_state *state = problem->state;
     *report = (fsgd_report){.eta = NAN};
-    fsgd_status status = open_context(&ctx, problem, report);
+    fsgd_status status = open_call(&ctx, problem, report);
     if (status != FSGD_OK) return status;
     const verb_table *verbs = verbs_for(&ctx);
     if (steps_everywhere(&ctx)) flush_pending(&ctx, verbs);
@@ -85,7 +94,7 @@ static fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const in
                            int64_t m, real *z, real *c) {
     context ctx;
     fsgd_report report = {0};
-    fsgd_status status = open_context(&ctx, problem, &report);
+    fsgd_status status = open_call(&ctx, problem, &report);
     if (status != FSGD_OK) return status;
     const int64_t padded = problem->lanes->padded;
     const verb_table *verbs = verbs_for(&ctx);
@@ -134,7 +143,7 @@ static fsgd_status accumulate_given(const fsgd_problem *problem, const int64_t *
 static fsgd_status flush_problem(const fsgd_problem *problem) {
     context ctx;
     fsgd_report report = {0};
-    if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
+    if (open_call(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     flush_pending(&ctx, verbs_for(&ctx));
     if (ctx.kind.scaled) apply_scales(&ctx, INFINITY);
     close_context(&ctx);
@@ -148,7 +157,7 @@ static fsgd_status read_model(const fsgd_problem *problem, int average, void *ou
     fsgd_report report = {0};
     const fsgd_state *state = problem->state;
     const int64_t last = (state->width - 1) * state->padded;
-    if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
+    if (open_call(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs_for(&ctx);
     start_reading_model(&ctx, average);
     read_weights(&ctx, verbs, average, 0, state->d, state->d, out);
@@ -277,7 +286,7 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
     fsgd_report report = {0};
     const fsgd_state *state = problem->state;
     const int64_t k = state->k, last = (state->width - 1) * state->padded;
-    if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
+    if (open_call(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
     fsgd_status status = FSGD_OK;
     if (ctx.kind.scaled && state->padded == 1) { /* without a copy of any part */
         const model_planes at_last = planes_of(&ctx, 0), model = planes_of(&ctx, average);

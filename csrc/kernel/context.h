@@ -13,12 +13,13 @@ enum {
     ring_rows = 4, /* copies of dense rows in a run row by row: the current one and 3 to come */
     max_block = 4, /* rows of a block of plain steps */
     max_in_flight = 2 * max_block,
-    max_chunk = 32,        /* dense rows of a batch that are scored together */
-    csr_chunk = 256,       /* the same of CSR rows, */
-    csr_scores = 1 << 12,  /* of so many scores, */
-    most_kept = 1 << 15,   /* and so many columns that are copied once; the rest is copied again */
-    far_bytes = 1 << 22,   /* of the state of one lane with momentum or L1, whose weights are */
-    far_plain = 1 << 24,   /* prefetched from there on, and of all else */
+    max_chunk = 32,       /* dense rows of a batch that are scored together */
+    csr_chunk = 256,      /* the same of CSR rows, */
+    csr_scores = 1 << 12, /* of so many scores, */
+    most_kept = 1 << 15,  /* and so many columns that are copied once; the rest is copied again */
+    far_bytes = 1 << 22,  /* of the state of one lane with momentum or L1, whose weights are */
+    far_plain = 1 << 24,  /* prefetched from there on, and of all else */
+    l1_reals = 9, /* that opening and closing weights under L1 takes of each lane: l1_sums.h */
     chunk_bytes = 1 << 17, /* of dense rows: half an L2 cache, less on small machines */
 };
 
@@ -84,8 +85,11 @@ typedef struct {
         real *score;           /* (2, padded) what a score takes of coordinates: spans.h */
         real *p, *p0;          /* (width, padded), or of the steps of a block (max_block, padded) */
         real *l1_cumulative;   /* (padded) State's, as reals */
-        real *averaged;        /* (padded) weights in the average before the update */
-        real *u;               /* (vectors, padded) of a feature that is read */
+        real *l1_before, *l1_present; /* (l1_reals, padded) sums before the last step, and after it;
+                                       * l1_sums.h */
+        int l1_marks;   /* features are marked that have weights without coordinates: lazy_l1.h */
+        real *averaged; /* (padded) weights in the average before the update */
+        real *u;        /* (vectors, padded) of a feature that is read */
     } step;
     struct {
         int on;           /* steps are those of adaptive.h; */
@@ -119,7 +123,7 @@ typedef struct {
     void (*update_by_rows)(context *, const int64_t *rows, int64_t m); /* CSR alone */
     fsgd_status (*run_single)(context *, int64_t budget);
     void (*shrink_all)(context *);
-    void (*shrink_copy)(const fsgd_state *, real *u, int64_t from);
+    void (*shrink_copy)(const context *, real *u);
 } verb_table;
 
 /* Whether an update goes over all features, whatever rows it has. */
@@ -150,6 +154,8 @@ static size_t lay_out_scratch(context *ctx, char *base) {
     ctx->chunk.s = take_scratch(&at, scores, sizeof(real));
     ctx->chunk.v = take_scratch(&at, scores, sizeof(real));
     ctx->step.l1_cumulative = take_scratch(&at, padded, sizeof(real));
+    ctx->step.l1_before = take_scratch(&at, l1_reals * padded, sizeof(real));
+    ctx->step.l1_present = take_scratch(&at, l1_reals * padded, sizeof(real));
     ctx->step.averaged = take_scratch(&at, padded, sizeof(real));
     ctx->step.u = take_scratch(&at, ctx->state->vectors * padded, sizeof(real));
     ctx->adaptive.alpha = take_scratch(&at, padded, sizeof(real));
@@ -238,7 +244,10 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                  .last_column = data->d - 1,
                  .columns = problem->columns}};
     ctx->kind.scaled = !ctx->adaptive.on && !ctx->kind.l1 && !(settings->momentum > 0);
-    const int64_t near = lanes->padded == 1 && !ctx->kind.scaled ? far_bytes : far_plain;
+    ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
+                        !(settings->momentum > 0);
+    const int64_t near = (lanes->padded == 1 && !ctx->kind.scaled) || ctx->kind.shrinks ? far_bytes
+                                                                                        : far_plain;
     ctx->rows.far = data->layout != FSGD_DENSE &&
                     data->d * ctx->state->vectors * lanes->padded > near / REAL_BYTES;
     ctx->kind.spans = !ctx->adaptive.on && !ctx->kind.l1 && settings->momentum > 0 &&
@@ -250,8 +259,6 @@ static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_
                             settings->loss.kind != FSGD_COMPILED;
     ctx->kind.l1_momentum = ctx->kind.l1 && data->layout != FSGD_DENSE &&
                             problem->state->last_update && settings->momentum > 0;
-    ctx->kind.shrinks = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->last_update &&
-                        !(settings->momentum > 0);
     ctx->kind.lazy_l1 = ctx->kind.l1 && data->layout != FSGD_DENSE && problem->state->width == 1 &&
                         !ctx->kind.shrinks;
     for (int64_t k = 0; ctx->kind.lazy_l1 && k < lanes->k; ++k)

@@ -161,7 +161,7 @@ static ALWAYS_INLINE void prefetch_state(const context *ctx, int64_t i) {
             for (int64_t a = 0; a < vectors; ++a) prefetch_line(w + a * state->vector_stride + j);
         else
             prefetch(w + j * stride, stride * (int64_t)sizeof(real));
-        if (state->last_update)
+        if (state->last_update && !(ctx->kind.shrinks && ctx->settings->batch_size == 1))
             prefetch_line(state->last_update +
                           (ctx->kind.spans ? j >> group_shift(state->padded) : j));
     }

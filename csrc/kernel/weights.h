@@ -47,9 +47,8 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, int
         else if (ctx->kind.l1 && state->last_update && has_momentum(state) &&
                  state->last_update[j] < state->pending)
             move_copy(state, u, padded, state->last_update[j]);
-        else if (ctx->kind.l1 && state->last_update && !has_momentum(state) &&
-                 state->last_update[j] < state->pending)
-            verbs->shrink_copy(state, u, state->last_update[j]);
+        else if (ctx->kind.l1 && state->last_update && !has_momentum(state) && state->pending > 0)
+            verbs->shrink_copy(ctx, u);
         else if (ctx->kind.l1 && !state->last_update)
             truncate_feature(ctx->step.l1_cumulative, padded, u, u + width * padded);
         for (int64_t k = 0; k < state->k; ++k) {

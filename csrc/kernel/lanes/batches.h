@@ -182,6 +182,7 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
         const row_values row = read_kept(ctx, r, rows[r]);
         TILED(truncate_row_l1)(ctx, &row);
     }
+    TILED(end_l1_step)(ctx);
     for (int64_t r = 1; r < m; ++r)
         for (int64_t k = 0; k < padded; ++k) ctx->chunk.c[k] += ctx->chunk.c[r * padded + k];
     update_intercepts(ctx, ctx->chunk.c, state->batch_count);
@@ -199,6 +200,7 @@ static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
     }
     if (TILED(takes_all)(ctx)) {
         TILED(update_features)(ctx, 0, state->d - 1);
+        if (ctx->kind.shrinks) TILED(close_all)(ctx);
         state->rescales += 1;
         ctx->report->work += state->d * state->width * ((state->padded + 15) / 16);
     } else {
@@ -209,8 +211,13 @@ static void TILED(update)(context *ctx, const int64_t *rows, int64_t m) {
                 TILED(update_features)(ctx, j, j);
             }
         }
+        for (int64_t r = 0; ctx->kind.shrinks && r < m; ++r) {
+            const row_values row = read_csr_row(ctx, rows ? rows[r] : row_at(ctx, state->row + r));
+            TILED(close_row)(ctx, &row, CSR_ROWS);
+        }
         ctx->report->work += state->batch_nnz * state->width * ((state->padded + 15) / 16);
     }
+    TILED(end_l1_step)(ctx);
     if (ctx->adaptive.waits) adaptive_push(ctx);
     update_intercepts(ctx, state->grad_intercept, state->batch_count);
 }

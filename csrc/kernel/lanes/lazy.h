@@ -18,9 +18,7 @@
 static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *row,
                                               const fsgd_layout layout) {
     fsgd_state *state = ctx->state;
-    if (ctx->kind.shrinks) {
-        TILED(shrink_row)(state, row, layout);
-    } else if (ctx->kind.spans) {
+    if (ctx->kind.spans) {
 #if TILE == 1
         if (ctx->step.touches && state->width == 2) change_row_of_one(state, row, 2);
         if (ctx->step.touches && state->width == 3) change_row_of_one(state, row, 3);

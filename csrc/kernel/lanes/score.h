@@ -46,6 +46,27 @@ static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *r
 }
 
 #if TILE == 1
+/* x . w of a CSR row of weights that are stored as coordinates (l1_sums.h), side by side in
+ * vectors.
+ */
+static ALWAYS_INLINE real TILED(open_and_dot)(const context *ctx, const row_values *row) {
+    const lane_sums s = sums_of(ctx->step.l1_present, 0, 1, 0);
+    const row_values r = *row;
+    const real *ws = ctx->state->w;
+    real w[side_by_side], x[side_by_side], sum[group_size] = {0}, total = 0;
+    for (int64_t first = 0; first < r.count; first += side_by_side) {
+        const int64_t left = r.count - first, *j = r.columns + first;
+        const int n = (int)(left < side_by_side ? left : side_by_side);
+        for (int i = 0; i < n; ++i) w[i] = ws[j[i]], x[i] = r.x[first + i];
+        for (int i = n; i % group_size; ++i) w[i] = x[i] = 0;
+        for (int i = 0; i < n; i += group_size)
+            _Pragma("omp simd") for (int k = 0; k < group_size; ++k)
+                sum[k] += x[i + k] * weight_of(s, w[i + k]);
+    }
+    for (int k = 0; k < group_size; ++k) total += sum[k];
+    return total;
+}
+
 /* x . w of a CSR row, each weight of it truncated on the way. */
 static ALWAYS_INLINE real TILED(truncate_and_dot)(const context *ctx, const row_values *row) {
     const row_values r = *row;
@@ -67,13 +88,46 @@ static ALWAYS_INLINE real TILED(truncate_and_dot)(const context *ctx, const row_
 #undef TERM
     return ((sum[0] + sum[1]) + sum[2]) + sum[3];
 }
+#else
+/* z (padded) = x . W of a CSR row of weights that are stored as coordinates: l1_sums.h. */
+static ALWAYS_INLINE void TILED(open_and_dot)(const context *ctx, const row_values *row, real *z) {
+    enum { AHEAD = 8 }; /* features: one after the other their misses would add up */
+    const fsgd_state *state = ctx->state;
+    const row_values r = *row;
+    const int64_t stride = state->feature_stride, padded = TILE < 16 ? TILE : state->padded;
+    const int64_t bytes = stride * (int64_t)sizeof(real);
+    for (int64_t tile = 0; tile < padded; tile += TILE) {
+        const real *sums = ctx->step.l1_present + tile;
+        VEC sum[NV];
+        for (int i = 0; i < NV; ++i) sum[i] = (VEC){0};
+        for (int64_t p = 0; p < r.count; ++p) {
+            const real *w = (const real *)state->w + r.columns[p] * stride + tile;
+            real now[TILE];
+            if (tile == 0 && p + AHEAD < r.count)
+                prefetch((const real *)state->w + r.columns[p + AHEAD] * stride, bytes);
+            _Pragma("omp simd") for (int k = 0; k < TILE; ++k)
+                now[k] = weight_of(sums_of(sums, 0, padded, k), w[k]);
+            for (int i = 0; i < NV; ++i) sum[i] += r.x[p] * *TILED(at)(now, i);
+        }
+        for (int i = 0; i < NV; ++i) *TILED(at)(z + tile, i) = sum[i];
+    }
+}
 #endif
 
 /* z (padded) = x . W of one row, its features brought up to date first. */
 static NO_INLINE void TILED(dot_up_to_date)(context *ctx, const row_values *row, real *z) {
 #if TILE == 1
+    if (ctx->kind.shrinks) {
+        *z = TILED(open_and_dot)(ctx, row);
+        return;
+    }
     if (ctx->kind.lazy_l1) {
         *z = TILED(truncate_and_dot)(ctx, row);
+        return;
+    }
+#else
+    if (ctx->kind.shrinks) {
+        TILED(open_and_dot)(ctx, row, z);
         return;
     }
 #endif

@@ -72,11 +72,11 @@ static NO_INLINE void TILED(add_row_l1)(context *ctx, const row_values *row, con
         add_row_moving(ctx, row, c);
         return;
     }
-#define CALL(LAYOUT)                                                                               \
-    if (ctx->kind.shrinks)                                                                         \
-        TILED(decay_and_add_row)(ctx, row, c, LAYOUT);                                             \
-    else                                                                                           \
-        TILED(add_row)(ctx, row, c, LAYOUT, 1)
+    if (ctx->kind.shrinks) {
+        TILED(open_row)(ctx, row, c);
+        return;
+    }
+#define CALL(LAYOUT) TILED(add_row)(ctx, row, c, LAYOUT, 1)
     BY_LAYOUT(CALL)
 #undef CALL
 }
@@ -87,11 +87,11 @@ static NO_INLINE void TILED(truncate_row_l1)(context *ctx, const row_values *row
         truncate_row_moving(ctx, row);
         return;
     }
-#define CALL(LAYOUT)                                                                               \
-    if (ctx->kind.shrinks)                                                                         \
-        TILED(truncate_row)(ctx, row, LAYOUT);                                                     \
-    else                                                                                           \
-        TILED(catch_up_row)(ctx, row, LAYOUT)
+    if (ctx->kind.shrinks) {
+        TILED(close_row)(ctx, row, CSR_ROWS);
+        return;
+    }
+#define CALL(LAYOUT) TILED(catch_up_row)(ctx, row, LAYOUT)
     BY_LAYOUT(CALL)
 #undef CALL
     if (ctx->kind.lazy_l1) ctx->state->pending = 1;
@@ -150,7 +150,7 @@ static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
     const int64_t padded = TILE < 16 ? TILE : state->padded, lost = grad_size(state);
     real *grad = (real *)state->grad + first * padded;
     if (ctx->kind.shrinks)
-        TILED(shrink_and_add_gradient)(ctx, first, last);
+        TILED(open_range)(ctx, first, last);
     else if (ctx->kind.l1_momentum)
         TILED(move_and_add_gradient)(ctx, first, last);
     else if (!ctx->kind.lazy_l1)

@@ -6,7 +6,7 @@ cdef int64_t FOLLOWED_AHEAD = 16  # features that are fetched before their turn
 OF_PENDING = "span_products", "span_steps", "step_sums"  # which say nothing where no step is pending
 PER_FEATURE = "w", "last_update", "grad"  # arrays with numbers of each feature
 SPANS = "span_position", "span_steps", "span_products", "last_update"  # arrays of lazy updates: kernel/spans.h,
-SUMS = "step_sums", "last_update"  # kernel/lanes/lazy_l1.h, kernel/adaptive.h
+SUMS = "step_sums", "last_update"  # kernel/l1_sums.h, kernel/adaptive.h
 OTHER_DTYPES = {  # than that of the weights
     "t": np.int64, "numbers": np.float64, "last_update": np.int32, "step_sums": np.float64, "span_steps": np.float64,
     "span_products": np.float64, "span_position": np.int64,
