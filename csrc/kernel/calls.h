@@ -15,10 +15,12 @@
 #include "lanes/verbs.h"
 #define TILE 4
 #include "lanes/verbs.h"
+#if WIDEST_TILE == 16
 #define TILE 8
 #include "lanes/verbs.h"
 #define TILE 16
 #include "lanes/verbs.h"
+#endif
 
 typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 
@@ -27,14 +29,18 @@ typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 static const verb_table *verbs_for(const context *ctx) {
     switch (ctx->lanes->padded) {
     case 1: return ctx->data->layout == FSGD_DENSE ? &one_lane_verbs : &CAT3(lanes_verbs, _, 1);
+#if WIDEST_TILE == 16
     case 4: return &CAT3(lanes_verbs, _, 4);
     case 8: return &CAT3(lanes_verbs, _, 8);
     default: return &CAT3(lanes_verbs, _, 16);
+#else
+    default: return &CAT3(lanes_verbs, _, 4);
+#endif
     }
 }
 
 /* Flush the lazy updates that an earlier run left pending: before a kernel that knows of none. */
-static void flush_pending(context *ctx, const verb_table *verbs) {
+static RARE void flush_pending(context *ctx, const verb_table *verbs) {
     if (ctx->state->pending > 0 && ctx->adaptive.on) {
         adaptive_flush(ctx);
     } else if (ctx->state->pending > 0 && ctx->kind.l1 && !ctx->state->last_update) {
@@ -81,7 +87,7 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
 }
 
 /* One verb of a step for m rows, in chunks. */
-static fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const int64_t *rows,
+static RARE fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const int64_t *rows,
                            int64_t m, real *z, real *c) {
     context ctx;
     fsgd_report report = {0};
@@ -131,7 +137,7 @@ static fsgd_status accumulate_given(const fsgd_problem *problem, const int64_t *
 }
 
 /* Nothing pending, scales 1: the stored weights are the weights. */
-static fsgd_status flush_problem(const fsgd_problem *problem) {
+static RARE fsgd_status flush_problem(const fsgd_problem *problem) {
     context ctx;
     fsgd_report report = {0};
     if (open_context(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
@@ -142,7 +148,7 @@ static fsgd_status flush_problem(const fsgd_problem *problem) {
 }
 
 /* The model, or its average: out (k, d), intercept (k). */
-static fsgd_status read_model(const fsgd_problem *problem, int average, void *out,
+static RARE fsgd_status read_model(const fsgd_problem *problem, int average, void *out,
                               void *intercept) {
     context ctx;
     fsgd_report report = {0};
@@ -248,7 +254,7 @@ enum { measured = 1 << 14 }; /* weights of a part, of all lanes */
 
 /* The sums of w^2, and with L1 of |w|, of each lane, and whether the model is finite, part by part
  * of the features: each is read to where the sums find it in a cache. sums: (2, k, size_sums). */
-static int measure_parts(context *ctx, const verb_table *verbs, int average, int64_t room,
+static RARE int measure_parts(context *ctx, const verb_table *verbs, int average, int64_t room,
                          real *part, double *sums) {
     const fsgd_state *state = ctx->state;
     double *sizes = sums + size_sums * state->k;
@@ -271,7 +277,7 @@ static int measure_parts(context *ctx, const verb_table *verbs, int average, int
 }
 
 /* See csrc/fastsgd.h. */
-static fsgd_status measure_model(const fsgd_problem *problem, int average, double *squares,
+static RARE fsgd_status measure_model(const fsgd_problem *problem, int average, double *squares,
                                  double *sizes, int *finite, void *intercepts) {
     context ctx;
     fsgd_report report = {0};
@@ -316,7 +322,7 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
 }
 
 /* Values or slopes of an uncoupled loss over arrays (n). */
-static void loss_at(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
+static RARE void loss_at(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
                     void *out) {
     real weights[64];
     for (int i = 0; i < 64; ++i) weights[i] = 1;

@@ -8,7 +8,7 @@
 #include "l1_momentum.h"
 
 /* Prepare reading the model, or the last weights, by read_weights. */
-static void start_reading_model(context *ctx, int average) {
+static RARE void start_reading_model(context *ctx, int average) {
     const fsgd_state *state = ctx->state;
     const int64_t start = ctx->settings->average, room = 2 * (state->max_pending + 1);
     if (state->pending == 0 || ctx->adaptive.on) return;
@@ -20,7 +20,7 @@ static void start_reading_model(context *ctx, int average) {
 
 /* The model with all lazy updates from feature `first`, a multiple of 16, up to `last`, while the
  * state stays as it is: out (k, room). */
-static void read_weights(context *ctx, const verb_table *verbs, int average, int64_t first,
+static RARE void read_weights(context *ctx, const verb_table *verbs, int average, int64_t first,
                          int64_t last, int64_t room, real *out) {
     const fsgd_state *state = ctx->state;
     const int width = (int)state->width;

@@ -81,7 +81,7 @@ static ALWAYS_INLINE int lanes_agree(const context *ctx, const double *count) {
 
 /* The first step after `from` at which C, which lies `stride` apart from step 0 on, has risen by
  * `rise`; it has at `to`. */
-static NO_INLINE int64_t first_step_reaching(const double *C, int64_t stride, int64_t from,
+static RARE int64_t first_step_reaching(const double *C, int64_t stride, int64_t from,
                                              int64_t to, double rise) {
     const double start = C[from * stride];
     for (int probes = 0; to - from > 1; ++probes) {
@@ -139,10 +139,10 @@ typedef struct {
 #endif
 
 /* A weight that died between two steps: w, what it received, q of its average. */
-static NO_INLINE void TILED(let_die)(const fsgd_state *state, int64_t from, int64_t to, int64_t k,
+static RARE void TILED(let_die)(const fsgd_state *state, int64_t from, int64_t to, int64_t k,
                                      real *w, real *q, real *applied) {
     const int averaged = state->width > 1;
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int64_t padded = LANES(state);
     const int64_t lanes = state->sums_shared ? 1 : padded, lane = state->sums_shared ? 0 : k;
     const int64_t stride = l1_sums_at(state, averaged, lanes, 1) - state->step_sums;
     const double *f = l1_sums_at(state, averaged, lanes, from) + lane;
@@ -244,7 +244,7 @@ static NO_INLINE void TILED(shrink)(const fsgd_state *state, const l1_slots *slo
 static ALWAYS_INLINE void TILED(shrink_feature)(const fsgd_state *state, const int averaged,
                                                 const int shared, const l1_slots *slots,
                                                 int64_t from, real *w) {
-    const int64_t padded = TILE < 16 ? TILE : state->padded, lanes = shared ? 1 : padded;
+    const int64_t padded = LANES(state), lanes = shared ? 1 : padded;
     const double *f = l1_sums_at(state, averaged, lanes, from);
     const double *t = l1_sums_at(state, averaged, lanes, slots->to);
     const double *more = l1_more_at(state, averaged, lanes, slots->to);
@@ -346,7 +346,7 @@ static ALWAYS_INLINE void TILED(shrink_row)(const fsgd_state *state, const row_v
     TILED(shrink)(state, &slots, row, layout);
 }
 
-static void TILED(shrink_all)(context *ctx) {
+static RARE void TILED(shrink_all)(context *ctx) {
     const fsgd_state *state = ctx->state;
     TILED(shrink_range)(state, 0, state->d - 1, state->pending);
     memset(state->last_update, 0, (size_t)state->d * sizeof *state->last_update);
@@ -358,9 +358,9 @@ static void TILED(shrink_all)(context *ctx) {
 /* Put the planned step into the sums. All features catch up first when there is no room, before A
  * might underflow, or with averages the sums of A hide what it has become, and where lanes that
  * shared sums do so no longer. */
-static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
+static RARE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
     fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int64_t padded = LANES(state);
     const int averaged = state->width > 1, agree = TILE > 1 && lanes_agree(ctx, count);
     const double *eta = ctx->step.eta, *alpha = ctx->lanes->alpha, *l1 = ctx->lanes->l1;
     int64_t lanes = state->sums_shared ? 1 : padded;
@@ -415,7 +415,7 @@ static ALWAYS_INLINE void TILED(take_step)(const int averaged, real change, real
 static ALWAYS_INLINE void TILED(decay_and_add)(const context *ctx, const int averaged, int64_t j,
                                                real x, const real *g) {
     const fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int64_t padded = LANES(state);
     const int32_t now = (int32_t)state->pending;
     const real first = state->last_update[j] != now, *N = ctx->step.averaged;
     const real *D = ctx->step.D, *p = ctx->step.p;
@@ -432,7 +432,7 @@ static ALWAYS_INLINE void TILED(decay_and_add)(const context *ctx, const int ave
 /* The truncation of a feature in that step; twice changes nothing more. */
 static ALWAYS_INLINE void TILED(truncate_now)(const context *ctx, const int averaged, int64_t j) {
     const fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int64_t padded = LANES(state);
     const real *N = ctx->step.averaged, *cumulative = ctx->step.l1_cumulative;
     real *w = (real *)state->w + j * state->feature_stride,
          *q = w + averaged * state->vector_stride, *applied = q + state->vector_stride;
@@ -475,7 +475,7 @@ static ALWAYS_INLINE void TILED(step_features)(const context *ctx, const int ave
                                                const row_values *row, const real *c,
                                                const fsgd_layout layout) {
     const fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded, apart = state->vector_stride;
+    const int64_t padded = LANES(state), apart = state->vector_stride;
     const real *D = ctx->step.D, *pp = ctx->step.p, *N = ctx->step.averaged;
     const real *cumulative = ctx->step.l1_cumulative;
     for (int64_t p = 0; p < row->count; ++p) {
