@@ -21,13 +21,14 @@ MAIN = 1e-3
 """The target that solvers are compared at."""
 NEAR_BEST = 1e-3
 """Of the best held-out score."""
-AHEAD, RATIO, OF_SGD = 7 / 8, 5.0, 10.0
-"""Asked: part of the sets where fastsgd is first; mean ratio of the best peer; of scikit-learn's
-SGD."""
+RATIO, OF_SGD = 4.0, 10.0
+"""Asked of large sets, on all of which fastsgd is to be first: mean ratio of the best peer. And of
+scikit-learn's SGD, on all sets."""
 EXCESS, EPOCHS = 1e-2, 20
 """Asked of the untouched defaults."""
-SCORE = 0.005
-"""Asked: how far their test score may be below the best of the grid."""
+SCORE, NEAR = 0.005, 0.9
+"""Asked: how far their test score may be below the best of the grid, and on which part of the
+sets."""
 
 LARGE = 2000
 """Rows held out, a fifth, from which a set counts as large."""
@@ -195,21 +196,23 @@ class Store:
         compared = self.comparisons()
         if compared:
             large = [one for name, one in compared.items() if self.sets[name]["held out"] >= LARGE]
-            n, ahead = len(compared), sum(one.ahead for one in compared.values())
-            asked = math.ceil(AHEAD * n)
-            yield (
-                f"seconds to {MAIN:g}: sets on which fastsgd is ahead of every peer's defaults",
-                f"{asked} of {n}",
-                f"{ahead}; of the {len(large)} large ones {sum(one.ahead for one in large)}",
-                ahead >= asked,
-            )
-            mean = mean_ratio(compared.values())
-            yield (
-                "the same: seconds of the first peer over fastsgd's, geometric mean",
-                f"{RATIO:g}",
-                f"{mean:.2g}; of the large ones {mean_ratio(large):.2g}",
-                mean >= RATIO,
-            )
+            n, ahead = len(compared), sum(one.ahead for one in large)
+            everywhere = sum(one.ahead for one in compared.values())
+            if large:
+                yield (
+                    f"seconds to {MAIN:g}: large sets on which fastsgd is ahead of every peer's "
+                    "defaults",
+                    f"{len(large)} of {len(large)}",
+                    f"{ahead}; of all {n} sets {everywhere}",
+                    ahead == len(large),
+                )
+                mean, of_all = mean_ratio(large), mean_ratio(compared.values())
+                yield (
+                    "the same: seconds of the first peer over fastsgd's, geometric mean",
+                    f"{RATIO:g}",
+                    f"{mean:.2g}; of all {n} sets {of_all:.2g}",
+                    mean >= RATIO,
+                )
             of_sgd = {
                 name: one.sgd / one.ours if one.ours else 0.0  # fastsgd is not there
                 for name, one in compared.items()
@@ -245,9 +248,9 @@ class Store:
             yield (
                 f"untouched: real sets on which the test score is within {SCORE:g} of the best of "
                 "the grid",
-                f"{n} of {n}",
+                f"{math.ceil(NEAR * n)} of {n}",
                 f"{near}; worst {behind[worst]:.4f} behind ({worst})",
-                near == n,
+                near >= NEAR * n,
             )
 
     def missed(self) -> list[str]:

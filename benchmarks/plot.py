@@ -49,6 +49,16 @@ def styles(names: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def frontier(points: list[list[float]]) -> list[tuple[float, float]]:
+    """Seconds and excess of the fits whose excess no fit of less time reached."""
+    best, kept = CEILING, []
+    for _, seconds, excess, *_ in sorted(points, key=lambda point: point[1]):
+        if excess < best:
+            best = excess
+            kept.append((seconds, max(excess, FLOOR)))
+    return kept
+
+
 def draw(
     curves: dict[str, Any],
     path: Path,
@@ -78,12 +88,7 @@ def draw(
     )
     for ax, (title, panel) in zip(axes.flat, curves.items(), strict=False):
         for name, points in panel["peers"].items():
-            # What no fit of less time reached.
-            best, kept = CEILING, []
-            for _, seconds, excess, *_ in sorted(points, key=lambda point: point[1]):
-                if excess < best:
-                    best = excess
-                    kept.append((seconds, max(excess, FLOOR)))
+            kept = frontier(points)
             if kept:
                 ax.plot(*zip(*kept, strict=True), label=name, **style[name])
         if "untouched" in panel:

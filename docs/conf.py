@@ -105,9 +105,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
     "search_bar_text": "Search the documentation",
 }
-html_sidebars = {
-    page: [] for page in ("index", "contributing", "security", "changelog", "decisions")
-}
+html_sidebars = {page: [] for page in ("index", "contributing", "security", "changelog")}
 html_context = {"default_mode": "auto"}
 
 

@@ -1,5 +1,6 @@
-"""A default fit ends within 1 % of the minimum of its objective, or warns: over sizes of tables and
-batches, patience, losses, weights and scales of y."""
+"""A default fit ends near the minimum of its objective, or warns: over sizes of tables and batches,
+patience, losses, weights and scales of y. Near is within 1 % of the objective, of classes within
+3 % of that of the best model without features."""
 
 import os
 import warnings
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import ConvergenceWarning
@@ -54,6 +55,22 @@ def minimum(loss, problem):
     return objective(loss, problem, w[:-1], w[-1])
 
 
+def of_constants(loss, y, s):
+    """The objective of the best constant score of classes; of real targets 0."""
+
+    def at(b):
+        return (s * LOSSES[loss].value(np.full(len(y), b), y)).sum() / (s > 0).sum()
+
+    if "real" in LOSSES[loss].targets or loss == "poisson":
+        return 0.0
+    return minimize_scalar(at, bounds=(-10.0, 10.0), method="bounded").fun
+
+
+def most(loss):
+    """Of the size, by which a fit that does not warn may be above its minimum."""
+    return 0.01 if "real" in LOSSES[loss].targets or loss == "poisson" else 0.03
+
+
 def table(seed, loss):
     """A table, options of the estimator, and the objective's data: all drawn from the seed."""
     rng = np.random.default_rng(seed)
@@ -78,7 +95,8 @@ def table(seed, loss):
 
 
 def excess(loss, seed, *, make=np.asarray):
-    """(objective - minimum) / minimum, and whether a ConvergenceWarning said so."""
+    """(objective - minimum) / size, and whether a ConvergenceWarning said so. The size is that of
+    the minimum, or of the best constant score where that is larger."""
     X, y, weight, options = table(seed, loss)
     regression = loss in ("squared_error", "huber", "epsilon_insensitive", "poisson")
     model = (SGDRegressor if regression else SGDClassifier)(loss, random_state=seed, **options)
@@ -93,7 +111,7 @@ def excess(loss, seed, *, make=np.asarray):
     size = abs(least)
     if loss == "poisson":  # of the deviance: the objective itself may be 0
         size = least - (s * (y - y * np.log(np.maximum(y, 1e-300)))).sum() / (s > 0).sum()
-    return (found - least) / size, warned
+    return (found - least) / max(size, of_constants(loss, y, s)), warned
 
 
 EXHAUSTIVE = bool(os.environ.get("FASTSGD_EXHAUSTIVE"))
@@ -106,14 +124,14 @@ def test_a_default_fit_ends_near_the_minimum_or_says_so(loss, seed):
     """n from 10 to 5,000, d from 1 to 10, batches of 1 to n rows, patience from 1 to 10, with
     sample weights or without, y of 1e-4 to 1e4."""
     above, warned = excess(loss, seed)
-    assert above <= 0.01 or warned
+    assert above <= most(loss) or warned
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("loss", ("squared_error", "log_loss", "hinge"))
 def test_sparse_rows_too(loss, seed):
     above, warned = excess(loss, seed, make=sp.csr_array)
-    assert above <= 0.01 or warned
+    assert above <= most(loss) or warned
 
 
 def test_tables_of_noise_do_not_warn():
@@ -205,7 +223,7 @@ def test_paths_and_lanes_end_near_their_minimum():
         value = objective(
             "log_loss", problem, np.ravel(found.coef[i]), float(np.ravel(found.intercept[i])[0])
         )
-        assert value <= 1.01 * least
+        assert value - least <= 0.01 * of_constants("log_loss", signs, np.ones(len(y)))
 
 
 def lanes_of(loss, seed, k=2):
@@ -331,7 +349,7 @@ def small_table(loss, n, d, noise, weighted):
 
 
 def end_of_small_fit(loss, where, patience, batch_size):
-    """Of a default fit: (objective - minimum) / minimum, whether it warned, epochs."""
+    """Of a default fit: (objective - minimum) / size as above, whether it warned, epochs."""
     X, y, s = small_table(loss, *where)
     make = SGDRegressor if "real" in LOSSES[loss].targets else SGDClassifier
     model = make(loss, random_state=0, n_iter_no_change=patience, batch_size=batch_size)
@@ -349,7 +367,8 @@ def end_of_small_fit(loss, where, patience, batch_size):
     of = Objective(data, Lanes(1, alpha=1e-4, eta0=1.0), settings)
     least = of.minimum(w[None, :-1], w[-1:], np.array([True]), np.array([1e-5 * value]))[0]
     warned = any(issubclass(one.category, ConvergenceWarning) for one in caught)
-    return (value - least) / least, warned, model.n_iter_
+    size = max(least, of_constants(loss, y, weight))
+    return (value - least) / size, warned, model.n_iter_
 
 
 @pytest.mark.parametrize(
@@ -373,7 +392,7 @@ def test_a_small_table_with_kinks_ends_near_the_minimum_or_says_so(
 ):
     """Each ended 1 to 12 % above the minimum, without a word, where only stalls ended a fit."""
     above, warned, _ = end_of_small_fit(loss, where, patience, batch_size)
-    assert 0.0 <= above <= 0.01 or warned
+    assert 0.0 <= above <= most(loss) or warned
 
 
 ROWS = (10, 15, 30, 60, 100) if EXHAUSTIVE else (15, 60)
@@ -390,5 +409,5 @@ def test_small_tables_warn_where_it_is_needed_and_only_there(loss, n):
                 patience = (1, 5, 10)[(d + batch_size) % 3]
                 above, warned, _ = end_of_small_fit(loss, where, patience, batch_size)
                 # Between the two it is a matter of how exactly the minimum is known.
-                assert above <= 0.01 or warned, (where, patience, batch_size)
-                assert above > 0.0085 or not warned, (where, patience, batch_size)
+                assert above <= most(loss) or warned, (where, patience, batch_size)
+                assert above > 0.85 * most(loss) or not warned, (where, patience, batch_size)

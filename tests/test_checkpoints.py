@@ -293,7 +293,7 @@ def test_what_is_no_checkpoint_of_this_fit(tmp_path):
     with pytest.raises(TypeError, match=r"checkpoint must be a fastsgd\.Checkpoint"):
         clone(fresh).fit(X, y, checkpoint=str(folder))
     model.save(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="of no fit under way"):
+    with pytest.raises(ValueError, match="no checkpoint of a fit"):
         clone(fresh).fit(X, y, resume=tmp_path / "model.safetensors")
     assert not hasattr(fresh, "coef_")
 

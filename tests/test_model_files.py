@@ -379,7 +379,7 @@ def short_history(description, tensors):
         (twice, "which is not there or was used"),
         (one_more, "arrays that belong to nothing"),
         (wider, r"coef_ must be numbers of shape \(3, 7\), got \(3, 8\)"),
-        (of_texts, "has characters that there are not"),
+        (of_texts, "are no Unicode characters"),
         (of_objects, "dtype '|O', which is not read"),
         (huge_state, "a saved state must have"),
         (another_state, "a Rates has eta0=1.0"),

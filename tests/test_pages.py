@@ -1,16 +1,19 @@
-"""The code of the site's pages runs as it stands, and prints what they say it prints.
+"""The code of the README and of the pages runs as it stands, and prints what they say it prints.
 
 ``python tests/test_pages.py`` writes into the pages what their code prints now.
 """
 
+import re
 import sys
 from pathlib import Path
 
 import pages
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 PAGES = [
+    ROOT / "README.md",
     DOCS / "index.md",
     *sorted(p for f in ("start", "guide", "learn") for p in (DOCS / f).glob("*.md")),
 ]
@@ -22,6 +25,15 @@ def test_page(page, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib").use("Agg")
     monkeypatch.chdir(tmp_path)
     assert pages.run(page) == page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=lambda path: path.stem)
+def test_links_of_the_repository_lead_to_files(path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"""\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)\"""", text)
+    local = [one or other for one, other in links if "://" not in one and not one.startswith("#")]
+    missing = [link for link in local if not (ROOT / link.partition("#")[0]).exists()]
+    assert not missing
 
 
 def test_a_page_that_is_wrong_is_found(tmp_path):

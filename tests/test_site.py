@@ -20,7 +20,7 @@ SITE = Path(os.environ.get("FASTSGD_SITE", ROOT / "docs" / "_build" / "html"))
 PAGES = (
     *("index", "start/first-fit", "guide/losses", "learning-rate", "learn/variance"),
     *("learn/nonconvex", "gallery/index", "gallery/data/plot_stream", "api/index"),
-    *("api/names/fastsgd.SGDClassifier", "benchmarks", "contributing", "decisions"),
+    *("api/names/fastsgd.SGDClassifier", "benchmarks", "contributing", "decisions/core"),
 )
 WIDTHS = 390, 1400
 FOUND = "learning-rate", "api/names/fastsgd.SGDClassifier"

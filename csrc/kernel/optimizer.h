@@ -169,6 +169,14 @@ static ALWAYS_INLINE void plan_linear(context *ctx, const int64_t padded, const 
     }
 }
 
+/* Count the L1 penalty of the planned step. */
+static ALWAYS_INLINE void count_l1(context *ctx, const int64_t padded) {
+    for (int64_t k = 0; ctx->kind.l1 && k < padded; ++k) {
+        ctx->state->l1_cumulative[k] += ctx->step.eta[k] * ctx->lanes->l1[k];
+        ctx->step.l1_cumulative[k] = (real)ctx->state->l1_cumulative[k];
+    }
+}
+
 /* The plan of an update of all lanes that have rows in it (count > 0): their rates, and from these
  * the coefficients D and p. Called with constants where a step is short; plan_lanes is the one for
  * many lanes, and for spans. */
@@ -181,10 +189,23 @@ static ALWAYS_INLINE void plan_step(context *ctx, const int64_t padded, const in
         plan_scaled(ctx, padded, width, count);
     else
         plan_linear(ctx, padded, width, count);
-    for (int64_t k = 0; ctx->kind.l1 && k < padded; ++k) {
-        ctx->state->l1_cumulative[k] += ctx->step.eta[k] * ctx->lanes->l1[k];
-        ctx->step.l1_cumulative[k] = (real)ctx->state->l1_cumulative[k];
+    count_l1(ctx, padded);
+}
+
+/* What of a plan of one lane decides about D and p, if it is linear and has no average. */
+typedef struct {
+    double eta, count;
+} plan_key;
+
+/* The plan of a step of one lane, which is that of the last one if nothing has changed. */
+static ALWAYS_INLINE void plan_again(context *ctx, const int width, const double *count,
+                                     plan_key *last) {
+    find_rates(ctx, 1, count);
+    if (ctx->step.eta[0] != last->eta || *count != last->count) {
+        plan_linear(ctx, 1, width, count);
+        *last = (plan_key){ctx->step.eta[0], *count};
     }
+    count_l1(ctx, 1);
 }
 
 /* The same where the step is known to be one on CSR without L1 and AdaGrad; `spans` by momentum. */

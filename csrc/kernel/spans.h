@@ -161,6 +161,16 @@ static RARE int64_t plan_rotating(const context *ctx, int64_t k, int64_t most, d
     return most;
 }
 
+/* Plan the bases of a span of lane k; the number of its steps. Needs the rates of `most`. */
+static int64_t plan_bases(const context *ctx, int64_t k, int64_t most) {
+    const double eta = most > 0 ? span_at(ctx->state, 1)[k] : 0, beta = ctx->settings->momentum;
+    const double unit = eta > 0 ? eta / (1 - beta) : 1;
+    const int64_t steps = plan_decaying(ctx, k, most, unit);
+    if (steps >= most || steps >= 16) return steps;
+    const int64_t others = plan_rotating(ctx, k, most, unit);
+    return others >= steps ? others : plan_decaying(ctx, k, most, unit);
+}
+
 /* Weights in the average before the update that is `ahead` of the one at work. */
 static ALWAYS_INLINE double averaged_ahead(const context *ctx, int64_t k, int64_t ahead) {
     const int64_t start = ctx->settings->average, N = ctx->state->t[k] + ahead - start;
@@ -178,26 +188,34 @@ static RARE int repeats_plan(const context *ctx, int64_t k) {
            state->rate_factor[k] == state->rate_factor[b];
 }
 
+/* Whether the bases of the span of lane k that ends are those of the next one too: all steps at one
+ * rate, with the same settings. */
+static int keeps_plan(const context *ctx, int64_t k, int64_t most) {
+    const fsgd_state *state = ctx->state;
+    const fsgd_settings *settings = ctx->settings;
+    const double beta = settings->nesterov ? -settings->momentum : settings->momentum;
+    return most > 0 && state->pending > 0 && settings->schedule.kind == FSGD_CONSTANT &&
+           !(settings->schedule.warmup_steps > 0) && state->span_momentum[k] == beta &&
+           state->alpha[k] == ctx->lanes->alpha[k] && state->span_planned[k] == most &&
+           span_at(state, 1)[k] == rate_ahead(ctx, k, 1);
+}
+
 /* Plan the span of lane k that begins after the step at work. */
 static RARE void plan_span(const context *ctx, int64_t k) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded, row = span_columns * padded, most = known_steps(ctx);
     double *plan = state->span_steps + k;
     state->span_step[k] = 0;
-    if (repeats_plan(ctx, k)) {
+    const int kept = keeps_plan(ctx, k, most);
+    if (kept && ctx->settings->average == 0) return;
+    if (!kept && repeats_plan(ctx, k)) {
         state->span_planned[k] = state->span_planned[k - 1];
         for (int64_t i = 0; i < (state->span_planned[k] + 1) * span_columns; ++i)
             plan[i * padded] = plan[i * padded - 1];
         return;
     }
-    for (int64_t i = 1; i <= most; ++i) plan[i * row] = rate_ahead(ctx, k, i);
-    const double eta = most > 0 ? plan[row] : 0, beta = ctx->settings->momentum;
-    const double unit = eta > 0 ? eta / (1 - beta) : 1;
-    int64_t steps = plan_decaying(ctx, k, most, unit);
-    if (steps < most && steps < 16) {
-        const int64_t others = plan_rotating(ctx, k, most, unit);
-        steps = others >= steps ? others : plan_decaying(ctx, k, most, unit);
-    }
+    for (int64_t i = 1; !kept && i <= most; ++i) plan[i * row] = rate_ahead(ctx, k, i);
+    const int64_t steps = kept ? most : plan_bases(ctx, k, most);
     state->span_planned[k] = steps;
     double *at = plan + steps * row;
     at[span_x * padded] = at[span_y * padded] = 0;

@@ -49,18 +49,19 @@ static inline real exp_quotient(real r) {
 
 /* exp(x), x clamped to the normal range: n = round(x / ln 2), r = x - n ln 2, 2^n (1 + r q(r)) */
 static inline real real_exp(real x) {
+    const real one = 1;
     int_bits bits, power;
     x = x < EXP_MIN ? EXP_MIN : x;
     x = x > EXP_MAX ? EXP_MAX : x;
     real rounded = x * LOG2E + ROUNDER;
     real n = rounded - ROUNDER;
     real r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    real y = 1 + r * exp_quotient(r);
+    real scale; /* 2^n, which is found while the polynomial is */
     memcpy(&power, &rounded, sizeof power);
-    memcpy(&bits, &y, sizeof bits);
+    memcpy(&bits, &one, sizeof bits);
     bits = (int_bits)((uint_bits)bits + ((uint_bits)power << MANTISSA_BITS));
-    memcpy(&y, &bits, sizeof y);
-    return y;
+    memcpy(&scale, &bits, sizeof scale);
+    return scale * (1 + r * exp_quotient(r));
 }
 
 /* 1 - exp(-x), x >= 0, without cancellation: (1 - 2^n) - 2^n r q(r) */

@@ -34,7 +34,7 @@ Target = Literal["real", "sign", "count"]
 
 @dataclass(frozen=True)
 class Loss:
-    """One loss.
+    """A loss of one score and one target: its value, its slope, and what is known of it.
 
     Attributes
     ----------
@@ -456,7 +456,7 @@ class CompiledLoss:
 
 
 def find(loss: str | CompiledLoss) -> Loss | CompiledLoss:
-    """The loss of a name; a compiled one is its own.
+    """Look a loss up by its name; a :class:`CompiledLoss` is returned as it is.
 
     Parameters
     ----------

@@ -372,7 +372,9 @@ _LOWEST[LANE_NUMBERS.index("eta0")] = math.nextafter(0.0, 1.0)
 
 @dataclass(frozen=True)
 class Lanes:
-    """Hyper-parameters of the K lanes; scalars are broadcast to shape (K,).
+    """Hyper-parameters of the K lanes, linear models trained side by side on the same rows.
+
+    A scalar counts for all lanes: it is broadcast to shape (K,).
 
     Attributes
     ----------
@@ -491,7 +493,7 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Settings(Descent):
-    """What all lanes share.
+    """Loss, steps, batches and order of the rows: what all lanes share.
 
     Attributes
     ----------

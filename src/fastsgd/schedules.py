@@ -69,7 +69,9 @@ SCHEDULES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """One schedule with its constants; the lanes' eta0 and mu multiply into it.
+    """One schedule of the learning rate and its constants.
+
+    eta0 and mu are not among them: each lane has its own.
 
     Attributes
     ----------

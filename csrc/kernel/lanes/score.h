@@ -45,8 +45,38 @@ static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *r
     }
 }
 
+#if TILE == 1
+/* x . w of a CSR row, each weight of it truncated on the way. */
+static ALWAYS_INLINE real TILED(truncate_and_dot)(const context *ctx, const row_values *row) {
+    const row_values r = *row;
+    real *w = ctx->state->w, *applied = w + ctx->state->vector_stride;
+    const real cumulative = ctx->step.l1_cumulative[0];
+    real sum[4] = {0};
+#define TERM(SUM, P)                                                                               \
+    do {                                                                                           \
+        const int64_t j = r.columns[P];                                                            \
+        real weight = w[j], received = applied[j];                                                 \
+        truncate_weight(&weight, &received, cumulative);                                           \
+        w[j] = weight, applied[j] = received;                                                      \
+        SUM += r.x[P] * weight;                                                                    \
+    } while (0)
+    int64_t p = 0;
+    for (; p + 4 <= r.count; p += 4)
+        for (int u = 0; u < 4; ++u) TERM(sum[u], p + u);
+    for (; p < r.count; ++p) TERM(sum[0], p);
+#undef TERM
+    return ((sum[0] + sum[1]) + sum[2]) + sum[3];
+}
+#endif
+
 /* z (padded) = x . W of one row, its features brought up to date first. */
 static NO_INLINE void TILED(dot_up_to_date)(context *ctx, const row_values *row, real *z) {
+#if TILE == 1
+    if (ctx->kind.lazy_l1) {
+        *z = TILED(truncate_and_dot)(ctx, row);
+        return;
+    }
+#endif
 #define CALL(LAYOUT)                                                                               \
     if (LAYOUT != FSGD_DENSE) TILED(catch_up_row)(ctx, row, LAYOUT);                               \
     if (LAYOUT != FSGD_DENSE && ctx->kind.spans)                                                   \

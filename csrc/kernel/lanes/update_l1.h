@@ -105,7 +105,10 @@ static void TILED(update_row_l1)(context *ctx, const row_values *row, const real
         TILED(l1_features)(ctx, 0, d - 1, row->x, c);
     } else if (ctx->kind.shrinks) {
         TILED(step_row_l1)(ctx, row, c);
-    } else if (ctx->kind.lazy_l1 || ctx->kind.l1_momentum) {
+    } else if (ctx->kind.lazy_l1) { /* the truncation waits here too */
+        TILED(add_row_l1)(ctx, row, c);
+        ctx->state->pending = 1;
+    } else if (ctx->kind.l1_momentum) {
         TILED(add_row_l1)(ctx, row, c);
         TILED(truncate_row_l1)(ctx, row);
     } else {

@@ -84,6 +84,8 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
     loss_buffer losses = {0};
     fsgd_status status = FSGD_OK;
     const int64_t distance = layout == FSGD_DENSE ? prefetch_distance(ctx, 2) : 0;
+    const int repeats = !ctx->adaptive.on && !ctx->kind.scaled && ctx->settings->average == 0;
+    plan_key planned = {.eta = NAN};
     start_reading(ctx, stop, layout);
     for (; state->row < stop && ctx->report->work < budget; ++state->row) {
         sample_step sample = {.row = row_at(ctx, state->row), .count = 1};
@@ -96,7 +98,9 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         if (!(sample.s > 0)) continue;
         status = sample_slope(ctx, &losses, &sample);
         if (status != FSGD_OK) break;
-        if (layout == FSGD_DENSE)
+        if (layout == FSGD_DENSE && repeats)
+            plan_again(ctx, width, &sample.count, &planned);
+        else if (layout == FSGD_DENSE)
             plan_step(ctx, 1, width, &sample.count);
         else
             plan_csr_step(ctx, 1, width, &sample.count, spans);

@@ -193,7 +193,10 @@ class BlockWriter:
         if label_kind_of(y) == "number":
             return y.astype(np.uint8) if y.dtype.kind == "b" else y
         if places is None:
-            raise ValueError("y has more than 10,000 different strings, which are no classes")
+            raise ValueError(
+                "y has more than 10,000 different strings, too many to be classes: give numbers,"
+                " or another column as the target"
+            )
         return places.astype(np.int32)
 
     def finish(self, source: Source, fingerprint: dict[str, Any]) -> Manifest:

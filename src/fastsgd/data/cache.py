@@ -166,7 +166,10 @@ class Cache:
         """
         assert self.labels is not None
         if y.size and not 0 <= y.min() <= y.max() < len(self.labels):
-            raise ValueError(f"{str(self.folder)!r} has targets without a label")
+            raise ValueError(
+                f"{str(self.folder)!r} is broken: it has targets that are none of its labels."
+                " Remove the folder."
+            )
 
     def read_into(self, number: int, name: str, out: NDArray[Any]) -> None:
         """Read a file of a block into an array of its shape and dtype.

@@ -151,7 +151,10 @@ def data_iter_factory(data_iter: Any) -> Callable[[], Iterator[Any]]:
         ) -> None:
             for name, value in others.items():
                 if value is not None:
-                    raise ValueError(f"X.next gave {name}, which means nothing here")
+                    raise ValueError(
+                        f"X.next gave input_data the argument {name}, which is not used here:"
+                        " data, label and weight are"
+                    )
             given.append((data, label, weight))
 
         while data_iter.next(input_data):

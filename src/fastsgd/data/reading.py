@@ -118,7 +118,10 @@ class PoolReader:
         thread, last = self.thread, len(plan.pools) - 1
         for number in range(pool, last + 1):
             if self.thread is not thread:
-                raise ValueError("the rows are read from another position of the epochs meanwhile")
+                raise ValueError(
+                    "another reading of the same source began meanwhile, from another position:"
+                    " read it in one place at a time"
+                )
             try:
                 found = thread.take()
                 thread.next = (epoch, number + 1) if number < last else (epoch + 1, 0)

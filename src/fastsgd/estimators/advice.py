@@ -13,6 +13,7 @@ from ..learning_rate.choose import Rates
 from ..learning_rate.search import SAMPLE_ROWS
 from ..problem import Data, Lanes, Settings
 from ..solver import Fit, Stopping
+from ..solver.annealing import DOUBTFUL, MAX_SUBOPTIMALITY
 from ..statistics.sample import feature_scales, loss_at
 
 PENALTY_LOSS_RATIO, PENALTY_LOSS_FRACTION, ROWS_PER_FEATURE = 2.0, 0.05, 4
@@ -93,7 +94,7 @@ def warn_of_result(estimator: Any, settings: Settings, stopping: Stopping, progr
             RuntimeWarning,
             stacklevel=6,
         )
-    warn_of_doubts(estimator, progress)
+    warn_of_doubts(estimator, settings, progress)
     if stopping.tol is not None and not (progress.stopped.all() or progress.ended):
         what = "training loss" if stopping.validate is None else "validation score"
         gained = f"the {what} still gained more than tol={stopping.tol}"
@@ -108,7 +109,7 @@ def warn_of_result(estimator: Any, settings: Settings, stopping: Stopping, progr
         )
 
 
-def warn_of_doubts(estimator: Any, progress: Fit) -> None:
+def warn_of_doubts(estimator: Any, settings: Settings, progress: Fit) -> None:
     """Warn of models that stopped with more left to gain than the tolerance."""
     reasons = {
         "slow": "the loss hardly falls any more, although its derivatives say that it could",
@@ -119,11 +120,14 @@ def warn_of_doubts(estimator: Any, progress: Fit) -> None:
         doubtful = progress.doubts.get(name)
         if doubtful is None or not doubtful.any():
             continue
+        much = f"{MAX_SUBOPTIMALITY * estimator.tol:.2g} of itself"
+        if settings.sign_targets:
+            much = f"{DOUBTFUL * estimator.tol:.2g} times the objective of a constant score"
         which = "" if len(doubtful) == 1 else f" in {int(doubtful.sum())} of its models"
         warnings.warn(
-            f"The objective may still be more than {10.0 * estimator.tol:.2g} of itself above its "
-            f"minimum{which} after {int(progress.epochs.max())} epochs: {reason}. Predictions "
-            "rarely change any more; for the minimum itself raise alpha or lower tol.",
+            f"The objective may still be above its minimum{which} by more than {much}, after "
+            f"{int(progress.epochs.max())} epochs: {reason}. Predictions rarely change any more; "
+            "for the minimum itself raise alpha or lower tol.",
             ConvergenceWarning,
             stacklevel=7,
         )

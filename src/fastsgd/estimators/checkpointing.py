@@ -142,7 +142,8 @@ def _checked(path: Path, run: Any) -> Resumed:
     """Where a fit stood, of what a file says."""
     if run is None:
         raise ValueError(
-            "it is of a model and of no fit under way: load it, and go on with fit(resume=True)"
+            "it is a saved model and no checkpoint of a fit: load it, and go on with"
+            " fit(resume=True)"
         )
     kinds: dict[str, tuple[type, ...]] = {
         "standing": (dict,),
@@ -153,7 +154,7 @@ def _checked(path: Path, run: Any) -> Resumed:
     }
     right = isinstance(run, dict) and set(run) == set(kinds)
     if not right or not all(type(run[name]) in allowed for name, allowed in kinds.items()):
-        raise ValueError("it does not say where its fit stood")
+        raise ValueError("its record of how far the fit had come is missing or broken")
     return Resumed(path, **run)
 
 

@@ -65,11 +65,12 @@ def _may_predict_proba(estimator: Any) -> bool:
 class SGDClassifier(AccuracyMixin, Labels, LinearClassifierMixin, BaseSGD):
     """Linear classifiers by stochastic gradient descent: SVM, logistic regression, softmax.
 
-    Minimises, for the one lane of a binary problem or for each class against the rest,
+    Minimises, for two classes, or for each of more against the rest,
 
         (1/n) sum_i s_i loss(x_i . w + b, y_i)  +  penalty(w),        y_i in {-1, +1}
 
-    all classes in one pass over X. An indicator matrix y is a multilabel problem: a lane a label.
+    All classes are trained in the same passes over X. If y is an indicator matrix, each label is a
+    problem of two classes.
 
     Parameters
     ----------
@@ -83,9 +84,9 @@ class SGDClassifier(AccuracyMixin, Labels, LinearClassifierMixin, BaseSGD):
         / (n_classes * that of the class's rows), of the rows that are trained on; under
         ``partial_fit`` of all rows so far, where a class not yet seen has weight 1.
     multi_class : {"ovr", "multinomial"}, default="ovr"
-        Each class against the rest, or a joint softmax (with loss="log_loss"). Two classes are one
-        lane of log loss either way: a softmax of two is the same model, at half the alpha. Labels
-        of a multilabel problem are independent.
+        Each class against the rest, or a joint softmax (with loss="log_loss"). Two classes have
+        one vector of weights either way: a softmax of two is the same model, at half the alpha.
+        Labels of a multilabel problem are independent.
     scoring : str, callable or None, default=None
         Scorer of the validation set, as scikit-learn takes them; classes then stop together. None:
         accuracy, each class on its own.
@@ -97,7 +98,7 @@ class SGDClassifier(AccuracyMixin, Labels, LinearClassifierMixin, BaseSGD):
     coef_ : ndarray of shape (1, n_features) for two classes, else (n_classes, n_features)
         Of the dtype of X; float32 for float16 and uint8.
     intercept_ : ndarray of shape (1,) or (n_classes,)
-        The intercept of each lane.
+        The intercept of each row of ``coef_``.
 
     Notes
     -----

@@ -30,10 +30,10 @@ PARAMETERS = {
         Largest number of epochs, that is, of passes over the rows.""",
     "tol": """float or None
         Stop after ``n_iter_no_change`` epochs whose loss is above the best one minus ``tol`` (or
-        whose validation score is below the best plus ``tol``). Lanes stop separately, those of a
-        softmax together. With ``learning_rate="auto"`` and a training loss ``tol`` is relative to
-        the loss. With momentum the weights of the best epoch are restored if the last are worse by
-        more than ``tol``. None trains exactly ``max_iter`` epochs.""",
+        whose validation score is below the best plus ``tol``). Classes and outputs stop separately,
+        those of a softmax together. With ``learning_rate="auto"`` and a training loss ``tol`` is
+        relative to the loss. With momentum the weights of the best epoch are restored if the last
+        are worse by more than ``tol``. None trains exactly ``max_iter`` epochs.""",
     "shuffle": """bool
         False means ``sampling="sequential"``.""",
     "verbose": """int
@@ -45,8 +45,8 @@ PARAMETERS = {
     "n_jobs": """int or None
         Number of threads that share the work of each batch; -1 for all processors. The model does
         not depend on it, to the bit. None takes as many as are measured to pay for the size of a
-        batch: one for several lanes, for ``batch_size=1`` and for sparse X. No thread lives between
-        calls, so a process may fork after a fit.""",
+        batch: one for several outputs, for ``batch_size=1`` and for sparse X. No thread lives
+        between calls, so a process may fork after a fit.""",
     "random_state": """int, RandomState instance or None
         Seed of the order of samples and of the validation split. It is drawn once a run;
         ``partial_fit`` and ``fit(..., resume=True)`` go on with it.""",
@@ -116,11 +116,11 @@ PARAMETERS = {
         Multiply an eta0 that is given by ``batch_size`` (Goyal et al., arXiv:1706.02677, 2017). One
         found from the data fits the batch already.""",
     "scoring": """str, callable or None
-        Scorer of the validation set, as scikit-learn takes them; lanes then stop together. None:
-        accuracy, or R^2 in regression, of each lane on its own.""",
+        Scorer of the validation set, as scikit-learn takes them; all outputs then stop together.
+        None: accuracy, or R^2 in regression, of each output on its own.""",
     "on_divergence": """{"raise", "backoff"}
-        "backoff": go back to the end of the last epoch, halve the rate of the lanes that diverged,
-        and continue. "raise": a :class:`DivergenceError`.""",
+        "backoff": go back to the end of the last epoch, halve the rate of the outputs that
+        diverged, and continue. "raise": a :class:`DivergenceError`.""",
     "certificate": """bool
         Make one more pass at the end of ``fit`` for ``certificate_``.""",
     "standardize": """bool
@@ -135,22 +135,22 @@ PARAMETERS = {
 
 ATTRIBUTES = {
     "n_iter_": """int
-        Epochs of the last call, of the lane that took longest.""",
+        Epochs of the last call, of the class or output that took longest.""",
     "t_": """int
         1 + number of updates since the run began.""",
     "loss_curve_": """list of float
         Per epoch: mean loss of the rows, each before its own step, plus the penalty at the end; the
-        mean over lanes.""",
+        mean over classes or outputs.""",
     "history_": """dict of str to list
         Per epoch since the run began: "epoch", "loss" (which is ``loss_curve_``), "losses" (of each
-        lane), "validation_score", "learning_rate", "gradient_norm" (root mean square over a sample
-        of the batches), "weight_norm", "full_gradient_norm", "gradient_noise" and "noise_scale"
-        (with ``diagnostics=True``), "seconds", "rows_per_second".""",
+        class or output), "validation_score", "learning_rate", "gradient_norm" (root mean square
+        over a sample of the batches), "weight_norm", "full_gradient_norm", "gradient_noise" and
+        "noise_scale" (with ``diagnostics=True``), "seconds", "rows_per_second".""",
     "result_": """Result
         The learning rate that the last call chose, from what, and what ended it. Printed, it says
         so in words.""",
     "certificate_": """Certificate
-        Gradient norm and duality gap of each lane, with ``certificate=True``.""",
+        Gradient norm and duality gap of each class or output, with ``certificate=True``.""",
     "n_features_in_": """int
         Number of features of the first call.""",
     "feature_names_in_": """ndarray of shape (n_features_in_,)

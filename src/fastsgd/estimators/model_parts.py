@@ -252,7 +252,7 @@ def check(estimator: Any, attributes: Values) -> None:
         raise ValueError(f"{name} must have {sorted(missing)} and cannot have {sorted(unknown)}")
     for one, passes in CHECKS.items():
         if one in attributes and not passes(attributes[one]):
-            raise ValueError(f"{one} is {attributes[one]!r:.80}, which no fit leaves behind")
+            raise ValueError(f"{one} is {attributes[one]!r:.80}, which a fit cannot have given it")
     names, d = attributes.get("feature_names_in_"), attributes["n_features_in_"]
     if names is not None and names.shape != (d,):
         raise ValueError(f"feature_names_in_ must have {d} names, got {names.shape}")

@@ -143,7 +143,7 @@ class Decoder:
         names = self._fields(fields, "bytes", "lengths")
         data, lengths = self._typed(names[0], np.uint8, 1), self._typed(names[1], np.int64, 1)
         if (lengths < 0).any() or (lengths > len(data)).any() or lengths.sum() != len(data):
-            raise ValueError("its texts are not as long as it says")
+            raise ValueError("the lengths of its texts do not add up to the characters that it has")
         ends, whole = np.cumsum(lengths).tolist(), data.tobytes()
         texts = np.empty(len(ends), dtype=object)
         for i, end in enumerate(ends):
@@ -157,7 +157,7 @@ class Decoder:
         if type(shape) is not list or not all(type(size) is int and size >= 0 for size in shape):
             raise ValueError(f"its description has an array of shape {shape!r:.80}")
         if math.prod(shape) != len(items) or not all(type(one) in PLAIN for one in items):
-            raise ValueError("its description has an array that does not hold what it says")
+            raise ValueError("its description has an array whose items do not fit its shape")
         array = np.empty(len(items), dtype=object)
         array[:] = items
         return array.reshape(shape)
@@ -225,5 +225,5 @@ def _characters(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray
     if right != dtype.itemsize or dtype.itemsize == 0:
         raise ValueError(f"its array {name!r} does not hold texts of {dtype}")
     if dtype.kind == "U" and (array > 0x10FFFF).any():
-        raise ValueError(f"its array {name!r} has characters that there are not")
+        raise ValueError(f"its array {name!r} has numbers that are no Unicode characters")
     return np.frombuffer(array.tobytes(), dtype=dtype).reshape(array.shape[:-1]).copy()

@@ -41,17 +41,24 @@ __all__ = ["Annealing"]
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-# The first four constants multiply ``tol`` times the size of the objective.
+# The first five constants multiply ``tol`` times the size of the objective. Of classes that is the
+# objective of the best model without features, if it is larger: where they are nearly separable
+# the present one is so small that a part of it says nothing of the model.
 
-MIN_IMPROVEMENT = 2.5
+MIN_IMPROVEMENT, MIN_IMPROVEMENT_OF_CLASSES = 2.5, 5.0
 """The smallest decrease of the objective that counts as an improvement. For a loss that falls as
-1 / t, four times as much may be left: 1 % of the objective at the default ``tol`` of 1e-3."""
+1 / t, four times as much may be left: 1 % of the size at the default ``tol`` of 1e-3, of classes
+2 %, behind which test scores tend to fall."""
 
 MAX_NOISE = 5.0
 """The largest noise at which a checkpoint without an improvement counts towards stopping."""
 
 MAX_SUBOPTIMALITY = 10.0
-"""The largest suboptimality of a lane that stops without a doubt: 1 % at the default ``tol``."""
+"""The largest suboptimality of a lane that need not go on while it still improves. A lane of real
+targets stops without a doubt below it: at 1 % with the default ``tol``."""
+
+DOUBTFUL = 30.0
+"""The same of a lane of classes that stops without a doubt: 3 %."""
 
 SMALL_IMPROVEMENT = 50.0
 """The largest improvement after which the minimum may be near. After a larger one it is not
@@ -85,7 +92,6 @@ LONG_RUN_VALUES, LONG_RUN_EPOCHS, LONG_RUN_IMPROVEMENT = 1 << 19, 20, 2.0
 then stops at the first improvement of at most the third number, times ``tol`` times the size of its
 objective at the start of the run."""
 
-
 SEEN = (
     *("epoch", "last_checkpoint", "next_checkpoint", "count", "coef", "intercept", "best", "size"),
     *("initial_size", "halvings", "stalled", "last_improvement", "minimum", "size_at_minimum"),
@@ -103,7 +109,7 @@ class Annealing:
     start : tuple of ndarray, (K, d) and (K,)
         The weights that training begins from.
     tol : float
-        Relative to the objective: see ``MIN_IMPROVEMENT`` and ``MAX_NOISE``.
+        Relative to the size of the objective: see ``MIN_IMPROVEMENT`` and ``MAX_NOISE``.
     patience : int
         The least number of epochs without an improvement before a lane stops.
 
@@ -114,10 +120,10 @@ class Annealing:
     coef, intercept : ndarray of shape (K, d) and (K,)
         The weights at which it was found.
     doubts : dict of str to ndarray of shape (K,), bool
-        Lanes that stopped although their objective may be more than ``MAX_SUBOPTIMALITY`` above its
-        minimum. "slow": the loss still fell, but by too little for the time it took, or the minimum
-        is known to be lower. "penalty": the L2 term, which shrinks weights at a rate of alpha, has
-        not had the time to.
+        Lanes that stopped although their objective may be more than ``doubtful`` above its minimum.
+        "slow": the loss still fell, but by too little for the time it took, or the minimum is known
+        to be lower. "penalty": the L2 term, which shrinks weights at a rate of alpha, has not had
+        the time to.
     """
 
     def __init__(
@@ -146,6 +152,10 @@ class Annealing:
         # Size of the objective when the minimum was last computed; 0: it never will be.
         self.size_at_minimum = np.full(k, 0.0 if self.settings.average else np.inf)
         self.rate_sum = np.zeros(k)  # over all updates
+        self.of_constants: Float | None = None  # computed if it is asked for
+        self.of_classes = self.settings.sign_targets
+        self.doubtful = DOUBTFUL if self.of_classes else MAX_SUBOPTIMALITY
+        self.least = MIN_IMPROVEMENT_OF_CLASSES if self.of_classes else MIN_IMPROVEMENT
         self.doubts = {"slow": np.zeros(k, dtype=bool), "penalty": np.zeros(k, dtype=bool)}
         self.reset_mean()
 
@@ -169,11 +179,13 @@ class Annealing:
             self.sums = same("sums", found.get("sums"), self.sums)
         doubts = found.get("doubts")
         if not isinstance(doubts, dict):
-            raise ValueError("the checkpoint has no doubts, which this fit needs")
+            raise ValueError(
+                "the checkpoint lacks the record of its warnings, which this fit needs"
+            )
         for name, which in self.doubts.items():
             which[:] = same("doubts", doubts.get(name), which)
         if self.count < 0 or self.next_checkpoint <= self.last_checkpoint:
-            raise ValueError("the checkpoint has epochs of annealing that are out of order")
+            raise ValueError("the checkpoint has impossible epochs: the next look before the last")
 
     @property
     def plain(self) -> int:
@@ -221,12 +233,11 @@ class Annealing:
         before = self.best
         value, size, noise, worse = self._evaluate(model, training)
         improvement = before - value
-        improved = improvement > MIN_IMPROVEMENT * self.tol * np.maximum(
-            size, 1e-9 * self.initial_size
-        )
-        max_noise = MAX_NOISE * max(self.tol, NOISE_TOL_FLOOR) * size
+        unit = self.tol * (np.fmax(size, self._of_constants()) if self.of_classes else size)
+        improved = improvement > np.maximum(self.least * unit, 1e-12 * self.initial_size)
+        max_noise = MAX_NOISE * max(1.0, NOISE_TOL_FLOOR / self.tol) * unit
         quiet = (noise <= max_noise) & (worse - self.best <= 2.0 * max_noise)
-        near = (improvement <= SMALL_IMPROVEMENT * self.tol * size) & (noise <= 8.0 * max_noise)
+        near = (improvement <= SMALL_IMPROVEMENT * unit) & (noise <= 8.0 * max_noise)
         small = LONG_RUN_IMPROVEMENT * self.tol * self.initial_size
         slow = improved & (improvement <= small) & self._is_long()
         halve = np.where(improved, (self.halvings > 0) & (noise > 0.5 * improvement), True)
@@ -235,17 +246,16 @@ class Annealing:
         stalled = self.stalled >= STALLED_CHECKPOINTS
         stalled &= self.epoch - self.last_improvement >= self.patience
         gap = self._suboptimality(training & (near | stalled | slow))
-        allowed = MAX_SUBOPTIMALITY if last else MIN_IMPROVEMENT
-        converged = gap <= allowed * self.tol * self.size
+        converged = gap <= (MAX_SUBOPTIMALITY if last else self.least) * unit
         converged &= self.epoch >= self.patience
         if not self._is_long():
-            far = gap > MAX_SUBOPTIMALITY * max(self.tol, NOISE_TOL_FLOOR) * self.size
+            far = gap > MAX_SUBOPTIMALITY * max(1.0, NOISE_TOL_FLOOR / self.tol) * unit
             stalled &= ~(far & (improvement > MIN_GAP_REDUCTION * gap))
         stops = training & (stalled | slow | converged)
         if stops.any():
             # A loss that falls as 1 / t may fall by about three times the last improvement.
-            falling = 3.0 * improvement > MAX_SUBOPTIMALITY * self.tol * size
-            self._note_doubts(stops, slow & falling, gap)
+            left = np.where(np.isfinite(gap), gap, np.where(slow, 3.0 * improvement, 0.0))
+            self._note_doubts(stops, left, np.isfinite(gap), self.doubtful * unit)
         halve = halve & training & ~stops
         self.halvings += halve
         self.next_checkpoint = max(
@@ -291,6 +301,11 @@ class Annealing:
     def _is_long(self) -> bool:
         return self.epoch >= LONG_RUN_EPOCHS and self.epoch * self.values >= LONG_RUN_VALUES
 
+    def _of_constants(self) -> Float:
+        if self.of_constants is None:
+            self.of_constants = self.objective.of_constants()
+        return self.of_constants
+
     def _suboptimality(self, which: Mask) -> Float:
         """The best objectives minus their minima, where these are known; NaN elsewhere.
 
@@ -305,11 +320,9 @@ class Annealing:
             self.minimum = np.where(new, found, self.minimum)
         return self.best - self.minimum
 
-    def _note_doubts(self, stops: Mask, slow: Mask, gap: Float) -> None:
-        """Note which of the lanes that stop may be more than the tolerance above the minimum."""
-        known = np.isfinite(gap)
-        slow = np.where(known, gap > MAX_SUBOPTIMALITY * self.tol * self.size, slow)
-        self.doubts["slow"] |= stops & slow
+    def _note_doubts(self, stops: Mask, left: Float, known: Mask, large: Float) -> None:
+        """Note which of the lanes that stop may have more than is little ``left`` to gain."""
+        self.doubts["slow"] |= stops & (left > large)
         if not self.settings.optimizer.linear:  # L2 acts at a rate of its own in each weight
             return
         alpha = self.lanes.alpha
@@ -318,5 +331,4 @@ class Annealing:
             penalty = np.full_like(penalty, penalty.sum())
         # What of the penalty would decay further: by exp(-2 alpha sum of rates) it already has.
         shrinks = penalty * np.exp(-2.0 * np.minimum(alpha * self.rate_sum, 300.0))
-        large = shrinks > MAX_SUBOPTIMALITY * self.tol * self.size
-        self.doubts["penalty"] |= stops & ~slow & ~known & large
+        self.doubts["penalty"] |= stops & ~self.doubts["slow"] & ~known & (shrinks > large)

@@ -51,7 +51,9 @@ ratio."""
 MIN_PROGRESS = 12.0
 """The least rate * curvature * updates of such a run in an average direction. A third of it counts
 under (1 - x)^2, which leaves exp(-4) of the distance. The bound grows as the fourth root of what
-the stable rate would give, so that longer runs come nearer."""
+the stable rate would give, so that longer runs come nearer. Where few directions have most of the
+curvature, others have far less than an average one: there the ratio has the root of the effective
+rank as a power, and the rate hardly falls."""
 
 
 def _smoothness(data: Data, settings: Settings) -> float:
@@ -196,7 +198,8 @@ def initial_fraction(
         progress = (
             eta0 * (curvature.average * curvature.effective_rank + np.asarray(alpha)) * updates
         )
-    least = math.sqrt(min(1.0, LONG_RUN_UPDATES / updates))
+    root = math.sqrt(min(1.0, LONG_RUN_UPDATES / updates))
+    least = root ** math.sqrt(curvature.effective_rank)
     return np.clip((MIN_PROGRESS / np.maximum(progress, 1e-300)) ** 0.75, least, 1.0)
 
 

@@ -21,6 +21,9 @@ KEPT_VALUES, CHUNK_VALUES = 1 << 21, 1 << 15
 """Rows times lanes up to which targets and weights are kept from one evaluation to the next, and
 that are worked on at a time: what the caches hold."""
 
+CONSTANTS = np.linspace(-8.0, 8.0, 65)
+"""Scores, one of which is near enough to the best for all rows."""
+
 MOST_FEATURES, MOST_VALUES = 32, 1 << 20
 """Features, and values of X, up to which Newton steps cost no more than a few epochs."""
 
@@ -149,6 +152,32 @@ class Objective:
             if self.settings.terms.coupled:
                 own, absolute = own.sum(), absolute.sum()
             return loss + own, size + absolute
+
+    def of_constants(self) -> Float:
+        """Objectives of the best models of classes without features: a score that all rows share.
+
+        Of a coupled loss that score is 0.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+        """
+        data, lanes, settings = self.data, self.lanes, self.settings
+        if settings.terms.coupled:
+            return self(np.zeros((lanes.k, data.d)), np.zeros(lanes.k))[0]
+        weight = np.zeros((2, lanes.k))
+        for _, y, s in self._parts() if self.cached_parts is None else self.cached_parts:
+            for row, sign in enumerate((1.0, -1.0)):
+                weight[row] += ((y == sign) * (1.0 if s is None else s)).sum(axis=0)
+        scores = CONSTANTS if settings.fit_intercept else np.zeros(1)
+        z = np.repeat(scores[:, None], lanes.k, axis=1)
+        with np.errstate(all="ignore"):
+            of_signs = [
+                weight[row] * loss_at(settings.loss, z, sign, parameter=settings.loss_parameter)
+                for row, sign in enumerate((np.ones_like(z), -np.ones_like(z)))
+            ]
+            value = (of_signs[0] + of_signs[1]) / self.count + lanes.intercept_gradient * z
+            return np.asarray(np.fmin.reduce(value, axis=0), dtype=np.float64)
 
     @property
     def has_minimum(self) -> bool:

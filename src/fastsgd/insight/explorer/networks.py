@@ -120,7 +120,7 @@ class PlaneNetwork:
             offset = mean.astype(X.dtype)
             scale = (1.0 / np.where(spread > 0.0, spread, 1.0)).astype(X.dtype)
         if not (np.isfinite(mean + spread).all() and np.isfinite(scale).all()):
-            raise ValueError("X must have features whose squares are finite numbers, not 0")
+            raise ValueError("X must have features whose squares are finite: scale it")
         data = Data(X, y.astype(X.dtype), None, offset, scale)
         coefs, intercepts = first_parameters(seed, network)
         return cls(network, data, offset, scale, network.pack(coefs, intercepts, np.float64))
