@@ -88,7 +88,7 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
 
 /* One verb of a step for m rows, in chunks. */
 static RARE fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const int64_t *rows,
-                           int64_t m, real *z, real *c) {
+                                int64_t m, real *z, real *c) {
     context ctx;
     fsgd_report report = {0};
     fsgd_status status = open_context(&ctx, problem, &report);
@@ -149,7 +149,7 @@ static RARE fsgd_status flush_problem(const fsgd_problem *problem) {
 
 /* The model, or its average: out (k, d), intercept (k). */
 static RARE fsgd_status read_model(const fsgd_problem *problem, int average, void *out,
-                              void *intercept) {
+                                   void *intercept) {
     context ctx;
     fsgd_report report = {0};
     const fsgd_state *state = problem->state;
@@ -255,7 +255,7 @@ enum { measured = 1 << 14 }; /* weights of a part, of all lanes */
 /* The sums of w^2, and with L1 of |w|, of each lane, and whether the model is finite, part by part
  * of the features: each is read to where the sums find it in a cache. sums: (2, k, size_sums). */
 static RARE int measure_parts(context *ctx, const verb_table *verbs, int average, int64_t room,
-                         real *part, double *sums) {
+                              real *part, double *sums) {
     const fsgd_state *state = ctx->state;
     double *sizes = sums + size_sums * state->k;
     int finite = 1;
@@ -278,7 +278,7 @@ static RARE int measure_parts(context *ctx, const verb_table *verbs, int average
 
 /* See csrc/fastsgd.h. */
 static RARE fsgd_status measure_model(const fsgd_problem *problem, int average, double *squares,
-                                 double *sizes, int *finite, void *intercepts) {
+                                      double *sizes, int *finite, void *intercepts) {
     context ctx;
     fsgd_report report = {0};
     const fsgd_state *state = problem->state;
@@ -322,8 +322,8 @@ static RARE fsgd_status measure_model(const fsgd_problem *problem, int average, 
 }
 
 /* Values or slopes of an uncoupled loss over arrays (n). */
-static RARE void loss_at(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
-                    void *out) {
+static RARE void loss_at(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z,
+                         const void *y, void *out) {
     real weights[64];
     for (int i = 0; i < 64; ++i) weights[i] = 1;
     for (int64_t i = 0; i < n; i += 64) {

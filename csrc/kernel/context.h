@@ -213,7 +213,8 @@ static int64_t whole_blocks(const fsgd_problem *problem) {
     return end - end % max_block;
 }
 
-static RARE fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_report *report) {
+static RARE fsgd_status open_context(context *ctx, const fsgd_problem *problem,
+                                     fsgd_report *report) {
     const fsgd_lanes *lanes = problem->lanes;
     const fsgd_data *data = problem->data;
     const fsgd_settings *settings = problem->settings;

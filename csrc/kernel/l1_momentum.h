@@ -196,7 +196,7 @@ static RARE void move_through_zero(moving_weight *m, int64_t from, double quiet)
 
 /* Lane k of a feature at u, where it is 0 on the way. */
 static RARE void move_lane(const fsgd_state *state, real *u, int64_t apart, int64_t k,
-                                int64_t from) {
+                           int64_t from) {
     const int64_t q = (state->width - 1) * apart, applied = state->width * apart;
     const double beta = fabs(state->span_momentum[k]);
     const int nesterov = state->span_momentum[k] < 0;
@@ -305,7 +305,7 @@ static RARE void move_copy(const fsgd_state *state, real *u, int64_t apart, int6
 
 /* Features of a row, or first, first + 1, ... (columns NULL), to now. */
 static RARE void move_features(const context *ctx, const int64_t *columns, int64_t first,
-                                    int64_t count) {
+                               int64_t count) {
     enum { AHEAD = 8 };
     const fsgd_state *state = ctx->state;
     const int64_t now = state->pending, stride = state->feature_stride, padded = state->padded;

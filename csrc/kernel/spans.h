@@ -568,7 +568,7 @@ static ALWAYS_INLINE void read_coordinates(const real *y0, int64_t stride, int64
 /* The weights of all lanes, or their averages, from feature `first` up to `last`: out (k, room).
  * `first` begins a group. `readings`: (k, max_pending + 1, 2), those of find_readings. */
 static RARE void read_spans(const context *ctx, int average, int64_t first, int64_t last,
-                       const double *readings, int64_t room, real *out) {
+                            const double *readings, int64_t room, real *out) {
     const fsgd_state *state = ctx->state;
     const int shift = group_shift(state->padded);
     const int64_t start = ctx->settings->average, stride = state->feature_stride;

@@ -259,7 +259,7 @@ static fsgd_status TILED(take_block)(context *ctx, int64_t count, real *x) {
     memset(ctx->block.in_flight, 0, (size_t)(STEPS * padded) * sizeof(real));
     if (ctx->kind.slope_alone && count == STEPS &&
         (TILE < WIDEST_TILE || padded == TILE ? TILED(take_steps_at_once)(ctx, G, TILE)
-                                     : TILED(take_steps_at_once)(ctx, G, padded)))
+                                              : TILED(take_steps_at_once)(ctx, G, padded)))
         return FSGD_OK;
     return TILED(take_steps)(ctx, count, x, G);
 }

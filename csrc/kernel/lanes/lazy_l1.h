@@ -81,8 +81,8 @@ static ALWAYS_INLINE int lanes_agree(const context *ctx, const double *count) {
 
 /* The first step after `from` at which C, which lies `stride` apart from step 0 on, has risen by
  * `rise`; it has at `to`. */
-static RARE int64_t first_step_reaching(const double *C, int64_t stride, int64_t from,
-                                             int64_t to, double rise) {
+static RARE int64_t first_step_reaching(const double *C, int64_t stride, int64_t from, int64_t to,
+                                        double rise) {
     const double start = C[from * stride];
     for (int probes = 0; to - from > 1; ++probes) {
         const double low = C[from * stride] - start, high = C[to * stride] - start;
@@ -140,7 +140,7 @@ typedef struct {
 
 /* A weight that died between two steps: w, what it received, q of its average. */
 static RARE void TILED(let_die)(const fsgd_state *state, int64_t from, int64_t to, int64_t k,
-                                     real *w, real *q, real *applied) {
+                                real *w, real *q, real *applied) {
     const int averaged = state->width > 1;
     const int64_t padded = LANES(state);
     const int64_t lanes = state->sums_shared ? 1 : padded, lane = state->sums_shared ? 0 : k;
