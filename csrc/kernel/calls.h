@@ -148,8 +148,8 @@ static RARE fsgd_status flush_problem(const fsgd_problem *problem) {
 }
 
 /* The model, or its average: out (k, d), intercept (k). */
-static RARE fsgd_status read_model(const fsgd_problem *problem, int average, void *out,
-                                   void *intercept) {
+static fsgd_status read_model(const fsgd_problem *problem, int average, void *out,
+                              void *intercept) {
     context ctx;
     fsgd_report report = {0};
     const fsgd_state *state = problem->state;
@@ -254,8 +254,8 @@ enum { measured = 1 << 14 }; /* weights of a part, of all lanes */
 
 /* The sums of w^2, and with L1 of |w|, of each lane, and whether the model is finite, part by part
  * of the features: each is read to where the sums find it in a cache. sums: (2, k, size_sums). */
-static RARE int measure_parts(context *ctx, const verb_table *verbs, int average, int64_t room,
-                              real *part, double *sums) {
+static int measure_parts(context *ctx, const verb_table *verbs, int average, int64_t room,
+                         real *part, double *sums) {
     const fsgd_state *state = ctx->state;
     double *sizes = sums + size_sums * state->k;
     int finite = 1;
@@ -277,8 +277,8 @@ static RARE int measure_parts(context *ctx, const verb_table *verbs, int average
 }
 
 /* See csrc/fastsgd.h. */
-static RARE fsgd_status measure_model(const fsgd_problem *problem, int average, double *squares,
-                                      double *sizes, int *finite, void *intercepts) {
+static fsgd_status measure_model(const fsgd_problem *problem, int average, double *squares,
+                                 double *sizes, int *finite, void *intercepts) {
     context ctx;
     fsgd_report report = {0};
     const fsgd_state *state = problem->state;

@@ -36,7 +36,7 @@ static ALWAYS_INLINE double least_scale(const int width) { return width > 1 ? 0.
 
 /* Multiply the stored weights of lanes whose scale is below `limit`, and steps on their way to
  * them, by the scales, which become 1; the shifts of averages become 0. */
-static RARE void apply_scales(context *ctx, double limit) {
+static void apply_scales(context *ctx, double limit) {
     fsgd_state *state = ctx->state;
     const int64_t q = (state->width - 1) * state->vector_stride, padded = state->padded;
     double *scale = ctx->step.scale, *shift = ctx->step.shift;

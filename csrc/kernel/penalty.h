@@ -72,7 +72,7 @@ static void truncate_planes(const fsgd_state *state, real cumulative) {
 }
 
 /* All truncations that are put off. */
-static RARE void flush_truncations(context *ctx) {
+static void flush_truncations(context *ctx) {
     fsgd_state *state = ctx->state;
     if (state->padded == 1) truncate_planes(state, ctx->step.l1_cumulative[0]);
     for (int64_t j = 0; state->padded > 1 && j < state->d; ++j) {

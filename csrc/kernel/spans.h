@@ -385,7 +385,7 @@ static ALWAYS_INLINE void change_row_of_one(const fsgd_state *state, const row_v
 }
 
 /* End the span: features are stored as they are. */
-static RARE void flush_spans(context *ctx) {
+static void flush_spans(context *ctx) {
     fsgd_state *state = ctx->state;
     if (state->pending == 0) return;
     for (int64_t k = 0; k < state->padded; ++k) push_change(state, k, to_weights(state, k));
@@ -567,8 +567,8 @@ static ALWAYS_INLINE void read_coordinates(const real *y0, int64_t stride, int64
 
 /* The weights of all lanes, or their averages, from feature `first` up to `last`: out (k, room).
  * `first` begins a group. `readings`: (k, max_pending + 1, 2), those of find_readings. */
-static RARE void read_spans(const context *ctx, int average, int64_t first, int64_t last,
-                            const double *readings, int64_t room, real *out) {
+static void read_spans(const context *ctx, int average, int64_t first, int64_t last,
+                       const double *readings, int64_t room, real *out) {
     const fsgd_state *state = ctx->state;
     const int shift = group_shift(state->padded);
     const int64_t start = ctx->settings->average, stride = state->feature_stride;

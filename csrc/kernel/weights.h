@@ -20,8 +20,8 @@ static RARE void start_reading_model(context *ctx, int average) {
 
 /* The model with all lazy updates from feature `first`, a multiple of 16, up to `last`, while the
  * state stays as it is: out (k, room). */
-static RARE void read_weights(context *ctx, const verb_table *verbs, int average, int64_t first,
-                              int64_t last, int64_t room, real *out) {
+static void read_weights(context *ctx, const verb_table *verbs, int average, int64_t first,
+                         int64_t last, int64_t room, real *out) {
     const fsgd_state *state = ctx->state;
     const int width = (int)state->width;
     const int64_t padded = state->padded;
