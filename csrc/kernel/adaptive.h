@@ -137,7 +137,7 @@ static void adaptive_flush(context *ctx) {
 }
 
 /* The penalties of a step, whose features have had their gradient, are pending from now on. */
-static void adaptive_push(context *ctx) {
+static RARE void adaptive_push(context *ctx) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     if (state->pending == state->max_pending) adaptive_flush(ctx);
@@ -150,7 +150,7 @@ static void adaptive_push(context *ctx) {
 }
 
 /* Pending steps have the penalties that they were taken with: others are for steps to come. */
-static void adaptive_adopt(context *ctx) {
+static RARE void adaptive_adopt(context *ctx) {
     fsgd_state *state = ctx->state;
     const fsgd_lanes *lanes = ctx->lanes;
     int differ = 0;

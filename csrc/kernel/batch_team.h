@@ -44,7 +44,7 @@ struct batch_team {
 
 typedef struct batch_team batch_team;
 
-static size_t lay_out_team(batch_team *team, char *base, int64_t threads) {
+static RARE size_t lay_out_team(batch_team *team, char *base, int64_t threads) {
     char *at = base;
     const context *ctx = team->ctx;
     const int64_t padded = ctx->lanes->padded, chunk = ctx->chunk.size, all = team->most * chunk;
@@ -73,7 +73,7 @@ static size_t lay_out_team(batch_team *team, char *base, int64_t threads) {
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Start threads for the chunks of a batch, where there is more than one chunk and thread. */
-static void start_batch_team(batch_team *team, context *ctx, const verb_table *verbs) {
+static RARE void start_batch_team(batch_team *team, context *ctx, const verb_table *verbs) {
     const int64_t batch = ctx->settings->batch_size, size = grad_size(ctx->state);
     const int64_t chunks = (batch + ctx->chunk.size - 1) / ctx->chunk.size;
     const int64_t fit = sums_bytes / (size * (int64_t)sizeof(real));
@@ -91,7 +91,7 @@ static void start_batch_team(batch_team *team, context *ctx, const verb_table *v
 }
 
 /* Join the threads, and free what they worked with. */
-static void end_batch_team(batch_team *team) {
+static RARE void end_batch_team(batch_team *team) {
     team_end(&team->threads);
     free(team->block);
 }

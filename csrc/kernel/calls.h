@@ -15,10 +15,12 @@
 #include "lanes/verbs.h"
 #define TILE 4
 #include "lanes/verbs.h"
+#if WIDEST_TILE == 16
 #define TILE 8
 #include "lanes/verbs.h"
 #define TILE 16
 #include "lanes/verbs.h"
+#endif
 
 typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 
@@ -27,14 +29,18 @@ typedef enum { SCORE, SLOPE, ACCUMULATE } verb_name;
 static const verb_table *verbs_for(const context *ctx) {
     switch (ctx->lanes->padded) {
     case 1: return ctx->data->layout == FSGD_DENSE ? &one_lane_verbs : &CAT3(lanes_verbs, _, 1);
+#if WIDEST_TILE == 16
     case 4: return &CAT3(lanes_verbs, _, 4);
     case 8: return &CAT3(lanes_verbs, _, 8);
     default: return &CAT3(lanes_verbs, _, 16);
+#else
+    default: return &CAT3(lanes_verbs, _, 4);
+#endif
     }
 }
 
 /* Flush the lazy updates that an earlier run left pending: before a kernel that knows of none. */
-static void flush_pending(context *ctx, const verb_table *verbs) {
+static RARE void flush_pending(context *ctx, const verb_table *verbs) {
     if (ctx->state->pending > 0 && ctx->adaptive.on) {
         adaptive_flush(ctx);
     } else if (ctx->state->pending > 0 && ctx->kind.l1 && !ctx->state->last_update) {
@@ -90,8 +96,8 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
 }
 
 /* One verb of a step for m rows, in chunks. */
-static fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const int64_t *rows,
-                           int64_t m, real *z, real *c) {
+static RARE fsgd_status do_verb(verb_name verb, const fsgd_problem *problem, const int64_t *rows,
+                                int64_t m, real *z, real *c) {
     context ctx;
     fsgd_report report = {0};
     fsgd_status status = open_call(&ctx, problem, &report);
@@ -140,7 +146,7 @@ static fsgd_status accumulate_given(const fsgd_problem *problem, const int64_t *
 }
 
 /* Nothing pending, scales 1: the stored weights are the weights. */
-static fsgd_status flush_problem(const fsgd_problem *problem) {
+static RARE fsgd_status flush_problem(const fsgd_problem *problem) {
     context ctx;
     fsgd_report report = {0};
     if (open_call(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
@@ -325,8 +331,8 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
 }
 
 /* Values or slopes of an uncoupled loss over arrays (n). */
-static void loss_at(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z, const void *y,
-                    void *out) {
+static RARE void loss_at(const fsgd_loss_spec *loss, int slope, int64_t n, const void *z,
+                         const void *y, void *out) {
     real weights[64];
     for (int i = 0; i < 64; ++i) weights[i] = 1;
     for (int64_t i = 0; i < n; i += 64) {

@@ -140,7 +140,7 @@ static void *take_scratch(char **free_memory, int64_t count, size_t size) {
 }
 
 /* Lay the scratch arrays out from `base` on; returns the bytes needed. */
-static size_t lay_out_scratch(context *ctx, char *base) {
+static RARE size_t lay_out_scratch(context *ctx, char *base) {
     char *at = base;
     int64_t padded = ctx->lanes->padded, chunk = ctx->chunk.size, width = ctx->state->width;
     int64_t rows = chunk > 2 * max_block ? chunk : 2 * max_block;
@@ -219,7 +219,8 @@ static int64_t whole_blocks(const fsgd_problem *problem) {
     return end - end % max_block;
 }
 
-static fsgd_status open_context(context *ctx, const fsgd_problem *problem, fsgd_report *report) {
+static RARE fsgd_status open_context(context *ctx, const fsgd_problem *problem,
+                                     fsgd_report *report) {
     const fsgd_lanes *lanes = problem->lanes;
     const fsgd_data *data = problem->data;
     const fsgd_settings *settings = problem->settings;

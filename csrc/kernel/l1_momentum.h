@@ -119,7 +119,7 @@ static ALWAYS_INLINE void follow_map(moving_weight *m, const double *map, double
 }
 
 /* One step. */
-static void move_once(moving_weight *m, int64_t step) {
+static RARE void move_once(moving_weight *m, int64_t step) {
     const double before = m->w, u = moving_at(m, step, moving_cumulative);
     const double eta = moving_at(m, step, moving_rate), moves = moving_at(m, step, moving_moves);
     const double w = before - eta * (m->direct * m->alpha * before + m->b * m->v);
@@ -169,7 +169,7 @@ static ALWAYS_INLINE int stay_nonzero(moving_weight *m, double sign, int64_t fro
 }
 
 /* A weight that is 0 somewhere on the way from step `from` to now. */
-static NO_INLINE void move_through_zero(moving_weight *m, int64_t from, double quiet) {
+static RARE void move_through_zero(moving_weight *m, int64_t from, double quiet) {
     const fsgd_state *state = m->state;
     const int64_t now = state->pending, whole = now - now % moving_block;
     double tried = 0; /* the sign for which all the way was tried */
@@ -195,8 +195,8 @@ static NO_INLINE void move_through_zero(moving_weight *m, int64_t from, double q
 }
 
 /* Lane k of a feature at u, where it is 0 on the way. */
-static NO_INLINE void move_lane(const fsgd_state *state, real *u, int64_t apart, int64_t k,
-                                int64_t from) {
+static RARE void move_lane(const fsgd_state *state, real *u, int64_t apart, int64_t k,
+                           int64_t from) {
     const int64_t q = (state->width - 1) * apart, applied = state->width * apart;
     const double beta = fabs(state->span_momentum[k]);
     const int nesterov = state->span_momentum[k] < 0;
@@ -299,13 +299,13 @@ static ALWAYS_INLINE void move_feature(const fsgd_state *state, real *u, int64_t
 }
 
 /* The same out of line: of a copy that is read. */
-static NO_INLINE void move_copy(const fsgd_state *state, real *u, int64_t apart, int64_t from) {
+static RARE void move_copy(const fsgd_state *state, real *u, int64_t apart, int64_t from) {
     move_feature(state, u, apart, from);
 }
 
 /* Features of a row, or first, first + 1, ... (columns NULL), to now. */
-static NO_INLINE void move_features(const context *ctx, const int64_t *columns, int64_t first,
-                                    int64_t count) {
+static RARE void move_features(const context *ctx, const int64_t *columns, int64_t first,
+                               int64_t count) {
     enum { AHEAD = 8 };
     const fsgd_state *state = ctx->state;
     const int64_t now = state->pending, stride = state->feature_stride, padded = state->padded;
@@ -335,7 +335,7 @@ static ALWAYS_INLINE int has_momentum(const fsgd_state *state) {
 
 /* The same of one lane's features, but for those whose weight and velocity are 0, which stay so:
  * most of a wide model. 16 are looked at together. */
-static NO_INLINE void move_nonzero(const fsgd_state *state) {
+static RARE void move_nonzero(const fsgd_state *state) {
     enum { BLOCK = 16 };
     real *w = state->w;
     const real *v = w + state->vector_stride;
@@ -352,7 +352,7 @@ static NO_INLINE void move_nonzero(const fsgd_state *state) {
 }
 
 /* Flush: all features up to date, after which no step is pending. */
-static void move_all(context *ctx) {
+static RARE void move_all(context *ctx) {
     fsgd_state *state = ctx->state;
     if (state->padded == 1)
         move_nonzero(state);
@@ -365,7 +365,7 @@ static void move_all(context *ctx) {
 }
 
 /* Begin a run: steps of other settings that are pending are done first. */
-static void start_moving(context *ctx) {
+static RARE void start_moving(context *ctx) {
     const fsgd_state *state = ctx->state;
     int differs = plans_differ(ctx);
     for (int64_t k = 0; k < state->k; ++k) differs |= state->l1[k] != ctx->lanes->l1[k];
@@ -376,7 +376,7 @@ static void start_moving(context *ctx) {
 
 /* Steps for which z stays negative once it is, where alpha eta is no more than a: A >= r z / eta
  * with r = a at first. */
-static double steps_without_return(double a, double beta, int nesterov, int64_t most) {
+static RARE double steps_without_return(double a, double beta, int nesterov, int64_t most) {
     double r = a;
     int64_t steps = 0;
     if (nesterov && a > 1) return 0;
@@ -433,7 +433,7 @@ static ALWAYS_INLINE void push_map(const fsgd_state *state, int64_t now, int64_t
 }
 
 /* Make the planned step of the lanes that have rows in it (count > 0) a pending one. */
-static void push_moving(context *ctx, const double *count) {
+static RARE void push_moving(context *ctx, const double *count) {
     enum { LANES = 16 };
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded, lanes = padded < LANES ? padded : LANES;
@@ -492,7 +492,7 @@ static void push_moving(context *ctx, const double *count) {
 
 /* The linear part of the step of a row's features, with g = c x: u += D u + p g. A feature that is
  * there twice has D once. */
-static void add_row_moving(const context *ctx, const row_values *row, const real *c) {
+static RARE void add_row_moving(const context *ctx, const row_values *row, const real *c) {
     const fsgd_state *state = ctx->state;
     const int64_t padded = state->padded, apart = state->vector_stride, width = state->width;
     const real *D = ctx->step.D, *p = ctx->step.p;
@@ -514,7 +514,7 @@ static void add_row_moving(const context *ctx, const row_values *row, const real
 }
 
 /* The truncation of a row's features; a second one of the same step changes nothing. */
-static void truncate_row_moving(const context *ctx, const row_values *row) {
+static RARE void truncate_row_moving(const context *ctx, const row_values *row) {
     const fsgd_state *state = ctx->state;
     const int64_t padded = state->padded, apart = state->vector_stride, width = state->width;
     for (int64_t i = 0; i < row->count; ++i) {

@@ -7,7 +7,7 @@
 #include "targets.h"
 
 /* Report a row whose score or slope is not finite. */
-static fsgd_status report_nonfinite(context *ctx, int64_t row) {
+static RARE fsgd_status report_nonfinite(context *ctx, int64_t row) {
     ctx->report->row = row;
     ctx->report->step = ctx->state->t[0];
     for (int64_t k = 1; k < ctx->lanes->k; ++k)
@@ -23,7 +23,8 @@ static inline int all_finite(const real *z, const real *s, int64_t m) {
 }
 
 /* Report the first row whose numbers (m, padded) are not all finite where s > 0. */
-static fsgd_status report_first_nonfinite(context *ctx, const int64_t *rows, const real *numbers) {
+static RARE fsgd_status report_first_nonfinite(context *ctx, const int64_t *rows,
+                                               const real *numbers) {
     const int64_t padded = ctx->lanes->padded;
     int64_t r = 0;
     while (all_finite(numbers + r * padded, ctx->chunk.s + r * padded, padded)) ++r;

@@ -75,7 +75,7 @@ static double rate_ahead(const context *ctx, int64_t k, int64_t ahead) {
 }
 
 /* Steps after the one at work of which rates are known. */
-static int64_t known_steps(const context *ctx) {
+static RARE int64_t known_steps(const context *ctx) {
     if (ctx->settings->schedule.kind != FSGD_CALLABLE) return ctx->state->span_length;
     const int64_t size = ctx->settings->batch_size;
     const int64_t batches = (ctx->problem->rates_stop + size - 1) / size;
@@ -105,7 +105,7 @@ static ALWAYS_INLINE matrix basis_at(const double *at, int64_t padded) {
 
 /* Plan a span of lane k by a first column that settles and a second one that dies out; the number
  * of steps, or -1 if there are no such columns. Needs the rates of `most` steps. */
-static int64_t plan_decaying(const context *ctx, int64_t k, int64_t most, double unit) {
+static RARE int64_t plan_decaying(const context *ctx, int64_t k, int64_t most, double unit) {
     const int64_t padded = ctx->state->padded, row = span_columns * padded;
     double *plan = ctx->state->span_steps + k;
     const double alpha = ctx->lanes->alpha[k];
@@ -148,7 +148,7 @@ static int64_t plan_decaying(const context *ctx, int64_t k, int64_t most, double
 }
 
 /* The same by columns that begin as (1, 0) and (0, 1). */
-static int64_t plan_rotating(const context *ctx, int64_t k, int64_t most, double unit) {
+static RARE int64_t plan_rotating(const context *ctx, int64_t k, int64_t most, double unit) {
     const int64_t padded = ctx->state->padded, row = span_columns * padded;
     double *plan = ctx->state->span_steps + k;
     matrix E = {1, 0, 0, 1 / unit};
@@ -178,7 +178,7 @@ static ALWAYS_INLINE double averaged_ahead(const context *ctx, int64_t k, int64_
 }
 
 /* Whether lane k has the same steps before it as the lane before it. */
-static int repeats_plan(const context *ctx, int64_t k) {
+static RARE int repeats_plan(const context *ctx, int64_t k) {
     const fsgd_state *state = ctx->state;
     const fsgd_lanes *of = ctx->lanes;
     const int64_t b = k - 1;
@@ -201,7 +201,7 @@ static int keeps_plan(const context *ctx, int64_t k, int64_t most) {
 }
 
 /* Plan the span of lane k that begins after the step at work. */
-static void plan_span(const context *ctx, int64_t k) {
+static RARE void plan_span(const context *ctx, int64_t k) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded, row = span_columns * padded, most = known_steps(ctx);
     double *plan = state->span_steps + k;
@@ -235,7 +235,7 @@ typedef struct {
 } basis_change;
 
 /* Add a change of lane k to all products, and as the one from the present span. */
-static void push_change(const fsgd_state *state, int64_t k, basis_change to) {
+static RARE void push_change(const fsgd_state *state, int64_t k, basis_change to) {
     const int64_t padded = state->padded, width = state->width, one = width * 2 * padded;
     double *T = state->span_products + k;
     for (int64_t i = 0; i < state->pending; ++i, T += one) {
@@ -409,7 +409,7 @@ static ALWAYS_INLINE void find_score_coefficients(context *ctx) {
 }
 
 /* Whether the span that a state has was planned with other settings. */
-static int plans_differ(const context *ctx) {
+static RARE int plans_differ(const context *ctx) {
     const fsgd_state *state = ctx->state;
     const double beta = ctx->settings->nesterov ? -ctx->settings->momentum
                                                 : ctx->settings->momentum;
@@ -421,7 +421,7 @@ static int plans_differ(const context *ctx) {
 }
 
 /* Keep the settings of the steps to come beside what is pending of them. */
-static void keep_settings(const context *ctx) {
+static RARE void keep_settings(const context *ctx) {
     const fsgd_state *state = ctx->state;
     const double beta = ctx->settings->momentum;
     for (int64_t k = 0; k < state->padded; ++k) {
@@ -432,14 +432,14 @@ static void keep_settings(const context *ctx) {
 }
 
 /* Begin a run: the score's coefficients, and whether its first step opens a span. */
-static void start_spans(context *ctx) {
+static RARE void start_spans(context *ctx) {
     ctx->step.opens = ctx->state->pending > 0 && plans_differ(ctx);
     ctx->step.touches = !sweeps(ctx->state);
     find_score_coefficients(ctx);
 }
 
 /* Open a span after the step that is planned, of the lanes that have rows in it (count > 0). */
-static NO_INLINE void open_span(context *ctx, const double *count) {
+static RARE void open_span(context *ctx, const double *count) {
     fsgd_state *state = ctx->state;
     const fsgd_settings *settings = ctx->settings;
     const int64_t padded = state->padded;
@@ -543,7 +543,7 @@ static basis_change from_span(const fsgd_state *state, int64_t k, int64_t from) 
 
 /* What reading takes of the coordinates of lane k as of each span, w = m0 y0 + m1 y1 and, of
  * averages of N > 0 weights, h / N besides: (pending + 1, 2). */
-static void find_readings(const fsgd_state *state, int64_t k, int64_t N, double *readings) {
+static RARE void find_readings(const fsgd_state *state, int64_t k, int64_t N, double *readings) {
     for (int64_t from = 0; from <= state->pending; ++from) {
         const basis_change to = from_span(state, k, from);
         double w0 = to.G.ww, w1 = to.G.wv;

@@ -2,6 +2,7 @@
  *
  *     REAL_BYTES    4 for float, 8 for double
  *     VECTOR_BYTES  width of the instruction set's vectors, 16 to 64
+ *     WIDEST_TILE   most lanes worked on together, 4 or 16 (lanes/tile.h)
  *
  * A header that is compiled by itself has the defaults below.
  */
@@ -26,6 +27,10 @@
 #define VECTOR_BYTES 16
 #endif
 
+#ifndef WIDEST_TILE
+#define WIDEST_TILE 16
+#endif
+
 #if REAL_BYTES == 4
 typedef float real;
 #else
@@ -41,6 +46,15 @@ typedef double real;
 #define NO_INLINE __attribute__((noinline))
 #else
 #define NO_INLINE __attribute__((noinline, noclone)) /* one copy, whatever it is called with */
+#endif
+/* What is neither in the loop of a common step nor a loop over features: gcc takes half the time
+ * for it, does not inline what it calls, and so vectorises little. */
+#ifndef RARE
+#if defined(__clang__)
+#define RARE NO_INLINE
+#else
+#define RARE __attribute__((noinline, noclone, optimize("O1")))
+#endif
 #endif
 #define PASTE3(a, b, c) a##b##c
 #define CAT3(a, b, c)   PASTE3(a, b, c)

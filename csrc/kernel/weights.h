@@ -8,7 +8,7 @@
 #include "l1_momentum.h"
 
 /* Prepare reading the model, or the last weights, by read_weights. */
-static void start_reading_model(context *ctx, int average) {
+static RARE void start_reading_model(context *ctx, int average) {
     const fsgd_state *state = ctx->state;
     const int64_t start = ctx->settings->average, room = 2 * (state->max_pending + 1);
     if (state->pending == 0 || ctx->adaptive.on) return;

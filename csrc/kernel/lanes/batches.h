@@ -56,7 +56,7 @@ static void TILED(score_dense)(context *ctx, const int64_t *rows, int64_t m) {
 
 static void TILED(score)(context *ctx, const int64_t *rows, int64_t m) {
     const int64_t here = ctx->state->row + ctx->state->batch_row, end = rows_end(ctx);
-    if (ctx->data->layout == FSGD_DENSE) {
+    if (TILED(is_dense)(ctx)) {
         TILED(score_dense)(ctx, rows, m);
         return;
     }
@@ -123,7 +123,7 @@ static void TILED(accumulate_dense)(context *ctx, int64_t m) {
 static void TILED(accumulate)(context *ctx, const int64_t *rows, int64_t m) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
-    if (ctx->data->layout == FSGD_DENSE) {
+    if (TILED(is_dense)(ctx)) {
         TILED(accumulate_dense)(ctx, m);
     } else {
         for (int64_t r = 0; r < m; ++r) {

@@ -40,7 +40,7 @@ static ALWAYS_INLINE void TILED(pass_over_weights)(const context *ctx,
     enum { LINE = 64 / REAL_BYTES };
     const fsgd_state *state = ctx->state;
     const int64_t stride = state->feature_stride, d = ctx->data->d, n = ctx->rows.stride;
-    const int64_t padded = TILE < 16 ? TILE : state->padded, stored = ctx->rows.value_bytes;
+    const int64_t padded = LANES(state), stored = ctx->rows.value_bytes;
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         real *in_flight = ctx->block.in_flight + tile, *restrict w = (real *)state->w + tile;
         VEC a[STEPS][NV], u[STEPS][NV];
@@ -258,8 +258,8 @@ static fsgd_status TILED(take_block)(context *ctx, int64_t count, real *x) {
     TILED(gram)(x, ctx->rows.stride, G);
     memset(ctx->block.in_flight, 0, (size_t)(STEPS * padded) * sizeof(real));
     if (ctx->kind.slope_alone && count == STEPS &&
-        (TILE < 16 || padded == TILE ? TILED(take_steps_at_once)(ctx, G, TILE)
-                                     : TILED(take_steps_at_once)(ctx, G, padded)))
+        (TILE < WIDEST_TILE || padded == TILE ? TILED(take_steps_at_once)(ctx, G, TILE)
+                                              : TILED(take_steps_at_once)(ctx, G, padded)))
         return FSGD_OK;
     return TILED(take_steps)(ctx, count, x, G);
 }

@@ -32,8 +32,7 @@ static ALWAYS_INLINE void TILED(catch_up_row)(context *ctx, const row_values *ro
     } else if (ctx->kind.lazy_l1) {
         for (int64_t p = 0; p < row->count; ++p) {
             real *w = (real *)state->w + feature_of(row, p, layout) * state->feature_stride;
-            truncate_feature(ctx->step.l1_cumulative, TILE < 16 ? TILE : state->padded, w,
-                             w + state->vector_stride);
+            truncate_feature(ctx->step.l1_cumulative, LANES(state), w, w + state->vector_stride);
         }
     }
 }

@@ -18,7 +18,7 @@
  * others `apart` on. */
 static ALWAYS_INLINE void TILED(settle_deaths)(const fsgd_state *state, const real *sums,
                                                int64_t to, int64_t apart, real *w) {
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int64_t padded = LANES(state);
     const int averaged = state->width > 1;
     real *q = w + averaged * apart, *applied = q + apart;
     int died[TILE] = {0}, any = 0; /* by the number in a tile */
@@ -36,7 +36,7 @@ static ALWAYS_INLINE void TILED(settle_deaths)(const fsgd_state *state, const re
  * are coordinates. */
 static ALWAYS_INLINE void TILED(shrink_feature)(const context *ctx, const int averaged,
                                                 int64_t apart, real *w, int marked) {
-    const int64_t padded = TILE < 16 ? TILE : ctx->state->padded;
+    const int64_t padded = LANES(ctx->state);
     const real *sums = ctx->step.l1_present;
     real *q = w + averaged * apart, *applied = q + apart;
     if (__builtin_expect(marked, 0)) { /* none has died since */
@@ -76,7 +76,7 @@ static ALWAYS_INLINE void TILED(shrink_features)(const context *ctx, const int a
     }
 }
 
-static NO_INLINE void TILED(shrink_all)(context *ctx) {
+static RARE void TILED(shrink_all)(context *ctx) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     real *cumulative = ctx->step.l1_present + 3 * padded;
@@ -97,7 +97,7 @@ static NO_INLINE void TILED(shrink_all)(context *ctx) {
 }
 
 /* Put the planned step into the sums. */
-static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
+static RARE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
     const int agree = TILE > 1 && lanes_agree(ctx, count);
     if (l1_sums_are_full(ctx, agree)) TILED(shrink_all)(ctx);
     push_l1_sums(ctx, agree);
@@ -108,7 +108,7 @@ static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
 static ALWAYS_INLINE void TILED(open_and_add)(const context *ctx, const int averaged, int64_t j,
                                               real x, const real *g) {
     const fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int64_t padded = LANES(state);
     const int32_t now = (int32_t)state->pending;
     const int first = state->last_update[j] != now;
     const real *D = ctx->step.D, *p = ctx->step.p, *N = ctx->step.averaged;
@@ -134,7 +134,7 @@ static ALWAYS_INLINE void TILED(step_feature)(const context *ctx, const int aver
                                               const int whole, int64_t j, real x, const real *c,
                                               int *restrict fails) {
     const fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded, apart = state->vector_stride;
+    const int64_t padded = LANES(state), apart = state->vector_stride;
     const real *D = ctx->step.D, *p = ctx->step.p, *N = ctx->step.averaged;
     const real *cumulative = ctx->step.l1_cumulative;
     const real *before = ctx->step.l1_before, *after = ctx->step.l1_present;
@@ -179,7 +179,7 @@ static NO_INLINE void TILED(open_row)(const context *ctx, const row_values *row,
 
 /* Open features first to last, and add the gradient of a batch. */
 static NO_INLINE void TILED(open_range)(const context *ctx, int64_t first, int64_t last) {
-    const int64_t padded = TILE < 16 ? TILE : ctx->state->padded;
+    const int64_t padded = LANES(ctx->state);
     const real *grad = ctx->state->grad;
     if (ctx->state->width > 1)
         for (int64_t j = first; j <= last; ++j)

@@ -15,7 +15,7 @@
  * two buffers, until the next but one is read. */
 static inline row_values TILED(read_row)(const context *ctx, int64_t position) {
     const int64_t d = ctx->data->d, i = row_at(ctx, position);
-    if (ctx->data->layout != FSGD_DENSE) return read_csr_row(ctx, i);
+    if (!TILED(is_dense)(ctx)) return read_csr_row(ctx, i);
     if (ctx->rows.unconverted) return (row_values){dense_row(ctx, i), NULL, d};
     real *to = ctx->chunk.x + (position & 1) * ctx->rows.stride;
     convert_row(ctx->data, dense_row(ctx, i), to);
@@ -26,7 +26,7 @@ static inline row_values TILED(read_row)(const context *ctx, int64_t position) {
  */
 static ALWAYS_INLINE void TILED(prefetch_ahead)(const context *ctx, int64_t r, int64_t distance) {
     const int64_t end = rows_end(ctx);
-    if (ctx->data->layout == FSGD_DENSE) {
+    if (TILED(is_dense)(ctx)) {
         if (r + distance < end) prefetch_row(ctx, row_at(ctx, r + distance));
     } else {
         if (r + 2 * distance < end) prefetch_row_start(ctx, row_at(ctx, r + 2 * distance));
@@ -39,7 +39,7 @@ static ALWAYS_INLINE void TILED(prefetch_ahead)(const context *ctx, int64_t r, i
 /* Rows one by one, up to position `stop` of the epoch. */
 static fsgd_status TILED(run_rows)(context *ctx, int64_t stop, int64_t budget) {
     fsgd_state *state = ctx->state;
-    const int dense = ctx->data->layout == FSGD_DENSE;
+    const int dense = TILED(is_dense)(ctx);
     const int64_t distance = dense ? prefetch_distance(ctx, 1) : csr_values_ahead;
     int scored = 0; /* the last row's pass over W has left x . W of this row, `next`, in z */
     row_values next = {0};

@@ -94,7 +94,7 @@ static ALWAYS_INLINE void TILED(open_and_dot)(const context *ctx, const row_valu
     enum { AHEAD = 8 }; /* features: one after the other their misses would add up */
     const fsgd_state *state = ctx->state;
     const row_values r = *row;
-    const int64_t stride = state->feature_stride, padded = TILE < 16 ? TILE : state->padded;
+    const int64_t stride = state->feature_stride, padded = LANES(state);
     const int64_t bytes = stride * (int64_t)sizeof(real);
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         const real *sums = ctx->step.l1_present + tile;

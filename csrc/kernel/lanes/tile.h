@@ -1,8 +1,9 @@
 /* tile.h: vectors of lanes. The headers of this folder are many lanes at once, SIMD along the
  * lanes, and one lane on CSR rows, in scalars. They are compiled once for each TILE, by verbs.h.
  *
- *     TILE      lanes worked on together: 1, 4, 8 or 16; with 16, `padded` may be any multiple of
- * it TILED(x)  x with a suffix for the tile
+ *     TILE      lanes worked on together: 1, 4, 8 or 16; with the widest (WIDEST_TILE) `padded` may
+ *               be any multiple of it
+ *     TILED(x)  x with a suffix for the tile
  *
  * A feature's slots w, v, q lie side by side, lanes contiguous, so that all that one non-zero needs
  * is in one place: no gathers, no horizontal sums. For TILE 1 the strides of State make them
@@ -45,6 +46,14 @@ enum {
 #define UNROLL TILED(unroll)
 #define BLOCK  TILED(block)
 #define STEPS  TILED(block_rows)
+
+/* How many lanes there are: those of the tile, but of the widest any multiple. */
+#define LANES(STATE) (TILE < WIDEST_TILE ? TILE : (STATE)->padded)
+
+/* Whether rows are dense: those of one lane are in one_lane. */
+static ALWAYS_INLINE int TILED(is_dense)(const context *ctx) {
+    return TILE > 1 && ctx->data->layout == FSGD_DENSE;
+}
 
 /* How far the numbers of one feature and the next are apart. */
 static ALWAYS_INLINE int64_t TILED(stride)(const fsgd_state *state) {

@@ -44,7 +44,7 @@ static ALWAYS_INLINE void TILED(add_row)(context *ctx, const row_values *row, co
     fsgd_state *state = ctx->state;
     const row_values r = *row;
     const int64_t stride = TILED(stride)(state), vector_stride = state->vector_stride;
-    const int64_t padded = TILE < 16 ? TILE : state->padded;
+    const int64_t padded = LANES(state);
     const int direct = layout == FSGD_DENSE && width > 1;
     for (int64_t tile = 0; tile < padded; tile += TILE) {
         VEC D[max_width * max_width][NV], p[max_width][NV];

@@ -11,7 +11,7 @@
 static ALWAYS_INLINE void TILED(l1_step)(context *ctx, const int width, real *u, real x,
                                          const real *g) {
     const fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded, stride = state->vector_stride;
+    const int64_t padded = LANES(state), stride = state->vector_stride;
     const int64_t start = ctx->settings->average;
     const real *D = ctx->step.D, *p = ctx->step.p, *cumulative = ctx->step.l1_cumulative;
     real *applied = u + width * stride;
@@ -101,7 +101,7 @@ static NO_INLINE void TILED(truncate_row_l1)(context *ctx, const row_values *row
  * row's. */
 static void TILED(update_row_l1)(context *ctx, const row_values *row, const real *c) {
     const int64_t padded = ctx->state->padded, d = ctx->data->d;
-    if (ctx->data->layout == FSGD_DENSE) {
+    if (TILED(is_dense)(ctx)) {
         TILED(l1_features)(ctx, 0, d - 1, row->x, c);
     } else if (ctx->kind.shrinks) {
         TILED(step_row_l1)(ctx, row, c);
@@ -147,7 +147,7 @@ static void TILED(move_and_add_gradient)(context *ctx, int64_t first, int64_t la
 /* The same with an L1 penalty: of all features, unless truncation may wait. */
 static void TILED(add_gradient_l1)(context *ctx, int64_t first, int64_t last) {
     fsgd_state *state = ctx->state;
-    const int64_t padded = TILE < 16 ? TILE : state->padded, lost = grad_size(state);
+    const int64_t padded = LANES(state), lost = grad_size(state);
     real *grad = (real *)state->grad + first * padded;
     if (ctx->kind.shrinks)
         TILED(open_range)(ctx, first, last);

@@ -37,6 +37,7 @@ static const verb_table TILED(lanes_verbs) = {
 #undef BY_LAYOUT
 #undef TILED
 #undef LANE_BYTES
+#undef LANES
 #undef VEC
 #undef NV
 #undef PER

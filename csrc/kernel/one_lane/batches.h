@@ -72,7 +72,7 @@ static void add_gradient_square(context *ctx, const int64_t *rows, int64_t m, do
 
 /* The update of all weights by the gradient. */
 static ALWAYS_INLINE void update_by_gradient(context *ctx, const int width, const double *count) {
-    plan_step(ctx, 1, width, count);
+    plan_lanes(ctx, count);
     if (ctx->adaptive.on)
         adaptive_dense(ctx, ctx->state->grad, 1);
     else

@@ -285,6 +285,17 @@ static ALWAYS_INLINE fsgd_status run_blocks(context *ctx, int64_t budget, const 
     return status;
 }
 
+/* The loop for each kind of block, as functions of their own. */
+static NO_INLINE fsgd_status run_short_blocks(context *ctx, int64_t budget) {
+    return run_blocks(ctx, budget, 4, 0);
+}
+static NO_INLINE fsgd_status run_copied_blocks(context *ctx, int64_t budget) {
+    return run_blocks(ctx, budget, 2, 0);
+}
+static NO_INLINE fsgd_status run_blocks_in_place(context *ctx, int64_t budget) {
+    return run_blocks(ctx, budget, 2, 1);
+}
+
 /* Whether blocks read rows where they lie: a copy is in the L1 cache when the block comes, but
  * costs a third of a step. Worth it where rows are long, or where the next one lies beside. */
 static int reads_in_place(const context *ctx) {
@@ -297,8 +308,8 @@ static fsgd_status run_single(context *ctx, int64_t budget) {
     const int plain = ctx->state->width == 1 && !ctx->kind.l1 && ctx->kind.unclipped &&
                       !ctx->adaptive.on;
     if (!plain) return run_dense_rows(ctx, ctx->stop, budget);
-    if (ctx->rows.stride <= short_row) return run_blocks(ctx, budget, 4, 0);
-    return reads_in_place(ctx) ? run_blocks(ctx, budget, 2, 1) : run_blocks(ctx, budget, 2, 0);
+    if (ctx->rows.stride <= short_row) return run_short_blocks(ctx, budget);
+    return reads_in_place(ctx) ? run_blocks_in_place(ctx, budget) : run_copied_blocks(ctx, budget);
 }
 
 #endif

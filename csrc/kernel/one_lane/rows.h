@@ -113,22 +113,37 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
     return status;
 }
 
-/* The loop for dense rows; a call, since blocks.h needs it too. */
-static NO_INLINE fsgd_status run_dense_rows(context *ctx, int64_t stop, int64_t budget) {
+/* The loop by width, and of CSR rows by spans: functions of their own, since gcc takes longer for
+ * one that has them all. */
+#define LOOP(NAME, LAYOUT, WIDTH, SPANS)                                                           \
+    static NO_INLINE fsgd_status NAME(context *ctx, int64_t stop, int64_t budget) {                \
+        return run_rows(ctx, stop, budget, LAYOUT, WIDTH, SPANS);                                  \
+    }
+LOOP(run_dense_rows_1, FSGD_DENSE, 1, 0)
+LOOP(run_dense_rows_2, FSGD_DENSE, 2, 0)
+LOOP(run_dense_rows_3, FSGD_DENSE, 3, 0)
+LOOP(run_csr_rows_1, CSR_ROWS, 1, 0)
+LOOP(run_csr_rows_2, CSR_ROWS, 2, 0)
+LOOP(run_csr_spans_2, CSR_ROWS, 2, 1)
+LOOP(run_csr_spans_3, CSR_ROWS, 3, 1)
+#undef LOOP
+
+/* Dense rows; blocks.h needs it too. */
+static fsgd_status run_dense_rows(context *ctx, int64_t stop, int64_t budget) {
     switch (ctx->state->width) {
-    case 1: return run_rows(ctx, stop, budget, FSGD_DENSE, 1, 0);
-    case 2: return run_rows(ctx, stop, budget, FSGD_DENSE, 2, 0);
-    default: return run_rows(ctx, stop, budget, FSGD_DENSE, 3, 0);
+    case 1: return run_dense_rows_1(ctx, stop, budget);
+    case 2: return run_dense_rows_2(ctx, stop, budget);
+    default: return run_dense_rows_3(ctx, stop, budget);
     }
 }
 
 /* Steps without L1 on CSR rows. */
 static fsgd_status run_csr_rows(context *ctx, int64_t budget) {
     const int width = (int)ctx->state->width;
-    if (width == 1) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 1, 0);
-    if (!ctx->kind.spans) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 2, 0);
-    if (width == 2) return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 2, 1);
-    return run_rows(ctx, ctx->stop, budget, CSR_ROWS, 3, 1);
+    if (width == 1) return run_csr_rows_1(ctx, ctx->stop, budget);
+    if (!ctx->kind.spans) return run_csr_rows_2(ctx, ctx->stop, budget);
+    return width == 2 ? run_csr_spans_2(ctx, ctx->stop, budget)
+                      : run_csr_spans_3(ctx, ctx->stop, budget);
 }
 
 #endif
