@@ -76,7 +76,7 @@ static ALWAYS_INLINE void TILED(shrink_features)(const context *ctx, const int a
     }
 }
 
-static RARE void TILED(shrink_all)(context *ctx) {
+static NO_INLINE void TILED(shrink_all)(context *ctx) {
     fsgd_state *state = ctx->state;
     const int64_t padded = state->padded;
     real *cumulative = ctx->step.l1_present + 3 * padded;
@@ -97,7 +97,7 @@ static RARE void TILED(shrink_all)(context *ctx) {
 }
 
 /* Put the planned step into the sums. */
-static RARE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
+static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {
     const int agree = TILE > 1 && lanes_agree(ctx, count);
     if (l1_sums_are_full(ctx, agree)) TILED(shrink_all)(ctx);
     push_l1_sums(ctx, agree);
