@@ -66,7 +66,7 @@ SOURCES = {
     "a batch in two calls": (Batches([[ROWS, ROWS]]), "X.next must call input_data once"),
     "a batch with more": (
         Batches([[{**ROWS, "base_margin": Y}]]),
-        "base_margin, which means nothing",
+        "base_margin, which is not used here",
     ),
 }
 

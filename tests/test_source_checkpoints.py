@@ -35,7 +35,7 @@ FITS = {
     "csr, momentum": (SGDRegressor(momentum=0.5, penalty="elasticnet", **CONSTANT), CSR, REAL),
     "csr, batches": (SGDClassifier(penalty="l1", batch_size=700, max_iter=3), CSR, Y3),
     "csr, averages": (SGDRegressor(average=10, max_iter=2), CSR, REAL),
-    "classes": (SGDClassifier(max_iter=40, tol=3e-2, n_iter_no_change=1), X, Y3),
+    "classes": (SGDClassifier(max_iter=40, tol=1e-2, n_iter_no_change=1), X, Y3),
     "softmax": (
         SGDClassifier(loss="log_loss", multi_class="multinomial", standardize=True, max_iter=3),
         X,

@@ -109,9 +109,14 @@ def table_of(X: Any) -> Any:
     return array if array is X else array.astype(np.float64, copy=False)
 
 
+def of_strings(error: ValueError) -> bool:
+    """Whether an error says that a string is no number."""
+    return str(error).startswith("could not convert string")
+
+
 def named(error: ValueError, name: str) -> ValueError:
     """An error of scikit-learn's, with the name of the argument that holds strings."""
-    if not str(error).startswith("could not convert string"):
+    if not of_strings(error):
         return error
     return ValueError(f"{name} must be numbers: {error}")
 
@@ -179,6 +184,8 @@ class InputValidation(BaseEstimator):
         except OverflowError as error:  # Python integers beyond float64
             raise ValueError(f"X or y: {error}") from None
         except ValueError as error:
+            if not of_strings(error):
+                raise
             of_y = options.get("y_numeric") and not sp.issparse(y) and holds_strings(y)
             raise named(error, names[1] if of_y else names[0]) from None
         return self._aligned(X), y.toarray() if sp.issparse(y) else y
