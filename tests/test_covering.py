@@ -1,6 +1,8 @@
 """Covering arrays: every two values meet, none that may not, in few cases; and a gap is found."""
 
+import ast
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from covering import covering, covering_each, unmet, valid_with
@@ -59,3 +61,18 @@ def test_a_gap_is_found():
 def test_the_seed_decides():
     assert covering(AXES, valid=valid, seed=1) == covering(AXES, valid=valid, seed=1)
     assert covering(AXES, valid=valid, seed=1) != covering(AXES, valid=valid, seed=2)
+
+
+def test_cases_are_left_out_of_tests_that_there_are():
+    """The names of conftest.py, of which only a part runs by default."""
+    folder = Path(__file__).parent
+    source = ast.parse((folder / "conftest.py").read_text())
+    (table,) = [
+        node.value
+        for node in source.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ONE_IN"
+    ]
+    for name, one_in in ast.literal_eval(table).items():
+        file, _, test = name.partition("::")
+        assert f"def {test}(" in (folder / file).read_text(), name
+        assert one_in > 1

@@ -155,16 +155,13 @@ def forks():
 CASES = {f.__name__: f for f in (threads, signals, loky, spawn, forkserver, fork, forks)}
 
 
-NEW_INTERPRETERS = ("loky", "spawn", "forkserver")
-"""Cases that start others, which import all anew: they take long."""
+LONG = ("signals", "fork", "loky", "spawn", "forkserver")
+"""The last three start new interpreters, which import all anew; test_endurance.py has signals."""
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.exhaustive] if name in NEW_INTERPRETERS else [])
-        for name in CASES
-    ],
+    [pytest.param(name, marks=[pytest.mark.exhaustive] if name in LONG else []) for name in CASES],
 )
 def test_calls_beside_others(name):
     here = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
