@@ -690,6 +690,7 @@ def test_features_of_any_scale(dtype):
         lambda X, y: Data(X, y, with_value(np.ones(N), np.inf)),
         lambda X, y: Data(X.astype(np.int64), y),
         lambda X, y: Data(X[:0], y[:0]),
+        lambda X, y: Data(X[:, :0], y),
         lambda X, y: Lanes(0, alpha=0.0, eta0=0.1),
         lambda X, y: Lanes(1, alpha=-1.0, eta0=0.1),
         lambda X, y: Lanes(1, alpha=np.nan, eta0=0.1),

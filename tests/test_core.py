@@ -664,10 +664,11 @@ def test_an_epochs_end_of_many_lanes():
     assert found[1] == norm == pytest.approx(np.linalg.norm(coef, axis=1).mean())
 
 
-def test_coupled_lanes_share_their_penalties():
+@pytest.mark.parametrize("k", (2, 3))
+def test_coupled_lanes_share_their_penalties(k):
     X = np.random.default_rng(0).normal(size=(90, 4))
-    data = Data(X, np.arange(90.0) % 3)
-    of = Lanes(3, alpha=[0.1, 0.2, 0.3], eta0=0.01, label=np.arange(3))
+    data = Data(X, np.arange(90.0) % k)
+    of = Lanes(k, alpha=[0.1, 0.2, 0.3][:k], eta0=0.01, label=np.arange(k))
     settings = Settings("softmax", sign_targets=True)
     state = solver.State(data, of, settings)
     solver.run_epoch(data, of, settings, state)

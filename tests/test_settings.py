@@ -8,7 +8,7 @@ import pytest
 from fastsgd import SGDRegressor
 from fastsgd.descent import VectorDescent
 from fastsgd.optimizers import SGD, AdaGrad, Adam
-from fastsgd.problem import Lanes, Settings
+from fastsgd.problem import LANE_NUMBERS, Lanes, Settings
 from fastsgd.schedules import Schedule
 from fastsgd.statistics.gradients import NoiseEstimate
 
@@ -39,6 +39,35 @@ def test_settings_are_in_their_ranges(kind, name):
     for value in outside:
         with pytest.raises(ValueError, match=f"{name} must be"):
             kind(**given, **{name: value})
+
+
+NOT_NEGATIVE = ((0.0, 5e-324, 1e308), (-5e-324, np.inf, np.nan))
+OF_LANES = {
+    **dict.fromkeys(("alpha", "l1", "mu", "intercept_rate"), NOT_NEGATIVE),
+    **dict.fromkeys(("weight_positive", "weight_negative"), NOT_NEGATIVE),
+    **dict.fromkeys(("label", "intercept_gradient"), ((-1e308, 0.0, 1e308), (np.inf, np.nan))),
+    "eta0": ((5e-324, 1e308), (0.0, -1.0, np.inf, np.nan)),
+}
+
+
+@pytest.mark.parametrize("name", LANE_NUMBERS)
+def test_numbers_of_lanes_are_in_their_ranges(name):
+    inside, outside = OF_LANES[name]
+    given = {"alpha": 0.0, "eta0": 0.1}
+    for value in inside:
+        assert (getattr(Lanes(2, **{**given, name: value}), name) == value).all()
+    for value in outside:
+        with pytest.raises(ValueError, match=f"{name} must be finite"):
+            Lanes(2, **{**given, name: [0.1, value]})
+
+
+def test_numbers_of_lanes_that_are_not_given_change_nothing():
+    """No penalty, no decay, whole steps, weights as they are, the first column, no split."""
+    of = Lanes(2, alpha=0.0, eta0=0.1)
+    for name in ("l1", "mu", "intercept_gradient", "target", "split"):
+        assert not getattr(of, name).any()
+    for name in ("label", "weight_positive", "weight_negative", "intercept_rate"):
+        assert (getattr(of, name) == 1.0).all()
 
 
 OPTIMIZERS = {

@@ -1,7 +1,8 @@
 """Places of Python, and a copy of the library that holds all mutants at once.
 
 A place becomes ``(a <= b if at(17) else a < b)``: the mutant is chosen while the program runs, and
-``at`` notes that it was reached. Left out: annotations, types, ``__all__`` and ``strict`` of zip.
+``at`` notes that it was reached. Left out: types, what runs for their checkers alone, ``__all__``,
+and ``strict`` of zip.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def within(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
             if not isinstance(child, ast.AST):
                 continue
             if isinstance(child, ast.Assign) and is_typing(child):
+                continue
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
                 continue
             if isinstance(child, ast.keyword) and child.arg == "strict":  # of zip: an assertion
                 continue

@@ -41,16 +41,17 @@ from forks import MEMORY, Known, Mutation
 from places import ROOT, Place, equivalents, sampled
 
 SUITE = (
-    *("annealing", "bad_input", "bits", "certificate", "checkpoints", "compaction"),
+    *("annealing", "bad_input", "bits", "budget", "certificate", "checkpoints", "compaction"),
     *("compiled_loss", "continuing", "conversions", "core", "corrupt_csr", "divergence", "door"),
     *("edges", "epochs", "exceptions", "extremes", "finish", "history", "insight", "lazy"),
     *("learning_rates", "losses", "minimize", "minimum", "mlp", "network", "network_core"),
     *("network_insight", "network_noise", "network_sources", "optimizers", "oracle", "outputs"),
     *("parity", "path", "plain", "pools", "random_settings", "repeat", "sampling", "scores"),
-    *("sizes", "source_checkpoints", "split_lanes", "standardise", "stopping", "store"),
+    *("settings", "sizes", "source_checkpoints", "split_lanes", "standardise", "stopping", "store"),
     *("stream_fit", "theory", "threads", "warm_start", "weights", "wide", "windows", "zoo"),
 )
 """Test files that train, or look at what is trained by."""
+OF_DOCSTRINGS = "tests/test_docstrings.py::test_defaults_are_those_of_the_docstring"
 
 SURVIVED = ("survived", "unreached")
 
@@ -233,7 +234,7 @@ def run(options: argparse.Namespace) -> None:
         pause=options.pause,
         memory=None if options.sanitize else MEMORY,
     )
-    files = options.tests or [f"tests/test_{name}.py" for name in SUITE]
+    files = options.tests or [*(f"tests/test_{name}.py" for name in SUITE), OF_DOCSTRINGS]
     run_forks(plugin, files, folder / "told")
     tests, broken, at_import = pickle.loads((folder / "told").read_bytes())
     print(f"{len(tests)} tests; left out, since they fail without a mutant: {broken}")
