@@ -3,6 +3,7 @@
 # environment, and runs the tests of the core, of bad input and of threads with it. Any report fails.
 #
 #     tests/sanitizers.sh [arguments of pytest, instead of the chosen tests]
+#     tests/sanitizers.sh fuzz [arguments of tests/fuzz/run.py]     inputs by chance instead of tests
 #
 # FASTSGD_ISAS names the instruction sets that are compiled; by default scalar and, on x86-64, avx2.
 set -euo pipefail
@@ -36,4 +37,10 @@ export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=lib
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_segv=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1
+if [ "$1" = fuzz ]; then
+    # An array of gigabytes is refused, as the limit of the fuzzer refuses it elsewhere.
+    export ASAN_OPTIONS=$ASAN_OPTIONS:max_allocation_size_mb=8192
+    python tests/fuzz/run.py --engine chance "${@:2}"
+    exit
+fi
 python -m pytest -q -p no:cacheprovider --capture=sys "$@"
