@@ -486,8 +486,8 @@ def test_workers_of_the_command_line(tmp_path):
     try:
         command = [*dask_command, "worker", *common, "--nthreads", "1", "--no-nanny"]
         processes += [subprocess.Popen(command, **begin) for _ in range(2)]
-        with distributed.Client(scheduler_file=file, timeout=30, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=30)
+        with distributed.Client(scheduler_file=file, timeout=120, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=120)
             parts = [dask.delayed(clusters.blocks)(0, i, ROWS + 50 * i, D) for i in range(PARTS)]
             model = on_dask.SGDClassifier(**OPTIONS, client=client).fit(parts)
             assert same(model, local_fit(*rows(), **OPTIONS))
