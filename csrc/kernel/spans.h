@@ -345,7 +345,8 @@ static ALWAYS_INLINE void change_row(const fsgd_state *state, const row_values *
                                      const fsgd_layout layout, const int64_t tile) {
     enum { AHEAD = 8 };
     const row_values r = *row;
-    const int64_t padded = tile < 16 ? tile : state->padded, stride = state->feature_stride;
+    const int64_t padded = tile < WIDEST_TILE ? tile : state->padded,
+                  stride = state->feature_stride;
     const int32_t now = (int32_t)state->pending, *last_update = state->last_update;
     const int shift = group_shift(padded);
     const real *w = state->w;
