@@ -140,16 +140,19 @@ def forks():
 
     other = threading.Thread(target=work)
     other.start()
-    for i in range(FORKS):
-        time.sleep(0.0007 * (i % 11))
-        child = os.fork()
-        if child == 0:
-            signal.alarm(60)
-            names = [*BESIDE, NAMES[i % len(NAMES)]]
-            os._exit(0 if all(found_by(name) == alone[name] for name in names) else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, i
-    over.set()
-    other.join()
+    try:
+        for i in range(FORKS):
+            time.sleep(0.0007 * (i % 11))
+            child = os.fork()
+            if child == 0:
+                signal.alarm(300)  # of a child that hangs: on a busy machine others take a minute
+                names = [*BESIDE, NAMES[i % len(NAMES)]]
+                os._exit(0 if all(found_by(name) == alone[name] for name in names) else 1)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            assert code == 0, f"child {i} ended with {code}"
+    finally:
+        over.set()
+        other.join()
 
 
 CASES = {f.__name__: f for f in (threads, signals, loky, spawn, forkserver, fork, forks)}

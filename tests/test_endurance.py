@@ -173,7 +173,7 @@ def test_mutated_pickles():
         [sys.executable, __file__, "pickles_mutate"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=max(120, MUTATIONS // 4 + 10),
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(here)},
     )
     assert child.returncode == 0, child.stderr
