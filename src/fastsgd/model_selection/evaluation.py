@@ -20,7 +20,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
 from ..estimators.base import BaseSGD
-from ..estimators.input import check_finite
+from ..estimators.input import check_finite, check_structure
 from ..estimators.parameters import seed_of
 from ..estimators.task import Task
 from ..solver import check_unchanged, structure_of
@@ -219,6 +219,7 @@ class Evaluation:
         for which in (self.splits[f][1], train)[: 1 + self.search.return_train_score]:
 
             def users(which: Any = which) -> tuple[Any, Any]:
+                check_structure(self.X)  # user code may have changed it
                 return _safe_split(self.search.estimator, self.X, self.y, which, train)
 
             options = _check_method_params(self.X, self.score_params, which)
