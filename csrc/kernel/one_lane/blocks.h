@@ -289,9 +289,6 @@ static ALWAYS_INLINE fsgd_status run_blocks(context *ctx, int64_t budget, const 
 static NO_INLINE fsgd_status run_short_blocks(context *ctx, int64_t budget) {
     return run_blocks(ctx, budget, 4, 0);
 }
-static NO_INLINE fsgd_status run_copied_blocks(context *ctx, int64_t budget) {
-    return run_blocks(ctx, budget, 2, 0);
-}
 static NO_INLINE fsgd_status run_blocks_in_place(context *ctx, int64_t budget) {
     return run_blocks(ctx, budget, 2, 1);
 }
@@ -309,7 +306,7 @@ static fsgd_status run_single(context *ctx, int64_t budget) {
                       !ctx->adaptive.on;
     if (!plain) return run_dense_rows(ctx, ctx->stop, budget);
     if (ctx->rows.stride <= short_row) return run_short_blocks(ctx, budget);
-    return reads_in_place(ctx) ? run_blocks_in_place(ctx, budget) : run_copied_blocks(ctx, budget);
+    return reads_in_place(ctx) ? run_blocks_in_place(ctx, budget) : run_blocks(ctx, budget, 2, 0);
 }
 
 #endif
