@@ -83,7 +83,6 @@ SGD_DIFFERENCES = (
         (
             "test_balanced_weight*",
             "test_sgd_random_state*-SGDClassifier]",
-            "test_early_stopping[[]*Classifier]",
             "test_tol_parameter",
         ),
     ),
