@@ -248,6 +248,18 @@ def test_the_objective_of_lanes(loss):
     assert (sizes >= np.abs(values) - 1e-12).all() or loss == "poisson"
 
 
+@pytest.mark.parametrize("loss", ("log_loss", "hinge", "squared_hinge", "modified_huber"))
+def test_the_objective_of_the_best_constant_score(loss):
+    """Of lanes whose classes weigh differently, with sample weights of zero among them."""
+    data, _, settings = lanes_of(loss, 3)
+    weight = np.array([0.5, 3.0])
+    lanes = Lanes(2, alpha=1e-2, eta0=1.0, weight_positive=weight)
+    found = Objective(data, lanes, settings).of_constants()
+    y, s = data.y[:, 0], np.ones(data.n) if data.sample_weight is None else data.sample_weight
+    expected = [of_constants(loss, y, s * np.where(y > 0, one, 1.0)) for one in weight]
+    assert_allclose(found, expected, rtol=0.01)
+
+
 # ---------------------------------------------------------------- scales of y
 
 

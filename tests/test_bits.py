@@ -12,6 +12,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from covering import covering, unmet, values_of
 from problems import (
     DTYPES,
@@ -29,7 +30,7 @@ from problems import (
     train_core,
 )
 
-from fastsgd import _core, reference, solver
+from fastsgd import SGDRegressor, _core, reference, schedules, solver
 from fastsgd.losses import LOSSES
 from fastsgd.optimizers import SGD, AdaGrad
 from fastsgd.problem import Lanes, Settings
@@ -279,3 +280,33 @@ def test_layouts_take_turns(width, k):
         waits = width not in ("plain", "average", "averaged adagrad")
         assert (max(pending[1::3]) > 0) == waits  # dense takes over pending steps
         assert difference(core, twin, settings) < TOLERANCE[np.float64], batch_size
+
+
+@pytest.mark.parametrize("layout", ("csr", "dense"))
+@pytest.mark.parametrize("average", (False, 7))
+@pytest.mark.parametrize("nesterov", (False, True))
+@pytest.mark.parametrize("penalty", ("l2", "l1"))
+def test_a_plan_that_is_kept_is_the_one_that_is_made_anew(layout, average, nesterov, penalty):
+    """A constant rate keeps plans; one that falls by a factor of 1 makes each of them anew."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 40)) * (rng.random((300, 40)) < 0.2)
+    y = X.sum(axis=1) + rng.normal(size=300)
+    X = sp.csr_array(X) if layout == "csr" else X
+    models = []
+    for schedule in (schedules.constant(), schedules.exponential(1.0)):
+        model = SGDRegressor(
+            penalty=penalty,
+            momentum=0.9,
+            nesterov=nesterov,
+            average=average,
+            learning_rate=schedule,
+            eta0=0.01,
+            random_state=0,
+        )
+        for alpha, momentum in ((1e-3, 0.9), (1e-1, 0.9), (1e-1, 0.5)):
+            model.set_params(alpha=alpha, momentum=momentum)
+            for _ in range(2):
+                model.partial_fit(X, y)
+        models.append(model)
+    assert models[0].coef_.tobytes() == models[1].coef_.tobytes()
+    assert models[0].intercept_.tobytes() == models[1].intercept_.tobytes()
