@@ -7,6 +7,7 @@ once, or that may use no more disk or memory, each in processes of its own.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -32,6 +33,7 @@ from cuts import X_KINDS, Y_KINDS, cache_of, dense, factory, joined, matrix, tar
 from fastsgd.data import Block, open_source
 from fastsgd.data.cache import Cache, open_cache, write_cache
 from fastsgd.data.manifest import MANIFEST, _checksum
+from fastsgd.data.partial import remove_folder
 from fastsgd.data.reading import PoolReader
 
 EXAMPLES = int(os.environ.get("FASTSGD_CACHE_EXAMPLES", "80"))
@@ -619,3 +621,28 @@ def test_a_folder_that_cannot_be_written(tmp_path, folder):
 
 if __name__ == "__main__":
     print(json.dumps(globals()[sys.argv[1]](Path(sys.argv[2]))))
+
+
+def test_an_interrupt_of_a_removal_stays_one(tmp_path, monkeypatch):
+    """Also right after a descriptor was closed, which `shutil` then closes again."""
+    close, interrupts = os.close, 0
+    for moment in itertools.count():
+        folder, calls = tmp_path / str(moment), itertools.count()
+        (folder / "part").mkdir(parents=True)
+        (folder / "part" / "file").touch()
+
+        def closing(descriptor, calls=calls, moment=moment):
+            close(descriptor)
+            if next(calls) == moment:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "close", closing)
+        try:
+            remove_folder(folder)
+        except KeyboardInterrupt:
+            interrupts += 1
+        else:
+            break
+        remove_folder(folder)
+        assert not folder.exists()
+    assert interrupts == 2

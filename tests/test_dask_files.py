@@ -260,7 +260,8 @@ import resource
 from fastsgd.dask import tasks
 with open("/proc/self/status") as file:
     mapped = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData"))
-resource.setrlimit(resource.RLIMIT_DATA, (mapped + {more}, mapped + {more}))
+limits = mapped + {more}, resource.getrlimit(resource.RLIMIT_DATA)[1]
+resource.setrlimit(resource.RLIMIT_DATA, limits)  # Dask runs this twice: the hard limit stays
 """
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..data import Columns, Source, open_source
 from ..data.opening import is_paths
+from ..data.partial import remove_folder
 from ..distributed.streamed import ShardSource, shard_sources
 from ..estimators.rows import POOL_BYTES
 from .engine import DaskEngine, check_alike, token
@@ -149,4 +149,4 @@ class FilesEngine(DaskEngine):
 
 def _remove(folder: str, dask_worker: Any) -> None:
     """Remove a folder of a worker."""
-    shutil.rmtree(os.path.join(dask_worker.local_directory, folder), ignore_errors=True)
+    remove_folder(os.path.join(dask_worker.local_directory, folder))

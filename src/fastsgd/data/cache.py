@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from .block import Block
 from .block_files import FileRecord, advise, check_size, read_array, read_into
 from .block_writer import BLOCK_BYTES, BlockWriter
 from .manifest import read_manifest, write_manifest
-from .partial import partial_folder, unlock
+from .partial import partial_folder, remove_folder, unlock
 from .source import Source
 
 __all__ = ["BLOCK_BYTES", "Cache", "open_cache", "write_cache"]
@@ -196,7 +195,7 @@ class Cache:
 
     def remove(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
 
 def open_cache(folder: Any, source: Source) -> Cache | None:
@@ -301,7 +300,7 @@ def write_cache(
             found = _renamed(partial, folder, source)
         except BaseException:
             if partial is not None:
-                shutil.rmtree(partial, ignore_errors=True)
+                remove_folder(partial)
             for each in missing:
                 with contextlib.suppress(OSError):
                     each.rmdir()
@@ -319,6 +318,6 @@ def _renamed(partial: Path, folder: Path, source: Source) -> Cache:
         found = open_cache(folder, source)
         if found is None:
             raise
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_folder(partial)
         return found
     return Cache(folder)

@@ -14,7 +14,7 @@ try:
 except ImportError:  # no such locks on Windows: what a killed writer leaves stays
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["partial_folder", "unlock"]
+__all__ = ["partial_folder", "remove_folder", "unlock"]
 
 LOCK = "lock"
 
@@ -39,7 +39,7 @@ def partial_folder(folder: Path) -> Iterator[Path]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             new.rename(partial)
         except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
+            remove_folder(new)
             raise
         yield partial
 
@@ -48,6 +48,23 @@ def unlock(partial: Path) -> None:
     """Remove the file of the lock, before the folder becomes what it is to be."""
     with contextlib.suppress(OSError):
         (partial / LOCK).unlink()
+
+
+def remove_folder(folder: str | os.PathLike[str]) -> None:
+    """Remove a folder and what is in it; errors are ignored.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C. After it `shutil.rmtree` may close a descriptor a second time, and the error of
+        that would hide the interrupt.
+    """
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _remove_left(folder: Path) -> None:
@@ -59,6 +76,6 @@ def _remove_left(folder: Path) -> None:
             descriptor = os.open(partial / LOCK, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(partial, ignore_errors=True)
+                remove_folder(partial)
             finally:
                 os.close(descriptor)

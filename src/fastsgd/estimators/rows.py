@@ -12,7 +12,6 @@ import contextlib
 import functools
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from ..data import Block, Source, is_source, open_source
 from ..data.ahead import at_the_end, blocks_ahead
 from ..data.cache import BLOCK_BYTES, Cache, open_cache, write_cache
 from ..data.first_pass import FirstPass, bytes_of, joined_blocks, rows_of
+from ..data.partial import remove_folder
 from ..data.rereading import SourceTable
 from .streams import TableStream
 
@@ -325,7 +325,7 @@ def block_bytes_of(pool_bytes: int) -> int:
 def _temporary(stack: contextlib.ExitStack) -> str:
     """A folder for a cache that is removed at the end."""
     parent = os.path.join(tempfile.gettempdir(), f"fastsgd-{secrets.token_hex(8)}")
-    at_the_end(stack, functools.partial(shutil.rmtree, parent, ignore_errors=True))
+    at_the_end(stack, functools.partial(remove_folder, parent))
     os.mkdir(parent, 0o700)
     return os.path.join(parent, "cache")
 
