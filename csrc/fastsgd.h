@@ -223,7 +223,8 @@ typedef struct {
     int64_t vectors;        /* width, plus one with an L1 penalty, or of AdaGrad */
     int64_t feature_stride; /* w[j * feature_stride + q * vector_stride + lane] */
     int64_t vector_stride;
-    void *w;               /* K = 1: (vectors, d padded); K > 1: (d, vectors, padded) */
+    void *w;               /* K > 1: (d, vectors, padded). K = 1: (vectors, d padded), or, on CSR
+                            * with momentum or averages and without L1, pairs (d padded, 2) */
     void *intercept;       /* (width, padded); of AdaGrad (vectors, padded) */
     double *scale;         /* (padded) */
     double *average_shift; /* (padded) */
@@ -258,7 +259,7 @@ typedef struct {
                         * kernel/l1_sums.h, with L1 and momentum those of
                         * kernel/l1_momentum.h, of AdaGrad one column, the sum of the rates */
     int64_t sums_shared;  /* with L1: whether those are of one lane, since all have the same */
-    int32_t *last_update; /* (d), or of one lane with momentum a group of features each */
+    int32_t *last_update; /* (d), or with momentum and without L1 a group of features each */
     int64_t rescales;     /* how often all features were stored anew, by scales or lazy updates */
 } fsgd_state;
 

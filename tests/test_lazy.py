@@ -316,17 +316,44 @@ def test_penalties_that_change_between_calls():
         assert difference(core, twin, settings) < TOLERANCE[np.float64]
 
 
+@pytest.mark.parametrize("l1", (0.0, 1e-3))
+@pytest.mark.parametrize("average", (0, 1))
+@pytest.mark.parametrize("momentum", (0.0, 0.9))
+def test_dense_rows_and_csr_in_turns(momentum, average, l1):
+    """One lane's numbers are stored as pairs on CSR alone: a state goes from one to the other."""
+    rng = np.random.default_rng(3)
+    X, y = sparse_rows(rng, repeated=False).astype(np.float64), rng.normal(size=ROWS)
+    tables = Data(X, y), Data(X.toarray(), y)
+    lanes = Lanes(1, alpha=1e-2, l1=l1, eta0=0.01)
+    settings = Settings(average=average, optimizer=SGD(momentum=momentum))
+    core, twin = (of.State(tables[0], lanes, settings) for of in (solver, reference))
+    for data in tables * 2:
+        run = _core.Run(data, lanes, settings, core)
+        while not run.advance(500):
+            core = pickle.loads(pickle.dumps(core))
+            run = _core.Run(data, lanes, settings, core)
+        reference.run_epoch(data, lanes, settings, twin)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+    both = [_core.Run(data, lanes, settings, core) for data in tables]
+    for run, data in zip(both, tables, strict=True):  # each leaves the state as the other needs it
+        while not run.advance(1 << 30):
+            pass
+        reference.run_epoch(data, lanes, settings, twin)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+
+
 @pytest.mark.parametrize("average", (0, 1))
 @pytest.mark.parametrize("k", (1, 3))
 @pytest.mark.parametrize("momentum", (0.0, 0.9))
 def test_a_step_touches_no_other_feature(momentum, k, average):
-    """O(non-zeros) with an elastic net too: what is stored of the other features stays."""
+    """O(non-zeros) with an elastic net too: what is stored of the other features stays until the
+    epoch ends."""
     rng = np.random.default_rng(0)
     first = sp.csr_array(rng.normal(size=(1, 1000)))
     few = sp.csr_array(
-        (rng.normal(size=400), np.tile(np.arange(10), 40), np.arange(0, 401, 10)), shape=(40, 1000)
+        (rng.normal(size=410), np.tile(np.arange(10), 41), np.arange(0, 411, 10)), shape=(41, 1000)
     )
-    data = Data(sp.csr_array(sp.vstack([first, few])), rng.normal(size=41))
+    data = Data(sp.csr_array(sp.vstack([first, few])), rng.normal(size=42))
     lanes = Lanes(k, alpha=0.01, l1=1e-4, eta0=1e-3)
     settings = Settings(sampling="sequential", average=average, optimizer=SGD(momentum=momentum))
     state = solver.State(data, lanes, settings)

@@ -10,6 +10,7 @@ import copy
 import gc
 import pickle
 from collections.abc import Callable, Iterator
+from itertools import product
 from operator import attrgetter
 from typing import Any
 
@@ -489,6 +490,7 @@ def test_measures_without_a_copy_of_the_weights(
     parts = data, Lanes(k, **{"alpha": 1e-3, "eta0": 0.05, **lanes}), others
     state = solver.State(*parts)
     run = _core.Run(*parts, state, isa=isa)
+    waits = "l1" in lanes and not settings  # what L1 leaves of features, which is read as it is
     for _ in range(3):
         run.advance(1 << 30)
         before = state.__getstate__()
@@ -500,7 +502,7 @@ def test_measures_without_a_copy_of_the_weights(
         assert bits(intercept) == bits(state.intercepts(parts[2]))
         assert average or bits(intercept) == bits(last)
         assert finite
-        assert state.reads_few == (k == 1 and state.pending == 0)
+        assert state.reads_few == (k == 1 and (waits or state.pending == 0))
         if state.reads_few:
             features = np.unique(parts[0].X.indices)[::3]
             coef, _ = state.weights_at(parts[2], features)
@@ -508,18 +510,21 @@ def test_measures_without_a_copy_of_the_weights(
         else:
             with pytest.raises(ValueError, match="weights_at needs a state of one lane"):
                 state.weights_at(parts[2], np.arange(3))
+    pending = state.__getstate__()
     run.flush()
-    kept = state.__getstate__()
-    for value in (np.nan, np.inf, 3e38):
-        for vector in {0, parts[2].width - 1}:  # the weight, and what its average has
-            changed = copy.deepcopy(kept)
-            changed["arrays"]["w"][(vector, D - 3) if k == 1 else (D - 3, vector, k - 1)] = value
-            other = solver.State.__new__(solver.State)
-            other.__setstate__(changed)
-            *_, finite = _core.Run(*parts, other, isa=isa).measure_unread()
-            coef, _ = other.weights(parts[2])
-            squares = _core.row_norms(other.last_weights()[0], True)
-            assert finite == bool(np.isfinite(coef).all() and np.isfinite(squares).all())
+    kept = [pending, state.__getstate__()]
+    vectors = {0, parts[2].width - 1}  # the weight, and what its average has
+    for one, value, vector in product(kept, (np.nan, np.inf, 3e38), vectors):
+        changed = copy.deepcopy(one)
+        w = changed["arrays"]["w"]
+        w = w.T if w.shape[-1] == 2 else w  # pairs of one lane
+        w[(vector, D - 3) if k == 1 else (D - 3, vector, k - 1)] = value
+        other = solver.State.__new__(solver.State)
+        other.__setstate__(changed)
+        *_, finite = _core.Run(*parts, other, isa=isa).measure_unread()
+        coef, _ = other.weights(parts[2])
+        squares = _core.row_norms(other.last_weights()[0], True)
+        assert finite == bool(np.isfinite(coef).all() and np.isfinite(squares).all())
 
 
 @pytest.mark.parametrize("k", (1, 3, 20))

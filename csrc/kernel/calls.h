@@ -87,6 +87,8 @@ static fsgd_status run(const fsgd_problem *problem, int64_t budget, fsgd_report 
     if (problem->settings->batch_size == 1)
         report->window_done = state->row >= whole_blocks(problem);
     if (status == FSGD_OK && state->row == problem->data->epoch_rows) {
+        if (ctx.kind.shrinks && state->padded == 1 && state->width > 1 && state->pending > 0)
+            settle_all(&ctx);
         state->epoch += 1;
         state->row = 0;
         report->epoch_done = 1;
@@ -205,50 +207,96 @@ static NO_INLINE double sum_of_sizes(const void *values, int64_t n, int squares)
     return total_of(sums);
 }
 
-/* The same of a part of an array, added to the sums of those before. */
-static NO_INLINE void add_part(double *into, const real *v, int64_t n, int squares) {
-    double sums[size_sums];
-    memcpy(sums, into, sizeof sums);
-    add_sizes(sums, v, n, squares);
-    memcpy(into, sums, sizeof sums);
+/* Both of a part of an array, added to the sums of those before: of value^2 into `squares`, of
+ * |value| into `sizes`, unless that is NULL. */
+static NO_INLINE void add_part(double *squares, double *sizes, const real *v, int64_t n) {
+    double of_squares[size_sums], of_sizes[size_sums] = {0};
+    memcpy(of_squares, squares, sizeof of_squares);
+    if (!sizes) {
+        add_sizes(of_squares, v, n, 1);
+        memcpy(squares, of_squares, sizeof of_squares);
+        return;
+    }
+    memcpy(of_sizes, sizes, sizeof of_sizes);
+    int64_t i = 0;
+    for (; i + size_sums <= n; i += size_sums)
+        _Pragma("omp simd") for (int k = 0; k < size_sums; ++k) {
+            const double value = (double)v[i + k];
+            of_squares[k] += value * value;
+            of_sizes[k] += fabs(value);
+        }
+    add_sizes(of_squares, v + i, n - i, 1);
+    add_sizes(of_sizes, v + i, n - i, 0);
+    memcpy(squares, of_squares, sizeof of_squares);
+    memcpy(sizes, of_sizes, sizeof of_sizes);
 }
 
-/* The sum of squares of scale * w, as sum_of_sizes has it of what read_planes
- * writes. Not inline: within its caller one of the sums would be kept in memory, 380 instead of 200
- * us for a million weights. */
-static NO_INLINE double sum_of_squares(const real *w, double scale, int64_t n) {
+/* The sum of squares of scale * w, as sum_of_sizes has it of what read_stored writes. */
+static ALWAYS_INLINE double strided_squares(const real *w, double scale, int64_t n,
+                                            const int64_t stride) {
     enum { SUMS = 8 };
+    const real by = (real)scale;
     double sums[SUMS] = {0}, total = 0;
     int64_t i = 0;
     for (; i + SUMS <= n; i += SUMS) _Pragma("omp simd") for (int s = 0; s < SUMS; ++s) {
-            const double value = (double)(real)(scale * (double)w[i + s]);
+            const double value = (double)(by * w[(i + s) * stride]);
             sums[s] += value * value;
         }
     for (; i < n; ++i) {
-        const double value = (double)(real)(scale * (double)w[i]);
+        const double value = (double)(by * w[i * stride]);
         sums[i % SUMS] += value * value;
     }
     for (int s = 0; s < SUMS; ++s) total += sums[s];
     return total;
 }
 
-/* Whether all of w + q / N is finite, for weights w of a finite sum of squares. Sums of sizes
- * decide it nearly always; only numbers of about the largest size are divided one by one. */
-static int averages_are_finite(model_planes model, double square, double scale, int64_t d) {
-    enum { PART = 256 };
-    const real largest = sizeof(real) == 4 ? (real)FLT_MAX : (real)DBL_MAX;
-    const real *q = model.q;
-    real sizes = 0, part[PART], strange = 0; /* 0, or NaN */
-    _Pragma("omp simd reduction(+ : sizes)") for (int64_t j = 0; j < d; ++j)
-        sizes += (real)fabs((double)q[j]);
-    const double bound = sqrt(square) * fabs(model.of_w) / scale + (double)sizes / model.by;
-    if (bound < 0.25 * (double)largest) return 1;
-    for (int64_t j = 0; j < d; j += PART) {
-        const int64_t stop = d - j < PART ? d : j + PART;
-        read_planes(model, j, stop, part);
-        for (int64_t i = 0; i < stop - j; ++i) strange += part[i] - part[i];
+/* Functions of their own: within their caller one of the sums would be kept in memory, 380 instead
+ * of 200 us for a million weights. */
+static NO_INLINE double sum_of_squares(const real *w, double scale, int64_t n) {
+    return strided_squares(w, scale, n, 1);
+}
+
+static NO_INLINE double sum_of_pairs(const real *w, double scale, int64_t n) {
+    return strided_squares(w, scale, n, 2);
+}
+
+/* The sum of |value|, in reals: for bounds. */
+static NO_INLINE double rough_sum(const real *v, int64_t n) {
+    real sizes = 0;
+    _Pragma("omp simd reduction(+ : sizes)") for (int64_t i = 0; i < n; ++i)
+        sizes += (real)fabs((double)v[i]);
+    return (double)sizes;
+}
+
+/* A number that no weight of one lane's average is above in size: its weights have these sums of
+ * w^2 and |w|. Sums over the features of what is stored bound every one of them; infinite where
+ * that says too little. `readings` are those of find_readings. */
+static RARE double bound_of_average(const context *ctx, double square, double size,
+                                    const double *readings) {
+    const fsgd_state *state = ctx->state;
+    const int64_t d = state->d, start = ctx->settings->average;
+    const double N = (double)(state->t[0] - start + 1);
+    const real *w = state->w, *q = w + (state->width - 1) * state->vector_stride;
+    const int pairs = state->feature_stride > 1;
+    const double of_q = (pairs ? rough_sum(w, 2 * d) : rough_sum(q, d)) / N;
+    if (ctx->kind.scaled) {
+        const stored_model model = stored_model_of(ctx, 1);
+        return sqrt(square) * fabs(model.of_w) / state->scale[0] + of_q;
     }
-    return strange == 0;
+    if (state->pending == 0) return sqrt(square) + of_q;
+    if (ctx->adaptive.on) return (double)INFINITY;
+    if (!ctx->kind.l1) {
+        double m0 = 0, m1 = 0;
+        for (int64_t from = 0; from <= state->pending; ++from) {
+            m0 = fmax(m0, fabs(readings[2 * from])), m1 = fmax(m1, fabs(readings[2 * from + 1]));
+        }
+        return m0 * rough_sum(w, d) + m1 * rough_sum(w + state->vector_stride, d) + of_q;
+    }
+    if (has_momentum(state)) return (double)INFINITY;
+    const lane_sums s = sums_of(ctx->step.l1_present, 1, 1, 0); /* q = Q + sign (M B - E) */
+    const double C = (double)s.scaled + (double)s.scaled_rest;
+    const double M = size * (double)s.inverse + C * (double)d;
+    return sqrt(square) + of_q + (M * fabs((double)s.lost) + fabs((double)s.scaled_lost)) / N;
 }
 
 /* Whether no value is infinite or NaN. */
@@ -259,26 +307,38 @@ static NO_INLINE int are_finite(const real *v, int64_t n) {
     return strange == 0;
 }
 
-enum { measured = 1 << 14 }; /* weights of a part, of all lanes */
+enum { measured = 1 << 12 }; /* weights of a part, of all lanes */
 
-/* The sums of w^2, and with L1 of |w|, of each lane, and whether the model is finite, part by part
- * of the features: each is read to where the sums find it in a cache. sums: (2, k, size_sums). */
-static int measure_parts(context *ctx, const verb_table *verbs, int average, int64_t room,
-                         real *part, double *sums) {
+/* The sums of w^2, and with L1 of |w|, of each lane, part by part of the features: each is read to
+ * where the sums find it in a cache. sums: (2, k, size_sums). */
+static void measure_parts(context *ctx, const verb_table *verbs, int64_t room, real *part,
+                          double *sums) {
     const fsgd_state *state = ctx->state;
     double *sizes = sums + size_sums * state->k;
-    int finite = 1;
     start_reading_model(ctx, 0);
-    if (average) start_reading_model(ctx, 1);
     for (int64_t first = 0; first < state->d; first += room) {
         const int64_t last = state->d - first < room ? state->d : first + room;
         read_weights(ctx, verbs, 0, first, last, room, part);
         for (int64_t k = 0; k < state->k; ++k) {
-            add_part(sums + k * size_sums, part + k * room, last - first, 1);
-            if (ctx->kind.l1 || state->vectors > state->width)
-                add_part(sizes + k * size_sums, part + k * room, last - first, 0);
+            double *of_sizes = state->vectors > state->width ? sizes + k * size_sums : NULL;
+            add_part(sums + k * size_sums, of_sizes, part + k * room, last - first);
         }
-        if (!average) continue;
+    }
+}
+
+/* Whether the averages are finite: of one lane a bound decides it nearly always. */
+static int averages_are_finite(context *ctx, const verb_table *verbs, int64_t room, real *part,
+                               double square, double size) {
+    const fsgd_state *state = ctx->state;
+    const double largest = sizeof(real) == 4 ? (double)FLT_MAX : DBL_MAX;
+    int finite = 1;
+    start_reading_model(ctx, 1);
+    if (state->k == 1 && state->t[0] >= ctx->settings->average) {
+        const double *readings = ctx->readings + 2 * (state->max_pending + 1);
+        if (bound_of_average(ctx, square, size, readings) < 0.25 * largest) return 1;
+    }
+    for (int64_t first = 0; first < state->d; first += room) {
+        const int64_t last = state->d - first < room ? state->d : first + room;
         read_weights(ctx, verbs, 1, first, last, room, part);
         for (int64_t k = 0; k < state->k; ++k) finite &= are_finite(part + k * room, last - first);
     }
@@ -293,33 +353,31 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
     const fsgd_state *state = problem->state;
     const int64_t k = state->k, last = (state->width - 1) * state->padded;
     if (open_call(&ctx, problem, &report) != FSGD_OK) return FSGD_NO_MEMORY;
-    fsgd_status status = FSGD_OK;
-    if (ctx.kind.scaled && state->padded == 1) { /* without a copy of any part */
-        const model_planes at_last = planes_of(&ctx, 0), model = planes_of(&ctx, average);
-        *squares = sum_of_squares(at_last.w, at_last.of_w, state->d), *sizes = 0;
-        *finite = isfinite(*squares);
-        if (*finite && model.q)
-            *finite = averages_are_finite(model, *squares, at_last.of_w, state->d);
-    } else {
-        const int64_t share = measured / k / 16 * 16, room = share < 16 ? 16 : share;
-        const size_t bytes = (size_t)(k * room) * sizeof(real);
-        const size_t of_sums = 2 * size_sums * (size_t)k * sizeof(double);
-        char *memory = aligned_alloc(64, (bytes + of_sums + 63) / 64 * 64);
-        double *sums = (double *)(memory + bytes);
-        if (memory) {
-            const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1)
-                                                         : verbs_for(&ctx);
-            memset(sums, 0, of_sums);
-            *finite = measure_parts(&ctx, verbs, average, room, (real *)memory, sums);
-            for (int64_t lane = 0; lane < k; ++lane) {
-                squares[lane] = total_of(sums + lane * size_sums);
-                sizes[lane] = total_of(sums + (k + lane) * size_sums);
-                *finite &= isfinite(squares[lane]);
-            }
+    const int plain = ctx.kind.scaled && state->padded == 1; /* without a copy of any part */
+    const int64_t share = measured / k / 16 * 16, room = share < 16 ? 16 : share;
+    const size_t bytes = (size_t)(k * room) * sizeof(real);
+    const size_t of_sums = 2 * size_sums * (size_t)k * sizeof(double);
+    char *memory = aligned_alloc(64, (bytes + of_sums + 63) / 64 * 64);
+    double *sums = (double *)(memory + bytes);
+    const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs_for(&ctx);
+    if (memory) {
+        memset(sums, 0, of_sums);
+        if (!plain) measure_parts(&ctx, verbs, room, (real *)memory, sums);
+        *finite = 1;
+        for (int64_t lane = 0; lane < k; ++lane) {
+            squares[lane] = total_of(sums + lane * size_sums);
+            sizes[lane] = total_of(sums + (k + lane) * size_sums);
+            if (plain && state->feature_stride == 1)
+                *squares = sum_of_squares(state->w, state->scale[0], state->d);
+            else if (plain)
+                *squares = sum_of_pairs(state->w, state->scale[0], state->d);
+            *finite &= isfinite(squares[lane]);
         }
-        status = memory ? FSGD_OK : FSGD_NO_MEMORY;
-        free(memory);
+        if (*finite && average)
+            *finite = averages_are_finite(&ctx, verbs, room, (real *)memory, *squares, *sizes);
     }
+    const fsgd_status status = memory ? FSGD_OK : FSGD_NO_MEMORY;
+    free(memory);
     for (int64_t lane = 0; lane < k; ++lane) {
         const real *u = (const real *)state->intercept + lane;
         const double b = (double)u[0], q = (double)u[last];

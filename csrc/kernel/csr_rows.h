@@ -141,9 +141,14 @@ static ALWAYS_INLINE void prefetch_row_start(const context *ctx, int64_t i) {
     prefetch_targets(ctx, i);
 }
 
-/* log2 of the features that share a number of `last_update`, with momentum: a group of spans.h. */
-static ALWAYS_INLINE int group_shift(int64_t padded) {
-    return padded == 1 ? 4 : padded == 4 ? 2 : padded == 8 ? 1 : 0;
+/* Elements from one feature to the next of one lane without L1: two numbers are a pair. */
+static ALWAYS_INLINE int64_t csr_stride(const int width) { return width == 2 ? 2 : 1; }
+
+/* log2 of the features that share a number of `last_update`, with momentum: a group of spans.h, of
+ * one lane 8 pairs, or 16 features in planes; of several 16 lanes. */
+static ALWAYS_INLINE int group_shift(int64_t padded, int64_t width) {
+    if (padded == 1) return width == 2 ? 3 : 4;
+    return padded == 4 ? 2 : padded == 8 ? 1 : 0;
 }
 
 /* Prefetch what the state has of the features of row i. Where that is not in a cache anyway, each
@@ -152,18 +157,18 @@ static ALWAYS_INLINE void prefetch_state(const context *ctx, int64_t i) {
     const fsgd_state *state = ctx->state;
     const row_extent row = csr_extent(ctx, i);
     const uint64_t last = (uint64_t)ctx->rows.last_column;
-    const int64_t stride = state->feature_stride, vectors = state->vectors;
+    const int64_t stride = state->feature_stride;
+    const int64_t planes = state->padded > 1 ? 0 : stride > 1 ? 1 : state->vectors;
     const real *w = state->w;
     for (int64_t p = 0; p < row.count; ++p) {
         const uint64_t index = (uint64_t)index_at(row.indices, p, ctx->data->layout);
         const int64_t j = (int64_t)(index < last ? index : last);
-        if (state->padded == 1)
-            for (int64_t a = 0; a < vectors; ++a) prefetch_line(w + a * state->vector_stride + j);
-        else
-            prefetch(w + j * stride, stride * (int64_t)sizeof(real));
+        for (int64_t a = 0; a < planes; ++a)
+            prefetch_line(w + a * state->vector_stride + j * stride);
+        if (planes == 0) prefetch(w + j * stride, stride * (int64_t)sizeof(real));
         if (state->last_update && !(ctx->kind.shrinks && ctx->settings->batch_size == 1))
             prefetch_line(state->last_update +
-                          (ctx->kind.spans ? j >> group_shift(state->padded) : j));
+                          (ctx->kind.spans ? j >> group_shift(state->padded, state->width) : j));
     }
 }
 

@@ -264,30 +264,43 @@ static real model_weight(const context *ctx, int average, int64_t k, double w, d
     return (real)(average && start > 0 && N > 0 ? w + q / (double)N : w);
 }
 
-/* The model of one lane as its planes stand, with no step pending: of_w w + q / by. */
+/* The model of one lane as it is stored, with no step pending: of_w w + q / by. */
 typedef struct {
     const real *w, *q; /* (d) each; q is NULL where no average is asked for, or none begun */
+    int64_t stride;    /* elements from one feature to the next */
     double of_w, by;
-} model_planes;
+} stored_model;
 
-static model_planes planes_of(const context *ctx, int average) {
+static stored_model stored_model_of(const context *ctx, int average) {
     const fsgd_state *state = ctx->state;
     const real *w = (const real *)state->w;
     const int64_t start = ctx->settings->average, N = state->t[0] - start + 1;
-    if (!average || start == 0 || N <= 0) return (model_planes){w, NULL, state->scale[0], 1};
+    const int64_t stride = state->feature_stride;
+    if (!average || start == 0 || N <= 0)
+        return (stored_model){w, NULL, stride, state->scale[0], 1};
     const double by = (double)N, of_w = state->scale[0] + state->average_shift[0] / by;
-    return (model_planes){w, w + (state->width - 1) * state->vector_stride, of_w, by};
+    return (stored_model){w, w + (state->width - 1) * state->vector_stride, stride, of_w, by};
 }
 
-/* The features from `first` up to `last` of the model; out: (last - first). */
-static void read_planes(model_planes model, int64_t first, int64_t last, real *restrict out) {
-    const real *w = model.w + first, *q = model.q + (model.q ? first : 0);
+/* The features from `first` up to `last` of the model; out: (last - first). Weights are multiplied
+ * by their scale as reals, as scores are: conversions would take twice as long. */
+static ALWAYS_INLINE void read_strided(stored_model model, int64_t first, int64_t last,
+                                       const int64_t stride, real *restrict out) {
+    const real *w = model.w + first * stride, *q = model.q ? model.q + first * stride : NULL;
     const double of_w = model.of_w, by = model.by;
-    if (model.q)
+    const real scale = (real)of_w;
+    if (q)
         for (int64_t j = 0; j < last - first; ++j)
-            out[j] = (real)(of_w * (double)w[j] + (double)q[j] / by);
+            out[j] = (real)(of_w * (double)w[j * stride] + (double)q[j * stride] / by);
     else
-        for (int64_t j = 0; j < last - first; ++j) out[j] = (real)(of_w * (double)w[j]);
+        for (int64_t j = 0; j < last - first; ++j) out[j] = scale * w[j * stride];
+}
+
+static void read_stored(stored_model model, int64_t first, int64_t last, real *restrict out) {
+    if (model.stride == 1)
+        read_strided(model, first, last, 1, out);
+    else
+        read_strided(model, first, last, 2, out);
 }
 
 #endif

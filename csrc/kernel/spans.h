@@ -37,8 +37,6 @@
  * rows w and v; X and Y. */
 enum { span_rate, span_w0, span_w1, span_v0, span_v1, span_x, span_y, span_columns = 8 };
 
-enum { group_numbers = 16 }; /* features times lanes of a group; more lanes: one feature */
-
 typedef struct {
     double ww, wv, vw, vv;
 } matrix;
@@ -260,10 +258,11 @@ static basis_change to_weights(const fsgd_state *state, int64_t k) {
 
 /* Groups of features whose coordinates change together. */
 static ALWAYS_INLINE int64_t groups_of(const fsgd_state *state) {
-    return ((state->d - 1) >> group_shift(state->padded)) + 1;
+    return ((state->d - 1) >> group_shift(state->padded, state->width)) + 1;
 }
 
-/* Lanes first to first + count - 1 of the numbers at y0 by the change T. One lane: features. */
+/* Lanes first to first + count - 1 of the numbers at y0 by the change T. One lane in planes:
+ * features. */
 static ALWAYS_INLINE void change_numbers(real *restrict y0, int64_t apart, const double *restrict T,
                                          const int64_t padded, const int64_t count,
                                          const int width) {
@@ -277,14 +276,49 @@ static ALWAYS_INLINE void change_numbers(real *restrict y0, int64_t apart, const
     }
 }
 
+/* Pairs in a vector; the first numbers of each in both places, and the second ones. */
+enum {
+    pack_bytes = VECTOR_BYTES < 2 * REAL_BYTES ? 2 * REAL_BYTES : VECTOR_BYTES,
+    pack_numbers = pack_bytes / REAL_BYTES,
+};
+typedef real pack __attribute__((vector_size(pack_bytes), aligned(REAL_BYTES), may_alias));
+#define TWICE_2(I)  I, I
+#define TWICE_4(I)  TWICE_2(I), TWICE_2(I + 2)
+#define TWICE_8(I)  TWICE_4(I), TWICE_4(I + 4)
+#define TWICE_16(I) TWICE_8(I), TWICE_8(I + 8)
+#if VECTOR_BYTES / REAL_BYTES == 16
+#define TWICE(I) TWICE_16(I)
+#elif VECTOR_BYTES / REAL_BYTES == 8
+#define TWICE(I) TWICE_8(I)
+#elif VECTOR_BYTES / REAL_BYTES == 4
+#define TWICE(I) TWICE_4(I)
+#else
+#define TWICE(I) TWICE_2(I)
+#endif
+
+/* `count` groups of pairs by the change T. */
+static ALWAYS_INLINE void change_pairs(real *y, const double *T, const int64_t count) {
+    pack of_y0, of_y1;
+    for (int i = 0; i < pack_numbers; ++i)
+        of_y0[i] = (real)T[i % 2 * 2], of_y1[i] = (real)T[i % 2 * 2 + 1];
+    for (int64_t i = 0; i < 2 * count << group_shift(1, 2); i += pack_numbers) {
+        const pack old = *(const pack *)(y + i);
+        const pack y0 = __builtin_shufflevector(old, old, TWICE(0));
+        const pack y1 = __builtin_shufflevector(old, old, TWICE(1));
+        *(pack *)(y + i) = of_y0 * y0 + of_y1 * y1;
+    }
+}
+
 /* A group of features to the present span. */
 static ALWAYS_INLINE void change_group_of(const fsgd_state *state, int64_t group,
                                           const int64_t padded, const int width) {
-    const int shift = group_shift(padded);
+    const int shift = group_shift(padded, width);
     const int64_t first = group << shift, last = (group + 1) << shift;
     const double *T = state->span_products + state->last_update[group] * width * 2 * padded;
     real *w = state->w;
-    if (padded == 1) change_numbers(w + first, state->vector_stride, T, 1, group_numbers, width);
+    if (padded == 1 && width == 2) change_pairs(w + 2 * first, T, 1);
+    if (padded == 1 && width == 3)
+        change_numbers(w + first, state->vector_stride, T, 1, last - first, 3);
     for (int64_t j = first; padded > 1 && j < last && j < state->d; ++j)
         for (int64_t k = 0; k < padded; k += padded < 16 ? padded : 16)
             change_numbers(w + j * width * padded + k, padded, T + k, padded,
@@ -310,7 +344,7 @@ static NO_INLINE void change_group(const fsgd_state *state, int64_t group) {
 /* Bring features first to last to the present span; of one lane all that come from one span at
  * once. */
 static NO_INLINE void change_range(const fsgd_state *state, int64_t first, int64_t last) {
-    const int shift = group_shift(state->padded);
+    const int shift = group_shift(state->padded, state->width);
     int32_t *last_update = state->last_update;
     const int32_t now = (int32_t)state->pending;
     int64_t end;
@@ -321,13 +355,14 @@ static NO_INLINE void change_range(const fsgd_state *state, int64_t first, int64
         for (int64_t g = group; state->padded > 1 && from != now && g < end; ++g)
             change_group(state, g);
         if (state->padded > 1 || from == now) continue;
-        real *w = (real *)state->w + (group << shift);
+        real *w = (real *)state->w;
         const double *T = state->span_products + from * state->width * 2;
-        const int64_t count = (end - group) << shift;
+        const int64_t first_feature = group << shift;
         if (state->width == 2)
-            change_numbers(w, state->vector_stride, T, 1, count, 2);
+            change_pairs(w + 2 * first_feature, T, end - group);
         else
-            change_numbers(w, state->vector_stride, T, 1, count, 3);
+            change_numbers(w + first_feature, state->vector_stride, T, 1, (end - group) << shift,
+                           3);
         for (int64_t g = group; g < end; ++g) last_update[g] = now;
     }
 }
@@ -348,17 +383,12 @@ static ALWAYS_INLINE void change_row(const fsgd_state *state, const row_values *
     const int64_t padded = tile < WIDEST_TILE ? tile : state->padded,
                   stride = state->feature_stride;
     const int32_t now = (int32_t)state->pending, *last_update = state->last_update;
-    const int shift = group_shift(padded);
+    const int shift = group_shift(padded, state->width);
     const real *w = state->w;
     for (int64_t p = 0; p < r.count; ++p) {
         const int64_t j = feature_of(&r, p, layout);
         const int64_t next = feature_of(&r, p + AHEAD < r.count ? p + AHEAD : p, layout);
-        if (tile == 1) {
-            prefetch_line(w + next);
-            prefetch_line(w + state->vector_stride + next);
-        } else {
-            prefetch(w + next * stride, stride * (int64_t)sizeof(real));
-        }
+        prefetch(w + next * stride, stride * (int64_t)sizeof(real));
         if (__builtin_expect(last_update[j >> shift] != now, 0)) change_group(state, j >> shift);
     }
 }
@@ -369,7 +399,7 @@ static ALWAYS_INLINE void change_row_of_one(const fsgd_state *state, const row_v
     enum { MOST = 64 };
     const row_values r = *row;
     const int32_t now = (int32_t)state->pending, *last_update = state->last_update;
-    const int shift = group_shift(1);
+    const int shift = group_shift(1, width);
     for (int64_t first = 0; first < r.count; first += MOST) {
         const int64_t stop = r.count - first < MOST ? r.count : first + MOST;
         int64_t stale[MOST];
@@ -553,17 +583,29 @@ static RARE void find_readings(const fsgd_state *state, int64_t k, int64_t N, do
     }
 }
 
-/* `count` features at y0, `stride` elements from one to the next. */
-static ALWAYS_INLINE void read_coordinates(const real *y0, int64_t stride, int64_t apart,
+/* `count` features at y0, `stride` elements from one to the next; in reals, as scores are. */
+static ALWAYS_INLINE void read_coordinates(const real *y0, const int64_t stride, int64_t apart,
                                            const double *m, const int averaged, double of_h,
-                                           int64_t count, real *restrict out) {
+                                           const int64_t count, real *restrict out) {
     const real *y1 = y0 + apart, *h = y1 + apart;
-    const double m0 = m[0], m1 = m[1];
+    const real m0 = (real)m[0], m1 = (real)m[1], by = (real)of_h;
     _Pragma("omp simd") for (int64_t i = 0; i < count; ++i) {
-        double weight = m0 * (double)y0[i * stride] + m1 * (double)y1[i * stride];
-        if (averaged) weight += of_h * (double)h[i * stride];
-        out[i] = (real)weight;
+        real weight = m0 * y0[i * stride] + m1 * y1[i * stride];
+        if (averaged) weight += by * h[i * stride];
+        out[i] = weight;
     }
+}
+
+/* Whole groups of one lane. */
+static ALWAYS_INLINE void read_groups(const fsgd_state *state, int64_t first, int64_t last,
+                                      const double *readings, const int width, const int averaged,
+                                      double of_h, real *restrict out) {
+    const int64_t stride = csr_stride(width), features = 1 << group_shift(1, width);
+    const int64_t apart = width == 2 ? 1 : state->vector_stride;
+    const int32_t *from = state->last_update + first / features;
+    const real *y0 = (const real *)state->w + first * stride;
+    for (int64_t j = first; j < last; j += features, y0 += features * stride, out += features)
+        read_coordinates(y0, stride, apart, readings + 2 * *from++, averaged, of_h, features, out);
 }
 
 /* The weights of all lanes, or their averages, from feature `first` up to `last`: out (k, room).
@@ -571,25 +613,28 @@ static ALWAYS_INLINE void read_coordinates(const real *y0, int64_t stride, int64
 static void read_spans(const context *ctx, int average, int64_t first, int64_t last,
                        const double *readings, int64_t room, real *out) {
     const fsgd_state *state = ctx->state;
-    const int shift = group_shift(state->padded);
+    const int shift = group_shift(state->padded, state->width);
     const int64_t start = ctx->settings->average, stride = state->feature_stride;
     const int64_t apart = state->vector_stride, most = (int64_t)1 << shift;
     for (int64_t k = 0; k < state->k; ++k, readings += 2 * (state->max_pending + 1)) {
         const int64_t N = average && start > 0 ? state->t[k] - start + 1 : 0;
         const double of_h = N > 0 ? 1 / (double)N : 0;
-        for (int64_t j = first; j < last; j += most) {
+        int64_t j = first;
+        if (state->padded == 1) {
+            j = last - ((last - first) & (most - 1));
+            if (state->width == 2)
+                read_groups(state, first, j, readings, 2, 0, 0, out);
+            else if (N > 0)
+                read_groups(state, first, j, readings, 3, 1, of_h, out);
+            else
+                read_groups(state, first, j, readings, 3, 0, 0, out);
+        }
+        for (; j < last; j += most) {
             const int64_t count = last - j < most ? last - j : most;
             const real *y0 = (const real *)state->w + j * stride + k;
             const double *m = readings + 2 * state->last_update[j >> shift];
             real *to = out + k * room + (j - first);
-            if (stride == 1 && count == group_numbers && N > 0)
-                read_coordinates(y0, 1, apart, m, 1, of_h, group_numbers, to);
-            else if (stride == 1 && count == group_numbers)
-                read_coordinates(y0, 1, apart, m, 0, of_h, group_numbers, to);
-            else if (N > 0)
-                read_coordinates(y0, stride, apart, m, 1, of_h, count, to);
-            else
-                read_coordinates(y0, stride, apart, m, 0, of_h, count, to);
+            read_coordinates(y0, stride, apart, m, N > 0, of_h, count, to);
         }
     }
 }

@@ -182,10 +182,14 @@ class State:
     @property
     def has_pending_steps(self) -> bool:
         """Whether a flush must come before several readings: it does the steps once, and a lane
-        that stops then keeps its bits. The spans of one lane are read as fast as flushed."""
+        that stops then keeps its bits. Of one lane spans, and weights under L1 without momentum,
+        are read as fast with steps pending as without."""
     @property
     def is_lazy(self) -> bool:
         """Whether it has the arrays of lazy updates."""
+    def lay_out(self, sparse: bool) -> None:
+        """Store the numbers of one lane as steps on CSR rows need them, or on dense rows, where
+        nothing is pending: O(d) if they are stored otherwise."""
     def allocate_pending(self) -> None:
         """Allocate the arrays of lazy updates, unless there are."""
     def __getstate__(self) -> dict[str, Any]: ...
@@ -213,11 +217,11 @@ class State:
         """Those of ``weights``, (K,), in O(K)."""
     @property
     def reads_few(self) -> bool:
-        """Whether ``weights_at`` can read it: one lane, nothing pending."""
+        """Whether ``weights_at`` can read it: one lane, with nothing pending but what L1 leaves."""
     def weights_at(
         self, settings: Settings, features: NDArray[np.integer[Any]]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Those of ``weights`` of m features, (1, m) and (1,): of one lane, nothing pending."""
+        """Those of ``weights`` of m features, (1, m) and (1,), if ``reads_few``."""
     def put(self, other: State, here: Any, there: Any) -> None:
         """Make lanes ``here`` what lanes ``there`` of another state are, its counters too.
 

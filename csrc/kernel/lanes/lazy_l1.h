@@ -65,7 +65,7 @@ static ALWAYS_INLINE void TILED(shrink_features)(const context *ctx, const int a
     enum { GROUP = TILE == 1 ? 16 : 1 }; /* planes have whole groups */
     const fsgd_state *state = ctx->state;
     for (int64_t first = 0; first < state->d; first += GROUP) {
-        real *w = (real *)state->w + first * TILED(stride)(state);
+        real *w = (real *)state->w + first * state->feature_stride;
         uint32_t nonzero = TILE > 1;
         for (int i = 0; TILE == 1 && i < GROUP; ++i) nonzero |= (uint32_t)(w[i] != 0) << i;
         for (; nonzero; nonzero &= nonzero - 1) {
@@ -95,6 +95,24 @@ static NO_INLINE void TILED(shrink_all)(context *ctx) {
     state->rescales += 1;
     ctx->report->work += state->d * state->width;
 }
+
+#if TILE == 1
+/* At the end of an epoch: settle the weights of an average that have died. Their q asks for the
+ * step, which each later reading would else look for again. */
+static NO_INLINE void settle_all(const context *ctx) {
+    enum { GROUP = 16 }; /* planes have whole groups */
+    const fsgd_state *state = ctx->state;
+    const lane_sums s = sums_of(ctx->step.l1_present, 0, 1, 0);
+    real *w = state->w, *q = w + state->vector_stride, *applied = q + state->vector_stride;
+    for (int64_t first = 0; first < state->d; first += GROUP) {
+        int died = 0;
+        _Pragma("omp simd reduction(| : died)") for (int i = 0; i < GROUP; ++i)
+            died |= has_died(s, w[first + i]);
+        for (int64_t j = first; __builtin_expect(died, 0) && j < first + GROUP; ++j)
+            if (has_died(s, w[j])) let_die(state, state->pending, 0, w + j, q + j, applied + j);
+    }
+}
+#endif
 
 /* Put the planned step into the sums. */
 static NO_INLINE void TILED(add_to_l1_sums)(context *ctx, const double *count) {

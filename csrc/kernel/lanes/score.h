@@ -16,7 +16,7 @@ static ALWAYS_INLINE VEC TILED(weight_at)(const real *p, int i, int64_t apart, c
 static ALWAYS_INLINE void TILED(dot_row)(const context *ctx, const row_values *row, real *z,
                                          const fsgd_layout layout, const int spans) {
     const fsgd_state *state = ctx->state;
-    const int64_t stride = TILED(stride)(state), apart = state->vector_stride;
+    const int64_t stride = state->feature_stride, apart = state->vector_stride;
     const int64_t by = layout == FSGD_DENSE && ctx->rows.backwards ? -1 : 1;
     for (int64_t tile = 0; tile < state->padded; tile += TILE) {
         const real *w = (const real *)state->w + tile;

@@ -6,8 +6,8 @@
  *     TILED(x)  x with a suffix for the tile
  *
  * A feature's slots w, v, q lie side by side, lanes contiguous, so that all that one non-zero needs
- * is in one place: no gathers, no horizontal sums. For TILE 1 the strides of State make them
- * planes.
+ * is in one place: no gathers, no horizontal sums. Of one lane, TILE 1, the strides of
+ * State say so, or make planes of them.
  */
 
 #ifndef FASTSGD_KERNEL_LANES_TILE_H
@@ -53,11 +53,6 @@ enum {
 /* Whether rows are dense: those of one lane are in one_lane. */
 static ALWAYS_INLINE int TILED(is_dense)(const context *ctx) {
     return TILE > 1 && ctx->data->layout == FSGD_DENSE;
-}
-
-/* How far the numbers of one feature and the next are apart. */
-static ALWAYS_INLINE int64_t TILED(stride)(const fsgd_state *state) {
-    return TILE == 1 ? 1 : state->feature_stride;
 }
 
 /* The vector of lanes number i after p. */

@@ -43,7 +43,7 @@ static ALWAYS_INLINE void TILED(add_row)(context *ctx, const row_values *row, co
                                          const fsgd_layout layout, const int width) {
     fsgd_state *state = ctx->state;
     const row_values r = *row;
-    const int64_t stride = TILED(stride)(state), vector_stride = state->vector_stride;
+    const int64_t stride = state->feature_stride, vector_stride = state->vector_stride;
     const int64_t padded = LANES(state);
     const int direct = layout == FSGD_DENSE && width > 1;
     for (int64_t tile = 0; tile < padded; tile += TILE) {

@@ -39,20 +39,25 @@ static ALWAYS_INLINE void prefetch_values(const row_extent *row, int64_t p, int6
 }
 
 /* x . w; on the way the row `upcoming`, with indices of `size` bytes, is prefetched, a few lines at
- * a time. Of coordinates, `spans`, x . (m[0] w + m[1] v), v lying `apart` elements behind w. In
- * scalars: a scatter by vectors would lose the updates of columns that a row holds twice, and
- * gathers are no faster.
+ * a time. Of coordinates, `spans`, x . (m[0] w + m[1] v), v lying behind w, a plane on or beside
+ * it. In scalars: a scatter by vectors would lose the updates of columns that a row holds twice,
+ * and gathers are no faster.
  */
-static ALWAYS_INLINE real dot_csr(const real *w, int64_t apart, const real *m,
+static ALWAYS_INLINE real dot_csr(const real *w, int64_t vector_stride, const real *m,
                                   const row_values *row, const row_extent *upcoming, int64_t size,
-                                  const int spans) {
+                                  const int width, const int spans) {
     enum { GROUP = 16 }; /* values of one or two cache lines */
     const row_values r = *row;
-    const real *v = w + apart, m0 = spans ? m[0] : 1, m1 = spans ? m[1] : 0;
+    const int64_t stride = csr_stride(width);
+    const int64_t apart = stride > 1 ? 1 : vector_stride;
+    const real m0 = spans ? m[0] : 1, m1 = spans ? m[1] : 0;
     real sum[4] = {0};
     int64_t p = 0;
 #define TERM(SUM, P)                                                                               \
-    (SUM += r.x[P] * (spans ? m0 * w[r.columns[P]] + m1 * v[r.columns[P]] : w[r.columns[P]]))
+    do {                                                                                           \
+        const real *at = w + r.columns[P] * stride;                                                \
+        SUM += r.x[P] * (spans ? m0 * at[0] + m1 * at[apart] : at[0]);                             \
+    } while (0)
     for (; p + GROUP <= r.count; p += GROUP) {
         if (p < upcoming->count) prefetch_values(upcoming, p, size);
         for (int u = 0; u < GROUP; ++u) TERM(sum[u & 3], p + u);
@@ -68,13 +73,14 @@ static ALWAYS_INLINE real dot_csr(const real *w, int64_t apart, const real *m,
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/* u += p c x of the `width` numbers of a feature, which lie `apart` elements one behind another */
-static ALWAYS_INLINE void add_csr(real *w, int64_t apart, const row_values *row, const real *p,
-                                  real c, const int width) {
+/* u += p c x of the `width` numbers of a feature */
+static ALWAYS_INLINE void add_csr(real *w, int64_t vector_stride, const row_values *row,
+                                  const real *p, real c, const int width) {
     const row_values r = *row;
+    const int64_t stride = csr_stride(width), apart = stride > 1 ? 1 : vector_stride;
     const real by[max_width] = {p[0] * c, width > 1 ? p[1] * c : 0, width > 2 ? p[2] * c : 0};
     for (int64_t i = 0; i < r.count; ++i) {
-        real *u = w + r.columns[i];
+        real *u = w + r.columns[i] * stride;
         for (int a = 0; a < width; ++a) u[a * apart] += by[a] * r.x[i];
     }
 }

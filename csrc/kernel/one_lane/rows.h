@@ -53,12 +53,12 @@ static ALWAYS_INLINE row_pair read_next(const context *ctx, int64_t r, int64_t s
 
 /* z = x . w + b */
 static ALWAYS_INLINE real score_row(const context *ctx, const row_pair *rows,
-                                    const fsgd_layout layout, const int spans) {
+                                    const fsgd_layout layout, const int width, const int spans) {
     const fsgd_state *state = ctx->state;
     const real dot = layout == FSGD_DENSE
                          ? dot_dense(rows->row.x, state->w, ctx->rows.stride, NULL, 0)
-                         : dot_csr(state->w, spans ? state->vector_stride : 0, ctx->step.score,
-                                   &rows->row, &rows->upcoming, index_bytes(ctx), spans);
+                         : dot_csr(state->w, state->vector_stride, ctx->step.score, &rows->row,
+                                   &rows->upcoming, index_bytes(ctx), width, spans);
     return (ctx->kind.scaled ? (real)state->scale[0] * dot : dot) + *(const real *)state->intercept;
 }
 
@@ -94,7 +94,7 @@ static ALWAYS_INLINE fsgd_status run_rows(context *ctx, int64_t stop, int64_t bu
         ctx->report->work += rows.row.count * width + 16;
 
         if (spans && ctx->step.touches) change_row_of_one(state, &rows.row, width);
-        sample.z = score_row(ctx, &rows, layout, spans);
+        sample.z = score_row(ctx, &rows, layout, width, spans);
         if (!(sample.s > 0)) continue;
         status = sample_slope(ctx, &losses, &sample);
         if (status != FSGD_OK) break;

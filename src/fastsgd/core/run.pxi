@@ -203,6 +203,13 @@ cdef class Run(_Rows):
                 f"state is at row {at} of the epoch, and data has rows {first} to {first + self.data.n}"
             )
 
+    cdef _lay_out(self, fsgd_problem *problem, State state):
+        """Store the numbers of a state of one lane as steps on these rows need them."""
+        cdef bint sparse = self.data.layout != FSGD_DENSE
+        if state.c.pending > 0 and not sparse and state._has_pairs():
+            self._check(self.kernels.flush(problem))
+        state.lay_out(sparse)
+
     cdef _require(self):
         if self.kernels == NULL or self.state is None:
             raise ValueError("run was never initialised")
@@ -219,6 +226,7 @@ cdef class Run(_Rows):
         cdef const fsgd_kernels *kernels = self.kernels
         self._require()
         self._check_position()
+        self._lay_out(&self.problem, self.state)
         if self._lacks_order(self.state.c.epoch):
             self._extend_order()
             if self.data.n > ORDER_ROWS:
@@ -369,6 +377,7 @@ cdef class Run(_Rows):
         cdef void *z
         cdef fsgd_status status
         problem.state = &state.c
+        self._lay_out(&problem, state)
         scores = np.empty((len(rows), self.lanes.padded), dtype=state.dtype)
         for part in self._pieces(rows):
             where, m, z = <int64_t *>pointer(part), len(part), pointer(scores[done:])
@@ -388,6 +397,7 @@ cdef class Run(_Rows):
         cdef void *z
         cdef fsgd_status status
         problem.state = &state.c
+        self._lay_out(&problem, state)
         pieces = self._pieces(rows)
         scores = np.empty((max(map(len, pieces), default=0), self.lanes.padded), dtype=state.dtype)
         state.clear_batch()

@@ -47,7 +47,22 @@ cdef int64_t pending_sums(int64_t d, int64_t numbers):
     return steps
 
 
-cdef dict _shapes(fsgd_optimizer optimizer, sizes):
+cdef bint may_be_pairs(fsgd_optimizer optimizer, sizes):
+    """Whether the two numbers of a feature are stored as a pair while rows are CSR: of one lane of SGD with
+    momentum or averages, without L1. A step on CSR then reads a cache line of each feature instead of two."""
+    cdef int64_t d, k, width, vectors
+    d, k, width, vectors = sizes
+    return k == 1 and width == vectors == 2 and _is_linear(optimizer)
+
+
+cdef int64_t features_of_group(int64_t k, int64_t width):
+    """Features that share a number of ``last_update``, with momentum and without L1: see group_shift of the core."""
+    if k == 1:
+        return 8 if width == 2 else 16
+    return max(1, 16 // fsgd_padded_lanes(k))
+
+
+cdef dict _shapes(fsgd_optimizer optimizer, sizes, bint pairs):
     """Shapes of the arrays of a state of an optimizer and of (d, K, width, vectors)."""
     cdef int64_t d, k, width, vectors, pending
     d, k, width, vectors = sizes
@@ -58,10 +73,10 @@ cdef dict _shapes(fsgd_optimizer optimizer, sizes):
     columns = 1 if not linear else 8 if width > 1 else 4
     sums = pending_sums(d, columns * padded)
     return {
-        "w": (vectors, rows) if k == 1 else (d, vectors, padded),
+        "w": (rows, 2) if pairs else (vectors, rows) if k == 1 else (d, vectors, padded),
         "intercept": (width if linear else vectors, padded), "t": (padded,), "grad_intercept": (2, padded),
         "numbers": (len(PER_LANE), -(-padded // 8) * 8), "grad": (2, rows, padded),
-        "step_sums": (sums + 1, columns, padded), "last_update": (-(-d // max(1, 16 // padded)) if spans else d,),
+        "step_sums": (sums + 1, columns, padded), "last_update": (-(-d // features_of_group(k, width)) if spans else d,),
         "span_steps": (span_length(padded) + 2, 8, padded), "span_position": (2, padded),
         "span_products": (most_spans(padded), width, 2, padded),
     }
@@ -179,7 +194,9 @@ cdef class State:
         vectors = settings.vectors(lanes)
         optimizer = settings.optimizer
         sizes = data.d, lanes.k, settings.width, vectors
-        self._allocate(data.dtype, optimizer_code(optimizer.name), sizes, settings.batch_size > 1)
+        code = optimizer_code(optimizer.name)
+        pairs = data.sparse and may_be_pairs(code, sizes)
+        self._allocate(data.dtype, code, sizes, settings.batch_size > 1, pairs)
         if not optimizer.linear:
             for vector, initial in zip(range(settings.width, vectors), optimizer.slots.values()):
                 self.arrays["w"][(vector,) if lanes.k == 1 else (slice(None), vector)] = initial
@@ -190,18 +207,17 @@ cdef class State:
         if _is_lazy(data, lanes, settings):
             self.allocate_pending()
 
-    cdef _allocate(self, dtype, fsgd_optimizer optimizer, sizes, batched):
+    cdef _allocate(self, dtype, fsgd_optimizer optimizer, sizes, batched, bint pairs):
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
         cdef int64_t padded = fsgd_padded_lanes(k)
         cdef int64_t rows = fsgd_padded_features(d) if k == 1 else d
-        cdef dict shapes = _shapes(optimizer, sizes)
+        cdef dict shapes = _shapes(optimizer, sizes, pairs)
         self.dtype, self.c.optimizer = np.dtype(dtype), optimizer
         self.c.dtype = dtype_code(dtype)
         self.c.d, self.c.k, self.c.padded, self.c.width = d, k, padded, width
         self.c.vectors = vectors
-        self.c.feature_stride = 1 if k == 1 else vectors * padded
-        self.c.vector_stride = rows if k == 1 else padded
+        self._set_strides(pairs)
         self.arrays = {
             "w": aligned_zeros(shapes["w"], dtype),
             "intercept": aligned_zeros(shapes["intercept"], dtype),
@@ -214,6 +230,34 @@ cdef class State:
         self._bind()
         self.arrays["numbers"][:] = np.array([*PER_LANE.values()])[:, None]
         self.numbers["active"][k:] = 0.0
+
+    cdef _set_strides(self, bint pairs):
+        cdef int64_t padded = self.c.padded, rows = fsgd_padded_features(self.c.d)
+        self.c.feature_stride = self.c.vectors * padded if self.c.k > 1 else 1
+        self.c.vector_stride = padded if self.c.k > 1 else rows
+        if pairs:
+            self.c.feature_stride, self.c.vector_stride = 2, 1
+
+    cdef bint _has_pairs(self):
+        return self.c.k == 1 and self.c.feature_stride > 1
+
+    cdef _vectors_of_one(self):
+        """A view of the vectors of one lane, (vectors, d padded)."""
+        w = self.arrays["w"]
+        return w.T if self._has_pairs() else w
+
+    def lay_out(self, bint sparse):
+        """Store the numbers of one lane as steps on CSR rows need them, or on dense rows, where no step is pending;
+        O(d) if they are stored otherwise."""
+        sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
+        cdef bint pairs = sparse and may_be_pairs(self.c.optimizer, sizes)
+        if pairs == self._has_pairs():
+            return
+        old = self._vectors_of_one()
+        self.arrays["w"] = aligned_zeros(_shapes(self.c.optimizer, sizes, pairs)["w"], self.dtype)
+        self._set_strides(pairs)
+        self._vectors_of_one()[...] = old
+        self._bind()
 
     cdef _bind(self):
         """Point the core at the arrays; ``numbers`` has a row for each name of PER_LANE."""
@@ -257,7 +301,7 @@ cdef class State:
         if "last_update" in self.arrays:
             return
         sizes = self.c.d, self.c.k, self.c.width, self.c.vectors
-        shapes = _shapes(self.c.optimizer, sizes)
+        shapes = _shapes(self.c.optimizer, sizes, False)
         names = self._pending_arrays()
         for name in names:
             self.arrays[name] = aligned_zeros(shapes[name], OTHER_DTYPES[name])
@@ -317,9 +361,12 @@ cdef class State:
                 "a saved state of AdaGrad must have width 1 and 2 vectors, or with averaging width 2, 3 "
                 f"vectors and no array last_update, got width {width} and {vectors} vectors"
             )
+        cdef bint pairs = may_be_pairs(optimizer, (d, k, width, vectors)) and (
+            getattr(arrays.get("w"), "shape", None) == _shapes(optimizer, (d, k, width, vectors), True)["w"]
+        )
         cdef State state = State.__new__(State)
-        state._check_arrays(arrays, dtype, optimizer, (d, k, width, vectors))
-        state._allocate(dtype, optimizer, (d, k, width, vectors), batched)
+        state._check_arrays(arrays, dtype, optimizer, (d, k, width, vectors), pairs)
+        state._allocate(dtype, optimizer, (d, k, width, vectors), batched, pairs)
         if lazy:
             state.allocate_pending()
         for name, array in arrays.items():
@@ -332,6 +379,8 @@ cdef class State:
         most = state.c.max_pending if lazy else linear and vectors - width
         if "span_position" in arrays:
             most -= 1  # a flush needs one more
+            if may_be_pairs(optimizer, (d, k, width, vectors)) and not pairs:
+                most = 0  # dense rows leave nothing pending
         sums = lazy and linear and vectors > width
         state.c.sums_shared = _integer("sums_shared", fields["sums_shared"], 0, 1 if sums else 0)
         if sums and state.c.span_momentum[0] != 0.0:
@@ -353,12 +402,13 @@ cdef class State:
         self.c, self.dtype, self.arrays = state.c, state.dtype, state.arrays
         self._bind()
 
-    cdef _check_arrays(self, dict arrays, dtype, fsgd_optimizer optimizer, sizes):
+    cdef _check_arrays(self, dict arrays, dtype, fsgd_optimizer optimizer, sizes, bint pairs):
         """Refuse arrays of other names, shapes or dtypes than a state of these sizes has, before
         anything is allocated for them."""
         cdef int64_t d, k, width, vectors
         d, k, width, vectors = sizes
-        shapes, pending = _shapes(optimizer, sizes), set(SPANS if _is_linear(optimizer) and vectors == width else SUMS)
+        shapes = _shapes(optimizer, sizes, pairs)
+        pending = set(SPANS if _is_linear(optimizer) and vectors == width else SUMS)
         wanted = {"w", "intercept", "t", "grad_intercept", "numbers"}
         wanted |= {"grad"} & set(arrays)
         wanted |= pending if pending & set(arrays) else set()
@@ -407,7 +457,7 @@ cdef class State:
         mine, theirs = (
             (str(one.dtype), one.c.optimizer, one.c.d, one.c.k, one.c.width, one.c.vectors) for one in (self, other)
         )
-        if mine != theirs or set(self.arrays) != set(other.arrays):
+        if mine != theirs or set(self.arrays) != set(other.arrays) or self.c.feature_stride != other.c.feature_stride:
             raise ValueError(
                 "follow needs two states with the same arrays and the same (dtype, optimizer, d, K, width, vectors): "
                 f"{mine}, got {theirs}"
@@ -434,17 +484,17 @@ cdef class State:
     cdef int64_t _group(self):
         """Features that share a number of ``last_update``: with momentum, and without L1, several."""
         cdef bint spans = _is_linear(self.c.optimizer) and self.c.vectors == self.c.width
-        return max(1, 16 // self.c.padded) if spans and self.c.last_update != NULL else 1
+        return features_of_group(self.c.k, self.c.width) if spans and self.c.last_update != NULL else 1
 
     cdef _follow(self, State other, const index *features, int64_t count):
         """The numbers of these features that another state has, and of those in their groups."""
         cdef int64_t i, vector, j, at, group = self._group(), size = self.dtype.itemsize, d = self.c.d
         cdef int64_t shift = int(group).bit_length() - 1  # a division for each feature would take longer than the rest
-        cdef bint one = self.c.k == 1
+        cdef bint one = self.c.k == 1 and self.c.feature_stride == 1  # planes
         cdef int64_t nbytes = size * (group if one else group * self.c.feature_stride)
         cdef int64_t planes = self.c.vectors if one else 1
         cdef int64_t stride = size * self.c.vector_stride, apart = size * (1 if one else self.c.feature_stride)
-        cdef int64_t lost = size * (fsgd_padded_features(d) if one else d * self.c.padded)
+        cdef int64_t lost = size * (fsgd_padded_features(d) if self.c.k == 1 else d * self.c.padded)
         cdef char *mine = <char *>self.c.w
         cdef const char *theirs = <const char *>other.c.w
         cdef char *grad = <char *>self.c.grad
@@ -477,11 +527,14 @@ cdef class State:
         state: where weight and velocity are 0 they change nothing."""
         cdef int64_t block, part, vector, at, size = self.dtype.itemsize, stride = self.c.vector_stride * size
         cdef int64_t moving = min(2, self.c.width)  # the second may be a sum of averages, which does no harm
+        cdef int64_t planes = self.c.vectors, numbers = self.c.vector_stride
+        if self._has_pairs():
+            moving, planes, numbers = 1, 1, 2 * fsgd_padded_features(self.c.d)
         cdef char *mine = <char *>self.c.w
         cdef const char *theirs = <const char *>other.c.w
         cdef const int64_t *a
         cdef const int64_t *b
-        cdef int64_t nonzero, nbytes = 16 * size, blocks = self.c.vector_stride // 16
+        cdef int64_t nonzero, nbytes = 16 * size, blocks = numbers // 16
         with nogil:
             for block in range(blocks):
                 at, nonzero = block * nbytes, 0
@@ -490,7 +543,7 @@ cdef class State:
                     b = <const int64_t *>(theirs + at + vector * stride)
                     for part in range(nbytes // 8):
                         nonzero |= a[part] | b[part]
-                for vector in range(self.c.vectors if nonzero != 0 else 0):
+                for vector in range(planes if nonzero != 0 else 0):
                     memcpy(mine + at + vector * stride, theirs + at + vector * stride, nbytes)
         if self.c.last_update != NULL and (self.c.pending > 0 or other.c.pending > 0):  # else zeros
             array = other.arrays["last_update"]
@@ -579,9 +632,16 @@ cdef class State:
     def rescales(self):
         return self.c.rescales
 
+    cdef bint _reads_coordinates(self):
+        """Whether weights of one lane are read as fast with steps pending as without: those of kernel/spans.h,
+        and under L1 without momentum."""
+        if self.c.k > 1 or not _is_linear(self.c.optimizer):
+            return False
+        return self.c.span_steps != NULL or self.c.span_momentum[0] == 0.0
+
     @property
     def has_pending_steps(self):
-        return self.c.pending > 0 and (self.c.span_steps == NULL or self.c.k > 1)
+        return self.c.pending > 0 and not self._reads_coordinates()
 
     def clear_batch(self):
         """Forget the open batch; make room for one where there is none."""
@@ -597,7 +657,8 @@ cdef class State:
         k, d = self.c.k, self.c.d
         coef = np.broadcast_to(np.asarray(coef, dtype=self.dtype), (k, d))
         kept = self.c.width if not _is_linear(self.c.optimizer) else self.c.vectors
-        self.arrays["w"][(slice(kept),) if k == 1 else (slice(None), slice(kept))] = 0
+        w = self._vectors_of_one() if k == 1 else self.arrays["w"].swapaxes(0, 1)  # vectors first
+        w[:kept] = 0
         self.arrays["intercept"][:kept] = 0
         self.numbers["scale"][:] = 1.0
         self.numbers["average_shift"][:] = self.numbers["l1_cumulative"][:] = 0.0
@@ -605,9 +666,9 @@ cdef class State:
         if "last_update" in self.arrays:
             self.arrays["last_update"][:] = 0
         if k == 1:
-            self.arrays["w"][0, :d] = coef[0]
+            w[0, :d] = coef[0]
         else:
-            self.arrays["w"][:, 0, :k] = coef.T
+            w[0, :, :k] = coef.T
         self.arrays["intercept"][0, :k] = intercept
 
     cdef int64_t _carried(self):
@@ -621,7 +682,7 @@ cdef class State:
         if self.c.pending or (self.numbers["scale"][:self.c.k] != 1.0).any():
             raise ValueError("vectors needs a state that was flushed")
         m, k, d = self._carried(), self.c.k, self.c.d
-        w = self.arrays["w"]
+        w = self._vectors_of_one() if k == 1 else self.arrays["w"]
         found = w[:m, None, :d] if k == 1 else w[:, :m, :k].transpose(1, 2, 0)
         return np.array(found, order="C"), self.arrays["intercept"][:m, :k].copy()
 
@@ -636,7 +697,7 @@ cdef class State:
             )
         self.set_weights(vectors[0], intercepts[0])
         if k == 1:
-            self.arrays["w"][:m, :d] = vectors[:, 0]
+            self._vectors_of_one()[:m, :d] = vectors[:, 0]
         else:
             self.arrays["w"][:, :m, :k] = vectors.transpose(2, 0, 1)
         self.arrays["intercept"][:m, :k] = intercepts
@@ -659,36 +720,36 @@ cdef class State:
     def intercepts(self, settings):
         """See _core.pyi."""
         self._require()
-        return self._part(self.arrays["w"], 1, self.c.vector_stride)._read(
-            settings.average, kernels_for(None, self.c.dtype)
-        )[1]
+        return self._part(self.arrays["w"], 1)._read(settings.average, kernels_for(None, self.c.dtype))[1]
 
     def weights_at(self, settings, features):
         """See _core.pyi."""
         self._require()
         if not self.reads_few:
-            raise ValueError("weights_at needs a state of one lane without pending steps")
+            raise ValueError("weights_at needs a state of one lane that reads few features: see reads_few")
         cdef int64_t m = len(features)
         if m == 0:
             return np.empty((1, 0), dtype=self.dtype), self.intercepts(settings)
-        return self._part(np.ascontiguousarray(self.arrays["w"][:, features]), m, m)._read(
-            settings.average, kernels_for(None, self.c.dtype)
-        )
+        w = self.arrays["w"][features if self._has_pairs() else (slice(None), features)]
+        few = self._part(np.ascontiguousarray(w), m)
+        if not self._has_pairs():
+            few.c.vector_stride = m
+        return few._read(settings.average, kernels_for(None, self.c.dtype))
 
     @property
     def reads_few(self):
         """See _core.pyi."""
-        return self.c.k == 1 and self.c.pending == 0
+        return self.c.k == 1 and (
+            self.c.pending == 0 or self.c.span_steps == NULL and self._reads_coordinates()
+        )
 
-    cdef State _part(self, w, int64_t d, int64_t stride):
+    cdef State _part(self, w, int64_t d):
         """A state of d features, whose numbers are in w."""
         cdef State few = State.__new__(State)
         few.c, few.dtype = self.c, self.dtype
         few.arrays = {**self.arrays, "w": w}
         few._bind()
         few.c.d = d
-        if self.c.k == 1:
-            few.c.vector_stride = stride
         return few
 
     cdef _read(self, int64_t average, const fsgd_kernels *kernels):
