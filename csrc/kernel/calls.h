@@ -231,33 +231,39 @@ static NO_INLINE void add_part(double *squares, double *sizes, const real *v, in
     memcpy(sizes, of_sizes, sizeof of_sizes);
 }
 
-/* The sum of squares of scale * w, as sum_of_sizes has it of what read_stored writes. */
-static ALWAYS_INLINE double strided_squares(const real *w, double scale, int64_t n,
-                                            const int64_t stride) {
+/* The sum of squares of scale * w, as sum_of_sizes has it of what read_stored writes. Of pairs also
+ * the sum of |q|, in reals. */
+static ALWAYS_INLINE double scaled_squares(const real *w, double scale, int64_t n,
+                                           const int64_t stride, double *of_q) {
     enum { SUMS = 8 };
     const real by = (real)scale;
     double sums[SUMS] = {0}, total = 0;
+    real sizes[SUMS] = {0};
     int64_t i = 0;
     for (; i + SUMS <= n; i += SUMS) _Pragma("omp simd") for (int s = 0; s < SUMS; ++s) {
             const double value = (double)(by * w[(i + s) * stride]);
             sums[s] += value * value;
+            if (stride == 2) sizes[s] += (real)fabs((double)w[(i + s) * 2 + 1]);
         }
     for (; i < n; ++i) {
         const double value = (double)(by * w[i * stride]);
         sums[i % SUMS] += value * value;
+        if (stride == 2) sizes[0] += (real)fabs((double)w[i * 2 + 1]);
     }
     for (int s = 0; s < SUMS; ++s) total += sums[s];
+    for (int s = 0; stride == 2 && s < SUMS; ++s) *of_q += (double)sizes[s];
     return total;
 }
 
 /* Functions of their own: within their caller one of the sums would be kept in memory, 380 instead
  * of 200 us for a million weights. */
 static NO_INLINE double sum_of_squares(const real *w, double scale, int64_t n) {
-    return strided_squares(w, scale, n, 1);
+    return scaled_squares(w, scale, n, 1, NULL);
 }
 
-static NO_INLINE double sum_of_pairs(const real *w, double scale, int64_t n) {
-    return strided_squares(w, scale, n, 2);
+static NO_INLINE double measure_pairs(const real *w, double scale, int64_t n, double *of_q) {
+    *of_q = 0;
+    return scaled_squares(w, scale, n, 2, of_q);
 }
 
 /* The sum of |value|, in reals: for bounds. */
@@ -270,15 +276,15 @@ static NO_INLINE double rough_sum(const real *v, int64_t n) {
 
 /* A number that no weight of one lane's average is above in size: its weights have these sums of
  * w^2 and |w|. Sums over the features of what is stored bound every one of them; infinite where
- * that says too little. `readings` are those of find_readings. */
-static RARE double bound_of_average(const context *ctx, double square, double size,
+ * that says too little. `of_q` is the sum of |q|, or negative; `readings` are those of
+ * find_readings. */
+static RARE double bound_of_average(const context *ctx, double square, double size, double of_q,
                                     const double *readings) {
     const fsgd_state *state = ctx->state;
     const int64_t d = state->d, start = ctx->settings->average;
     const double N = (double)(state->t[0] - start + 1);
     const real *w = state->w, *q = w + (state->width - 1) * state->vector_stride;
-    const int pairs = state->feature_stride > 1;
-    const double of_q = (pairs ? rough_sum(w, 2 * d) : rough_sum(q, d)) / N;
+    of_q = (of_q < 0 ? rough_sum(q, d) : of_q) / N;
     if (ctx->kind.scaled) {
         const stored_model model = stored_model_of(ctx, 1);
         return sqrt(square) * fabs(model.of_w) / state->scale[0] + of_q;
@@ -328,14 +334,14 @@ static void measure_parts(context *ctx, const verb_table *verbs, int64_t room, r
 
 /* Whether the averages are finite: of one lane a bound decides it nearly always. */
 static int averages_are_finite(context *ctx, const verb_table *verbs, int64_t room, real *part,
-                               double square, double size) {
+                               double square, double size, double of_q) {
     const fsgd_state *state = ctx->state;
     const double largest = sizeof(real) == 4 ? (double)FLT_MAX : DBL_MAX;
     int finite = 1;
     start_reading_model(ctx, 1);
     if (state->k == 1 && state->t[0] >= ctx->settings->average) {
         const double *readings = ctx->readings + 2 * (state->max_pending + 1);
-        if (bound_of_average(ctx, square, size, readings) < 0.25 * largest) return 1;
+        if (bound_of_average(ctx, square, size, of_q, readings) < 0.25 * largest) return 1;
     }
     for (int64_t first = 0; first < state->d; first += room) {
         const int64_t last = state->d - first < room ? state->d : first + room;
@@ -363,6 +369,7 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
     if (memory) {
         memset(sums, 0, of_sums);
         if (!plain) measure_parts(&ctx, verbs, room, (real *)memory, sums);
+        double of_q = -1;
         *finite = 1;
         for (int64_t lane = 0; lane < k; ++lane) {
             squares[lane] = total_of(sums + lane * size_sums);
@@ -370,11 +377,12 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
             if (plain && state->feature_stride == 1)
                 *squares = sum_of_squares(state->w, state->scale[0], state->d);
             else if (plain)
-                *squares = sum_of_pairs(state->w, state->scale[0], state->d);
+                *squares = measure_pairs(state->w, state->scale[0], state->d, &of_q);
             *finite &= isfinite(squares[lane]);
         }
         if (*finite && average)
-            *finite = averages_are_finite(&ctx, verbs, room, (real *)memory, *squares, *sizes);
+            *finite = averages_are_finite(&ctx, verbs, room, (real *)memory, *squares, *sizes,
+                                          of_q);
     }
     const fsgd_status status = memory ? FSGD_OK : FSGD_NO_MEMORY;
     free(memory);

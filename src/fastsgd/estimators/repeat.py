@@ -5,8 +5,8 @@ the call before, which left a :class:`Repeat`. :func:`applies` is the one place 
 that still holds. The step is made on a copy of the state: if it ends in anything but a finite
 model, or would warn, it is dropped, and the whole ``partial_fit`` follows, with its messages.
 
-Of a wide model on CSR a call goes over all features once, for the norm of the weights, and under L1
-once more, for its truncations. ``coef_`` is not made until it is read. The copy of the state is the
+Of a wide model on CSR a call goes over all features once, for the norm of the weights; with L1 and
+momentum once more, for the pending steps. ``coef_`` is not made until it is read. The copy of the state is the
 one before the last call, brought up to date in the features that the last call had.
 """
 
