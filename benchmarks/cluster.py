@@ -226,7 +226,7 @@ def peers(kind: str, rows: int, test: tuple[Any, Any]) -> list[dict[str, str]]:
 
 def _peer(name: str, passes: int, seconds: float, slow: float, loss: float) -> dict[str, str]:
     cells = {"fit": name, "passes": str(passes), "seconds": f"{seconds:.2f}"}
-    cells |= {"times as fast": f"{slow / seconds:.1f}", "log loss": f"{loss:.5f}"}
+    cells |= {"times as fast": f"{slow / seconds:.2g}", "log loss": f"{loss:.5f}"}
     print(cells, flush=True)
     return cells
 

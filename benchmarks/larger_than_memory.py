@@ -246,7 +246,8 @@ def draw(data: dict[str, dict[str, Any]], path: Path) -> None:
         axes[1].axvline(found["phases"][0][2] / of_end, color=colour, linestyle=":", linewidth=1)
     axes[1].set(xlabel="part of the time; dotted: end of the first pass", ylim=(0, None))
     axes[1].set(ylabel="anonymous memory, MB", title="memory of fastsgd")
-    axes[1].legend(frameon=False)
+    axes[1].set_ylim(top=1.25 * axes[1].get_ylim()[1])  # room for the legend
+    axes[1].legend(frameon=False, ncols=2, loc="upper left")
     for ax in axes:
         ax.grid(visible=True, color="0.92", linewidth=0.6)
     fig.savefig(path, dpi=100)

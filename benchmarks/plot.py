@@ -74,6 +74,7 @@ def draw(
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     names = list(dict.fromkeys(name for one in curves.values() for name in one["peers"]))
     style = styles(names)
@@ -95,6 +96,10 @@ def draw(
             seconds, excess = panel["untouched"]
             ax.plot(seconds, float(np.clip(excess, FLOOR, CEILING)), **UNTOUCHED)
         ax.set(xscale="log", yscale="log", ylim=(0.8 * FLOOR, CEILING))
+        if np.divide(*ax.get_xlim()[::-1]) < 30.0:  # the default's labels of minor ticks overlap
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_title(title, fontsize=min(12.0, 2.7 * size[0]))
         ax.set_xlabel("seconds of the fit")
         for target in targets:

@@ -730,7 +730,12 @@ def test_the_guide_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "command-line.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line]
+    lines = []
+    for block in blocks:
+        if re.search(r"[<>$]", block):
+            lines.append(f"set -e\n{block}")
+        else:
+            lines += block.replace("\\\n", " ").splitlines()
     assert len(lines) > 3
     for line in lines:
         status, err = shell(line, tmp_path)

@@ -36,6 +36,14 @@ def test_links_of_the_repository_lead_to_files(path):
     assert not missing
 
 
+def test_no_line_of_a_page_is_taken_for_a_comment():
+    """The site leaves out lines that begin with a percent sign."""
+    pages_of_site = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")]
+    lines = [(p.name, line) for p in pages_of_site for line in p.read_text("utf-8").splitlines()]
+    assert len(lines) > 5_000
+    assert not [(name, line) for name, line in lines if line.lstrip().startswith("%")]
+
+
 def test_a_page_that_is_wrong_is_found(tmp_path):
     page = tmp_path / "page.md"
     text = "```python\nprint(1)\n```\n\n```text\n{}\n```\n\n```pycon\n>>> 1 + 1\n{}\n```\n"

@@ -103,7 +103,8 @@ def test_navigation(site):
     """From the first page to a section, and on to a page of it, by what is seen."""
     site.open("index.html")
     if site.width < 500:
-        site.find(".pst-navbar-icon.primary-toggle, button.primary-toggle")[0].click()
+        site.wait(lambda: site.find("button.primary-toggle"))
+        site.find("button.primary-toggle")[0].click()
         drawer = ".pst-sidebar-primary a, dialog[open] a, #pst-primary-sidebar-modal a"
     else:
         drawer = ".bd-header a.nav-link"

@@ -1,4 +1,5 @@
-"""Docstrings as reStructuredText has them: norms are no substitutions, indented formulas literal.
+"""Docstrings as reStructuredText has them: norms are no substitutions, indented formulas literal,
+and names of pages are links.
 
 They are written to be read as text: |w| is a norm, and what is indented is a formula.
 """
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 LITERAL = re.compile(r"(``.*?``|`[^`]*`_?)")
 TERM = re.compile(r":term:`([^`<]*)[^`]*`")
+PAGE = re.compile(r"docs/([\w/-]+)\.md")
 SHAPE = re.compile(r"(\w)_(?=,\))")
 PROSE = {None, "Notes", "See Also"}
 """Sections in which an indented paragraph is a formula."""
@@ -25,6 +27,7 @@ def escaped(line: str) -> str:
     line = SHAPE.sub(r"\1\\_", TERM.sub(r"\1", line))
     parts = LITERAL.split(line)
     parts[::2] = [re.sub(r"(?<= )\*(?=\S)", r"\\*", p.replace("|", r"\|")) for p in parts[::2]]
+    parts[::2] = [PAGE.sub(r":doc:`\g<0> </\1>`", p) for p in parts[::2]]
     return "".join(parts)
 
 

@@ -3,7 +3,8 @@ A file that does not fit into memory
 ====================================
 
 Flights in a Parquet file, trained with room for 4 MiB of rows. They go through a cache on disk and
-are shuffled by pools of blocks. The loss is as good as with all rows in memory.
+are shuffled by pools of blocks. The loss is as good as with all rows in memory: it differs by less
+than 2 % after one epoch, and by less than 0.5 % after six.
 """
 
 import tempfile
@@ -33,7 +34,9 @@ for pool_bytes in (4 << 20, 1 << 30):
     label = f"pool of {pool_bytes >> 20:,} MiB"
     axis.plot(range(1, 7), model.loss_curve_, "o-", label=label)
 axis.set(
-    xlabel="epochs", ylabel="loss", title="delay at arrival from delay, distance, hour, air time"
+    xlabel="epochs",
+    ylabel="loss",
+    title="delay at arrival, by delay at departure, distance, hour and air time",
 )
 axis.legend(frameon=False)
 folder.cleanup()

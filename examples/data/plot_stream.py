@@ -1,6 +1,6 @@
 """
-Rows as they come: a month at a time
-====================================
+Rows as they come: a day at a time
+==================================
 
 ``partial_fit`` learns from each day of flights after it has been predicted. So the score of a day
 is always of rows that the model has not seen.

@@ -30,6 +30,8 @@ print(f"R^2 of 2015, which was not trained on: {model.score(features(day[~train]
 # %%
 figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
 axis.plot(day[~train], y[~train], ".", color="0.6", label="2015")
-axis.plot(np.arange(366), model.predict(features(np.arange(366))), lw=2, label="from 2012 to 2014")
+axis.plot(
+    np.arange(366), model.predict(features(np.arange(366))), lw=2, label="model of 2012 to 2014"
+)
 axis.set(xlabel="day of the year", ylabel="highest temperature, degrees Celsius")
 axis.legend(frameon=False)

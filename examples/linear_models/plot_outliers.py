@@ -2,9 +2,9 @@
 Outliers: squares and Huber's loss
 ==================================
 
-How much does a delay at departure matter at arrival? A few flights are many hours late. Squares
-let these few decide; Huber's loss is linear beyond ``epsilon``, so that each row can pull with a
-bounded force only.
+How late are flights of 500, 1,000 or 2,000 miles? A few flights are many hours late. With squares
+these few decide where the line is. Huber's loss is linear beyond ``epsilon``, so that the influence
+of each row is bounded.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,8 @@ rows = flights.dropna(subset=["arr_delay"]).sample(500, random_state=3)
 X, y = rows[["distance"]].to_numpy() / 1000.0, rows["arr_delay"].to_numpy()
 
 # %%
-# A linear model of the delay at arrival, by the distance in thousands of miles:
+# A linear model of the delay at arrival, by the distance in thousands of miles. (Flights that are
+# more than 200 minutes late are beyond the upper edge of the plot.)
 
 models = {
     "squared_error": SGDRegressor("squared_error", random_state=0),

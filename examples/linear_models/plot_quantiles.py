@@ -34,5 +34,5 @@ for i, (q, model) in enumerate(zip(levels, models, strict=True)):
     axis.plot(13.5 + 8.5 * grid, model.predict(G), color=f"C{i}", label=f"quantile {q}")
     of_hours = rows.groupby("hour")["arr_delay"].quantile(q)
     axis.plot(of_hours.index, of_hours, "o", ms=4, color=f"C{i}")
-axis.set(xlabel="hour of departure", ylabel="delay at arrival, minutes")
+axis.set(xlabel="hour of departure", ylabel="delay at arrival, minutes", xticks=range(6, 24, 3))
 axis.legend(frameon=False)

@@ -35,5 +35,5 @@ for axis, model in zip(axes, (softmax, network), strict=True):
     )
     axis.scatter(*X.T, c=y, s=4, cmap="tab10")
     kind = "softmax" if model is softmax else "network"
-    axis.set(title=f"{kind}: {model.score(X, y):.1%} of the rows", xlabel="first direction")
+    axis.set(title=f"{kind}: {model.score(X, y):.1%} are right", xlabel="first direction")
 axes[0].set_ylabel("second direction")

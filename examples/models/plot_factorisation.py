@@ -3,8 +3,7 @@ A model of your own: parts of digits
 ====================================
 
 ``minimize`` trains whatever has a gradient. Here each digit is a sum of sixteen parts, times
-amounts that depend on the digit: a factorisation of the table of pixels. An L1 penalty of your own
-could be added; this one has squares alone.
+amounts that depend on the digit: a factorisation of the table of pixels.
 """
 
 import matplotlib.pyplot as plt
@@ -41,10 +40,11 @@ found = minimize(
     random_state=0,
 )
 amounts, P = found.x
-print(f"{1 - np.square(amounts @ P - pixels).sum() / np.square(pixels).sum():.1%} of the squares")
+left = np.square(amounts @ P - pixels).sum() / np.square(pixels).sum()
+print(f"the model explains {1 - left:.1%} of the sum of squares")
 
 # %%
-# Above four digits, below what the model makes of them.
+# Above are six digits, below what the model makes of them.
 
 figure, axes = plt.subplots(2, 6, figsize=(8, 3), layout="constrained")
 for i, (upper, lower) in enumerate(axes.T):

@@ -15,9 +15,11 @@ X, y = load_breast_cancer(return_X_y=True)
 alphas = np.geomspace(1e-4, 1.0, 13)
 model = SGDClassifier("log_loss", standardize=True, random_state=0)
 search = GridSearchCV(model, {"alpha": alphas}, cv=5, scoring="neg_log_loss").fit(X, y)
-print(search.best_params_)
+print(f"best alpha: {search.best_params_['alpha']:.3g}")
 
 # %%
+# The dashed line is the penalty of the least log loss.
+
 results = search.cv_results_
 figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 axis.errorbar(

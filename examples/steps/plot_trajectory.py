@@ -3,7 +3,7 @@ Paths on the landscape
 ======================
 
 Two weights of a model of wines during two epochs: single samples, batches and all rows, over
-contours of the loss.
+contours of the loss. The paler the shade, the lower the loss.
 """
 
 from sklearn.datasets import load_wine

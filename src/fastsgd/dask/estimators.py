@@ -82,8 +82,9 @@ class SGDClassifier(OnCluster, classifier.SGDClassifier):
     """Linear classifiers by stochastic gradient descent on a Dask cluster.
 
     The model of :class:`fastsgd.SGDClassifier`, trained by local SGD: in a round each shard of the
-    rows is trained on from common weights, and the mean of the weights is what the next round
-    starts from [1]_; of sparse rows for each feature by the values that shards have of it [2]_.
+    rows is trained on from common weights, and the next round starts from the mean of the weights
+    that the shards end with [1]_. For sparse rows a shard counts in the mean of a weight by the
+    values that it has of the feature [2]_.
 
     Parameters
     ----------

@@ -118,12 +118,12 @@ class ExperimentDisplay(Display):
                 ax.fill_between(middle, *band, color=style["color"], alpha=0.15, linewidth=0)
             self.lines_.append(line)
             low, start = min(low, float(np.nanmin(y))), max(start, float(np.nanmax(y[:, 0])))
-        ax.axhline(start, color=GREY, linestyle=":", linewidth=1)
+        ax.axhline(start, color=GREY, linestyle=":", linewidth=1, label="at the start")
         ax.set(xlabel=self.LABELS[self.x], ylabel=self.LABELS[self.y], xscale="log")
         room = 0.05 * (start - low) or abs(low) or 1.0
         ax.set_ylim(low - room, start + 5.0 * room)
         ax.set_title(self.experiment.title)
-        ax.legend()
+        ax.legend(loc="upper right")  # losses fall, so it is free as a rule
         return self
 
 

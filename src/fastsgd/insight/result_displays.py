@@ -124,9 +124,9 @@ class BatchVarianceDisplay(_MeasuredDisplay):
         n = result.noise.n
         m: NDArray[np.float64] = np.geomspace(1.0, n, 400)
         trace = result.noise.trace.sum()
-        ax.plot(m, trace / m, color=GREY, linestyle=":", label="σ² / m, with replacement")
+        ax.plot(m, trace / m, color=GREY, linestyle=":", label="tr Σ / m, with replacement")
         finite = trace / m * (n - m) / max(1, n - 1)
-        style = {"color": GREEN, "linestyle": "--", "label": f"of {n:,} rows, without"}
+        style = {"color": GREEN, "linestyle": "--", "label": f"without, of {n:,} rows"}
         ax.plot(m[finite > 0.0], finite[finite > 0.0], **style)
         positive = result.measured > 1e-9 * trace / n
         ax.errorbar(
@@ -140,7 +140,7 @@ class BatchVarianceDisplay(_MeasuredDisplay):
             capsize=2,
             label="batches drawn, ± 2 standard errors",
         )
-        ax.set(xlabel="batch size m (rows)", ylabel="E |g_B - grad L|²", xscale="log", yscale="log")
+        ax.set(xlabel="batch size m (rows)", ylabel="E |g - ∇L|²", xscale="log", yscale="log")
         ax.set_ylim(bottom=0.2 * result.measured[positive].min(), top=3.0 * trace)
         ax.legend()
 

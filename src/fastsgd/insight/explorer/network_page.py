@@ -31,7 +31,7 @@ LAYER_COLOURS = {
 MARKS = """
         <span><span class="mark class0">●</span> {0}</span>
         <span><span class="mark class1">▲</span> {1}</span>
-        <span>the network says {0} <span class="bar"></span> {1}; pale, line: undecided</span>
+        <span>the network says {0} <span class="bar"></span> {1}; middle, line: undecided</span>
         <label><input type="checkbox" id="sizes" checked>
         <span>area of a mark: norm of the row's gradient</span></label>
         <label><input type="checkbox" id="rings" checked>
@@ -39,7 +39,7 @@ MARKS = """
         <span>gradient norms, thick of all rows, thin of the batch:</span> {2}"""
 
 FOOTER = (
-    "Every run is one of fastsgd's solver, step by step. The figure at the left shows the run "
+    "Every run is one of fastsgd's solver, step by step. The figure shows the run "
     "chosen above: shades are its probability, which is 1/2 on the line. A row alone would move "
     "the parameters by the rate times its gradient, whose norm is large where the network is wrong "
     "or not yet sure. A step goes down the mean over the ringed rows, the batch gradient; the full "
