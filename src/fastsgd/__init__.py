@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .model_selection import GridSearchCV, RandomizedSearchCV, path
     from .versions import show_versions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Checkpoint",
     "DivergenceError",
