@@ -26,10 +26,7 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, int
     const int width = (int)state->width;
     const int64_t padded = state->padded;
     real *u = ctx->step.u;
-    const int64_t N = average && ctx->settings->average > 0
-                          ? state->t[0] - ctx->settings->average + 1
-                          : 0;
-    if (padded == 1 && state->pending == 0 && (N <= 0 || width > 1)) { /* planes, as they stand */
+    if (padded == 1 && state->pending == 0) { /* planes, as they stand */
         read_planes(planes_of(ctx, average), first, last, out);
         return;
     }
