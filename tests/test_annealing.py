@@ -20,7 +20,8 @@ from sklearn.svm import SVC, SVR
 from fastsgd import SGDClassifier, SGDRegressor, TargetScaleWarning, path
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.statistics.objective import KEPT_VALUES, Objective
+from fastsgd.solver.annealing import LONG_RUN_EPOCHS, LONG_RUN_VALUES, Annealing
+from fastsgd.statistics.objective import KEPT_VALUES, MOST_FEATURES, MOST_VALUES, Objective
 
 SMOOTH = ("squared_error", "huber", "log_loss", "squared_hinge", "modified_huber", "poisson")
 KINKED = ("hinge", "epsilon_insensitive")
@@ -246,6 +247,32 @@ def test_the_objective_of_lanes(loss):
         expected = objective(loss, problem, coef[k], intercept[k])
         assert_allclose(values[k], expected + lanes.l1[k] * np.abs(coef[k]).sum())
     assert (sizes >= np.abs(values) - 1e-12).all() or loss == "poisson"
+
+
+def test_a_run_is_long_after_values_and_epochs():
+    """Of both there is a least number, of values of X with those of every epoch."""
+    data, lanes, settings = lanes_of("squared_error", 3)
+    start = np.zeros((2, data.d)), np.zeros(2)
+    annealing = Annealing((data, lanes, settings), start, 1e-3, 5)
+    least = -(-LONG_RUN_VALUES // (data.n * data.d))
+    assert least > LONG_RUN_EPOCHS
+    for epoch in (1, LONG_RUN_EPOCHS, least - 1, least, 10 * least):
+        annealing.epoch = epoch
+        assert annealing._is_long() == (epoch >= least)
+    annealing.values = LONG_RUN_VALUES
+    for epoch in (1, LONG_RUN_EPOCHS - 1, LONG_RUN_EPOCHS):
+        annealing.epoch = epoch
+        assert annealing._is_long() == (epoch >= LONG_RUN_EPOCHS)
+
+
+def test_a_minimum_is_found_of_small_tables():
+    """Of few features and few values."""
+    lanes, settings = Lanes(1, alpha=1e-2, eta0=1.0), Settings()
+    for n, d in ((10, MOST_FEATURES), (MOST_VALUES // 4, 4)):
+        for more in (0, 1):
+            for shape, has in (((n + more, d), n == 10), ((n, d + more), False)):
+                data = Data(np.zeros(shape, dtype=np.float32), np.ones(len(np.zeros(shape))))
+                assert Objective(data, lanes, settings).has_minimum == (has or more == 0)
 
 
 @pytest.mark.parametrize("loss", ("log_loss", "hinge", "squared_hinge", "modified_huber"))

@@ -15,7 +15,15 @@ from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES, Schedule
 from fastsgd.solver.stopping import FEW_UPDATES
-from fastsgd.statistics.curvature import LONG_RUN_UPDATES, auto_rate, bounded, curvature_of
+from fastsgd.statistics.curvature import (
+    LONG_RUN_UPDATES,
+    Curvature,
+    adaptive_rate,
+    auto_rate,
+    bounded,
+    curvature_of,
+)
+from fastsgd.statistics.sample import feature_scales
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 6))
@@ -94,6 +102,51 @@ def test_effective_rank(scale, layout):
             assert_allclose(mu, 0.2 * size * min(1.0, exact), rtol=0.5)
     for X in (np.zeros((5, 3)), np.ones((1, 3)), np.eye(3)):
         assert curvature_of(Data(X, np.ones(len(X))), Settings()).effective_rank == 1.0
+
+
+def test_the_rate_of_adagrad_is_a_length_that_penalties_shorten():
+    """Half of 1 / (smoothness * root mean square of |x|), times h / (h + alpha) with h the
+    curvature of an average direction; of an alpha and a curvature of 0 all of it."""
+    curvature = Curvature(
+        smoothness=2.0,
+        noise=20.0,
+        mean_square=9.0,
+        largest=9.0,
+        noise_weight=1.0,
+        batch=1.0,
+        features=6,
+        effective_rank=0.5,
+    )
+    weight, alpha = np.array([1.0, 3.0, 3.0, 0.0]), np.array([0.0, 1e-3, 5.0, 0.0])
+    h = weight * 2.0 * 9.0 / 6.0
+    part = np.append(h[:3] / (h[:3] + alpha[:3]), 1.0)
+    assert_allclose(adaptive_rate(curvature, weight, alpha), 0.5 / (2.0 * 3.0) * part)
+
+
+@pytest.mark.parametrize("mean", (0.01, 0.5, 40.0))
+def test_the_smoothness_of_counts_is_three_times_their_size(mean):
+    """Of their root mean square; at least 1."""
+    y = np.random.default_rng(0).poisson(mean, 300).astype(float)
+    found = curvature_of(Data(X, y), Settings(loss="poisson")).smoothness
+    assert_allclose(found, max(1.0, 3.0 * np.sqrt(np.mean(y**2))))
+
+
+@pytest.mark.parametrize("make", (np.array, sp.csr_array))
+def test_scales_of_features_that_may_differ(make):
+    """Root mean squares of what is not zero; none where these cannot differ by the ratio."""
+    table = np.ones((100, 2))
+    table[1:, 1], table[0, 1] = 0.0, 10.0
+    data = Data(make(table), np.ones(100))
+    for ratio in (0.0, 5.0, 9.99):
+        columns, scales = feature_scales(data, ratio)
+        assert_array_equal(columns, [0, 1])
+        assert_array_equal(scales, [1.0, 10.0])
+    assert feature_scales(data, 101.0) is None
+    assert feature_scales(Data(make(np.full((4, 3), 2.0)), np.ones(4)), 2.0) is None
+
+
+def test_scales_that_differ_by_the_ratio_itself_are_none():
+    assert feature_scales(Data(np.array([[1.0, 3.0]]), np.ones(1)), 3.0) is None
 
 
 @pytest.mark.parametrize("scale", (1e-2, 1.0, 1e3))

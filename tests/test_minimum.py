@@ -119,6 +119,31 @@ def test_smooth_losses_by_quasi_newton(loss, seed):
         assert least - within - 1e-9 <= bound <= least + 0.1 * within
 
 
+@pytest.mark.parametrize("loss", SMOOTH)
+def test_a_bound_is_as_near_as_it_was_asked_for(loss):
+    """From anywhere, whether that is near or far."""
+    of = problem(loss, 0)
+    w = start(of)
+    for _ in range(3):
+        w = minimize(lambda w: value(of, w), w, method="BFGS", options={"gtol": 1e-9}).x
+    least = value(of, w)
+    for within in 10.0 ** np.arange(-6.0, 3.0, 0.5):
+        for away in (0.0, 1.0, 3.0):
+            bound = of.bound(away * start(of, 1), within)
+            assert least - 0.1 * within <= bound <= least + 0.01 * within
+
+
+def test_a_newton_step_gains_what_it_promises():
+    """Of squares all that there is to gain."""
+    of = problem("squared_error", 0)
+    w = start(of)
+    of.bound(w, 1e-6)
+    step, promised = of._step(w, of._smooth(w, of.X @ w), 0.0)
+    gained = value(of, w) - value(of, w - step)
+    assert_allclose(promised, gained)
+    assert_allclose(value(of, w - step), of.bound(w, 1e-9), rtol=1e-8)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_an_l1_term_beside_squares(seed):
     """Against coordinate descent."""

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from fastsgd import SGDRegressor
-from fastsgd.descent import VectorDescent
+from fastsgd.descent import Descent, VectorDescent
 from fastsgd.optimizers import SGD, AdaGrad, Adam
-from fastsgd.problem import LANE_NUMBERS, Lanes, Settings
+from fastsgd.problem import LANE_NUMBERS, Data, Lanes, Settings
 from fastsgd.schedules import Schedule
+from fastsgd.solver.stopping import Stopping
+from fastsgd.statistics.curvature import curvature_of
 from fastsgd.statistics.gradients import NoiseEstimate
 
 RANGES = {
@@ -111,8 +113,15 @@ def test_what_was_checked_or_found_does_not_change():
     made = [Settings("squared_error"), VectorDescent(), SGD(), AdaGrad(), Adam(), Schedule()]
     X = np.arange(12.0).reshape(6, 2)
     model = SGDRegressor(eta0=0.001, max_iter=2, tol=None, random_state=0).fit(X, X[:, 0])
-    found = [model.result_, NoiseEstimate(1.0, 2.0)]
+    found = [model.result_, curvature_of(Data(X, X[:, 0]), Settings()), NoiseEstimate(1.0, 2.0)]
+    made += [Data(X, X[:, 0]), Stopping()]
     for one in [*made, Lanes(2, alpha=0.0, eta0=0.1), *found]:
         for field in dataclasses.fields(one):
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(one, field.name, getattr(one, field.name))
+
+
+@pytest.mark.parametrize("kind", (Descent, VectorDescent))
+def test_settings_of_a_descent_have_names(kind):
+    with pytest.raises(TypeError, match="positional"):
+        kind(SGD())
