@@ -1,6 +1,7 @@
 """Learning rates found from the data: by curvature or a search, and `result_`."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.learning_rate.choose import PENALISED, START, Request, rates_of
+from fastsgd.learning_rate import search
+from fastsgd.learning_rate.choose import (
+    PENALISED,
+    START,
+    Request,
+    is_kept_by_row,
+    is_settled,
+    rates_of,
+)
 from fastsgd.learning_rate.search import is_worthwhile, search_rates
 from fastsgd.losses import LOSSES
 from fastsgd.problem import Data, Lanes, Settings
@@ -22,6 +31,7 @@ from fastsgd.statistics.curvature import (
     auto_rate,
     bounded,
     curvature_of,
+    stable_rate,
 )
 from fastsgd.statistics.sample import feature_scales
 
@@ -84,7 +94,7 @@ def test_but_not_where_the_distance_would_be_left(alpha):
 
 
 @pytest.mark.parametrize("layout", ("dense", "csr"))
-@pytest.mark.parametrize("scale", (1e-30, 1.0, 1e30))
+@pytest.mark.parametrize("scale", (1e-80, 1e-30, 1.0, 1e80))
 def test_effective_rank(scale, layout):
     """(sum of eigenvalues)^2 / (sum of squares) / d: 1 where all are equal, 1/d where one is all;
     of any scale."""
@@ -121,6 +131,25 @@ def test_the_rate_of_adagrad_is_a_length_that_penalties_shorten():
     h = weight * 2.0 * 9.0 / 6.0
     part = np.append(h[:3] / (h[:3] + alpha[:3]), 1.0)
     assert_allclose(adaptive_rate(curvature, weight, alpha), 0.5 / (2.0 * 3.0) * part)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_smoothness_is_that_of_the_loss_or_one(loss):
+    """Where its slope has jumps, or none that changes; counts have one of their own."""
+    known = LOSSES[loss].smoothness
+    expected = known if 0.0 < known < np.inf else 1.0
+    if LOSSES[loss].targets != {"count"}:
+        settings = Settings(loss=loss, sign_targets="real" not in LOSSES[loss].targets)
+        assert curvature_of(Data(X, Y), settings).smoothness == expected
+
+
+@pytest.mark.parametrize("batch_size", (1, 4))
+def test_noise_counts_twice_at_most(batch_size):
+    """Where an epoch has 2,000 updates or more; in part where it has fewer."""
+    for rows in (300, 1000, 2000, 8000, 100_000):
+        data, settings = Data(X, Y, epoch_rows=rows), Settings(batch_size=batch_size)
+        found = curvature_of(data, settings).noise_weight
+        assert_allclose(found, min(1.0, rows / batch_size / 2000.0))
 
 
 @pytest.mark.parametrize("mean", (0.01, 0.5, 40.0))
@@ -187,6 +216,104 @@ def test_a_trial_is_of_the_data_and_the_seed_alone():
                 m = len(alone.factors)
                 assert_allclose(alone.loss[0], tried.loss[k, :m], rtol=1e-6)
                 assert alone.chosen[0] == tried.chosen[k]
+
+
+@pytest.mark.parametrize("rate", (1e-12, 0.1, 1e12))
+def test_rates_that_are_tried_are_powers_of_two_without_a_gap(rate):
+    """Sixteen, and sixteen more as long as the best is at the end; the best is among them."""
+    settings = Settings(loss="huber", loss_parameter=0.1)
+    found = search_rates(Data(X, Y), Lanes(1, 0.0, 1.0), settings, np.full(1, rate))
+    exponents = np.log2(found.factors)
+    assert_array_equal(np.diff(exponents), 1.0)
+    assert exponents[0] <= -4.0 < 11.0 <= exponents[-1]
+    assert len(exponents) % 16 == 0
+    assert (len(exponents) == 16) == (rate == 0.1)
+    assert found.loss[0, found.factors == found.chosen] <= 1.03 * found.loss.min()
+    assert exponents[0] < np.log2(found.chosen) < exponents[-1]
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), ((300, 1), (300, 8), (100, 1), (20, 4), (20, 64)))
+def test_a_trial_has_about_as_many_updates_as_rows_of_a_sample(rows, batch_size, monkeypatch):
+    """256 of them, and at most ten epochs."""
+    seen = []
+
+    def losses(data, lanes, settings, eta0, exponents):
+        seen.append((data.n, settings.schedule.total_epochs))
+        return np.square(exponents - 1.0)[None]
+
+    monkeypatch.setattr(search, "_finite_losses", losses)
+    settings = Settings(loss="huber", loss_parameter=0.1, batch_size=batch_size)
+    data = Data(X[:rows], Y[:rows])
+    found = search_rates(data, Lanes(1, 0.0, 1.0), settings, np.ones(1))
+    n = min(rows, 256)
+    updates = -(-n // min(batch_size, n))
+    assert seen == [(n, min(10.0, float(-(-256 // updates))))]
+    assert found.chosen == 2.0
+
+
+def test_a_rate_that_was_tried_is_the_stable_one_times_the_best_factor():
+    """And one over it has alpha added."""
+    data, lanes = Data(X, 1e3 * Y), Lanes(2, [0.0, 0.3], 1.0)
+    settings = Settings(loss="huber", loss_parameter=0.1, schedule=Schedule("inverse"))
+    found = rates_of(Request("auto", None, 0.1, 1, False), data, lanes, settings)
+    assert found.search.chosen[0] != 1.0
+    stable = stable_rate(found.curvature, settings)[0]
+    assert_allclose(1.0 / found.eta0, 1.0 / (stable * found.search.chosen) + lanes.alpha)
+
+
+def test_few_rows_after_few_others_have_the_mean_of_their_curvatures():
+    """By their numbers: one over the rate is that mean. From 100 rows on a rate stays or falls."""
+    lanes, settings = Lanes(1, 0.0, 1.0), Settings(schedule=Schedule("inverse"))
+    request = Request("auto", None, 0.0, 1, False)
+    parts = Data(X[:20], Y[:20]), Data(3.0 * X[20:50], Y[20:50]), Data(X[50:] / 9.0, Y[50:])
+    first, second, third = (rates_of(request, part, lanes, settings) for part in parts)
+    both = rates_of(request, parts[1], lanes, settings, first)
+    assert both.rows == 50
+    assert_allclose(1.0 / both.eta0, (20.0 / first.eta0 + 30.0 / second.eta0) / 50.0)
+    assert_allclose(both.mu, (20.0 * first.mu + 30.0 * second.mu) / 50.0)
+    kept = rates_of(request, parts[1], lanes, settings, third)
+    assert_array_equal([kept.eta0, kept.mu], [second.eta0, second.mu])
+    kept = rates_of(
+        request, parts[2], lanes, settings, rates_of(request, Data(X, Y), lanes, settings)
+    )
+    assert kept.eta0 < third.eta0
+
+
+@pytest.mark.parametrize("alpha", (0.0, 1e-4, 1e-2))
+def test_a_row_is_known_to_keep_a_rate_where_it_does(alpha):
+    """Of lengths around that of which the rate is."""
+    lanes, settings = Lanes(1, alpha, 1.0), Settings(schedule=Schedule("inverse"))
+    request, kept = Request("auto", None, alpha, 1, False), []
+    known = rates_of(request, Data(X, Y), lanes, settings)
+    for square in (0.01, 1.0, 10.0, 100.0):
+        row = Data(np.full((1, 6), np.sqrt(square / 6.0)), np.ones(1))
+        kept.append(is_kept_by_row(square, row, lanes, settings, known))
+        assert kept[-1] == (rates_of(request, row, lanes, settings, known).eta0 == known.eta0)
+    assert set(kept) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("rate", "kind", "eta0", "loss", "settled"),
+    (
+        ("optimal", "inverse", None, "hinge", True),
+        (None, "callable", None, "hinge", True),
+        ("constant", "constant", 0.1, "squared_error", True),
+        ("auto", "inverse", None, "squared_error", False),
+        ("auto", "inverse", None, "hinge", True),
+        ("invscaling", "inverse", None, "squared_error", True),
+        ("auto", "inverse", 0.1, "squared_error", True),
+    ),
+)
+def test_rates_are_settled_where_other_rows_leave_them(rate, kind, eta0, loss, settled):
+    """From 100 rows on; a rate that is given by the row is not, since batches may be short."""
+    function = {"function": lambda t, e: 0.1} if kind == "callable" else {}
+    settings = Settings(loss, sign_targets=loss == "hinge", schedule=Schedule(kind, **function))
+    request, lanes = Request(rate, eta0, 0.1, 1, False), Lanes(1, 0.1, 1.0)
+    known = rates_of(request, Data(X, Y), lanes, settings)
+    steep = rates_of(request, Data(9.0 * X[:50], Y[:50]), lanes, settings, known)
+    assert is_settled(request, settings, known) == settled
+    assert (steep.eta0 == known.eta0 and steep.mu == known.mu) == settled
+    assert not is_settled(replace(request, linear_scaling=True), settings, known)
 
 
 def test_rows_of_weight_zero_are_not_tried():

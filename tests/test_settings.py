@@ -125,3 +125,37 @@ def test_what_was_checked_or_found_does_not_change():
 def test_settings_of_a_descent_have_names(kind):
     with pytest.raises(TypeError, match="positional"):
         kind(SGD())
+
+
+def test_numbers_of_a_weight():
+    """Itself, its momentum, its average, and what an L1 penalty or AdaGrad adds."""
+    for average in (0, 1):
+        for l1 in (0.0, 0.1):
+            lanes = Lanes(2, alpha=0.0, eta0=1.0, l1=[0.0, l1])
+            for optimizer, width in ((SGD(), 1), (SGD(momentum=0.9), 2)):
+                settings = Settings(optimizer=optimizer, average=average)
+                assert settings.width == width + average
+                assert settings.vectors(lanes) == settings.width + (l1 > 0.0)
+            settings = Settings(optimizer=AdaGrad(), average=average)
+            assert (settings.width, settings.vectors(lanes)) == (1 + average, 2 + average)
+
+
+def test_what_does_not_go_together_is_refused():
+    """Windows without an order, a coupled loss without its lanes, splits of one lane."""
+    X, y = np.ones((4, 2)), np.arange(4.0)
+    window = Data(X, y, epoch_rows=8)
+    one, lanes = Lanes(1, alpha=0.0, eta0=1.0), Lanes(2, alpha=0.0, eta0=1.0, label=[0.0, 1.0])
+    with pytest.raises(ValueError, match="sampling must be 'sequential'"):
+        Settings(sampling="reshuffle").check(window, one)
+    Settings(sampling="sequential").check(window, one)
+    Settings(sampling="reshuffle").check(dataclasses.replace(window, order=np.arange(4)), one)
+    coupled = Settings("softmax", sign_targets=True)
+    for bad in (one, dataclasses.replace(lanes, label=np.ones(2))):
+        with pytest.raises(ValueError, match="a lane for each class"):
+            coupled.check(Data(X, y), bad)
+    coupled.check(Data(X, y), lanes)
+    split = Data(X, y, held_out=np.arange(4, dtype=np.uint64))
+    for settings, some in ((coupled, lanes), (Settings(), one)):
+        with pytest.raises(ValueError, match="two lanes or more"):
+            settings.check(split, some)
+    Settings().check(split, lanes)

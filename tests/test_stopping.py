@@ -199,6 +199,14 @@ def test_adaptive_divides_the_rate_by_five():
     assert_array_equal(*(model.coef_ for model in pair))
 
 
+def test_adaptive_stops_at_its_least_rate():
+    """A rate of 1e-6 is not divided any more."""
+    model = SGDRegressor(learning_rate="adaptive", eta0=1e-6, tol=1e3, random_state=0)
+    model.fit(X, SCORES[:, 0])
+    assert set(model.history_["learning_rate"]) == {1e-6}
+    assert model.n_iter_ < model.max_iter
+
+
 # ---------------------------------------------------------------- validation
 
 
