@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from covering import covering
+from numpy.testing import assert_allclose
 from problems import ISAS
 from test_network import OPTIMIZERS, start, targets
 
@@ -18,6 +19,7 @@ from fastsgd.problem import Data
 from fastsgd.reference import network as twin
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import Schedule
+from fastsgd.solver.network_loop import length
 
 N = 300  # more than a chunk of rows
 SIZES = ((11, 3), (23, 37, 9, 3), (50, 64, 70, 2), (5, 1, 33), (1100, 3, 2), (5, 4, 530, 2))
@@ -453,3 +455,11 @@ def test_adams_correction_counts_from_new_parameters():
         expected = fresh.copy()
         _core.NetworkRun(data, network, one, expected).advance(1)
         assert of.last().tobytes() == expected.last().tobytes()
+
+
+@pytest.mark.parametrize("unit", (1e-200, 1.0, 1e200))
+def test_the_length_of_a_vector_in_parts(unit):
+    """Its square may be out of range."""
+    parts = [unit * np.array([[2.0, -3.0]]), np.array([]), unit * np.array([6.0])]
+    assert_allclose(length(parts), 7.0 * unit)
+    assert length([np.zeros(2), np.zeros(0)]) == 0.0

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from sklearn.linear_model import SGDRegressor as SklearnSGD
 
 from fastsgd import SGDRegressor
 from fastsgd.descent import Descent, VectorDescent
@@ -159,3 +161,47 @@ def test_what_does_not_go_together_is_refused():
         with pytest.raises(ValueError, match="two lanes or more"):
             settings.check(split, some)
     Settings().check(split, lanes)
+
+
+def test_lanes_at_a_rate_of_one_leave_those_that_they_are_made_of():
+    lanes = Lanes(2, alpha=0.1, eta0=[0.5, 0.25], mu=3.0, intercept_rate=0.5)
+    other = lanes.unrated()
+    for name, value in {"eta0": 1.0, "mu": 0.0, "intercept_rate": 1.0}.items():
+        np.testing.assert_array_equal(getattr(other, name), value)
+        assert not np.shares_memory(getattr(other, name), getattr(lanes, name))
+    assert other.alpha is lanes.alpha
+    np.testing.assert_array_equal(lanes.eta0, [0.5, 0.25])
+
+
+def test_orders_are_rows_of_the_table():
+    X, y = np.ones((3, 2)), np.arange(3.0)
+    for order in (np.arange(3), np.array([2, 0, 1])):
+        Data(X, y, order=order)
+    for order in (np.array([0, 1, 3]), np.array([-1, 0, 1]), np.arange(2), np.arange(3.0)):
+        with pytest.raises(ValueError, match="order must be"):
+            Data(X, y, order=order)
+
+
+def test_data_keep_their_shape_whatever_becomes_of_an_array():
+    """Dense and CSR arrays are views of the user's, in objects of their own."""
+    X = np.ones((3, 4))
+    data = Data(X, np.ones(3))
+    assert data.X is not X
+    assert np.shares_memory(data.X, X)
+    X = sp.csr_array(X)
+    data = Data(X, np.ones(3))
+    for name in ("data", "indices", "indptr"):
+        assert getattr(data.X, name) is not getattr(X, name)
+        assert np.shares_memory(getattr(data.X, name), getattr(X, name))
+
+
+def test_stopping_is_scikit_learns():
+    """What stops a fit if nothing else is asked for."""
+    sklearns, ours = SklearnSGD().get_params(), Stopping()
+    assert (ours.max_epochs, ours.tol, ours.patience) == (
+        sklearns["max_iter"],
+        sklearns["tol"],
+        sklearns["n_iter_no_change"],
+    )
+    assert not (ours.adaptive or ours.backoff or ours.validate)
+    assert ours.plateau_factor == 1.0
