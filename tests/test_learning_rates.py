@@ -149,6 +149,18 @@ def test_the_smoothness_is_that_of_the_loss_or_one(loss):
         assert curvature_of(Data(X, Y), settings).smoothness == expected
 
 
+@pytest.mark.parametrize("make", (np.asarray, sp.csr_array))
+@pytest.mark.parametrize(("n", "unit"), ((2, 1.0), (12, 1e-3), (12, 30.0), (64, 1.0), (127, 1.0)))
+def test_effective_rank_of_few_rows_is_that_of_all_pairs(n, unit, make):
+    """Of 64 rows at most, the first ones where there are fewer than 128."""
+    rows = unit * np.random.default_rng(n).normal(size=(n, 30)) * np.linspace(0.1, 3.0, 30)
+    found = curvature_of(Data(make(rows), np.ones(n)), Settings()).effective_rank
+    gram = (rows[:64] @ rows[:64].T) ** 2
+    m = len(gram)
+    second = (gram.sum() - np.trace(gram)) / (m * (m - 1))
+    assert_allclose(found, min(1.0, np.square(rows).sum(axis=1).mean() ** 2 / second / 30.0))
+
+
 def test_largest_curvature_of_batches():
     """A tenth above what power iteration finds of [X 1]'[X 1] / n."""
     wide = X * np.array([3.0, 1.0, 1.0, 0.1, 0.1, 0.1])

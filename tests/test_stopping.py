@@ -201,6 +201,13 @@ def test_adaptive_divides_the_rate_by_five():
     assert_array_equal(*(model.coef_ for model in pair))
 
 
+def test_a_tolerance_is_of_losses_whose_rows_weigh_less_than_one():
+    """Not of scores, nor of greater weights."""
+    unit = np.array([0.25, 1.0, 4.0])
+    assert_array_equal(Watch(3, Stopping(tol=0.1), unit).tol, 0.1 * np.array([0.25, 1.0, 1.0]))
+    assert Watch(3, Stopping(tol=0.1, validate=lambda coef, intercept: 0.0), unit).tol == 0.1
+
+
 def test_of_equal_scores_and_losses_the_first_is_the_best():
     watch = Watch(2, Stopping(validate=lambda coef, intercept: 0.0))
     seen = [([1.0, 1.0], [2.0, 2.0]), ([1.0, 1.0], [2.0, 1.0]), ([1.0, 2.0], [1.5, 0.0])]
