@@ -161,6 +161,27 @@ def test_effective_rank_of_few_rows_is_that_of_all_pairs(n, unit, make):
     assert_allclose(found, min(1.0, np.square(rows).sum(axis=1).mean() ** 2 / second / 30.0))
 
 
+@pytest.mark.parametrize("batch", (1.0, 2.5, 64.0))
+def test_the_curvature_that_a_batch_meets(batch):
+    """The largest one, and of what the noise is beyond it a part: eta0 is one over it."""
+    noise, momentum = 20.0, 0.5
+    found = Curvature(2.0, noise, 9.0, 3.0, 0.4, batch, 6, 0.5)
+    expected = 2.0 * (3.0 + (1.4 * noise - 3.0) / batch)
+    assert_allclose(found.batch_curvature, expected)
+    assert_allclose(found.average, 2.0 * 9.0 / 6.0)
+    rates = stable_rate(found, Settings(optimizer=SGD(momentum=momentum)))
+    assert_allclose(rates, (0.5 / expected, 0.2 * 3.0 * 0.5))
+
+
+def test_weights_too_small_for_a_rate_are_refused_where_one_is_to_be_found():
+    data = Data(X, np.where(Y > 0.0, 1.0, 0.0), np.full(300, 1e-305))
+    lanes = Lanes(1, 0.0, 1.0, weight_positive=1e-6, weight_negative=1e-6)
+    settings = Settings("log_loss", sign_targets=True, schedule=Schedule("inverse"))
+    with pytest.raises(ValueError, match="sample_weight and class_weight are so small"):
+        rates_of(Request("auto", None, 0.0, 1, False), data, lanes, settings)
+    assert rates_of(Request("auto", 0.1, 0.0, 1, False), data, lanes, settings).eta0 == 0.1
+
+
 def test_largest_curvature_of_batches():
     """A tenth above what power iteration finds of [X 1]'[X 1] / n."""
     wide = X * np.array([3.0, 1.0, 1.0, 0.1, 0.1, 0.1])
