@@ -298,6 +298,20 @@ def scripted(**settings):
     return annealing
 
 
+def test_when_checkpoints_are():
+    """About 1,000 updates apart at first, at most five epochs; then at 1.4 times the epoch."""
+    for batch_size, epochs in ((1, [5, 7, 10, 14, 20, 28]), (500, [5, 10, 15, 21, 30, 42])):
+        annealing = scripted(batch_size=batch_size)
+        seen = []
+        for _ in epochs:
+            seen.append(annealing.next_checkpoint)
+            annealing.told(0.5)
+        assert seen == epochs
+    annealing = scripted(batch_size=400)
+    assert (annealing.interval, annealing.updates) == (5, 3)
+    assert scripted(batch_size=3).interval == 3
+
+
 def test_a_rate_is_halved_where_a_checkpoint_gains_nothing():
     """Or, once it was halved, less than twice the noise."""
     annealing = scripted()
@@ -310,7 +324,7 @@ def test_a_rate_is_halved_where_a_checkpoint_gains_nothing():
 
 
 @pytest.mark.parametrize(
-    ("noise", "apart"), ((0.0, 0.0), (4.9e-3, 9.9e-3), (1.0, 0.0), (0.0, 0.011))
+    ("noise", "apart"), ((0.0, 0.0), (4.9e-3, 9.9e-3), (5.1e-3, 0.0), (1.0, 0.0), (0.0, 0.011))
 )
 def test_a_lane_stops_after_two_checkpoints_without_gain_or_noise(noise, apart):
     """That follow a halving. With noise, or a mean of the weights that is far worse than the best,

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from problems import ISAS
 from test_network import OPTIMIZERS, start, targets
 
-from fastsgd import _core
+from fastsgd import _core, solver
 from fastsgd.descent import VectorDescent
 from fastsgd.exceptions import DivergenceError
 from fastsgd.network import ACTIVATIONS, NETWORK_LOSSES, Network
@@ -463,3 +463,15 @@ def test_the_length_of_a_vector_in_parts(unit):
     parts = [unit * np.array([[2.0, -3.0]]), np.array([]), unit * np.array([6.0])]
     assert_allclose(length(parts), 7.0 * unit)
     assert length([np.zeros(2), np.zeros(0)]) == 0.0
+
+
+@pytest.mark.parametrize("tol", (None, 1e9))
+def test_a_fit_of_a_network_is_that_of_one_lane(tol):
+    """It counts its epochs, and says whether it stopped."""
+    data = Data(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]))
+    network, descent = Network((1, 1)), VectorDescent(eta0=0.1)
+    state = _core.VectorState(network.length(network.unit(data.dtype)), data.dtype, descent)
+    stopping = solver.Stopping(max_epochs=9, tol=tol, patience=2)
+    progress = solver.fit_network(data, network, descent, state, stopping)
+    assert progress.stopped.tolist() == [tol is not None]
+    assert progress.epochs.tolist() == [len(progress.losses)] == [9 if tol is None else 3]
