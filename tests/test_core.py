@@ -782,3 +782,15 @@ def test_the_row_of_a_batch_that_is_not_finite(layout, k):
     with pytest.raises(DivergenceError):
         run.advance(1 << 40)
     assert run.bad_row == 7
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_every_finite_half_is_read_as_it_is(isa):
+    """Denormal ones and the largest too, whether the processor converts them or not."""
+    X = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    X = np.ascontiguousarray(X[np.isfinite(X)][:, None])
+    data, of = Data(X, np.zeros(len(X))), Lanes(1, alpha=0.0, eta0=0.1)
+    state = solver.State(data, of, Settings())
+    state.set_weights(np.ones((1, 1)), np.zeros(1))
+    run = _core.Run(data, of, Settings(), state, isa=isa)
+    assert_array_equal(run.score(np.arange(len(X)))[:, 0], X[:, 0].astype(np.float32))
