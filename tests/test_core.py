@@ -723,6 +723,24 @@ def test_the_rate_of_an_epoch_is_that_of_its_last_update(layout):
         assert run.rate == eta0[last + 1 if held_out else 0], (last, held_out)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("width", (1, 2, 19))
+def test_the_rate_of_few_rows_is_that_of_the_last_one(layout, width):
+    """Whether it fills a block of rows or not, or has no weight."""
+    data = table(60, 19).data(np.float64, layout, sign=False)
+    settings = Settings(sampling="sequential", schedule=Schedule("inverse", power_t=0.5))
+    of = Lanes(1, alpha=0.0, eta0=0.1, mu=3.0)
+    for n, last in product(range(1, 10), (1.0, 0.0)):
+        weight = np.ones(n)
+        weight[n - 1] = last
+        some = Data(data.X[:n, :width].copy(), data.y[:n, :1], weight)
+        run = _core.Run(some, of, settings, solver.State(some, of, settings))
+        assert run.advance(1 << 40)
+        updates = n - 1 + last
+        if updates > 0:
+            assert_allclose(run.rate, 0.1 / np.sqrt(1.0 + 0.1 * 3.0 * (updates - 1.0)))
+
+
 @pytest.mark.parametrize("layout", ("csr32", "csr64"))
 def test_rows_that_begin_or_end_with_a_value_in_two_parts(layout):
     """They have the steps of rows with the sum, also where L1 is put off."""
@@ -785,10 +803,9 @@ def test_the_row_of_a_batch_that_is_not_finite(layout, k):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_every_finite_half_is_read_as_it_is(isa):
-    """Denormal ones and the largest too, whether the processor converts them or not."""
-    X = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    X = np.ascontiguousarray(X[np.isfinite(X)][:, None])
+def test_every_half_is_read_as_it_is(isa):
+    """Denormal ones, infinities and NaN too, whether the processor converts them or not."""
+    X = np.ascontiguousarray(np.arange(1 << 16, dtype=np.uint16).view(np.float16)[:, None])
     data, of = Data(X, np.zeros(len(X))), Lanes(1, alpha=0.0, eta0=0.1)
     state = solver.State(data, of, Settings())
     state.set_weights(np.ones((1, 1)), np.zeros(1))
