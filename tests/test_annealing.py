@@ -288,12 +288,12 @@ class Scripted(Annealing):
         return np.where(which, self.script[2], np.nan)
 
 
-def scripted(**settings):
-    """Of real targets, with tol 1e-3 and an objective of 1 at the start."""
+def scripted(tol=1e-3, **settings):
+    """Of real targets, with an objective of 1 at the start."""
     data = Data(np.zeros((1000, 2)), np.ones(1000))
     settings = Settings("squared_error", **settings)
     start = np.zeros((2, 2)), np.zeros(2)
-    annealing = Scripted((data, Lanes(2, alpha=[1e-3, 0.0], eta0=0.1), settings), start, 1e-3, 5)
+    annealing = Scripted((data, Lanes(2, alpha=[1e-3, 0.0], eta0=0.1), settings), start, tol, 5)
     annealing.best, annealing.initial_size = np.ones(2), np.ones(2)
     return annealing
 
@@ -366,6 +366,19 @@ def test_a_lane_that_is_far_goes_on_while_it_gains(gain, stops):
         assert annealing.told(annealing.best[0] - gain, gap=0.04) == (True, False)
     assert annealing.told(annealing.best[0] - gain, gap=0.04) == (not stops, stops)
     assert annealing.doubts["slow"].tolist() == [stops, False]
+
+
+@pytest.mark.parametrize(("gap", "stops"), ((9e-4, True), (1.1e-3, False)))
+def test_what_is_far_does_not_shrink_with_a_tiny_tol(gap, stops):
+    """Below 1e-4 it stays ten times that."""
+    annealing = scripted(tol=1e-5)
+    annealing.told(0.5)
+    for _ in range(2):
+        annealing.told(annealing.best[0], gap=gap)
+    annealing.best[0] = 0.5
+    gain = 0.051 * gap
+    annealing.least = 10.0  # so that it counts as none
+    assert annealing.told(0.5 - gain, gap=gap)[1] == stops
 
 
 @pytest.mark.parametrize(
