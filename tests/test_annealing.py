@@ -310,6 +310,9 @@ def test_when_checkpoints_are():
     annealing = scripted(batch_size=400)
     assert (annealing.interval, annealing.updates) == (5, 3)
     assert scripted(batch_size=3).interval == 3
+    annealing = scripted(optimizer=SGD(momentum=0.75))
+    annealing.told(0.5)
+    assert_allclose(annealing.rate_sum, 5 * 1000 / 0.25)  # whose rate is 1
 
 
 def test_a_rate_is_halved_where_a_checkpoint_gains_nothing():
