@@ -19,8 +19,10 @@ from sklearn.svm import SVC, SVR
 
 from fastsgd import SGDClassifier, SGDRegressor, TargetScaleWarning, path
 from fastsgd.losses import LOSSES
+from fastsgd.optimizers import SGD, AdaGrad
 from fastsgd.problem import Data, Lanes, Settings
-from fastsgd.statistics.objective import KEPT_VALUES, Objective
+from fastsgd.solver.annealing import LONG_RUN_EPOCHS, LONG_RUN_VALUES, Annealing
+from fastsgd.statistics.objective import KEPT_VALUES, MOST_FEATURES, MOST_VALUES, Objective
 
 SMOOTH = ("squared_error", "huber", "log_loss", "squared_hinge", "modified_huber", "poisson")
 KINKED = ("hinge", "epsilon_insensitive")
@@ -246,6 +248,184 @@ def test_the_objective_of_lanes(loss):
         expected = objective(loss, problem, coef[k], intercept[k])
         assert_allclose(values[k], expected + lanes.l1[k] * np.abs(coef[k]).sum())
     assert (sizes >= np.abs(values) - 1e-12).all() or loss == "poisson"
+
+
+def test_a_run_is_long_after_values_and_epochs():
+    """Of both there is a least number, of values of X with those of every epoch."""
+    data, lanes, settings = lanes_of("squared_error", 3)
+    start = np.zeros((2, data.d)), np.zeros(2)
+    annealing = Annealing((data, lanes, settings), start, 1e-3, 5)
+    least = -(-LONG_RUN_VALUES // (data.n * data.d))
+    assert least > LONG_RUN_EPOCHS
+    for epoch in (1, LONG_RUN_EPOCHS, least - 1, least, 10 * least):
+        annealing.epoch = epoch
+        assert annealing._is_long() == (epoch >= least)
+    annealing.values = LONG_RUN_VALUES
+    for epoch in (1, LONG_RUN_EPOCHS - 1, LONG_RUN_EPOCHS):
+        annealing.epoch = epoch
+        assert annealing._is_long() == (epoch >= LONG_RUN_EPOCHS)
+
+
+class Scripted(Annealing):
+    """Annealing of lanes whose objective, noise and suboptimality are told."""
+
+    def told(self, value, noise=0.0, gap=np.nan, worse=None, last=False):
+        self.script = tuple(np.full(2, float(one)) for one in (value, noise, gap))
+        self.worse = self.script[0] if worse is None else np.full(2, float(worse))
+        self.epoch = self.next_checkpoint
+        halve, stops = self.checkpoint(None, np.ones(2), np.array([True, False]), last=last)
+        assert not halve[1]
+        assert not stops[1]
+        return bool(halve[0]), bool(stops[0])
+
+    def _evaluate(self, model, training):
+        value, noise, _ = self.script
+        self.best = np.where(training, np.minimum(self.best, value), self.best)
+        return value, np.ones(2), noise, self.worse
+
+    def _suboptimality(self, which):
+        self.asked = which
+        return np.where(which, self.script[2], np.nan)
+
+
+def scripted(tol=1e-3, **settings):
+    """Of real targets, with an objective of 1 at the start."""
+    data = Data(np.zeros((1000, 2)), np.ones(1000))
+    settings = Settings("squared_error", **settings)
+    start = np.zeros((2, 2)), np.zeros(2)
+    annealing = Scripted((data, Lanes(2, alpha=[1e-3, 0.0], eta0=0.1), settings), start, tol, 5)
+    annealing.best, annealing.initial_size = np.ones(2), np.ones(2)
+    return annealing
+
+
+def test_when_checkpoints_are():
+    """About 1,000 updates apart at first, at most five epochs; then at 1.4 times the epoch."""
+    for batch_size, epochs in ((1, [5, 7, 10, 14, 20, 28]), (500, [5, 10, 15, 21, 30, 42])):
+        annealing = scripted(batch_size=batch_size)
+        seen = []
+        for _ in epochs:
+            seen.append(annealing.next_checkpoint)
+            annealing.told(0.5)
+        assert seen == epochs
+    annealing = scripted(batch_size=400)
+    assert (annealing.interval, annealing.updates) == (5, 3)
+    assert scripted(batch_size=3).interval == 3
+    annealing = scripted(optimizer=SGD(momentum=0.75))
+    annealing.told(0.5)
+    assert_allclose(annealing.rate_sum, 5 * 1000 / 0.25)  # whose rate is 1
+
+
+def test_a_rate_is_halved_where_a_checkpoint_gains_nothing():
+    """Or, once it was halved, less than twice the noise."""
+    annealing = scripted()
+    assert annealing.told(0.5) == (False, False)
+    assert annealing.told(0.4, noise=0.3) == (False, False)
+    assert annealing.told(0.4) == (True, False)
+    assert annealing.told(0.3, noise=0.051) == (True, False)
+    assert annealing.told(0.2, noise=0.049) == (False, False)
+    assert annealing.halvings.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("noise", "apart"), ((0.0, 0.0), (4.9e-3, 9.9e-3), (5.1e-3, 0.0), (1.0, 0.0), (0.0, 0.011))
+)
+def test_a_lane_stops_after_two_checkpoints_without_gain_or_noise(noise, apart):
+    """That follow a halving. With noise, or a mean of the weights that is far worse than the best,
+    it goes on, at ever lower rates."""
+    annealing, quiet = scripted(), noise < 5e-3 and apart < 1e-2
+    assert annealing.told(0.5) == (False, False)
+    for _ in range(2):
+        assert annealing.told(0.5, noise, worse=0.5 + apart) == (True, False)
+    assert annealing.told(0.5, noise, worse=0.5 + apart) == (not quiet, quiet)
+    assert annealing.stalled.tolist() == [2 * quiet, 0]
+
+
+@pytest.mark.parametrize("last", (False, True))
+def test_a_lane_stops_where_its_minimum_is_known_to_be_near(last):
+    """Within 2.5 times tol, or ten times at the end; not before the epochs of its patience."""
+    for gap, stops in ((2.4e-3, True), (2.6e-3, last), (9.9e-3, last), (1.1e-2, False)):
+        for patience in (5, 50):
+            annealing = scripted()
+            annealing.told(0.5)
+            annealing.patience = patience
+            assert annealing.told(0.5, gap=gap, last=last)[1] == (stops and patience == 5)
+
+
+def test_the_minimum_is_asked_for_after_a_small_gain_alone():
+    """Of at most fifty times tol, with noise of at most forty times."""
+    for gain, noise, near in ((0.049, 0.039, True), (0.051, 0.0, False), (0.0, 0.041, False)):
+        annealing = scripted()
+        annealing.told(0.5)
+        annealing.told(0.5 - gain, noise)
+        assert annealing.asked.tolist() == [near, False]
+
+
+@pytest.mark.parametrize(("gain", "stops"), ((1.8e-3, True), (2.2e-3, False)))
+def test_a_lane_that_is_far_goes_on_while_it_gains(gain, stops):
+    """By more than a twentieth of what is left."""
+    annealing = scripted()
+    annealing.told(0.5)
+    for _ in range(2):
+        assert annealing.told(annealing.best[0] - gain, gap=0.04) == (True, False)
+    assert annealing.told(annealing.best[0] - gain, gap=0.04) == (not stops, stops)
+    assert annealing.doubts["slow"].tolist() == [stops, False]
+
+
+@pytest.mark.parametrize(("gap", "stops"), ((9e-4, True), (1.1e-3, False)))
+def test_what_is_far_does_not_shrink_with_a_tiny_tol(gap, stops):
+    """Below 1e-4 it stays ten times that."""
+    annealing = scripted(tol=1e-5)
+    annealing.told(0.5)
+    for _ in range(2):
+        annealing.told(annealing.best[0], gap=gap)
+    annealing.best[0] = 0.5
+    gain = 0.051 * gap
+    annealing.least = 10.0  # so that it counts as none
+    assert annealing.told(0.5 - gain, gap=gap)[1] == stops
+
+
+@pytest.mark.parametrize(
+    ("gain", "values", "stops"),
+    ((5.9e-3, LONG_RUN_VALUES, True), (6.1e-3, LONG_RUN_VALUES, False), (5.9e-3, 1, False)),
+)
+def test_long_runs_stop_at_a_small_gain_and_doubt_it(gain, values, stops):
+    """Of at most twice tol of the objective at the start. Thrice the gain may be left."""
+    annealing = scripted()
+    annealing.initial_size, annealing.values = np.full(2, 3.0), values
+    annealing.next_checkpoint = LONG_RUN_EPOCHS
+    annealing.told(0.5)
+    assert annealing.told(0.5 - gain) == (False, stops)
+    assert annealing.doubts["slow"].tolist() == [stops, False]
+
+
+def test_doubts_of_a_penalty_that_has_not_had_the_time():
+    """By exp(-2 alpha sum of rates) of alpha |w|^2 / 2 that is left; not where the minimum is
+    known, nor of AdaGrad, whose rates are those of single weights."""
+    for rate_sum, optimizer, known, doubts in (
+        (600.0, SGD(), False, True),
+        (1400.0, SGD(), False, False),
+        (600.0, SGD(), True, False),
+        (600.0, AdaGrad(), False, False),
+    ):
+        annealing = scripted(optimizer=optimizer)
+        annealing.coef, annealing.rate_sum = np.full((2, 2), 2.0), np.full(2, rate_sum)
+        # 1e-3 / 2 * 8 = 4e-3 of the penalty, of which exp(-1.2) or exp(-2.8) is left
+        large, stops = np.full(2, 4e-3 * np.exp(-2.0)), np.array([True, False])
+        annealing._note_doubts(stops, np.zeros(2), np.full(2, known), large)
+        assert annealing.doubts["penalty"].tolist() == [doubts, False]
+        assert annealing.doubts["slow"].tolist() == [False, False]
+        annealing._note_doubts(stops, 2.0 * large, np.full(2, known), large)
+        assert annealing.doubts["slow"].tolist() == [True, False]
+
+
+def test_a_minimum_is_found_of_small_tables():
+    """Of few features and few values."""
+    lanes, settings = Lanes(1, alpha=1e-2, eta0=1.0), Settings()
+    for n, d in ((10, MOST_FEATURES), (MOST_VALUES // 4, 4)):
+        for more in (0, 1):
+            for shape, has in (((n + more, d), n == 10), ((n, d + more), False)):
+                data = Data(np.zeros(shape, dtype=np.float32), np.ones(len(np.zeros(shape))))
+                assert Objective(data, lanes, settings).has_minimum == (has or more == 0)
 
 
 @pytest.mark.parametrize("loss", ("log_loss", "hinge", "squared_hinge", "modified_huber"))

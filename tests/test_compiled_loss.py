@@ -188,6 +188,12 @@ def test_other_arguments_are_checked(c, argument, value):
         CompiledLoss(c.half_square, c.half_square_slope, **{"name": "x", argument: value})
 
 
+def test_a_loss_may_be_of_all_targets(c):
+    targets = ("real", "sign", "count")
+    loss = CompiledLoss(c.half_square, c.half_square_slope, name="x", targets=targets)
+    assert loss.targets == set(targets)
+
+
 @pytest.mark.parametrize("batch_size", (1, 8))
 @pytest.mark.parametrize("classes", (1, 3))
 @pytest.mark.parametrize("broken", ("value", "slope"))

@@ -690,3 +690,125 @@ def test_a_short_order_is_drawn_by_the_call_that_trains():
             draws += 1
         assert draws == drawn
         assert run.advance(1 << 62)
+
+
+# ---------------------------------------------------------------- what a lane sees of the problem
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_lane_learns_its_own_column_of_targets(layout):
+    """The bits of a table that has that column alone."""
+    data = table(60).data(np.float64, layout, sign=False)
+    for k, batch_size, number in product((1, 3), (1, 8), range(len(WIDTHS))):
+        settings = Settings(batch_size=batch_size, **WIDTHS[number])
+        for target in range(2):
+            both = train_core(data, Lanes(k, alpha=0.01, eta0=0.01, target=target), settings)
+            one = Data(data.X, data.y[:, target])
+            alone = train_core(one, Lanes(k, alpha=0.01, eta0=0.01), settings)
+            assert bits(both, settings) == bits(alone, settings), (k, batch_size, number, target)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_rate_of_an_epoch_is_that_of_its_last_update(layout):
+    """Of the first lane that the last row has a weight in, however small."""
+    data = table(64).data(np.float64, layout, sign=False)
+    eta0, k = np.array([0.01, 0.02, 0.03, 0.04]), 4
+    for last, held_out in product(range(3), (0, 1)):
+        held = np.zeros(64, dtype=np.uint64)
+        held[-1] = 0b0111 >> (2 - last) if held_out else 0
+        some = Data(data.X, data.y, np.full(64, 0.25), held_out=held)
+        of = Lanes(k, alpha=0.0, eta0=eta0, split=[1, 2, 4, 8])
+        state = solver.State(some, of, Settings(sampling="sequential"))
+        run = _core.Run(some, of, Settings(sampling="sequential"), state)
+        assert run.advance(1 << 40)
+        assert run.rate == eta0[last + 1 if held_out else 0], (last, held_out)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("width", (1, 2, 19))
+def test_the_rate_of_few_rows_is_that_of_the_last_one(layout, width):
+    """Whether it fills a block of rows or not, or has no weight."""
+    data = table(60, 19).data(np.float64, layout, sign=False)
+    settings = Settings(sampling="sequential", schedule=Schedule("inverse", power_t=0.5))
+    of = Lanes(1, alpha=0.0, eta0=0.1, mu=3.0)
+    for n, last in product(range(1, 10), (1.0, 0.0)):
+        weight = np.ones(n)
+        weight[n - 1] = last
+        some = Data(data.X[:n, :width].copy(), data.y[:n, :1], weight)
+        run = _core.Run(some, of, settings, solver.State(some, of, settings))
+        assert run.advance(1 << 40)
+        updates = n - 1 + last
+        if updates > 0:
+            assert_allclose(run.rate, 0.1 / np.sqrt(1.0 + 0.1 * 3.0 * (updates - 1.0)))
+
+
+@pytest.mark.parametrize("layout", ("csr32", "csr64"))
+def test_rows_that_begin_or_end_with_a_value_in_two_parts(layout):
+    """They have the steps of rows with the sum, also where L1 is put off."""
+    rng = np.random.default_rng(2)
+    indices = np.tile([3, 3, 5, 9, 0, 2, 7, 7], 30)
+    X = sp.csr_array((rng.normal(size=240), indices, 4 * np.arange(61)), shape=(60, 12))
+    y = rng.normal(size=60)
+    sparse, dense = (Data(in_layout(X, np.float64, each), y) for each in (layout, "dense"))
+    for k, average, l1 in product((1, 3), (0, 1), (0.0, 1e-2)):
+        of, settings = Lanes(k, alpha=0.0, l1=l1, eta0=0.05), Settings(average=average)
+        core, twin = train_core(sparse, of, settings), train_twin(dense, of, settings)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64], (k, average, l1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_of_weight_zero_between_others(layout):
+    """One by one, in pairs and at the ends: the steps of the twin."""
+    data = table(60).data(np.float64, layout, sign=False)
+    for pattern in ([1.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]):
+        some = Data(data.X, data.y, np.resize(pattern, 60))
+        for k, width in product(LANE_COUNTS, WIDTHS):
+            of = lanes(k, "squared_error")
+            settings = Settings(sampling="sequential", **width)
+            core, twin = train_core(some, of, settings), train_twin(some, of, settings)
+            assert difference(core, twin, settings) < TOLERANCE[np.float64], (pattern, k, width)
+
+
+@pytest.mark.parametrize("changed", ("alpha", "l1"))
+@pytest.mark.parametrize("k", (1, 3))
+def test_penalties_of_adagrad_that_change_between_calls(k, changed):
+    """Steps that wait are done with the penalty that they were taken with."""
+    data = table(60).data(np.float64, "csr32", sign=False)
+    settings = Settings(optimizer=AdaGrad())
+    numbers = {"alpha": 1e-2, "l1": 1e-2, "eta0": 0.05}
+    of = Lanes(k, **numbers)
+    core, twin = solver.State(data, of, settings), reference.State(data, of, settings)
+    for value in (1e-2, 0.5, 1e-3):
+        of = Lanes(k, **{**numbers, changed: value})
+        solver.run_epoch(data, of, settings, core)
+        reference.run_epoch(data, of, settings, twin)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("k", (1, 3))
+def test_the_row_of_a_batch_that_is_not_finite(layout, k):
+    """Rows before it may be so too if they have no weight."""
+    X = table(20).X.astype(np.float64)
+    X[[2, 7], 0], X[[2, 7, 5], 1] = 1e300, 1.0
+    weight = np.ones(20)
+    weight[2] = 0.0
+    data = Data(in_layout(X, np.float64, layout), np.ones(20), weight)
+    of, settings = Lanes(k, alpha=0.0, eta0=0.1), Settings(batch_size=10, sampling="sequential")
+    state = solver.State(data, of, settings)
+    state.set_weights(np.full((k, data.d), 1e10), np.zeros(k))
+    run = _core.Run(data, of, settings, state)
+    with pytest.raises(DivergenceError):
+        run.advance(1 << 40)
+    assert run.bad_row == 7
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_every_half_is_read_as_it_is(isa):
+    """Denormal ones, infinities and NaN too, whether the processor converts them or not."""
+    X = np.ascontiguousarray(np.arange(1 << 16, dtype=np.uint16).view(np.float16)[:, None])
+    data, of = Data(X, np.zeros(len(X))), Lanes(1, alpha=0.0, eta0=0.1)
+    state = solver.State(data, of, Settings())
+    state.set_weights(np.ones((1, 1)), np.zeros(1))
+    run = _core.Run(data, of, Settings(), state, isa=isa)
+    assert_array_equal(run.score(np.arange(len(X)))[:, 0], X[:, 0].astype(np.float32))

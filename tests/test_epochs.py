@@ -172,3 +172,41 @@ def test_what_several_epochs_need_is_checked():
     assert count[0] == 3
     assert columns[0] == [1, 2, 3]
     assert watch.best[0] == min(columns[1])
+
+
+class Slow:
+    """A run of which a call takes so many seconds of a clock."""
+
+    draws_order = False
+
+    def __init__(self, seconds: float, done: bool = False) -> None:
+        self.seconds, self.done, self.now = seconds, done, 0.0
+        self.budgets: list[int] = []
+
+    def advance(self, budget: int, stop: int | None = None) -> bool:
+        self.budgets.append(budget)
+        self.now += self.seconds
+        return self.done
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "factor", "last"),
+    (
+        (0.021, False, 0.5, 1 << 12),
+        (0.019, False, 1.0, 1 << 18),
+        (0.0051, False, 1.0, 1 << 18),
+        (0.0049, False, 2.0, 1 << 30),
+        (0.0049, True, 1.0, 1 << 18),
+    ),
+)
+def test_calls_become_shorter_or_longer(seconds, done, factor, last, monkeypatch):
+    """Until they take about a hundredth of a second; within limits."""
+    run, clock = Slow(seconds, done), Clock()
+    monkeypatch.setattr("fastsgd.solver.epochs.time", run)
+    for _ in range(20):
+        assert clock.advance(run) == done
+    assert run.budgets[:3] == [int((1 << 18) * factor**i) for i in range(3)]
+    assert clock.budget == last

@@ -1,21 +1,45 @@
 """Learning rates found from the data: by curvature or a search, and `result_`."""
 
+import inspect
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import linear_model
 from sklearn.base import clone
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
-from fastsgd.learning_rate.choose import PENALISED, START, Request, rates_of
+from fastsgd.learning_rate import search
+from fastsgd.learning_rate.choose import (
+    ETA0,
+    PENALISED,
+    START,
+    Request,
+    is_kept_by_row,
+    is_settled,
+    rates_of,
+)
 from fastsgd.learning_rate.search import is_worthwhile, search_rates
 from fastsgd.losses import LOSSES
+from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES, Schedule
 from fastsgd.solver.stopping import FEW_UPDATES
-from fastsgd.statistics.curvature import LONG_RUN_UPDATES, auto_rate, bounded, curvature_of
+from fastsgd.statistics.curvature import (
+    LONG_RUN_UPDATES,
+    Curvature,
+    adaptive_rate,
+    auto_rate,
+    bounded,
+    curvature_of,
+    square_of_row,
+    stable_rate,
+)
+from fastsgd.statistics.sample import feature_scales, sample_rows
+from fastsgd.statistics.weights import typical_weight
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 6))
@@ -76,7 +100,7 @@ def test_but_not_where_the_distance_would_be_left(alpha):
 
 
 @pytest.mark.parametrize("layout", ("dense", "csr"))
-@pytest.mark.parametrize("scale", (1e-30, 1.0, 1e30))
+@pytest.mark.parametrize("scale", (1e-80, 1e-30, 1.0, 1e80))
 def test_effective_rank(scale, layout):
     """(sum of eigenvalues)^2 / (sum of squares) / d: 1 where all are equal, 1/d where one is all;
     of any scale."""
@@ -94,6 +118,184 @@ def test_effective_rank(scale, layout):
             assert_allclose(mu, 0.2 * size * min(1.0, exact), rtol=0.5)
     for X in (np.zeros((5, 3)), np.ones((1, 3)), np.eye(3)):
         assert curvature_of(Data(X, np.ones(len(X))), Settings()).effective_rank == 1.0
+
+
+def test_the_rate_of_adagrad_is_a_length_that_penalties_shorten():
+    """Half of 1 / (smoothness * root mean square of |x|), times h / (h + alpha) with h the
+    curvature of an average direction; of an alpha and a curvature of 0 all of it."""
+    curvature = Curvature(
+        smoothness=2.0,
+        noise=20.0,
+        mean_square=9.0,
+        largest=9.0,
+        noise_weight=1.0,
+        batch=1.0,
+        features=6,
+        effective_rank=0.5,
+    )
+    weight, alpha = np.array([1.0, 3.0, 3.0, 0.0]), np.array([0.0, 1e-3, 5.0, 0.0])
+    h = weight * 2.0 * 9.0 / 6.0
+    part = np.append(h[:3] / (h[:3] + alpha[:3]), 1.0)
+    assert_allclose(adaptive_rate(curvature, weight, alpha), 0.5 / (2.0 * 3.0) * part)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_smoothness_is_that_of_the_loss_or_one(loss):
+    """Where its slope has jumps, or none that changes; counts have one of their own."""
+    known = LOSSES[loss].smoothness
+    expected = known if 0.0 < known < np.inf else 1.0
+    if LOSSES[loss].targets != {"count"}:
+        settings = Settings(loss=loss, sign_targets="real" not in LOSSES[loss].targets)
+        assert curvature_of(Data(X, Y), settings).smoothness == expected
+
+
+@pytest.mark.parametrize("make", (np.asarray, sp.csr_array))
+@pytest.mark.parametrize(("n", "unit"), ((2, 1.0), (12, 1e-3), (12, 30.0), (64, 1.0), (127, 1.0)))
+def test_effective_rank_of_few_rows_is_that_of_all_pairs(n, unit, make):
+    """Of 64 rows at most, the first ones where there are fewer than 128."""
+    rows = unit * np.random.default_rng(n).normal(size=(n, 30)) * np.linspace(0.1, 3.0, 30)
+    found = curvature_of(Data(make(rows), np.ones(n)), Settings()).effective_rank
+    gram = (rows[:64] @ rows[:64].T) ** 2
+    m = len(gram)
+    second = (gram.sum() - np.trace(gram)) / (m * (m - 1))
+    assert_allclose(found, min(1.0, np.square(rows).sum(axis=1).mean() ** 2 / second / 30.0))
+
+
+@pytest.mark.parametrize("batch", (1.0, 2.5, 64.0))
+def test_the_curvature_that_a_batch_meets(batch):
+    """The largest one, and of what the noise is beyond it a part: eta0 is one over it."""
+    noise, momentum = 20.0, 0.5
+    found = Curvature(2.0, noise, 9.0, 3.0, 0.4, batch, 6, 0.5)
+    expected = 2.0 * (3.0 + (1.4 * noise - 3.0) / batch)
+    assert_allclose(found.batch_curvature, expected)
+    assert_allclose(found.average, 2.0 * 9.0 / 6.0)
+    rates = stable_rate(found, Settings(optimizer=SGD(momentum=momentum)))
+    assert_allclose(rates, (0.5 / expected, 0.2 * 3.0 * 0.5))
+
+
+def test_weights_too_small_for_a_rate_are_refused_where_one_is_to_be_found():
+    data = Data(X, np.where(Y > 0.0, 1.0, 0.0), np.full(300, 1e-305))
+    lanes = Lanes(1, 0.0, 1.0, weight_positive=1e-6, weight_negative=1e-6)
+    settings = Settings("log_loss", sign_targets=True, schedule=Schedule("inverse"))
+    with pytest.raises(ValueError, match="sample_weight and class_weight are so small"):
+        rates_of(Request("auto", None, 0.0, 1, False), data, lanes, settings)
+    assert rates_of(Request("auto", 0.1, 0.0, 1, False), data, lanes, settings).eta0 == 0.1
+
+
+def test_largest_curvature_of_batches():
+    """A tenth above what power iteration finds of [X 1]'[X 1] / n."""
+    wide = X * np.array([3.0, 1.0, 1.0, 0.1, 0.1, 0.1])
+    rows = np.hstack([wide, np.ones((len(wide), 1))])
+    largest = np.linalg.eigvalsh(rows.T @ rows / len(rows))[-1]
+    for make in (np.asarray, sp.csr_array):
+        found = curvature_of(Data(make(wide), Y), Settings(batch_size=8)).largest
+        assert_allclose(found, 1.1 * largest, rtol=0.02)
+
+
+@pytest.mark.parametrize("make", (np.asarray, sp.csr_array))
+def test_square_of_a_row(make):
+    for row in ([3.0, 4.0, 0.0], [0.0, 0.0, 0.0], [0.0, 2.0, 0.0]):
+        assert square_of_row(Data(make([row]), np.ones(1))) == np.square(row).sum()
+    assert np.isnan(square_of_row(Data(make([row]), np.ones(1), np.ones(1))))
+
+
+def test_rows_that_are_sampled():
+    """Evenly spaced, of positive weight; of wide rows fewer, of CSR a sixteenth of the values."""
+    n = 10_000
+    for d, most in ((1, 4096), (64, 1024), (10_000, 64)):
+        data = Data(np.lib.stride_tricks.as_strided(np.ones(1), (n, d), (0, 0)), np.ones(n))
+        found = np.arange(n)[sample_rows(data, 1 << 16)]
+        assert_array_equal(found, np.arange(most) * (n // most))
+    sparse = sp.random_array((n, 50), density=0.08, format="csr", rng=0)
+    found = np.arange(n)[sample_rows(Data(sparse, np.ones(n)), 1 << 16)]
+    assert len(found) == (1 << 16) // (16 * sparse.nnz // n)
+    weight = np.arange(n) % 2.0
+    found = sample_rows(Data(np.ones((n, 64)), np.ones(n), weight), 1 << 16)
+    assert_array_equal(found, 1 + 2 * np.arange(1024) * (n // 2 // 1024))
+
+
+def test_whether_a_loss_has_a_gradient_at_zero():
+    """Of the features, or of an intercept that is learnt."""
+    y = np.array([1.0, 1.0, 5.0])
+    cases = {
+        (0.0, True): [True, False],
+        (0.0, False): [False, False],
+        (1.0, False): [True, True],
+    }
+    for (size, fit_intercept), expected in cases.items():
+        data = Data(
+            size * np.array([[1.0], [-1.0], [3.0]]), np.stack([y, [1.0, -1.0, 0.0]], axis=1)
+        )
+        lanes = Lanes(2, alpha=0.0, eta0=1.0, target=[0, 1])
+        settings = Settings("squared_error", fit_intercept=fit_intercept)
+        assert_array_equal(search._has_gradient(data, lanes, settings), expected)
+
+
+@pytest.mark.parametrize(("alpha", "penalised"), ((1e-6, False), (3e-3, True)))
+def test_a_rate_of_a_strong_penalty_falls_by_it_alone(alpha, penalised):
+    """One that is given by the data where its end is known; others do not fall by a curvature."""
+    schedule = Schedule("harmonic", total_epochs=1000.0)
+    settings = Settings("squared_error", schedule=schedule, optimizer=SGD(momentum=0.5))
+    wide = np.hstack([0.01 * X, np.zeros((300, 600))])
+    data, lanes = Data(wide, Y), Lanes(1, alpha, 1.0)
+    found = rates_of(Request("auto", None, alpha, 1, False), data, lanes, settings)
+    assert found.mu == (alpha / 0.5 if penalised else 0.0)
+
+
+def test_typical_weights():
+    """Sums of squares over sums; 1 where a lane has no rows of weight."""
+    weight = np.arange(300.0) % 4
+    y = np.where(np.arange(300) < 200, 1.0, 0.0)
+    lanes = Lanes(3, 0.0, 1.0, weight_positive=[1.0, 2.0, 0.0], weight_negative=[1.0, 0.5, 0.0])
+    settings = Settings("hinge", sign_targets=True)
+    found = typical_weight(Data(X, y, weight), lanes, settings)
+    s = weight * np.where(y > 0.0, 2.0, 0.5)
+    expected = np.square(weight).sum() / weight.sum(), np.square(s).sum() / s.sum(), 1.0
+    assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("name", ("constant", "invscaling", "adaptive"))
+def test_rates_without_data_are_those_of_scikit_learn(name):
+    default = inspect.signature(linear_model.SGDRegressor).parameters["eta0"].default
+    model = SGDRegressor(learning_rate=name, max_iter=1, tol=None).fit(X, Y)
+    assert model.result_.eta0 == ETA0[name] == default
+    of = inspect.signature(linear_model.PassiveAggressiveRegressor).parameters["C"].default
+    assert ETA0["pa1"] == ETA0["pa2"] == of
+
+
+@pytest.mark.parametrize("batch_size", (1, 4))
+def test_noise_counts_twice_at_most(batch_size):
+    """Where an epoch has 2,000 updates or more; in part where it has fewer."""
+    for rows in (300, 1000, 2000, 8000, 100_000):
+        data, settings = Data(X, Y, epoch_rows=rows), Settings(batch_size=batch_size)
+        found = curvature_of(data, settings).noise_weight
+        assert_allclose(found, min(1.0, rows / batch_size / 2000.0))
+
+
+@pytest.mark.parametrize("mean", (0.01, 0.5, 40.0))
+def test_the_smoothness_of_counts_is_three_times_their_size(mean):
+    """Of their root mean square; at least 1."""
+    y = np.random.default_rng(0).poisson(mean, 300).astype(float)
+    found = curvature_of(Data(X, y), Settings(loss="poisson")).smoothness
+    assert_allclose(found, max(1.0, 3.0 * np.sqrt(np.mean(y**2))))
+
+
+@pytest.mark.parametrize("make", (np.array, sp.csr_array))
+def test_scales_of_features_that_may_differ(make):
+    """Root mean squares of what is not zero; none where these cannot differ by the ratio."""
+    table = np.ones((100, 2))
+    table[1:, 1], table[0, 1] = 0.0, 10.0
+    data = Data(make(table), np.ones(100))
+    for ratio in (0.0, 5.0, 9.99):
+        columns, scales = feature_scales(data, ratio)
+        assert_array_equal(columns, [0, 1])
+        assert_array_equal(scales, [1.0, 10.0])
+    assert feature_scales(data, 101.0) is None
+    assert feature_scales(Data(make(np.full((4, 3), 2.0)), np.ones(4)), 2.0) is None
+
+
+def test_scales_that_differ_by_the_ratio_itself_are_none():
+    assert feature_scales(Data(np.array([[1.0, 3.0]]), np.ones(1)), 3.0) is None
 
 
 @pytest.mark.parametrize("scale", (1e-2, 1.0, 1e3))
@@ -134,6 +336,105 @@ def test_a_trial_is_of_the_data_and_the_seed_alone():
                 m = len(alone.factors)
                 assert_allclose(alone.loss[0], tried.loss[k, :m], rtol=1e-6)
                 assert alone.chosen[0] == tried.chosen[k]
+
+
+@pytest.mark.parametrize("rate", (1e-12, 0.1, 1e12))
+def test_rates_that_are_tried_are_powers_of_two_without_a_gap(rate):
+    """Sixteen, and sixteen more as long as the best is at the end; the best is among them."""
+    settings = Settings(loss="huber", loss_parameter=0.1)
+    found = search_rates(Data(X, Y), Lanes(1, 0.0, 1.0), settings, np.full(1, rate))
+    exponents = np.log2(found.factors)
+    assert_array_equal(np.diff(exponents), 1.0)
+    assert exponents[0] <= -4.0 < 11.0 <= exponents[-1]
+    assert len(exponents) % 16 == 0
+    assert (len(exponents) == 16) == (rate == 0.1)
+    assert found.loss[0, found.factors == found.chosen] <= 1.03 * found.loss.min()
+    assert exponents[0] < np.log2(found.chosen) < exponents[-1]
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), ((300, 1), (300, 8), (100, 1), (20, 4), (20, 64)))
+def test_a_trial_has_about_as_many_updates_as_rows_of_a_sample(rows, batch_size, monkeypatch):
+    """256 of them, and at most ten epochs."""
+    seen = []
+
+    def losses(data, lanes, settings, eta0, exponents):
+        assert (settings.schedule.kind, settings.schedule.power) == ("polynomial", 2.0)
+        seen.append((data.n, settings.schedule.total_epochs))
+        return np.square(exponents - 1.0)[None]
+
+    monkeypatch.setattr(search, "_finite_losses", losses)
+    settings = Settings(loss="huber", loss_parameter=0.1, batch_size=batch_size)
+    data = Data(X[:rows], Y[:rows])
+    found = search_rates(data, Lanes(1, 0.0, 1.0), settings, np.ones(1))
+    n = min(rows, 256)
+    updates = -(-n // min(batch_size, n))
+    assert seen == [(n, min(10.0, float(-(-256 // updates))))]
+    assert found.chosen == 2.0
+
+
+def test_a_rate_that_was_tried_is_the_stable_one_times_the_best_factor():
+    """And one over it has alpha added."""
+    data, lanes = Data(X, 1e3 * Y), Lanes(2, [0.0, 0.3], 1.0)
+    settings = Settings(loss="huber", loss_parameter=0.1, schedule=Schedule("inverse"))
+    found = rates_of(Request("auto", None, 0.1, 1, False), data, lanes, settings)
+    assert found.search.chosen[0] != 1.0
+    stable = stable_rate(found.curvature, settings)[0]
+    assert_allclose(1.0 / found.eta0, 1.0 / (stable * found.search.chosen) + lanes.alpha)
+
+
+def test_few_rows_after_few_others_have_the_mean_of_their_curvatures():
+    """By their numbers: one over the rate is that mean. From 100 rows on a rate stays or falls."""
+    lanes, settings = Lanes(1, 0.0, 1.0), Settings(schedule=Schedule("inverse"))
+    request = Request("auto", None, 0.0, 1, False)
+    parts = Data(X[:20], Y[:20]), Data(3.0 * X[20:50], Y[20:50]), Data(X[50:] / 9.0, Y[50:])
+    first, second, third = (rates_of(request, part, lanes, settings) for part in parts)
+    both = rates_of(request, parts[1], lanes, settings, first)
+    assert both.rows == 50
+    assert_allclose(1.0 / both.eta0, (20.0 / first.eta0 + 30.0 / second.eta0) / 50.0)
+    assert_allclose(both.mu, (20.0 * first.mu + 30.0 * second.mu) / 50.0)
+    kept = rates_of(request, parts[1], lanes, settings, third)
+    assert_array_equal([kept.eta0, kept.mu], [second.eta0, second.mu])
+    kept = rates_of(
+        request, parts[2], lanes, settings, rates_of(request, Data(X, Y), lanes, settings)
+    )
+    assert kept.eta0 < third.eta0
+
+
+@pytest.mark.parametrize("alpha", (0.0, 1e-2, 10.0))
+def test_a_row_is_known_to_keep_a_rate_where_it_does(alpha):
+    """Of lengths around that of which the rate is."""
+    lanes, settings = Lanes(1, alpha, 1.0), Settings(schedule=Schedule("inverse"))
+    request, kept = Request("auto", None, alpha, 1, False), []
+    known = rates_of(request, Data(X, Y), lanes, settings)
+    for square in np.geomspace(0.01, 1000.0, 40):
+        row = Data(np.full((1, 6), np.sqrt(square / 6.0)), np.ones(1))
+        kept.append(is_kept_by_row(square, row, lanes, settings, known))
+        assert kept[-1] == (rates_of(request, row, lanes, settings, known).eta0 == known.eta0)
+    assert set(kept) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("rate", "kind", "eta0", "loss", "settled"),
+    (
+        ("optimal", "inverse", None, "hinge", True),
+        (None, "callable", None, "hinge", True),
+        ("constant", "constant", 0.1, "squared_error", True),
+        ("auto", "inverse", None, "squared_error", False),
+        ("auto", "inverse", None, "hinge", True),
+        ("invscaling", "inverse", None, "squared_error", True),
+        ("auto", "inverse", 0.1, "squared_error", True),
+    ),
+)
+def test_rates_are_settled_where_other_rows_leave_them(rate, kind, eta0, loss, settled):
+    """From 100 rows on; a rate that is given by the row is not, since batches may be short."""
+    function = {"function": lambda t, e: 0.1} if kind == "callable" else {}
+    settings = Settings(loss, sign_targets=loss == "hinge", schedule=Schedule(kind, **function))
+    request, lanes = Request(rate, eta0, 0.1, 1, False), Lanes(1, 0.1, 1.0)
+    known = rates_of(request, Data(X, Y), lanes, settings)
+    steep = rates_of(request, Data(9.0 * X[:50], Y[:50]), lanes, settings, known)
+    assert is_settled(request, settings, known) == settled
+    assert (steep.eta0 == known.eta0 and steep.mu == known.mu) == settled
+    assert not is_settled(replace(request, linear_scaling=True), settings, known)
 
 
 def test_rows_of_weight_zero_are_not_tried():

@@ -1,6 +1,8 @@
 """Lower bounds of a small problem's minimum: against linear programs, libsvm and coordinate
 descent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -117,6 +119,43 @@ def test_smooth_losses_by_quasi_newton(loss, seed):
     for within in (1e-2, 1e-6):
         bound = of.bound(start(of), within)
         assert least - within - 1e-9 <= bound <= least + 0.1 * within
+
+
+@pytest.mark.parametrize("loss", SMOOTH)
+def test_a_bound_is_as_near_as_it_was_asked_for(loss):
+    """From anywhere, whether that is near or far."""
+    of = problem(loss, 0)
+    w = start(of)
+    for _ in range(3):
+        w = minimize(lambda w: value(of, w), w, method="BFGS", options={"gtol": 1e-9}).x
+    least = value(of, w)
+    for within in 10.0 ** np.arange(-6.0, 3.0, 0.5):
+        for away in (0.0, 1.0, 3.0):
+            bound = of.bound(away * start(of, 1), within)
+            assert least - 0.1 * within <= bound <= least + 0.01 * within
+
+
+@pytest.mark.parametrize(("unit", "origin"), ((1e-9, 0.0), (1e9, 0.0), (1.0, 1e6)))
+@pytest.mark.parametrize("loss", ("huber", "squared_epsilon_insensitive"))
+def test_a_bound_does_not_depend_on_the_unit_of_y_nor_on_its_origin(loss, unit, origin):
+    """Slopes are compared over a distance that is small beside the residuals."""
+    for seed in range(3):
+        of = problem(loss, seed)
+        other = replace(of, y=unit * of.y + origin, parameter=unit * of.parameter)
+        w, within = np.zeros(len(of.alpha)), 1e-4
+        bound = other.bound(w + origin * (of.alpha == 0.0), within * unit**2)
+        assert_allclose(bound / unit**2, of.bound(w, 1e-9), rtol=0.0, atol=1e-5 * within)
+
+
+def test_a_newton_step_gains_what_it_promises():
+    """Of squares all that there is to gain."""
+    of = problem("squared_error", 0)
+    w = start(of)
+    of.bound(w, 1e-6)
+    step, promised = of._step(w, of._smooth(w, of.X @ w), 0.0)
+    gained = value(of, w) - value(of, w - step)
+    assert_allclose(promised, gained)
+    assert_allclose(value(of, w - step), of.bound(w, 1e-9), rtol=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(3))

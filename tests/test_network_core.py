@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from covering import covering
+from numpy.testing import assert_allclose
 from problems import ISAS
 from test_network import OPTIMIZERS, start, targets
 
-from fastsgd import _core
+from fastsgd import _core, solver
 from fastsgd.descent import VectorDescent
 from fastsgd.exceptions import DivergenceError
 from fastsgd.network import ACTIVATIONS, NETWORK_LOSSES, Network
@@ -18,6 +19,7 @@ from fastsgd.problem import Data
 from fastsgd.reference import network as twin
 from fastsgd.sampling import SAMPLINGS
 from fastsgd.schedules import Schedule
+from fastsgd.solver.network_loop import length
 
 N = 300  # more than a chunk of rows
 SIZES = ((11, 3), (23, 37, 9, 3), (50, 64, 70, 2), (5, 1, 33), (1100, 3, 2), (5, 4, 530, 2))
@@ -453,3 +455,23 @@ def test_adams_correction_counts_from_new_parameters():
         expected = fresh.copy()
         _core.NetworkRun(data, network, one, expected).advance(1)
         assert of.last().tobytes() == expected.last().tobytes()
+
+
+@pytest.mark.parametrize("unit", (1e-200, 1.0, 1e200))
+def test_the_length_of_a_vector_in_parts(unit):
+    """Its square may be out of range."""
+    parts = [unit * np.array([[2.0, -3.0]]), np.array([]), unit * np.array([6.0])]
+    assert_allclose(length(parts), 7.0 * unit)
+    assert length([np.zeros(2), np.zeros(0)]) == 0.0
+
+
+@pytest.mark.parametrize("tol", (None, 1e9))
+def test_a_fit_of_a_network_is_that_of_one_lane(tol):
+    """It counts its epochs, and says whether it stopped."""
+    data = Data(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]))
+    network, descent = Network((1, 1)), VectorDescent(eta0=0.1)
+    state = _core.VectorState(network.length(network.unit(data.dtype)), data.dtype, descent)
+    stopping = solver.Stopping(max_epochs=9, tol=tol, patience=2)
+    progress = solver.fit_network(data, network, descent, state, stopping)
+    assert progress.stopped.tolist() == [tol is not None]
+    assert progress.epochs.tolist() == [len(progress.losses)] == [9 if tol is None else 3]

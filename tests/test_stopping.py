@@ -13,8 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, f1_score, make_scorer, r2_score
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, solver
+from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.solver.stopping import FEW_UPDATES, RELATIVE_GAIN, Stopping, Watch
+from fastsgd.solver.training import Training
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 6))
@@ -197,6 +199,39 @@ def test_adaptive_divides_the_rate_by_five():
     adaptive = SGDRegressor(learning_rate="adaptive", eta0=0.05, random_state=0, max_iter=5)
     pair = [model.set_params(tol=None).fit(X, SCORES[:, 0]) for model in (constant, adaptive)]
     assert_array_equal(*(model.coef_ for model in pair))
+
+
+def test_a_tolerance_is_of_losses_whose_rows_weigh_less_than_one():
+    """Not of scores, nor of greater weights."""
+    unit = np.array([0.25, 1.0, 4.0])
+    assert_array_equal(Watch(3, Stopping(tol=0.1), unit).tol, 0.1 * np.array([0.25, 1.0, 1.0]))
+    assert Watch(3, Stopping(tol=0.1, validate=lambda coef, intercept: 0.0), unit).tol == 0.1
+
+
+def test_of_equal_scores_and_losses_the_first_is_the_best():
+    watch = Watch(2, Stopping(validate=lambda coef, intercept: 0.0))
+    seen = [([1.0, 1.0], [2.0, 2.0]), ([1.0, 1.0], [2.0, 1.0]), ([1.0, 2.0], [1.5, 0.0])]
+    better = [watch.see(np.array(value), np.array(tie))[1].tolist() for value, tie in seen]
+    assert better == [[True, True], [False, True], [True, False]]
+
+
+@pytest.mark.parametrize("more", (0, 1))
+def test_few_updates_are_annealed(more):
+    """Those of an epoch, up to 5,000."""
+    data = Data(np.ones((FEW_UPDATES + more, 1)), np.ones(FEW_UPDATES + more))
+    lanes, settings = Lanes(1, alpha=0.0, eta0=0.1), Settings()
+    state = solver.State(data, lanes, settings)
+    progress = solver.Fit()
+    training = Training((data, lanes, settings), state, Stopping(plateau_factor=2.0), progress)
+    assert (training.annealing is None) == (more == 1)
+
+
+def test_adaptive_stops_at_its_least_rate():
+    """A rate of 1e-6 is not divided any more."""
+    model = SGDRegressor(learning_rate="adaptive", eta0=1e-6, tol=1e3, random_state=0)
+    model.fit(X, SCORES[:, 0])
+    assert set(model.history_["learning_rate"]) == {1e-6}
+    assert model.n_iter_ < model.max_iter
 
 
 # ---------------------------------------------------------------- validation

@@ -65,10 +65,11 @@ static NO_INLINE void read_l1_averages(const context *ctx, double N, int64_t fir
 }
 
 /* One lane with pending steps under L1, without momentum. */
-static void read_l1(const context *ctx, int64_t N, int64_t first, int64_t last, real *out) {
+static void read_l1(const context *ctx, int average, int64_t first, int64_t last, real *out) {
+    const int64_t start = ctx->settings->average, N = ctx->state->t[0] - start + 1;
     if (!ctx->state->last_update)
         read_truncated(ctx, first, last, out);
-    else if (N > 0)
+    else if (average && start > 0 && N > 0)
         read_l1_averages(ctx, (double)N, first, last, out);
     else
         read_l1_weights(ctx, first, last, out);
@@ -82,10 +83,7 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, int
     const int width = (int)state->width;
     const int64_t padded = state->padded;
     real *u = ctx->step.u;
-    const int64_t N = average && ctx->settings->average > 0
-                          ? state->t[0] - ctx->settings->average + 1
-                          : 0;
-    if (padded == 1 && state->pending == 0 && (N <= 0 || width > 1)) { /* as they are stored */
+    if (padded == 1 && state->pending == 0) { /* as they are stored */
         read_stored(stored_model_of(ctx, average), first, last, out);
         return;
     }
@@ -95,7 +93,7 @@ static void read_weights(context *ctx, const verb_table *verbs, int average, int
         return;
     }
     if (padded == 1 && ctx->kind.l1 && !has_momentum(state)) {
-        read_l1(ctx, width > 1 ? N : 0, first, last, out);
+        read_l1(ctx, average, first, last, out);
         return;
     }
     for (int64_t j = first; j < last; ++j) {
