@@ -401,6 +401,7 @@ def test_without_a_change_there_is_no_error(actor):
     ACTORS[actor](lambda: None, X, y)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # NumPy 2.5
 @pytest.mark.parametrize("name", ("X", "y", "sample_weight"))
 def test_arrays_of_data_cannot_be_resized(name):
     """Nor reshaped under it; and they can be once it is gone."""

@@ -553,7 +553,7 @@ def with_value(value, dtype=np.float64):
 
 def with_not_a_time(a, _):
     a = a.astype("m8[s]")
-    a[(3,) * a.ndim] = np.timedelta64("NaT")
+    a[(3,) * a.ndim] = np.timedelta64("NaT", "s")
     return a
 
 

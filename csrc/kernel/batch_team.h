@@ -10,6 +10,7 @@
 #define FASTSGD_KERNEL_BATCH_TEAM_H
 
 #include "compensated.h"
+#include "memory.h"
 #include "optimizer.h"
 #include "slopes.h"
 #include "thread_team.h"
@@ -82,7 +83,7 @@ static RARE void start_batch_team(batch_team *team, context *ctx, const verb_tab
     if (threads < 2 || ctx->data->layout != FSGD_DENSE) return;
     *team = (batch_team){.ctx = ctx, .verbs = verbs, .most = most, .size = size};
     team->parts = smaller(size / part_size + 1, MAX_ITEMS);
-    team->block = aligned_alloc(64, lay_out_team(team, NULL, threads));
+    team->block = allocate_aligned(lay_out_team(team, NULL, threads));
     if (!team->block) return; /* then alone */
     lay_out_team(team, team->block, threads);
     ctx->chunk.iota = team->iota;
@@ -93,7 +94,7 @@ static RARE void start_batch_team(batch_team *team, context *ctx, const verb_tab
 /* Join the threads, and free what they worked with. */
 static RARE void end_batch_team(batch_team *team) {
     team_end(&team->threads);
-    free(team->block);
+    free_aligned(team->block);
 }
 
 /* Score, slopes and sum of chunk g. */

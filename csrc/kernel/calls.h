@@ -6,6 +6,7 @@
 #define FASTSGD_KERNEL_CALLS_H
 
 #include "batches.h"
+#include "memory.h"
 #include "one_lane/batches.h"
 #include "weights.h"
 
@@ -363,7 +364,7 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
     const int64_t share = measured / k / 16 * 16, room = share < 16 ? 16 : share;
     const size_t bytes = (size_t)(k * room) * sizeof(real);
     const size_t of_sums = 2 * size_sums * (size_t)k * sizeof(double);
-    char *memory = aligned_alloc(64, (bytes + of_sums + 63) / 64 * 64);
+    char *memory = allocate_aligned(bytes + of_sums);
     double *sums = (double *)(memory + bytes);
     const verb_table *verbs = state->padded == 1 ? &CAT3(lanes_verbs, _, 1) : verbs_for(&ctx);
     if (memory) {
@@ -385,7 +386,7 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
                                           of_q);
     }
     const fsgd_status status = memory ? FSGD_OK : FSGD_NO_MEMORY;
-    free(memory);
+    free_aligned(memory);
     for (int64_t lane = 0; lane < k; ++lane) {
         const real *u = (const real *)state->intercept + lane;
         const double b = (double)u[0], q = (double)u[last];

@@ -8,6 +8,7 @@
 
 #include "../fastsgd.h"
 #include "convert.h"
+#include "memory.h"
 
 enum {
     ring_rows = 4, /* copies of dense rows in a run row by row: the current one and 3 to come */
@@ -272,7 +273,7 @@ static RARE fsgd_status open_context(context *ctx, const fsgd_problem *problem,
     ctx->adaptive.waits = ctx->adaptive.lazy && penalised;
     ctx->chunk.size = rows_of_chunk(ctx);
     size_t bytes = lay_out_scratch(ctx, NULL);
-    ctx->scratch = aligned_alloc(64, bytes);
+    ctx->scratch = allocate_aligned(bytes);
     if (!ctx->scratch) return FSGD_NO_MEMORY;
     memset(ctx->scratch, 0, bytes);
     lay_out_scratch(ctx, ctx->scratch);
@@ -293,6 +294,6 @@ static RARE fsgd_status open_context(context *ctx, const fsgd_problem *problem,
     return FSGD_OK;
 }
 
-static void close_context(context *ctx) { free(ctx->scratch); }
+static void close_context(context *ctx) { free_aligned(ctx->scratch); }
 
 #endif

@@ -210,7 +210,7 @@ static void softmax(int64_t m, int64_t padded, const real *z, const real *y, con
         }
         _Pragma("omp simd reduction(+ : own, sum)") for (int64_t k = 0; k < padded; ++k) {
             const real part = real_exp(z[k] - top), counted = s[k] > 0 ? part : 0;
-            own += (s[k] > 0) & (y[k] > 0) ? z[k] : 0;
+            own += ((s[k] > 0) & (y[k] > 0)) ? z[k] : 0;
             sum += counted;
             if (slopes) slopes[k] = counted;
         }

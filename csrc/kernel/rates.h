@@ -114,7 +114,7 @@ static ALWAYS_INLINE int find_shared_rates(context *ctx, const int64_t padded,
     const fsgd_schedule *schedule = &ctx->settings->schedule;
     double t = 1;
     if (!lanes_share_factor(schedule)) return 0;
-    if (factor_counts_updates(schedule) && !(t = common_update(padded, count, done))) return 0;
+    if (factor_counts_updates(schedule) && (t = common_update(padded, count, done)) == 0) return 0;
     const double factor = fsgd_schedule_factor(schedule, t, e);
 #define CALL(FALLS, ROOTS) rates_of_schedule(ctx, padded, factor, count, done, FALLS, ROOTS)
     BY_SCHEDULE(CALL)

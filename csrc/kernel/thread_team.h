@@ -13,8 +13,10 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
+#if !defined(_WIN32)
+#include <signal.h>
+#endif
 
 #include "denormals.h"
 
@@ -107,23 +109,32 @@ static void *team_member(void *self) {
     return NULL;
 }
 
-/* A team of up to `threads`: fewer where the system has no more. Signals are the caller's. */
+/* Start a thread that takes no signals: they are the caller's. Windows has none for a thread. */
+static int start_member(member *me, const pthread_attr_t *attributes) {
+#if defined(_WIN32)
+    return pthread_create(&me->thread, attributes, team_member, me);
+#else
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&me->thread, attributes, team_member, me);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+#endif
+}
+
+/* A team of up to `threads`: fewer where the system has no more. */
 static void team_start(thread_team *t, int64_t threads) {
     *t = (thread_team){.count = threads < MAX_ITEMS ? threads : MAX_ITEMS, .started = 1};
     pthread_attr_t attributes;
     if (t->count < 2 || pthread_attr_init(&attributes) != 0) return;
     t->members = calloc((size_t)(t->count - 1), sizeof *t->members);
-    if (t->members && pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0) {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (t->members && pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0)
         for (; t->started < t->count; ++t->started) {
             member *next = &t->members[t->started - 1];
             *next = (member){.of = t, .number = (int)t->started};
-            if (pthread_create(&next->thread, &attributes, team_member, next) != 0) break;
+            if (start_member(next, &attributes) != 0) break;
         }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
     pthread_attr_destroy(&attributes);
 }
 

@@ -3,6 +3,7 @@
 #define FASTSGD_NETWORK_CONTEXT_H
 
 #include "../kernel/convert.h"
+#include "../kernel/memory.h"
 #include "../kernel/thread_team.h"
 #include "../kernel/vectors.h"
 #include "../network.h"
@@ -136,7 +137,8 @@ static fsgd_status open_network(network_context *ctx, const fsgd_network_problem
     /* Short rows are copied too: 28 features take 5 % less then, 784 12 % more. */
     ctx->copies = !ctx->sparse && (!is_unconverted(problem->data) || problem->data->d <= 128);
     const int64_t bytes = lay_out(ctx, NULL);
-    if (posix_memalign(&ctx->memory, 64, (size_t)bytes) != 0) return FSGD_NO_MEMORY;
+    ctx->memory = allocate_aligned((size_t)bytes);
+    if (!ctx->memory) return FSGD_NO_MEMORY;
     memset(ctx->memory, 0, (size_t)bytes);
     lay_out(ctx, ctx->memory);
     for (int64_t l = 1; l < ctx->network->layers; ++l)
@@ -147,7 +149,7 @@ static fsgd_status open_network(network_context *ctx, const fsgd_network_problem
 
 static void close_network(network_context *ctx) {
     team_end(&ctx->team);
-    free(ctx->memory);
+    free_aligned(ctx->memory);
 }
 
 /* Do all items below `items`, in as many parts as the team takes. */

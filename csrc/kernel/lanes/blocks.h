@@ -117,7 +117,7 @@ static ALWAYS_INLINE int TILED(block_factors)(const context *ctx, const int64_t 
         double t = 1;
         if (!TILED(updated_lanes_at)(ctx, j, padded, count)) return 0;
         if (counts) {
-            if (!(t = common_update(padded, count, done))) return 0;
+            if ((t = common_update(padded, count, done)) == 0) return 0;
             for (int64_t k = 0; k < padded; ++k) done[k] += count[k];
         }
         factor[j] = fsgd_schedule_factor(schedule, t, epochs_at(ctx, state->row + j));
