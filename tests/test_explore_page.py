@@ -53,7 +53,7 @@ def test_losses_of_runs_that_do_not_diverge_are_within_the_axes(opened, rate):
     page.choose("batch", 0)
     page.choose("rate", rate)
     page.choose("momentum", 1)
-    (low, high), *_ = page.run(TICKS, "loss-steps", "left")
+    (_, high), *_ = page.run(TICKS, "loss-steps", "left")
     lines = [page.drawn("loss-steps", f"path{i}")["y"] for i in range(4)]
     page.choose("momentum", 0)
     lines = [np.array(line, dtype=float) for line in lines]
