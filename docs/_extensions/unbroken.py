@@ -40,8 +40,9 @@ def mark_cells(table: nodes.table) -> None:
         parts = texts[0].split(" / ") if len(texts) == 1 else []
         if parts and all(NUMBER.fullmatch(part) for part in parts):
             found: list[nodes.Node] = []
-            for part in parts:
-                found += [nodes.Text(" / ")] * bool(found) + [unbroken(part)]
+            for part in parts[:-1]:
+                found += [unbroken(f"{part} /"), nodes.Text(" ")]
+            found.append(unbroken(parts[-1]))
             texts[0].parent.replace(texts[0], found)
 
 
