@@ -48,8 +48,12 @@ def mark_cells(table: nodes.table) -> None:
 
 def change(app: Sphinx, doctree: nodes.document, name: str) -> None:
     """Change a page before it is written."""
+    for table in doctree.findall(nodes.table):
+        mark_cells(table)
+        if len(list(table.findall(nodes.colspec))) >= MANY:
+            table["classes"].append("wide")
     for text in list(doctree.findall(nodes.Text)):
-        if isinstance(text.parent, CODE):
+        if isinstance(text.parent, CODE) or "unbroken" in text.parent["classes"]:
             continue
         plain = str(text)
         for written, arrow in ARROWS.items():
@@ -60,10 +64,6 @@ def change(app: Sphinx, doctree: nodes.document, name: str) -> None:
                 unbroken(part) if TOKEN.fullmatch(part) else nodes.Text(part) for part in parts
             ]
             text.parent.replace(text, found)
-    for table in doctree.findall(nodes.table):
-        mark_cells(table)
-        if len(list(table.findall(nodes.colspec))) >= MANY:
-            table["classes"].append("wide")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
