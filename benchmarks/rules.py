@@ -456,8 +456,9 @@ def eta0_of_adagrad(problem: Problem) -> float:
 
 METHOD = """`python benchmarks/rules.py` with `.[bench]` installed: (L - L\\*) / L\\*, medians of
 {seeds} seeds. L\\* is known to {error:g} of it: a smaller excess counts as that, a larger one than
-{most:,.0f} and a diverged run as {most:,.0f}. "Worst" is the ratio to the best rule of a table, of
-the table where it is largest."""
+{most:,.0f} and a diverged run as {most:,.0f}. "Mean" is the geometric mean over the tables, "worst"
+the ratio to the best rule of a table, of the table where it is largest; the number is that of
+epochs."""
 
 Results = dict[tuple[str, str], dict[str, Array]]
 """Excess after each of EPOCHS by (loss, table) and rule."""

@@ -30,6 +30,7 @@ extensions = [
     "explorers",
     "mathml",
     "public_api",
+    "unbroken",
 ]
 exclude_patterns = ["_build", "_extensions", "_templates", "**/README.md"]
 templates_path = ["_templates"]
@@ -98,7 +99,8 @@ html_theme_options = {
     "show_prev_next": True,
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    # tables of the benchmarks have the width of the sidebar too
+    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks": [], "defaults": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",

@@ -46,6 +46,24 @@ def test_logarithmic_axes_have_ticks_within_their_range(opened, batch, rate):
         assert len(set(labels)) == len(ticks) and all(labels)
 
 
+@pytest.mark.parametrize("rate", range(3))
+def test_losses_of_runs_that_do_not_diverge_are_within_the_axes(opened, rate):
+    """Single samples with momentum rise to a hundred times the loss of the start."""
+    page, _ = opened
+    page.choose("batch", 0)
+    page.choose("rate", rate)
+    page.choose("momentum", 1)
+    (_, high), *_ = page.run(TICKS, "loss-steps", "left")
+    lines = [page.drawn("loss-steps", f"path{i}")["y"] for i in range(4)]
+    page.choose("momentum", 0)
+    lines = [np.array(line, dtype=float) for line in lines]
+    start = lines[0][0]
+    for line in lines:
+        peak = np.nanmax(line)
+        assert peak < high or peak > 1000 * start
+    assert high < 2000 * start
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_legend_says_which_shade_is_low(opened, theme):
     """The bar goes from the colour of the least loss to that of the largest, as the plane does."""

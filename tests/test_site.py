@@ -8,6 +8,7 @@ import http.server
 import importlib
 import json
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -214,3 +215,24 @@ def test_examples_ran_without_a_warning():
 
 def test_links_lead_somewhere(links):
     assert links.check(SITE) == []
+
+
+def test_numbers_and_dates_do_not_break():
+    """Numbers with an exponent and dates would break behind their hyphens."""
+    whole = r'<span class="unbroken">{}</span>'
+    rates = (SITE / "rates.html").read_text("utf-8")
+    cells = [cell for cell in re.findall(r"<td.*?</td>", rates, re.S) if re.search(r"\de-\d", cell)]
+    assert len(cells) > 400
+    assert not any(re.search(r"\de-\d", re.sub(whole.format(".*?"), "", cell)) for cell in cells)
+    stopping = (SITE / "decisions" / "stopping.html").read_text("utf-8")
+    assert whole.format("2026-11-28") in stopping
+
+
+def test_prose_has_arrows_and_signatures_defaults():
+    decisions = [page.read_text("utf-8") for page in (SITE / "decisions").glob("*.html")]
+    articles = [re.findall(r"<article.*?</article>", page, re.S)[0] for page in decisions]
+    prose = [re.sub(r"<(code|pre).*?</\1>", "", article, flags=re.S) for article in articles]
+    assert len(prose) > 10 and not any(" -&gt; " in one for one in prose)
+    assert any(" → " in one for one in prose)
+    pages = [page.read_text("utf-8") for page in (SITE / "api" / "names").glob("*.html")]
+    assert len(pages) > 50 and not any("factory&gt;" in page for page in pages)

@@ -1,11 +1,12 @@
 """Docstrings as reStructuredText has them: norms are no substitutions, indented formulas literal,
-and names of pages are links.
+and names of pages are links. Signatures of dataclasses say what a field is by default.
 
 They are written to be read as text: |w| is a norm, and what is indented is a formula.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,22 @@ def without_terms(app: Any, what: str, name: str, obj: Any, options: Any, lines:
     lines[:] = [TERM.sub(r"\1", line) for line in lines]
 
 
+def defaults_shown(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str | None, Any]:
+    """A signature with the names of the functions that make defaults, such as dict()."""
+    if dataclasses.is_dataclass(obj) and signature:
+        for field in dataclasses.fields(obj):
+            if field.init and field.default_factory is not dataclasses.MISSING:
+                made = f"{field.default_factory.__name__}()"
+                shown = made if made.isascii() and made[0].isalpha() else "..."
+                signature = signature.replace("<factory>", shown, 1)
+    return signature, returns
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Come before and after numpydoc."""
     app.connect("autodoc-process-docstring", prepare, priority=1)
     app.connect("autodoc-process-docstring", without_terms, priority=900)
+    app.connect("autodoc-process-signature", defaults_shown)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

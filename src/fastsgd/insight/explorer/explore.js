@@ -117,7 +117,7 @@
 
   function drawCharts() {
     const least = 1e-7 * chosen.excess[0];
-    const all = [];
+    const all = []; // what the axes contain: peaks, and the beginning of a line that grows without bound
     runs.forEach((one, i) => {
       const y = Array.from(one.excess, (v) => (v > least ? v : NaN)); // rounding lies below
       const x = Array.from(y.keys());
@@ -125,11 +125,11 @@
       model("loss-steps", `path${i}`).data = some ? { x, y } : { x: [], y: [] };
       model("loss-examples", `path${i}`).data = some
         ? { x: Array.from(one.examples.slice(1)), y: y.slice(1) } : { x: [], y: [] };
-      if (some) all.push(...y);
+      const most = (one.diverged ? 10 : 1000) * chosen.excess[0];
+      if (some) all.push(...y.map((v) => Math.min(v, most)));
     });
-    const most = 10 * chosen.excess[0];
-    logRange(figures["loss-steps"].y_range, all, most);
-    logRange(figures["loss-examples"].y_range, all, most);
+    logRange(figures["loss-steps"].y_range, all);
+    logRange(figures["loss-examples"].y_range, all);
     const drawn = runs.filter((_, i) => visible(i));
     setLogRange(figures["loss-examples"].x_range,
       Math.min(...drawn.map((one) => one.examples[1] || 1)) / 1.2,
@@ -139,7 +139,7 @@
     range(figures["rate-chart"].y_range, 0, 1.1 * Math.max(...chosen.learning_rate));
     const norms = kind.norms(chosen);
     norms.forEach((y, i) => { model("norm", `path${i}`).data = { x, y: y.map((v) => v || NaN) }; });
-    logRange(figures.norm.y_range, norms.flat(), 100 * Math.max(...norms.map((y) => y[0])));
+    logRange(figures.norm.y_range, norms.flat(), (chosen.diverged ? 100 : 1000) * Math.max(...norms.map((y) => y[0])));
   }
 
   // ---------------------------------------------------------------- the step
