@@ -6,8 +6,8 @@ that still holds. The step is made on a copy of the state: if it ends in anythin
 model, or would warn, it is dropped, and the whole ``partial_fit`` follows, with its messages.
 
 Of a wide model on CSR a call goes over all features once, for the norm of the weights; with L1 and
-momentum once more, for the pending steps. ``coef_`` is not made until it is read. The copy of the state is the
-one before the last call, brought up to date in the features that the last call had.
+momentum once more, for the pending steps. ``coef_`` is not made until it is read. The copy of the
+state is the one before the last call, brought up to date in the features that the last call had.
 """
 
 from __future__ import annotations
