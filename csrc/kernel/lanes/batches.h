@@ -171,14 +171,18 @@ static void TILED(update_by_rows)(context *ctx, const int64_t *rows, int64_t m) 
     plan_lanes(ctx, state->batch_count);
     if (ctx->kind.shrinks) TILED(add_to_l1_sums)(ctx, state->batch_count);
     if (ctx->kind.l1_momentum) push_moving(ctx, state->batch_count);
-    for (int64_t r = 0; r < m; ++r) {
+    int64_t left = m; /* rows that are added one by one */
+#if TILE == 1
+    if (ctx->kind.shrinks) step_batch_l1(ctx, rows, m), left = 0;
+#endif
+    for (int64_t r = 0; r < left; ++r) {
         const row_values row = read_kept(ctx, r, rows[r]);
         if (ctx->kind.l1)
             TILED(add_row_l1)(ctx, &row, ctx->chunk.c + r * padded);
         else
             TILED(add_row_by_layout)(ctx, &row, ctx->chunk.c + r * padded);
     }
-    for (int64_t r = 0; ctx->kind.l1 && r < m; ++r) {
+    for (int64_t r = 0; ctx->kind.l1 && r < left; ++r) {
         const row_values row = read_kept(ctx, r, rows[r]);
         TILED(truncate_row_l1)(ctx, &row);
     }

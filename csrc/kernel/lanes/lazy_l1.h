@@ -293,6 +293,49 @@ static ALWAYS_INLINE int TILED(step_group)(const context *ctx, const int average
     return failed;
 }
 
+/* The step of the features of a batch's m CSR rows, whose slopes are in ctx->chunk.c: their
+ * gradient is added up in `grad`, which is zeros before and after, and each takes one step. */
+static ALWAYS_INLINE void step_batch(context *ctx, const int averaged, const int64_t *rows,
+                                     int64_t m) {
+    fsgd_state *state = ctx->state;
+    real *grad = state->grad, x[side_by_side];
+    int64_t j[side_by_side];
+    int32_t now = (int32_t)state->pending, *last_update = state->last_update;
+    int n = 0;
+    for (int64_t r = 0; r < m; ++r) {
+        const row_values row = read_kept(ctx, r, rows[r]);
+        const real c = ctx->chunk.c[r];
+        for (int64_t p = 0; p < row.count; ++p) {
+            grad[row.columns[p]] += c * row.x[p];
+            last_update[row.columns[p]] = now;
+        }
+    }
+    for (int64_t r = 0; r < m; ++r) {
+        const row_values row = read_kept(ctx, r, rows[r]);
+        for (int64_t p = 0; p < row.count; ++p) { /* whether it is the first is chance */
+            const int64_t feature = row.columns[p];
+            const int32_t was = last_update[feature];
+            j[n] = feature, x[n] = grad[feature];
+            grad[feature] = 0, last_update[feature] = was == now ? 0 : was;
+            n += was == now;
+            if (n < side_by_side) continue;
+            int fails = TILED(step_group)(ctx, averaged, j, x, 1, n);
+            TILED(mark_row)(ctx, &(row_values){x, j, n}, &fails, CSR_ROWS);
+            n = 0;
+        }
+    }
+    if (n == 0) return;
+    int fails = TILED(step_group)(ctx, averaged, j, x, 1, n);
+    TILED(mark_row)(ctx, &(row_values){x, j, n}, &fails, CSR_ROWS);
+}
+
+static NO_INLINE void step_batch_l1(context *ctx, const int64_t *rows, int64_t m) {
+    if (ctx->state->width > 1)
+        step_batch(ctx, 1, rows, m);
+    else
+        step_batch(ctx, 0, rows, m);
+}
+
 /* The step of a row's features, none of them twice, with c x for a gradient. */
 static ALWAYS_INLINE void TILED(step_features)(context *ctx, const int averaged,
                                                const row_values *row, const real *c) {
