@@ -282,3 +282,12 @@ def test_a_first_loss_that_is_almost_nothing_is_no_yardstick():
     assert_array_equal(backing_off.coef_, once)
     assert_array_equal(backing_off.history_["learning_rate"], 1e-3)
     assert max(model.loss_curve_) > 1e6 * abs(model.loss_curve_[0])
+
+
+def test_mean_weight_of_one_row():
+    """It is that row's, whatever other rows of weight zero there are."""
+    weight = np.zeros(60)
+    weight[7] = 3.0
+    data, lanes = Data(X, Y, weight), Lanes(1, alpha=0.0, eta0=1.0)
+    assert_allclose(mean_weight(data, lanes, Settings()), 3.0)
+    assert_allclose(mean_weight(Data(X, Y, np.zeros(60)), lanes, Settings()), 1.0)

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor, reference
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.solver import epoch_lines
-from fastsgd.solver.history import FIELDS
+from fastsgd.solver.history import FIELDS, mean
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(80, 5))
@@ -208,3 +208,8 @@ def test_a_failing_callback_leaves_the_model(sklearn_callback):
         model.fit(2.0 * X, Y)
     assert model.coef_ is before
     assert failing.calls[-1] == "teardown"
+
+
+def test_the_mean_of_few_numbers():
+    for count in (1, 2, 3):
+        assert mean(np.arange(1.0, count + 1.0)) == (count + 1) / 2

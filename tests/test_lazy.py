@@ -456,3 +456,11 @@ def test_decay_too_strong_for_coordinates(decay, average, batch_size, k):
     assert np.array_equal(cut.weights(settings)[0], core.weights(settings)[0])
     assert nonzero > 0
     assert (most > 1) == (decay >= 0.25 or (decay == 0.2 and average == 0))
+
+
+def test_weights_that_die_in_lanes_with_and_without_l1():
+    """Where eta alpha is above 1."""
+    X = sparse_rows(np.random.default_rng(0), repeated=True).astype(np.float64)
+    data = Data(X, np.random.default_rng(1).normal(size=ROWS))
+    lanes = Lanes(3, alpha=25.0, l1=[1e-3, 0.0, 1e-3], eta0=0.05)
+    assert_as_the_twin_however_cut(data, lanes, Settings(), TOLERANCE[np.float64])

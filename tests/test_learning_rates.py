@@ -553,3 +553,11 @@ def test_a_validation_score_does_not_let_the_rate_stay():
     assert not model.result_.reduces_on_plateau
     later = clone(model).set_params(early_stopping=False).partial_fit(X, LABELS, classes=[0, 1])
     assert later.result_.schedule.kind == "inverse"
+
+
+def test_the_harmonic_rate_by_its_formulas():
+    """Of lanes without mu another one than of lanes with a small mu."""
+    schedule = Schedule("harmonic", total_epochs=4.0)
+    found = schedule.rate(np.full(3, 0.5), np.array([0.0, 0.2, 3.0]), np.full(3, 11), 1.0)
+    rate = 0.5 * 0.75
+    assert_allclose(found, [rate * 0.75, rate / (1 + 2 * rate), rate / (1 + 30 * rate)])

@@ -12,6 +12,7 @@ from sklearn.svm import SVC, SVR
 
 from fastsgd.losses import LINES, LOSSES
 from fastsgd.statistics.minimum import SmallProblem
+from fastsgd.statistics.objective import _infimum
 
 SMOOTH = [
     name
@@ -201,3 +202,10 @@ def test_classes_that_separate_without_a_penalty(loss):
     with np.errstate(all="ignore"):
         bound = of.bound(np.zeros(4), 1e-3)
     assert np.isnan(bound) or -2e-3 <= bound <= 1e-3
+
+
+def test_least_loss_of_counts():
+    """Of parts of one too: the minimum of exp(z) - y z, which is at z = log y."""
+    y = np.array([0.25, 0.5, 1.0, 3.0])
+    assert_allclose(_infimum(y), np.exp(np.log(y)) - y * np.log(y))
+    assert _infimum(np.zeros(1)) == 0.0

@@ -475,3 +475,9 @@ def test_a_fit_of_a_network_is_that_of_one_lane(tol):
     progress = solver.fit_network(data, network, descent, state, stopping)
     assert progress.stopped.tolist() == [tol is not None]
     assert progress.epochs.tolist() == [len(progress.losses)] == [9 if tol is None else 3]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_many_layers(isa):
+    """The arrays of their pointers do not overlap."""
+    test_core_is_the_twin(SIMPLE | {"sizes": (4,) * 10, "isa": isa})

@@ -124,6 +124,11 @@ def test_what_was_checked_or_found_does_not_change():
 
 
 @pytest.mark.parametrize("kind", (Descent, VectorDescent))
+def test_a_step_is_of_one_row_unless_more_are_asked_for(kind):
+    assert (kind().batch_size, kind().n_jobs) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", (Descent, VectorDescent))
 def test_settings_of_a_descent_have_names(kind):
     with pytest.raises(TypeError, match="positional"):
         kind(SGD())
