@@ -136,7 +136,7 @@ def test_classes_that_are_times(name):
 @pytest.mark.parametrize("make", (np.asarray, list, pd.Series, lambda a: polars().Series(a)))
 def test_not_a_time_is_no_class(make):
     days = DAYS.copy()
-    days[3] = np.datetime64("NaT")
+    days[3] = np.datetime64("NaT", "D")
     with pytest.raises(ValueError, match="y contains NaT"):
         SGDClassifier(**FEW).fit(X, make(days))
 
