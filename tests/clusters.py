@@ -90,6 +90,18 @@ def die_writing(folder):
     cache.write_manifest = killed
 
 
+def interrupt_until(over):
+    """Send Ctrl-C to this process, and again every five seconds until the event ``over``.
+
+    Python drops an exception of a signal's handler that runs within a callback of the garbage
+    collector, and Dask has one.
+    """
+    while True:
+        os.kill(os.getpid(), signal.SIGINT)
+        if over.wait(5.0):
+            return
+
+
 def allocated(size):
     """Whether so many bytes can be had."""
     try:

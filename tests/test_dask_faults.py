@@ -1,7 +1,6 @@
 """Faults of a Dask cluster: workers that die or come, rows that are lost, Ctrl-C."""
 
-import os
-import signal
+import threading
 
 import clusters
 import pytest
@@ -83,13 +82,16 @@ def test_rows_that_are_lost_for_good(fresh, at_phase):
     assert not hasattr(model, "coef_")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupt_keeps_the_last_model(client, at_phase):
     parts, targets = rows()
     options = OPTIONS | {"learning_rate": "constant", "eta0": 0.01}
-    at_phase("later round", os.kill, os.getpid(), signal.SIGINT, seconds=0.0)
+    over = threading.Event()
+    at_phase("later round", clusters.interrupt_until, over, seconds=0.0)
     model = on_dask.SGDClassifier(**options | {"max_iter": 10_000})
     with pytest.raises(KeyboardInterrupt):
         model.fit(array(parts), array(targets))
+    over.set()
     epochs = len(model.history_["epoch"])
     assert epochs >= 2
     options["max_iter"] = epochs
