@@ -64,7 +64,10 @@ class Site:
             driver.get_log(kind)
 
     def open(self, page):
+        """Open a page; one of the site has a heading, which Chromium may have a little later."""
         self.browser.get(page if ":" in page else f"{self.host}/{page}")
+        if ":" not in page:
+            self.wait(lambda: self.find("h1"))
 
     def find(self, selector):
         return self.browser.find_elements("css selector", selector)
