@@ -293,6 +293,22 @@ static ALWAYS_INLINE int TILED(step_group)(const context *ctx, const int average
     return failed;
 }
 
+/* The same out of line, for rows and batches. */
+static NO_INLINE int step_plain_group(const context *ctx, const int64_t *j, const real *x, real c,
+                                      int n) {
+    return TILED(step_group)(ctx, 0, j, x, c, n);
+}
+
+static NO_INLINE int step_averaged_group(const context *ctx, const int64_t *j, const real *x,
+                                         real c, int n) {
+    return TILED(step_group)(ctx, 1, j, x, c, n);
+}
+
+static ALWAYS_INLINE int step_any_group(const context *ctx, const int averaged, const int64_t *j,
+                                        const real *x, real c, int n) {
+    return averaged ? step_averaged_group(ctx, j, x, c, n) : step_plain_group(ctx, j, x, c, n);
+}
+
 /* The step of the features of a batch's m CSR rows, whose slopes are in ctx->chunk.c: their
  * gradient is added up in `grad`, which is zeros before and after, and each takes one step. */
 static ALWAYS_INLINE void step_batch(context *ctx, const int averaged, const int64_t *rows,
@@ -319,13 +335,13 @@ static ALWAYS_INLINE void step_batch(context *ctx, const int averaged, const int
             grad[feature] = 0, last_update[feature] = was == now ? 0 : was;
             n += was == now;
             if (n < side_by_side) continue;
-            int fails = TILED(step_group)(ctx, averaged, j, x, 1, n);
+            int fails = step_any_group(ctx, averaged, j, x, 1, n);
             TILED(mark_row)(ctx, &(row_values){x, j, n}, &fails, CSR_ROWS);
             n = 0;
         }
     }
     if (n == 0) return;
-    int fails = TILED(step_group)(ctx, averaged, j, x, 1, n);
+    int fails = step_any_group(ctx, averaged, j, x, 1, n);
     TILED(mark_row)(ctx, &(row_values){x, j, n}, &fails, CSR_ROWS);
 }
 
@@ -342,8 +358,8 @@ static ALWAYS_INLINE void TILED(step_features)(context *ctx, const int averaged,
     int fails = 0;
     for (int64_t p = 0; p < row->count; p += side_by_side) {
         const int64_t left = row->count - p;
-        fails |= TILED(step_group)(ctx, averaged, row->columns + p, row->x + p, c[0],
-                                   (int)(left < side_by_side ? left : side_by_side));
+        fails |= step_any_group(ctx, averaged, row->columns + p, row->x + p, c[0],
+                                (int)(left < side_by_side ? left : side_by_side));
     }
     TILED(mark_row)(ctx, row, &fails, CSR_ROWS);
 }
