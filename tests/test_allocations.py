@@ -67,11 +67,11 @@ class Shim:
     """What allocations.c offers."""
 
     def __init__(self):
-        self.library = ctypes.CDLL(None)
-        self.library.fail_at.argtypes = ctypes.c_int, ctypes.c_long, ctypes.c_size_t
+        self.loaded = ctypes.CDLL(None)
+        self.loaded.fail_at.argtypes = ctypes.c_int, ctypes.c_long, ctypes.c_size_t
         for name in ("allocations_counted", "allocations_failed", "blocks_alive", "arrays_alive"):
-            getattr(self.library, name).restype = ctypes.c_long
-        self.library.watch(*map(ctypes.c_size_t, code_of_the_core()))
+            getattr(self.loaded, name).restype = ctypes.c_long
+        self.loaded.watch(*map(ctypes.c_size_t, code_of_the_core()))
         self.take_arrays()
 
     def take_arrays(self):
@@ -85,24 +85,24 @@ class Shim:
             ctypes.py_object,
             (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p),
         )
-        handler = ctypes.addressof(ctypes.c_char.in_dll(self.library, "array_handler"))
+        handler = ctypes.addressof(ctypes.c_char.in_dll(self.loaded, "array_handler"))
         capsule = new(handler, b"mem_handler", None)
         ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(address)(capsule)
-        assert np.ones(3).base is None and self.library.arrays_alive() >= 0
+        assert np.ones(3).base is None and self.loaded.arrays_alive() >= 0
         assert np._core.multiarray.get_handler_name() == "allocations"
 
     def fail(self, kind, n):
-        self.library.fail_at(KINDS[kind], n, LEAST if kind == "everybody" else 0)
+        self.loaded.fail_at(KINDS[kind], n, LEAST if kind == "everybody" else 0)
 
     def stop(self):
         """Whether one failed."""
-        failed = self.library.allocations_failed() > 0
-        self.library.fail_at(NOBODY, 0, 0)
+        failed = self.loaded.allocations_failed() > 0
+        self.loaded.fail_at(NOBODY, 0, 0)
         return failed
 
     def alive(self):
         gc.collect()
-        return self.library.blocks_alive(), self.library.arrays_alive()
+        return self.loaded.blocks_alive(), self.loaded.arrays_alive()
 
 
 def code_of_the_core():
@@ -119,7 +119,7 @@ def fail_each(shim, kind, call):
     subject = call.subject()
     shim.fail(kind, 10**9)
     call.make(subject)
-    count = shim.library.allocations_counted()
+    count = shim.loaded.allocations_counted()
     shim.stop()
     few = MOST.get(kind, count)
     most = min(count, max(few, int(SHARE * count)))

@@ -122,9 +122,9 @@ class CSwitch:
 
     def __init__(self, library: Path, count: int) -> None:
         core = next((library / "fastsgd").glob("_core*.so"))
-        self.library = ctypes.CDLL(str(core))
-        self.mutant = ctypes.c_int.in_dll(self.library, "fsgd_mutant")
-        self.marks = (ctypes.c_int * (count + 1)).in_dll(self.library, "fsgd_reached")
+        self.loaded = ctypes.CDLL(str(core))
+        self.mutant = ctypes.c_int.in_dll(self.loaded, "fsgd_mutant")
+        self.marks = (ctypes.c_int * (count + 1)).in_dll(self.loaded, "fsgd_reached")
 
     def choose(self, number: int) -> None:
         self.mutant.value = number
