@@ -277,7 +277,7 @@ def ends_of(kind, shim=None):
     ("kind", "least"),
     [
         ("core", 150),
-        ("arrays", 500),
+        pytest.param("arrays", 500, marks=pytest.mark.exhaustive),
         pytest.param("everybody", 40, marks=pytest.mark.exhaustive),
     ],
 )

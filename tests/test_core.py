@@ -759,9 +759,9 @@ def test_rows_that_begin_or_end_with_a_value_in_two_parts(layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_of_weight_zero_between_others(layout):
     """One by one, in pairs and at the ends: the steps of the twin."""
-    data = table(60).data(np.float64, layout, sign=False)
+    data = table(24).data(np.float64, layout, sign=False)
     for pattern in ([1.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]):
-        some = Data(data.X, data.y, np.resize(pattern, 60))
+        some = Data(data.X, data.y, np.resize(pattern, 24))
         for k, width in product(LANE_COUNTS, WIDTHS):
             of = lanes(k, "squared_error")
             settings = Settings(sampling="sequential", **width)

@@ -75,4 +75,4 @@ def test_cases_are_left_out_of_tests_that_there_are():
     for name, one_in in ast.literal_eval(table).items():
         file, _, test = name.partition("::")
         assert f"def {test}(" in (folder / file).read_text(), name
-        assert one_in > 1
+        assert one_in == 0 or one_in > 1

@@ -293,6 +293,7 @@ def test_a_result_can_be_continued_twice():
     assert_same(again, parts[0])
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # within gc
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_signal_finds_a_step_done_or_not_begun(optimizer, monkeypatch):
     """Ctrl-C at whatever instruction: the run that goes on has the bits of one undisturbed."""

@@ -180,18 +180,21 @@ static fsgd_status read_model(const fsgd_problem *problem, int average, void *ou
 
 enum { size_sums = 8 };
 
-/* Add |value|, or value^2, to eight sums at once, whatever the instruction set. An array may come
- * in parts of multiples of eight: its sums are the same. */
-static ALWAYS_INLINE void add_sizes(double *sums, const real *v, int64_t n, int squares) {
+/* Add value^2 to eight sums, and |value| to eight others, whatever the instruction set; callers
+ * know at compile time which of both is NULL. An array may come in parts of multiples of eight: its
+ * sums are the same. */
+static ALWAYS_INLINE void add_sums(double *squares, double *sizes, const real *v, int64_t n) {
     int64_t i = 0;
     for (; i + size_sums <= n; i += size_sums)
         _Pragma("omp simd") for (int s = 0; s < size_sums; ++s) {
             const double value = (double)v[i + s];
-            sums[s] += squares ? value * value : fabs(value);
+            if (squares) squares[s] += value * value;
+            if (sizes) sizes[s] += fabs(value);
         }
     for (; i < n; ++i) {
         const double value = (double)v[i];
-        sums[i % size_sums] += squares ? value * value : fabs(value);
+        if (squares) squares[i % size_sums] += value * value;
+        if (sizes) sizes[i % size_sums] += fabs(value);
     }
 }
 
@@ -204,32 +207,26 @@ static double total_of(const double *sums) {
 /* The sum of |value|, or of value^2. */
 static NO_INLINE double sum_of_sizes(const void *values, int64_t n, int squares) {
     double sums[size_sums] = {0};
-    add_sizes(sums, values, n, squares);
+    if (squares)
+        add_sums(sums, NULL, values, n);
+    else
+        add_sums(NULL, sums, values, n);
     return total_of(sums);
 }
 
 /* Both of a part of an array, added to the sums of those before: of value^2 into `squares`, of
  * |value| into `sizes`, unless that is NULL. */
 static NO_INLINE void add_part(double *squares, double *sizes, const real *v, int64_t n) {
-    double of_squares[size_sums], of_sizes[size_sums] = {0};
+    double of_squares[size_sums], of_sizes[size_sums]; /* which the compiler keeps in registers */
     memcpy(of_squares, squares, sizeof of_squares);
-    if (!sizes) {
-        add_sizes(of_squares, v, n, 1);
-        memcpy(squares, of_squares, sizeof of_squares);
-        return;
+    if (sizes) {
+        memcpy(of_sizes, sizes, sizeof of_sizes);
+        add_sums(of_squares, of_sizes, v, n);
+        memcpy(sizes, of_sizes, sizeof of_sizes);
+    } else {
+        add_sums(of_squares, NULL, v, n);
     }
-    memcpy(of_sizes, sizes, sizeof of_sizes);
-    int64_t i = 0;
-    for (; i + size_sums <= n; i += size_sums)
-        _Pragma("omp simd") for (int k = 0; k < size_sums; ++k) {
-            const double value = (double)v[i + k];
-            of_squares[k] += value * value;
-            of_sizes[k] += fabs(value);
-        }
-    add_sizes(of_squares, v + i, n - i, 1);
-    add_sizes(of_sizes, v + i, n - i, 0);
     memcpy(squares, of_squares, sizeof of_squares);
-    memcpy(sizes, of_sizes, sizeof of_sizes);
 }
 
 /* The sum of squares of scale * w, as sum_of_sizes has it of what read_stored writes. Of pairs also
@@ -333,17 +330,20 @@ static void measure_parts(context *ctx, const verb_table *verbs, int64_t room, r
     }
 }
 
-/* Whether the averages are finite: of one lane a bound decides it nearly always. */
-static int averages_are_finite(context *ctx, const verb_table *verbs, int64_t room, real *part,
-                               double square, double size, double of_q) {
+/* Whether a bound shows that the averages are finite, as it does for one lane nearly always. The
+ * sums are those of bound_of_average. */
+static int average_is_bounded(const context *ctx, double square, double size, double of_q) {
     const fsgd_state *state = ctx->state;
+    if (state->k != 1 || state->t[0] < ctx->settings->average) return 0;
     const double largest = sizeof(real) == 4 ? (double)FLT_MAX : DBL_MAX;
+    const double *readings = ctx->readings + 2 * (state->max_pending + 1);
+    return bound_of_average(ctx, square, size, of_q, readings) < 0.25 * largest;
+}
+
+/* Whether all averages, which start_reading_model was told to read, are finite. */
+static int averages_are_finite(context *ctx, const verb_table *verbs, int64_t room, real *part) {
+    const fsgd_state *state = ctx->state;
     int finite = 1;
-    start_reading_model(ctx, 1);
-    if (state->k == 1 && state->t[0] >= ctx->settings->average) {
-        const double *readings = ctx->readings + 2 * (state->max_pending + 1);
-        if (bound_of_average(ctx, square, size, of_q, readings) < 0.25 * largest) return 1;
-    }
     for (int64_t first = 0; first < state->d; first += room) {
         const int64_t last = state->d - first < room ? state->d : first + room;
         read_weights(ctx, verbs, 1, first, last, room, part);
@@ -381,9 +381,11 @@ static fsgd_status measure_model(const fsgd_problem *problem, int average, doubl
                 *squares = measure_pairs(state->w, state->scale[0], state->d, &of_q);
             *finite &= isfinite(squares[lane]);
         }
-        if (*finite && average)
-            *finite = averages_are_finite(&ctx, verbs, room, (real *)memory, *squares, *sizes,
-                                          of_q);
+        if (*finite && average) {
+            start_reading_model(&ctx, 1);
+            *finite = average_is_bounded(&ctx, *squares, *sizes, of_q) ||
+                      averages_are_finite(&ctx, verbs, room, (real *)memory);
+        }
     }
     const fsgd_status status = memory ? FSGD_OK : FSGD_NO_MEMORY;
     free_aligned(memory);
