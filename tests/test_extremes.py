@@ -192,6 +192,16 @@ def test_moments_of_weights_of_any_size(size):
     assert_allclose(mean_weight(data, lanes, settings) / size, counts.sum() / 59, rtol=1e-12)
 
 
+def test_targets_and_weights_whose_product_is_beyond_range():
+    """The curvature of Poisson's loss grows with y: the weights come on top, or X."""
+    counts, weight = 1e300 * np.arange(1.0, 61.0), np.full(60, 1e30)
+    with pytest.raises(DivergenceError, match="So might smaller y"):
+        SGDRegressor("poisson", **FEW).fit(np.ones((60, 3)), counts, sample_weight=weight)
+    for max_iter in (2, 1000):
+        with pytest.raises(ValueError, match="y and X are so large together"):
+            SGDRegressor("poisson", max_iter=max_iter, random_state=0).fit(1e100 * X, counts)
+
+
 @pytest.mark.parametrize("epsilon", (1e200, 1.7e308))
 @pytest.mark.parametrize("extra", ({"on_divergence": "backoff"}, {"certificate": True}))
 def test_huge_epsilon(extra, epsilon):

@@ -199,6 +199,12 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
     if not settings.optimizer.linear:
         return _adaptive_rates(data, lanes, settings, eta0, curvature, weight)
     found, mu = stable_rate(curvature, settings)
+    if eta0 is None and found == 0.0:
+        raise ValueError(
+            "y and X are so large together that the curvature of the loss is beyond the range of "
+            "numbers, and no learning rate suits it. Smaller y might help, or scaling X with "
+            "StandardScaler or MinMaxScaler."
+        )
     tried = None
     with np.errstate(over="ignore", divide="ignore"):
         wrong = not np.isfinite(found / weight).all()
@@ -255,8 +261,9 @@ def _is_penalised(
     """
     if settings.schedule.kind != "harmonic":
         return np.zeros(lanes.k, dtype=bool)
-    flat = curvature.average * curvature.effective_rank * np.asarray(weight)
-    found = (lanes.alpha > PENALISED * flat) & (_intercept_need(lanes, curvature, weight) <= 1.0)
+    with np.errstate(over="ignore"):
+        most = PENALISED * curvature.average * curvature.effective_rank * np.asarray(weight)
+    found = (lanes.alpha > most) & (_intercept_need(lanes, curvature, weight) <= 1.0)
     return np.broadcast_to(found, (lanes.k,))
 
 
