@@ -484,13 +484,14 @@ def rates_of_steps(engine, lanes, schedule, steps):
     return np.diff(w, axis=0, prepend=0.0)
 
 
+TINY = np.finfo(np.float64).tiny
 RANGES = {
-    "decay": ((1e-9, 1.0), (0.0, 1.1)),
+    "decay": ((TINY, 1.0), (0.0, 5e-324, 1.1)),
     "final": ((0.0, 1.0), (-0.1, 1.1)),
-    "rise": ((1e-9, 0.999), (0.0, 1.0)),
-    "power": ((1e-9, 1e9), (0.0, np.inf)),
-    "step_epochs": ((1e-9, 1e9), (0.0, np.inf)),
-    "total_epochs": ((1e-9, 1e9), (0.0, np.inf)),
+    "rise": ((TINY, 0.999), (0.0, 5e-324, 1.0)),
+    "power": ((TINY, 1e9), (0.0, 5e-324, np.inf)),
+    "step_epochs": ((TINY, 1e9), (0.0, 5e-324, np.inf)),
+    "total_epochs": ((TINY, 1e9), (0.0, 5e-324, np.inf)),
     "warmup_steps": ((0, 2**62 - 1), (-1, 2**62)),
 }
 """Ends of what the constants of a schedule may be, and what is beyond."""

@@ -28,6 +28,7 @@ epoch has few updates and a tolerance watches its loss.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -144,6 +145,11 @@ class Schedule:
             raise ValueError(f"final must be in [0, 1], got {self.final!r}")
         if not 0.0 < self.rise < 1.0:
             raise ValueError(f"rise must be in (0, 1), got {self.rise!r}")
+        for name in ("decay", "step_epochs", "total_epochs", "power", "rise"):
+            value = getattr(self, name)
+            if value is not None and value < sys.float_info.min:  # zero within a step
+                least = f"{sys.float_info.min:.3g}"
+                raise ValueError(f"{name} must be at least {least}, got {value!r}")
         if (self.kind == "callable") != callable(self.function):
             raise ValueError(
                 "function must be callable if kind is 'callable', and None otherwise, got "
