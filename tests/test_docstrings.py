@@ -19,7 +19,7 @@ docscrape = importlib.import_module("numpydoc.docscrape")
 
 PACKAGES = (
     *("fastsgd", "fastsgd.data", "fastsgd.certificate", "fastsgd.insight", "fastsgd.minimization"),
-    *("fastsgd.model_selection",),
+    *("fastsgd.model_selection", "fastsgd.distributed"),
     *(("fastsgd.dask",) if importlib.util.find_spec("distributed") else ()),
     *("fastsgd.optimizers", "fastsgd.losses", "fastsgd.sampling", "fastsgd.schedules"),
     *("fastsgd.problem", "fastsgd.reference", "fastsgd.solver"),

@@ -6,8 +6,10 @@ They are written to be read as text: |w| is a norm, and what is indented is a fo
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,8 +34,20 @@ def escaped(line: str) -> str:
     return "".join(parts)
 
 
+def literals_joined(lines: list[str]) -> list[str]:
+    """The lines, with each literal that goes on in the next line as a part of one."""
+    found: list[str] = []
+    for line in lines:
+        if found and line.strip() and found[-1].count("``") % 2:
+            found[-1] = f"{found[-1].rstrip()} {line.lstrip()}"
+        else:
+            found.append(line)
+    return found
+
+
 def prepared(lines: list[str]) -> list[str]:
     """A docstring's lines for numpydoc."""
+    lines = literals_joined(lines)
     found: list[str] = []
     section, in_formula, before = None, False, ""
     for i, line in enumerate(lines):
@@ -53,8 +67,25 @@ def prepared(lines: list[str]) -> list[str]:
     return found
 
 
+def of_stubs(folder: Path) -> dict[str, list[str]]:
+    """Docstrings of the stub of the compiled module, by class and method."""
+    tree = ast.parse((folder / "_core.pyi").read_text())
+    return {
+        f"{kind.name}.{method.name}": (ast.get_docstring(method) or "").splitlines()
+        for kind in tree.body
+        if isinstance(kind, ast.ClassDef)
+        for method in kind.body
+        if isinstance(method, ast.FunctionDef)
+    }
+
+
+STUBS = of_stubs(Path(__file__).parents[2] / "src" / "fastsgd")
+
+
 def prepare(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Before numpydoc reads them."""
+    if lines and lines[0] == "See _core.pyi.":
+        lines[:] = STUBS[".".join(name.split(".")[-2:])]
     if what != "module":
         lines[:] = prepared(lines)
 

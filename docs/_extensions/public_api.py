@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from docstrings import prepared
+from sphinx.pycode import ModuleAnalyzer
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+
+FIELD = type(NamedTuple("Tuple", [("field", int)]).field)  # type: ignore[misc]
+"""What a class of tuples has for a field."""
 
 MODULES = {
     "fastsgd": "Estimators, searches, and the functions most programs need.",
@@ -75,12 +82,31 @@ def page(module: str) -> str:
             lines += [*(f"* :obj:`{name}`" for name in of_kind), ""]
         elif kind == "Constants":
             for name in of_kind:
-                lines += [f".. autodata:: {name}", "   :no-value:", ""]
+                lines += [f".. py:data:: {name}", ""]
+                lines += [*(f"   {line}" for line in prepared(documentation(module, name))), ""]
         else:
             lines += [".. autosummary::", "   :toctree: names", "   :nosignatures:", ""]
             lines += [f"   {name}" for name in of_kind]
             lines.append("")
     return "\n".join(lines)
+
+
+def documentation(module: str, name: str) -> list[str]:
+    """Lines of the string below a constant, in whichever module of the package defines it.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    value = getattr(sys.modules[module], name)
+    for home in [module, *sorted(one for one in sys.modules if one.startswith("fastsgd."))]:
+        python = str(sys.modules[home].__file__).endswith(".py")
+        if python and getattr(sys.modules[home], name, None) is value:
+            lines = ModuleAnalyzer.for_module(home).find_attr_docs().get(("", name))
+            if lines:
+                return lines
+    raise ValueError(f"{module}.{name} has no description")
 
 
 def write_pages(folder: Path) -> None:
@@ -97,7 +123,10 @@ def write_pages(folder: Path) -> None:
 
 
 def skip(app: Any, what: str, name: str, value: Any, skipped: bool, options: Any) -> bool | None:
-    """Whether a member is left out: what scikit-learn and the standard library give every class."""
+    """Whether a member is left out: what scikit-learn and the standard library give a class, and
+    fields of tuples, which are among the attributes."""
+    if isinstance(value, FIELD):
+        return True
     code = inspect.unwrap(getattr(value, "fget", None) or getattr(value, "func", value))
     home = getattr(code, "__module__", None)
     if what == "class" and inspect.isroutine(code) and not str(home).startswith("fastsgd"):

@@ -253,6 +253,7 @@ LOSSES: dict[str, Loss] = {
         Loss("softmax", _softmax_value, _softmax_slope, 0.5, 0.0, _SIGN, coupled=True),
     )
 }
+"""All losses by name, in the order of ``fsgd_loss`` in csrc/fastsgd.h."""
 
 ClassificationLoss = Literal[
     "squared_error",
@@ -359,12 +360,14 @@ class CompiledLoss:
     Examples
     --------
     >>> import ctypes
-    >>> from fastsgd.losses import CompiledLoss, _PROTOTYPE
-    >>> @_PROTOTYPE
+    >>> from fastsgd.losses import CompiledLoss
+    >>> numbers = ctypes.POINTER(ctypes.c_double)
+    >>> signature = ctypes.CFUNCTYPE(None, numbers, numbers, numbers, ctypes.c_int64)
+    >>> @signature
     ... def value(z, y, out, n):
     ...     for i in range(n):
     ...         out[i] = 0.5 * (z[i] - y[i]) ** 2
-    >>> @_PROTOTYPE
+    >>> @signature
     ... def slope(z, y, out, n):
     ...     for i in range(n):
     ...         out[i] = z[i] - y[i]

@@ -88,7 +88,7 @@ def _view(X: Any) -> Any:
 
 @dataclass(frozen=True)
 class Data:
-    """Examples, borrowed: nothing is copied that already has the right dtype and order.
+    """Rows, targets and weights. Arrays of the right dtype and order are not copied.
 
     The features of a row are (x - offset) * scale, made anew whenever the row is read.
 
@@ -99,8 +99,8 @@ class Data:
 
     Attributes
     ----------
-    X : ndarray of shape (n, d), C order, of a dtype in ``STORED``; or a SciPy CSR matrix or array
-        of float32 or float64
+    X : ndarray, or SciPy CSR matrix or array, of shape (n, d)
+        Dense in C order, of a dtype in ``STORED``; or CSR of float32 or float64.
     y : ndarray of shape (n, n_targets), of the dtype of computation
         Real targets, or the class label of each row as a number (see ``Lanes.label``).
     sample_weight : ndarray of shape (n,) or None, of the dtype of computation

@@ -51,11 +51,22 @@ __all__ = [
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 """Sampling modes, in the order of ``fsgd_sampling`` in csrc/fastsgd.h."""
 
-TRAINING, VALIDATION, BLOCKS = 0, 1, 2
-"""Purposes: streams that never share a word."""
+TRAINING = 0
+"""Purpose of the random words that order or draw the rows of an epoch. No purpose shares a word
+with another."""
 
-BLOCK_ROWS, POOL_ROWS = 32, 1024
-"""Of "block", as in csrc/fastsgd.h; docs/sampling.md has the measurements."""
+VALIDATION = 1
+"""Purpose of the random words that draw the validation split."""
+
+BLOCKS = 2
+"""Purpose of the random words that order the blocks of the sampling "block"."""
+
+BLOCK_ROWS = 32
+"""Rows of a block of the sampling "block": neighbours in storage that stay together."""
+
+POOL_ROWS = 1024
+"""Rows of a pool of the sampling "block": blocks from all over the data whose rows are shuffled
+together. docs/sampling.md has the measurements."""
 
 
 def words(seed: int, epoch: int, purpose: int, count: int) -> NDArray[np.uint64]:

@@ -38,20 +38,32 @@ class Plan:
     Attributes
     ----------
     lanes : Lanes
+        Numbers of each of K lanes.
     settings : Settings
         Those of a shard, with the seed of the whole fit.
     rounds : int
-        Of an epoch.
+        Rounds of an epoch.
     shards : int
+        Number of shards.
     by_feature : bool
         Whether the mean is taken for each feature by itself.
-    offset, scale : ndarray of shape (d,) or None
-        Of dense features.
+    offset : ndarray of shape (d,) or None
+        What is subtracted from dense features.
+    scale : ndarray of shape (d,) or None
+        What they are multiplied by then.
     gradient : bool
         Whether a round makes no steps: the sums are then those of losses and of their gradients at
         the common weights (full_batch.py).
     held_out : HeldOut or None
         Rows that lanes leave out.
+
+    Examples
+    --------
+    >>> from fastsgd.distributed import Plan
+    >>> from fastsgd.problem import Lanes, Settings
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.5), Settings()
+    >>> Plan(lanes, settings, rounds=2, shards=4, by_feature=False).rounds
+    2
     """
 
     lanes: Lanes
@@ -71,13 +83,29 @@ class Common:
 
     Attributes
     ----------
-    vectors, intercepts : ndarray of shape (m, K, d) and (m, K)
-        What ``State.vectors`` gives.
+    vectors : ndarray of shape (m, K, d)
+        Weights, and what else is averaged over shards: see ``solver.State.vectors``.
+    intercepts : ndarray of shape (m, K)
+        The same of the intercepts.
     t : ndarray of shape (K,), int64
         Updates done.
-    rate_factor, active : ndarray of shape (K,)
-    epoch, round : int
-        Epochs done, and rounds of the running one.
+    rate_factor : ndarray of shape (K,)
+        What multiplies a lane's learning rates.
+    active : ndarray of shape (K,)
+        1, or 0 for a lane that is not trained any more.
+    epoch : int
+        Epochs done.
+    round : int
+        Rounds of the running epoch that are done.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Common
+    >>> vectors, intercepts = np.zeros((1, 1, 3)), np.zeros((1, 1))
+    >>> start = Common(vectors, intercepts, np.zeros(1, int), np.ones(1), np.ones(1), 0, 0)
+    >>> start.vectors.shape
+    (1, 1, 3)
     """
 
     vectors: NDArray[np.floating]
@@ -91,14 +119,16 @@ class Common:
 
 @dataclass(frozen=True)
 class Part:
-    """Sums over some shards, of what they came to.
+    """Sums over some shards, of what they came to in a round.
 
     Attributes
     ----------
     weight : float, or ndarray of shape (K,)
         Rows of positive weight, or 0: sum_s n_s; of each lane, where lanes leave rows out.
-    vectors, intercepts : ndarray of shape (m, K, d) and (m, K), float64
+    vectors : ndarray of shape (m, K, d), float64
         Sums of n_s, or c_sj, times those of the shards.
+    intercepts : ndarray of shape (m, K), float64
+        Sums of n_s times those of the shards.
     of_features : ndarray of shape (d,) or None, float64
         sum_s c_sj.
     updates : ndarray of shape (K,), int64
@@ -108,6 +138,20 @@ class Part:
     rate : float
         The last learning rate of the first shard that has one.
     clipped : bool
+        Whether eta * alpha reached 1, so that a step set weights to zero.
+
+    See Also
+    --------
+    shard_step : Makes one.
+    combine : Adds two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Part
+    >>> vectors, intercepts, sums = np.zeros((1, 1, 3)), np.zeros((1, 1)), np.zeros((4, 1))
+    >>> Part(0.0, vectors, intercepts, None, np.zeros(1, int), sums, np.nan, False).weight
+    0.0
     """
 
     weight: Any
@@ -132,6 +176,17 @@ def combine(first: Part, second: Part) -> Part:
     -------
     Part
         Of all of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Part, combine
+    >>> rest = None, np.ones(1, int), np.zeros((4, 1)), 0.1, False
+    >>> sums = [np.full((1, 1, 1), n) for n in (2.0, 3.0)]
+    >>> parts = [Part(each.item(), each, np.zeros((1, 1)), *rest) for each in sums]
+    >>> both = combine(*parts)
+    >>> both.weight, both.vectors.item()
+    (5.0, 5.0)
     """
     of_features = None
     if first.of_features is not None and second.of_features is not None:
@@ -161,16 +216,33 @@ def finish(part: Part, common: Common, rounds: int) -> Common:
     Parameters
     ----------
     part : Part
-        Of all shards.
+        Sums over all shards.
     common : Common
         What they started from; a feature that no shard has keeps its weight.
     rounds : int
-        Of an epoch.
+        Rounds of an epoch.
 
     Returns
     -------
     Common
-        Of the next round.
+        What the next round starts from.
+
+    Examples
+    --------
+    Two shards, one round an epoch, y = 0 in the first shard and 1 in the second:
+
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Common, Plan, Shard, combine, finish, shard_step
+    >>> from fastsgd.problem import Lanes, Settings
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.5), Settings(fit_intercept=False)
+    >>> plan = Plan(lanes, settings, rounds=1, shards=2, by_feature=False)
+    >>> zeros = np.zeros((1, 1, 1)), np.zeros((1, 1)), np.zeros(1, int)
+    >>> start = Common(*zeros, np.ones(1), np.ones(1), epoch=0, round=0)
+    >>> shards = [Shard(i, np.ones((4, 1)), np.full((4, 1), float(i)), None) for i in (0, 1)]
+    >>> parts = [shard_step(plan, start, shard) for shard in shards]
+    >>> then = finish(combine(*parts), start, plan.rounds)
+    >>> then.vectors.item(), then.epoch  # the mean of 0 and 1 - 0.5**4
+    (0.46875, 1)
     """
     vectors, intercepts, weight = common.vectors, common.intercepts, np.asarray(part.weight)
     if weight.any():

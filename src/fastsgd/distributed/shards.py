@@ -32,11 +32,20 @@ class Shard:
     number : int
         From 0; it decides about the order of the rows, and about the order of sums.
     X : ndarray or csr_array of shape (n, d)
+        Features.
     y : ndarray of shape (n,) or (n, n_targets), or None
-        As the user has it, or as the solver takes it.
+        Targets, as the user has them or as the solver takes them.
     weight : ndarray of shape (n,) or None
+        Weights of the rows.
     counts : ndarray of shape (d,) or None
         Values that CSR X has of each feature, if they were counted before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Shard
+    >>> Shard(0, np.ones((4, 2)), np.zeros(4), None).rows
+    4
     """
 
     number: int
@@ -57,10 +66,18 @@ class ShardSummary:
 
     Attributes
     ----------
-    number, rows, columns : int
+    number : int
+        That of the shard.
+    rows : int
+        Number of rows.
+    columns : int
+        Columns of X.
     dtype : str
-        Of X, in which all shards must agree.
-    sparse, weighted : bool
+        That of X, in which all shards must agree.
+    sparse : bool
+        Whether X is CSR.
+    weighted : bool
+        Whether there are weights.
     labels : list or None
         Distinct values of y, if they are at most 10,000.
     label_weights : list of float
@@ -75,7 +92,19 @@ class ShardSummary:
         Names that were met in hashed columns.
     sample_rows : ndarray of int64, or None
         Numbers of the rows of the sample in the shard; None of a shard that is streamed, which
-        knows them after another pass: see :class:`AnyShard`.
+        knows them after another pass.
+
+    See Also
+    --------
+    summary_of : Makes one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Shard, summary_of
+    >>> found = summary_of(Shard(0, np.ones((4, 2)), np.array([0, 1, 1, 0]), None))
+    >>> found.rows, found.columns, found.labels, found.label_weights
+    (4, 2, [0, 1], [2.0, 2.0])
     """
 
     number: int
@@ -150,6 +179,7 @@ def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) 
     Parameters
     ----------
     shard : Shard or AnyShard
+        The rows, in memory or not.
     shards : int, default=1
         How many there are: the samples of all have about ``SAMPLE_ROWS`` rows.
     moments : bool, default=False
@@ -158,6 +188,14 @@ def summary_of(shard: Shard | AnyShard, shards: int = 1, moments: bool = False) 
     Returns
     -------
     ShardSummary
+        Counts of the rows and labels, and a sample of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Shard, summary_of
+    >>> summary_of(Shard(0, np.ones((4, 2)), np.zeros(4), None)).rows
+    4
     """
     if not isinstance(shard, Shard):
         return shard.summary(shards, moments)

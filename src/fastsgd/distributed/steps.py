@@ -44,6 +44,7 @@ def shard_step(
     Parameters
     ----------
     plan : Plan
+        What is the same in all rounds.
     common : Common
         Where it starts from.
     shard : Shard or AnyShard
@@ -60,6 +61,23 @@ def shard_step(
     ------
     DivergenceError
         If a score is not finite.
+
+    See Also
+    --------
+    finish : Has a whole round as its example.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsgd.distributed import Common, Plan, Shard, shard_step
+    >>> from fastsgd.problem import Lanes, Settings
+    >>> lanes, settings = Lanes(1, alpha=0.0, eta0=0.5), Settings(fit_intercept=False)
+    >>> plan = Plan(lanes, settings, rounds=1, shards=1, by_feature=False)
+    >>> zeros = np.zeros((1, 1, 1)), np.zeros((1, 1)), np.zeros(1, int)
+    >>> start = Common(*zeros, np.ones(1), np.ones(1), epoch=0, round=0)
+    >>> part = shard_step(plan, start, Shard(0, np.ones((4, 1)), np.ones((4, 1)), None))
+    >>> (part.vectors / part.weight).item()  # 1 - 0.5**4
+    0.9375
     """
     if not isinstance(shard, Shard):
         return shard.step(plan, common)

@@ -49,11 +49,12 @@ class CompiledGradient:
 
     Examples
     --------
+    >>> from ctypes import CFUNCTYPE, POINTER, c_double, c_int64, c_void_p
     >>> import numpy as np
     >>> from fastsgd import minimize
     >>> from fastsgd.minimization import CompiledGradient
-    >>> from fastsgd.minimization.compiled_gradient import SIGNATURE
-    >>> @SIGNATURE.prototype
+    >>> numbers, rows = POINTER(c_double), POINTER(c_int64)
+    >>> @CFUNCTYPE(c_double, numbers, rows, c_int64, numbers, c_void_p)
     ... def square(theta, rows, m, gradient, data):
     ...     gradient[0] = theta[0] - 3.0
     ...     return 0.5 * gradient[0] ** 2
