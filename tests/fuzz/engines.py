@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
-CURRENT = "current"
-"""File of the input under way: that of a process that crashed."""
+CURRENT = "current-{}"
+"""File of the input of a target that is under way: that of a process that crashed."""
 
 MOST_BYTES = 8 << 30
 """Of address space: what asks for more gets a MemoryError."""
@@ -90,7 +90,8 @@ def by_chance(options: argparse.Namespace) -> None:
     """Run the corpus, then as many mutations as there is time for."""
     target, rng = target_of(options.target), np.random.default_rng(options.seed)
     corpus = corpus_of(options.target, options.corpus)
-    current, end = options.findings / CURRENT, time.monotonic() + options.seconds
+    current = options.findings / CURRENT.format(options.target)
+    end = time.monotonic() + options.seconds
     done = 0
     try:
         while done < options.executions and (time.monotonic() < end or done == 0):
@@ -112,7 +113,7 @@ def by_coverage(options: argparse.Namespace) -> None:
     with atheris.instrument_imports(include=["fastsgd"]):
         target = target_of(options.target)
         target(b"")  # imports that are lazy
-    found = options.corpus[0] if options.corpus else options.findings / "corpus"
+    found = options.corpus[0] if options.corpus else options.findings / "corpus" / options.target
     found.mkdir(parents=True, exist_ok=True)
     known = HERE / "corpus" / options.target
     arguments = [

@@ -1,7 +1,7 @@
 """Fuzzing: bytes become sparse matrices, parameters, files, functions and sequences of calls.
 
     python tests/fuzz/run.py                      # every target, a minute in all
-    python tests/fuzz/run.py --seconds 3600       # the long form: an hour in all
+    python tests/fuzz/run.py --seconds 21600 --jobs 2     # an hour of each
     python tests/fuzz/run.py --seconds 300 csr    # one target
     python tests/fuzz/run.py --replay fuzz-findings/csr-crash-0123 csr
 
@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from engines import CURRENT, ENGINES, HERE, MODULES, TARGETS, arguments_of
@@ -44,7 +45,7 @@ def how_it_ended(code: int) -> str:
 
 def save(findings: Path, target: str) -> None:
     """Keep the input of a process that ended in the middle of it."""
-    current = findings / CURRENT
+    current = findings / CURRENT.format(target)
     if current.exists():
         name = hashlib.sha1(current.read_bytes()).hexdigest()[:16]
         current.rename(findings / f"{target}-{name}")
@@ -54,7 +55,7 @@ def fuzz(target: str, engine: str, seconds: float, options: argparse.Namespace) 
     """Run a target for so long; print what came of it, and say whether nothing was found."""
     findings = options.findings
     findings.mkdir(parents=True, exist_ok=True)
-    before = set(findings.iterdir())
+    before = set(findings.glob(f"{target}-*"))
     arguments = ["--seconds", seconds, "--seed", options.seed, "--findings", findings]
     arguments += ["--longest", options.longest]
     if options.executions < sys.maxsize:
@@ -74,23 +75,25 @@ def fuzz(target: str, engine: str, seconds: float, options: argparse.Namespace) 
         )
     except subprocess.TimeoutExpired:
         save(findings, target)
-        print(f"{target:12} FOUND: no end after {time.monotonic() - start:.0f} s", flush=True)
+        print(
+            f"{target:12} FOUND: no end after {time.monotonic() - start:.0f} s\n",
+            end="",
+            flush=True,
+        )
         return False
     took = time.monotonic() - start
     output = child.stderr + child.stdout
     counts = re.findall(r"(?:executions|number_of_executed_units): +(\d+)", output)
     executions = int(counts[-1]) if counts else 0
-    print(f"{target:12} {executions:9} executions in {took:5.0f} s", end="", flush=True)
-    if child.returncode == 0:
-        print("")
-        return True
-    save(findings, target)
-    print(f"  FOUND: {how_it_ended(child.returncode)}")
-    print("\n".join(f"    {line}" for line in output.splitlines()[-60:]))
-    for path in sorted(set(findings.iterdir()) - before):
-        if path.is_file():
-            print(f"    saved: {path}")
-    return False
+    said = f"{target:12} {executions:9} executions in {took:5.0f} s"
+    if child.returncode != 0:
+        save(findings, target)
+        said += f"  FOUND: {how_it_ended(child.returncode)}\n"
+        said += "".join(f"    {line}\n" for line in output.splitlines()[-60:])
+        new = sorted(set(findings.glob(f"{target}-*")) - before)
+        said += "\n".join(f"    saved: {path}" for path in new)
+    print(f"{said}\n", end="", flush=True)  # in one piece: others print too
+    return child.returncode == 0
 
 
 def main() -> int:
@@ -99,6 +102,7 @@ def main() -> int:
     )
     parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(TARGETS))
     parser.add_argument("--engine", choices=ENGINES)
+    parser.add_argument("--jobs", type=int, default=1, help="targets that run at once")
     parser.add_argument("--replay", type=Path, metavar="FILE")
     arguments_of(parser)
     options = parser.parse_args()
@@ -111,8 +115,9 @@ def main() -> int:
             command_of("replay", targets[0], options.replay), env=environment(), check=False
         ).returncode
     engine = options.engine or ("atheris" if importlib.util.find_spec("atheris") else "chance")
-    share = options.seconds / len(targets)
-    clean = [fuzz(target, engine, share, options) for target in targets]
+    share = options.jobs * options.seconds / len(targets)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        clean = list(pool.map(lambda target: fuzz(target, engine, share, options), targets))
     return 0 if all(clean) else 1
 
 
