@@ -11,6 +11,7 @@ from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.insight import gradient_noise
 from fastsgd.losses import _PROTOTYPE, LOSSES, CompiledLoss
 from fastsgd.problem import STORED, Data, Lanes, Settings
+from fastsgd.schedules import Schedule
 from fastsgd.statistics.weights import mean_weight, typical_weight
 
 rng = np.random.default_rng(0)
@@ -142,14 +143,17 @@ def test_parameters_beyond_float32(parameters, name):
         assert np.isfinite(model.fit(X, Y).coef_).all()
 
 
-@pytest.mark.parametrize("name", ("step_epochs", "total_epochs"))
-def test_times_that_kernels_take_for_zero(name):
-    rate = "step" if name == "step_epochs" else "cosine"
+TINY = {"step_epochs": "step", "total_epochs": "cosine", "rise": "one_cycle", "power": "polynomial"}
+"""Schedules that divide by a constant, or ask whether it is 0."""
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_constants_that_kernels_take_for_zero(name):
     least, tiny = (
-        SGDRegressor(learning_rate=rate, eta0=0.01, **{name: value}, **FEW).fit(X, Y)
+        SGDRegressor(learning_rate=Schedule(TINY[name], **{name: value}), eta0=0.01, **FEW)
         for value in (1e-300, 5e-324)
     )
-    assert_array_equal(least.coef_, tiny.coef_)
+    assert_array_equal(least.fit(X, Y).coef_, tiny.fit(X, Y).coef_)
 
 
 def test_weights_of_any_size():

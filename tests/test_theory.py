@@ -488,10 +488,10 @@ TINY = np.finfo(np.float64).tiny
 RANGES = {
     "decay": ((TINY, 1.0), (0.0, 5e-324, 1.1)),
     "final": ((0.0, 1.0), (-0.1, 1.1)),
-    "rise": ((TINY, 0.999), (0.0, 5e-324, 1.0)),
-    "power": ((TINY, 1e9), (0.0, 5e-324, np.inf)),
-    "step_epochs": ((TINY, 1e9), (0.0, 5e-324, np.inf)),
-    "total_epochs": ((TINY, 1e9), (0.0, 5e-324, np.inf)),
+    "rise": ((5e-324, 0.999), (0.0, 1.0)),
+    "power": ((5e-324, 1e9), (0.0, np.inf)),
+    "step_epochs": ((5e-324, 1e9), (0.0, np.inf)),
+    "total_epochs": ((5e-324, 1e9), (0.0, np.inf)),
     "warmup_steps": ((0, 2**62 - 1), (-1, 2**62)),
 }
 """Ends of what the constants of a schedule may be, and what is beyond."""

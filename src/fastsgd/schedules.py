@@ -134,6 +134,9 @@ class Schedule:
             raise ValueError(f"power_t must be finite, got {self.power_t!r}")
         if not 0.0 < self.decay <= 1.0:
             raise ValueError(f"decay must be in (0, 1], got {self.decay!r}")
+        if self.decay < sys.float_info.min:  # kernels take it for 0
+            least = f"{sys.float_info.min:.3g}"
+            raise ValueError(f"decay must be in [{least}, 1], got {self.decay!r}")
         for name in ("step_epochs", "total_epochs", "power"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < np.inf:
@@ -145,11 +148,6 @@ class Schedule:
             raise ValueError(f"final must be in [0, 1], got {self.final!r}")
         if not 0.0 < self.rise < 1.0:
             raise ValueError(f"rise must be in (0, 1), got {self.rise!r}")
-        for name in ("decay", "step_epochs", "total_epochs", "power", "rise"):
-            value = getattr(self, name)
-            if value is not None and value < sys.float_info.min:  # zero within a step
-                least = f"{sys.float_info.min:.3g}"
-                raise ValueError(f"{name} must be at least {least}, got {value!r}")
         if (self.kind == "callable") != callable(self.function):
             raise ValueError(
                 "function must be callable if kind is 'callable', and None otherwise, got "

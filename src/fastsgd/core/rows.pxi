@@ -88,9 +88,9 @@ cdef class _Rows:
         c.schedule.step_epochs = max(SMALLEST, schedule.step_epochs)
         c.schedule.total_epochs = max(SMALLEST, schedule.horizon)
         c.schedule.warmup_steps = schedule.warmup_steps
-        c.schedule.power = schedule.power
+        c.schedule.power = max(SMALLEST, schedule.power)
         c.schedule.final = schedule.final
-        c.schedule.rise = schedule.rise
+        c.schedule.rise = max(SMALLEST, schedule.rise)
 
     cdef int64_t *_make_order(self, sampling) except? NULL:
         """Room for the order of an epoch; NULL for storage order."""
