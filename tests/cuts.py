@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from fastsgd.data import open_source
 from fastsgd.data.cache import Cache, write_cache
+from fastsgd.estimators import rows
 
 X_KINDS = ("float64", "float32", "float16", "uint8", "csr32", "csr64", "wide")
 """Dense of a dtype; CSR with indices of 32 or 64 bits; CSR of more columns than 32 bits count."""
@@ -59,6 +60,12 @@ def factory(cuts: Sequence[int], *arrays: Any) -> Callable[[], Iterator[Any]]:
     """What gives the rows in blocks, anew each time."""
     n = arrays[0].shape[0]
     return lambda: (each for each in parts(cuts, n, *arrays) if each[0].shape[0])
+
+
+def make_small_blocks(set_value: Callable[[Any, str, int], None] = setattr) -> None:
+    """Let small tables have several blocks; pytest's ``monkeypatch.setattr`` undoes it."""
+    set_value(rows, "LEAST_BLOCK", 1)
+    set_value(rows, "BLOCK_BYTES", 2048)
 
 
 def cache_of(folder: Path, cuts: Sequence[int], *arrays: Any, block_bytes: int = 1) -> Cache:

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 pytest.importorskip("xxhash")
 
-from cuts import factory
+from cuts import factory, make_small_blocks
 
 from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.data import open_source
@@ -50,8 +50,7 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("fastsgd.estimators.rows.LEAST_BLOCK", 1)
-    monkeypatch.setattr("fastsgd.estimators.rows.BLOCK_BYTES", 2048)
+    make_small_blocks(monkeypatch.setattr)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -9,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from cuts import make_small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file
@@ -40,8 +42,7 @@ FIXED = {**OPTIONS, "learning_rate": "constant", "eta0": 0.02}
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("fastsgd.estimators.rows.LEAST_BLOCK", 1)
-    monkeypatch.setattr("fastsgd.estimators.rows.BLOCK_BYTES", 2048)
+    make_small_blocks(monkeypatch.setattr)
 
 
 def table(n=N, seed=0):
@@ -261,10 +262,12 @@ def test_bits_depend_on_neither_executor_nor_cache(file, tmp_path, layout, local
     assert len(written) == 4
 
 
-def test_bits_of_processes(file, tmp_path):
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_bits_of_processes(file, tmp_path, method):
     source = open_source(file, **LAYOUTS["hashed"])
     alone = fitted(SGDClassifier(**OPTIONS), engine_of(source, 3, tmp_path / "alone"))
-    with ProcessPoolExecutor(2) as executor:
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, context, make_small_blocks) as executor:
         engine = engine_of(source, 3, tmp_path / "beside", executor=executor)
         beside = fitted(SGDClassifier(**OPTIONS), engine)
     assert bits(beside) == bits(alone)
