@@ -199,8 +199,14 @@ def test_moments_of_weights_of_any_size(size):
 def test_targets_and_weights_whose_product_is_beyond_range():
     """The curvature of Poisson's loss grows with y: the weights come on top, or X."""
     counts, weight = 1e300 * np.arange(1.0, 61.0), np.full(60, 1e30)
+    ones = np.ones((60, 3))
+    with pytest.raises(ValueError, match="y, weights and X are so large together"):
+        SGDRegressor("poisson", **FEW).fit(ones, counts, sample_weight=weight)
+    adaptive = {**FEW, "optimizer": "adagrad"}
     with pytest.raises(DivergenceError, match="So might smaller y"):
-        SGDRegressor("poisson", **FEW).fit(np.ones((60, 3)), counts, sample_weight=weight)
+        SGDRegressor("poisson", **adaptive).fit(ones, counts, sample_weight=weight)
+    with pytest.raises(ValueError, match="Scale y, or sample_weight"):
+        SGDRegressor(**adaptive).fit(ones, counts, sample_weight=weight)
     for max_iter in (2, 1000):
         with pytest.raises(ValueError, match="y and X are so large together"):
             SGDRegressor("poisson", max_iter=max_iter, random_state=0).fit(1e100 * X, counts)

@@ -8,12 +8,14 @@ it.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import os
 import resource
 import signal
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +56,31 @@ def target_of(name: str) -> Any:
 
 
 def corpus_of(name: str, folders: list[Path]) -> list[bytes]:
-    """What is known: the inputs kept beside the targets, and those of more folders."""
+    """What is known: the inputs kept beside the targets, and those of more folders.
+
+    Beside the targets there are texts that were written as inputs, in ``corpus/NAME``, and what
+    fuzzing has found to reach other branches, in ``corpus/NAME.zip``.
+    """
     known = [HERE / "corpus" / name, *folders]
-    return [
+    inputs = [
         path.read_bytes()
         for folder in known
         if folder.is_dir()
         for path in sorted(folder.iterdir())
     ]
+    if archive_of(name).exists():
+        with zipfile.ZipFile(archive_of(name)) as archive:
+            inputs += map(archive.read, archive.namelist())
+    return inputs
+
+
+def archive_of(name: str) -> Path:
+    return HERE / "corpus" / f"{name}.zip"
+
+
+def name_of(data: bytes) -> str:
+    """That of a file of an input, which libFuzzer gives it too."""
+    return hashlib.sha1(data).hexdigest()
 
 
 def mutated(rng: Any, corpus: list[bytes]) -> bytes:
@@ -115,9 +134,10 @@ def by_coverage(options: argparse.Namespace) -> None:
         target(b"")  # imports that are lazy
     found = options.corpus[0] if options.corpus else options.findings / "corpus" / options.target
     found.mkdir(parents=True, exist_ok=True)
-    known = HERE / "corpus" / options.target
+    for data in corpus_of(options.target, options.corpus[1:]):
+        (found / name_of(data)).write_bytes(data)
     arguments = [
-        *(sys.argv[0], str(found), *([str(known)] if known.is_dir() else [])),
+        *(sys.argv[0], str(found)),
         *(f"-max_total_time={max(1, int(options.seconds))}", f"-timeout={options.longest}"),
         *(f"-artifact_prefix={options.findings}/{options.target}-", "-print_final_stats=1"),
         *("-rss_limit_mb=0", "-max_len=4096", f"-seed={options.seed + 1}"),

@@ -8,13 +8,12 @@
 Each target runs in a process of its own. An input at which it raises, crashes or hangs is a
 finding: it is saved as a file, and the run fails. atheris makes the inputs where it is installed
 (``pip install atheris``), chance where it is not. ``--corpus DIR`` keeps inputs that reach new
-branches.
+branches, and ``--pack`` puts them beside the targets, as the corpus that every run begins with.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.util
 import os
 import re
@@ -22,10 +21,12 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engines import CURRENT, ENGINES, HERE, MODULES, TARGETS, arguments_of
+from engines import CURRENT, ENGINES, HERE, MODULES, TARGETS, archive_of, arguments_of, name_of
 
 
 def environment() -> dict[str, str]:
@@ -47,8 +48,17 @@ def save(findings: Path, target: str) -> None:
     """Keep the input of a process that ended in the middle of it."""
     current = findings / CURRENT.format(target)
     if current.exists():
-        name = hashlib.sha1(current.read_bytes()).hexdigest()[:16]
-        current.rename(findings / f"{target}-{name}")
+        current.rename(findings / f"{target}-{name_of(current.read_bytes())[:16]}")
+
+
+def pack(targets: Sequence[str], corpus: Path) -> None:
+    """Keep the inputs of a corpus beside the targets, in an archive of the same bytes each time."""
+    for target in targets:
+        inputs = sorted(path.read_bytes() for path in (corpus / target).iterdir())
+        with zipfile.ZipFile(archive_of(target), "w", zipfile.ZIP_DEFLATED) as archive:
+            for data in inputs:
+                archive.writestr(zipfile.ZipInfo(name_of(data)), data, zipfile.ZIP_DEFLATED)
+        print(f"{target:12} {len(inputs):9} inputs")
 
 
 def fuzz(target: str, engine: str, seconds: float, options: argparse.Namespace) -> bool:
@@ -104,6 +114,7 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES)
     parser.add_argument("--jobs", type=int, default=1, help="targets that run at once")
     parser.add_argument("--replay", type=Path, metavar="FILE")
+    parser.add_argument("--pack", action="store_true")
     arguments_of(parser)
     options = parser.parse_args()
     targets = options.targets or TARGETS
@@ -114,6 +125,9 @@ def main() -> int:
         return subprocess.run(
             command_of("replay", targets[0], options.replay), env=environment(), check=False
         ).returncode
+    if options.pack:
+        pack(targets, options.corpus[0])
+        return 0
     engine = options.engine or ("atheris" if importlib.util.find_spec("atheris") else "chance")
     share = options.jobs * options.seconds / len(targets)
     with ThreadPoolExecutor(options.jobs) as pool:

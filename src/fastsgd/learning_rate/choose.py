@@ -199,16 +199,17 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
     if not settings.optimizer.linear:
         return _adaptive_rates(data, lanes, settings, eta0, curvature, weight)
     found, mu = stable_rate(curvature, settings)
-    if eta0 is None and found == 0.0:
-        raise ValueError(
-            "y and X are so large together that the curvature of the loss is beyond the range of "
-            "numbers, and no learning rate suits it. Smaller y might help, or scaling X with "
-            "StandardScaler or MinMaxScaler."
-        )
     tried = None
     with np.errstate(over="ignore", divide="ignore"):
-        wrong = not np.isfinite(found / weight).all()
-    if eta0 is None and wrong:
+        suitable = np.asarray(found / weight)
+    if eta0 is None and (suitable == 0.0).any():
+        weights = ", weights" if (weight != 1.0).any() else ""
+        raise ValueError(
+            f"y{weights} and X are so large together that the curvature of "
+            "the loss is beyond the range of numbers, and no learning rate suits it. Smaller y "
+            "might help, or scaling X with StandardScaler or MinMaxScaler."
+        )
+    if eta0 is None and not np.isfinite(suitable).all():
         raise ValueError(
             "sample_weight and class_weight are so small that the learning rate that suits them is "
             f"not finite: the typical weight of a row is {weight.min():.3g}. Multiply them all by "

@@ -124,9 +124,11 @@ def _has_gradient(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.bo
     """Whether the loss at weights of zero has a gradient at all, (K,)."""
     y = data.y[:, lanes.target].astype(np.float64)
     c = settings.terms.slope(np.zeros_like(y), y, settings.loss_parameter)
-    c = c if data.sample_weight is None else c * data.sample_weight[:, None]
-    features = np.asarray(data.rows(slice(None)).T @ c)
-    return (features != 0.0).any(axis=0) | (settings.fit_intercept & (c.sum(axis=0) != 0.0))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is not 0 either
+        c = c if data.sample_weight is None else c * data.sample_weight[:, None]
+        features = np.asarray(data.rows(slice(None)).T @ c)
+        intercepts = c.sum(axis=0)
+    return (features != 0.0).any(axis=0) | (settings.fit_intercept & (intercepts != 0.0))
 
 
 def _finite_losses(

@@ -175,9 +175,9 @@ def adaptive_rate(curvature: Curvature, weight: Any, alpha: Any) -> Any:
     are made by weights of 1 / (smoothness * root mean square of |x|), and where an average
     direction has less curvature h than alpha, weights are h / (h + alpha) of that.
     """
-    curved = curvature.average * np.asarray(weight)
     length = ADAPTIVE / (curvature.smoothness * math.sqrt(curvature.mean_square))
     with np.errstate(over="ignore", invalid="ignore"):
+        curved = curvature.average * np.asarray(weight)
         part = np.where(alpha > 0.0, curved / (curved + alpha), 1.0)
     return np.maximum(length * np.nan_to_num(part, nan=1.0), SMALLEST)
 
