@@ -56,8 +56,10 @@ OTHERS = (SystemError, RuntimeError, TypeError)
 """What NumPy and CPython make of an object that they cannot have, where it is not MemoryError."""
 READ_ONLY = "read-only"
 """NumPy again: a view of a buffer is read-only where the description of a writable one fails."""
-CRASHES = {"crash in numpy", "crash in scipy"}
+CRASHES = {"crash in numpy", "crash in scipy", "crash in sklearn"}
 """Calls of NumPy from functions of theirs, such as ``np.cumsum`` into an array that is given."""
+START = "hangs in Thread.start"
+"""CPython again: it waits for a thread that has ended, https://github.com/python/cpython/issues/140746"""
 
 
 # ---------------------------------------------------------------- in the child
@@ -159,7 +161,7 @@ def fail_one_object(call, n, expected):
         error = caught
     _testcapi.remove_mem_hooks()
     if isinstance(error, TimeoutError):
-        return f"hangs in {error}"
+        return START if " wait start " in str(error) else f"hangs in {error}"
     if given is fail_one_object:
         if snapshot(subject) != before:
             return f"changed by {error!r}"
@@ -293,7 +295,8 @@ def test_an_object_cannot_be_had():
     """MemoryError, or what NumPy and CPython make of it: no crash of the core, no other bits."""
     pytest.importorskip("_testcapi")
     found, total = ends_of("python")
-    allowed = {"MemoryError", "went on", READ_ONLY, *CRASHES, *(error.__name__ for error in OTHERS)}
+    allowed = {"MemoryError", "went on", READ_ONLY, START, *CRASHES}
+    allowed |= {error.__name__ for error in OTHERS}
     assert total.keys() <= allowed, found
     assert sum(total[end] for end in CRASHES) < 0.01 * total.total()
     assert total["MemoryError"] > 0.3 * total.total()

@@ -1,5 +1,8 @@
 """Work on large sparse X in parts that Ctrl-C can end: the results are those of SciPy and NumPy."""
 
+import threading
+from queue import SimpleQueue
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -7,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastsgd import SGDClassifier, SGDRegressor, _core
 from fastsgd.inputs.conversions import LARGE, beside, csr_of, rows_of
+from fastsgd.inputs.threads import next_result
 from fastsgd.problem import STORED, Data, Settings
 from fastsgd.statistics import curvature, sample
 
@@ -193,3 +197,14 @@ def test_losses_of_long_rows_are_those_of_short_ones():
     X = sp.csr_array(rng.normal(size=(3, d)))
     coef = rng.normal(size=(2, d)) / d
     assert_allclose(sample._scores(X, coef), X @ coef.T)
+
+
+def test_a_thread_that_ends_without_a_result_is_a_memory_error(monkeypatch):
+    monkeypatch.setattr("fastsgd.inputs.threads.WAIT", 0.01)
+    results = SimpleQueue()
+    thread = threading.Thread(target=results.put, args=(3,), name="reader")
+    thread.start()
+    thread.join()
+    assert next_result(results, thread) == 3
+    with pytest.raises(MemoryError, match="no memory for the thread 'reader'"):
+        next_result(results, thread)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from ..inputs.threads import next_result
 from .block import Block
 from .source import Source
 
@@ -48,7 +49,7 @@ def ahead(items: Iterator[_Item], count: int = 1) -> Iterator[_Item]:
     try:
         thread.start()
         while True:
-            item, error = found.get()
+            item, error = next_result(found, thread)
             if isinstance(error, StopIteration):
                 return
             if error is not None:

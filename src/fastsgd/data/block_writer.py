@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ..inputs.threads import next_result
 from .block import LEAST_ROWS, Block
 from .block_files import FileRecord, write_array
 from .first_pass import FirstPass, joined_blocks, label_kind_of, part_of, row_bytes_of
@@ -162,7 +163,8 @@ class BlockWriter:
     def _settle(self, most: int) -> None:
         """Wait until no more than so many blocks wait for the thread."""
         while self.pending > most:
-            found = self.written.get()
+            assert self.thread is not None
+            found = next_result(self.written, self.thread)
             self.pending -= 1
             if isinstance(found, BaseException):
                 raise found

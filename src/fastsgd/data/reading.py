@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._core import check_structure
+from ..inputs.threads import next_result
 from .cache import AHEAD, Cache
 from .pools import PoolPlan, plan_of
 
@@ -310,11 +311,13 @@ class _Reading:
         ------
         ValueError
             If it cannot be read.
+        MemoryError
+            If there is no memory for it.
         """
         if self.taken is not None:
             self.free.put(self.taken)
             self.taken = None
-        found = self.full.get()
+        found = next_result(self.full, self.thread)
         if isinstance(found, BaseException):
             raise found
         pool: Pool = found[0]

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import csr_arrays
 from ..problem import STORED, blocks
+from .threads import next_result
 
 __all__ = ["MatrixLike", "csr_of", "rows_of"]
 
@@ -54,24 +55,22 @@ def beside(call: Callable[[], Result]) -> Result:
     """
     if threading.current_thread() is not threading.main_thread():  # gets no signals
         return call()
-    found: list[Result] = []
-    failed: list[BaseException] = []
-    done: SimpleQueue[None] = SimpleQueue()  # whose calls Ctrl-C cannot part, as it can an Event's
+    found: SimpleQueue[Any] = SimpleQueue()  # whose calls Ctrl-C cannot part, as it can an Event's
     context = contextvars.copy_context()
 
     def work() -> None:
         try:
-            found.append(context.run(call))
-        except BaseException as error:
-            failed.append(error)
-        finally:
-            done.put(None)
+            found.put((context.run(call), None))
+        except BaseException as error:  # handed to whoever waits
+            found.put((None, error))
 
-    threading.Thread(target=work, daemon=True).start()
-    done.get()
-    if failed:
-        raise failed[0]
-    return found[0]
+    thread = threading.Thread(target=work, name="fastsgd-conversion", daemon=True)
+    thread.start()
+    result: Result
+    result, error = next_result(found, thread)
+    if error is not None:
+        raise error
+    return result
 
 
 def csr_of(X: Any) -> Any:
