@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._core import check_structure
-from .ahead import at_the_end, blocks_ahead
+from .ahead import blocks_ahead
 from .block import Block
 from .block_files import FileRecord, advise, check_size, read_array, read_into
 from .block_writer import BLOCK_BYTES, BlockWriter
@@ -281,15 +281,14 @@ def write_cache(
     missing = [each for each in folder.parents if not each.exists()]
     before = _fingerprint(source)
     with contextlib.ExitStack() as stack:
-        partial = None
+        partial = writer = None
         try:
             partial = stack.enter_context(partial_folder(folder))
-            with contextlib.ExitStack() as writing:
-                writer = BlockWriter(partial, block_bytes)
-                at_the_end(writing, writer.close)
-                for block in blocks_ahead(source) if blocks is None else blocks:
-                    writer.add(block, copy=source.columns is None)
-                manifest = writer.finish(source, before)
+            writer = BlockWriter(partial, block_bytes)
+            for block in blocks_ahead(source) if blocks is None else blocks:
+                writer.add(block, copy=source.columns is None)
+            manifest = writer.finish(source, before)
+            writer.close()
             difference = _difference(before, _fingerprint(source))
             if difference:
                 raise ValueError(f"the source changed while it was read: {difference}")
@@ -299,6 +298,8 @@ def write_cache(
             unlock(partial)
             found = _renamed(partial, folder, source)
         except BaseException:
+            if writer is not None:
+                writer.close()  # again, where Ctrl-C came before close had done anything
             if partial is not None:
                 remove_folder(partial)
             for each in missing:

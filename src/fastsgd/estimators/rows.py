@@ -164,12 +164,15 @@ def opened(
             )
         options.setdefault("columns", _known_columns(estimator, options))
         source = open_source(X, y, sample_weight, **options)
+    stack = contextlib.ExitStack()
     try:
-        with contextlib.ExitStack() as stack:
-            yield _rows_of(source, cache, int(pool_bytes), stack)
-    except RuntimeError as error:
+        yield _rows_of(source, cache, int(pool_bytes), stack)
+        stack.close()
+    except BaseException as error:
+        stack.close()  # again, where Ctrl-C came before close had done anything
         # What Python's threading makes of Ctrl-C while it takes a lock again, or gives it back.
-        if isinstance(error.__context__, KeyboardInterrupt) and "lock" in str(error):
+        within = isinstance(error, RuntimeError) and "lock" in str(error)
+        if within and isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
 
