@@ -59,6 +59,7 @@ ONE_IN = {
     "test_explore_page.py::test_losses_of_runs_that_do_not_diverge_are_within_the_axes": 3,
     "test_interrupt.py::test_keyboard_interrupt_arrives_in_time_and_leaves_a_model": 2,
     "test_interrupt.py::test_keyboard_interrupt_arrives_in_time_everywhere": 4,
+    "test_interrupt_moments.py::test_interrupts_in_functions": 5,
     "test_lazy.py::test_as_the_twin": 4,
     "test_lazy.py::test_decay_too_strong_for_coordinates": 6,
     "test_lazy.py::test_dense_rows_and_csr_in_turns": 3,

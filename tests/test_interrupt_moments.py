@@ -1,4 +1,5 @@
 """Ctrl-C at random moments of every public call that may last: soon, and with what was promised.
+And in every function that it enters, where Python handles signals.
 
 ``python test_interrupt_moments.py SIZE MOMENTS [NAME ...]`` makes each call so often, with a timer
 that calls Python's own handler of Ctrl-C at a moment drawn from the time that the call takes. A fit
@@ -12,6 +13,7 @@ so much longer. FASTSGD_EXHAUSTIVE=1 takes 1,000 moments of every call on small 
 on large data; 0.1 takes a tenth of them.
 """
 
+import contextlib
 import copy
 import json
 import os
@@ -22,10 +24,13 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cuts import make_small_blocks
 from public_calls import bits_of, calls, snapshot
 
 from fastsgd.estimators import rows
@@ -92,6 +97,33 @@ class Interrupts:
             return 0.0, "over"
         return max(0.0, now - start - moment), self.state_of(subject, before)
 
+    def in_functions(self):
+        """How calls end in which Ctrl-C comes as Python enters a function: at the first and the
+        last time of each, and each time for functions that end a context."""
+        entered = Counter()
+        entering(entered.update, self.call.make, copy.deepcopy(self.subject))
+        for code, most in entered.items():
+            every = code.co_name in ("__exit__", "close")
+            for number in range(1, most + 1) if every else sorted({1, most}):
+                yield self.in_function(code, number)
+
+    def in_function(self, code, number):
+        """How a call ends in which Ctrl-C comes as Python enters a function for the n-th time."""
+        subject, times = copy.deepcopy(self.subject), count(1)
+        before = snapshot(subject)
+
+        def interrupt(codes):
+            if code in codes and next(times) == number:
+                raise KeyboardInterrupt
+
+        given = []
+        with contextlib.suppress(KeyboardInterrupt):
+            given.append(entering(interrupt, self.call.make, subject))
+        if not given:
+            return self.state_of(subject, before)
+        assert bits_of(given[0]) == self.expected, code
+        return "over"
+
     def state_of(self, subject, before):
         """Whether the subject of an interrupted call is as it was, or a model in the making."""
         others = set(threading.enumerate()) - {threading.current_thread()}
@@ -121,6 +153,20 @@ class Interrupts:
         other = copy.deepcopy(model)
         self.call.go_on(other)
         assert updates_of(other) > updates_of(model)
+
+
+def entering(tell, function, *arguments):
+    """What a function gives; ``tell([code])`` is called as Python enters each function within."""
+
+    def trace(frame, event, _):
+        tell([frame.f_code])
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return function(*arguments)
+    finally:
+        sys.settrace(before)
 
 
 def updates_of(model):
@@ -173,6 +219,17 @@ def test_interrupts_at_random_moments(size):
     assert ends.count("over") < 0.3 * len(ends), child.stderr
     assert ends.count("unchanged") > 0.2 * len(ends), child.stderr
     assert ends.count("model") > 0.05 * len(ends), child.stderr
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", calls())
+def test_interrupts_in_functions(name, tmp_path, monkeypatch):
+    """Few of them are ignored: in destructors, and where a cache has what it once computed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_small_blocks(monkeypatch.setattr)
+    ends = Counter(Interrupts(calls(pool_bytes=1 << 11)[name], 0).in_functions())
+    assert ends["over"] < 0.2 * ends.total(), ends
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 import os
 import queue
 import shutil
-import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from itertools import count
 from pathlib import Path
 
@@ -90,51 +88,6 @@ def test_interrupt_of_what_makes_and_removes(owner, name, when, temporary, monke
             fit()
     assert readers() == [] == [*temporary.iterdir()]
     fit()
-
-
-def traced(of_call):
-    """Fit, and call a function at each call of a function of Python, where signals are handled."""
-
-    def trace(frame, event, _):
-        of_call(frame.f_code)
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        fit()
-    finally:
-        sys.settrace(before)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_interrupt_of_any_function(temporary):
-    """At the first and the last call of each, and at every call of what ends a context."""
-    calls = Counter()
-    traced(lambda code: calls.update([code]))
-    places = [
-        (code, number)
-        for code, most in calls.items()
-        for number in range(1, most + 1)
-        if number in (1, most) or code.co_name in ("__exit__", "close")
-    ]
-    counts = {"KeyboardInterrupt": 0, "ignored": 0}
-    for place in places:
-        calls.clear()
-
-        def interrupt(code, place=place):
-            calls.update([code])
-            if (code, calls[code]) == place:
-                raise KeyboardInterrupt
-
-        try:
-            traced(interrupt)
-        except KeyboardInterrupt:
-            counts["KeyboardInterrupt"] += 1
-        else:
-            counts["ignored"] += 1  # by destructors
-        assert readers() == [] == [*temporary.iterdir()], place
-    assert counts["KeyboardInterrupt"] > 3 * counts["ignored"], counts
 
 
 def test_interrupt_of_an_epoch_behind_the_rows_of_the_sample(temporary, monkeypatch):
