@@ -302,5 +302,29 @@ def test_an_object_cannot_be_had():
     assert total["MemoryError"] > 0.3 * total.total()
 
 
+def make_array(n):
+    """In a fork: what becomes of an array of the core's, if allocation n fails."""
+    import _testcapi
+
+    array = error = None
+    _testcapi.set_nomemory(n, n + 1)
+    try:
+        array = _core.aligned_zeros((3, 5), np.float64)
+    except BaseException as caught:
+        error = caught
+    _testcapi.remove_mem_hooks()
+    if error is not None:
+        return type(error).__name__
+    return "made" if array.flags.writeable else READ_ONLY
+
+
+def test_an_array_of_the_core_is_never_read_only():
+    """NumPy gives one where it has no memory to ask for more, and a write would be a ValueError."""
+    pytest.importorskip("_testcapi")
+    ends = collections.Counter(in_fork(make_array, n) for n in range(1, 30))
+    assert ends["made"] > 10 and ends["MemoryError"] > 3
+    assert READ_ONLY not in ends
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])

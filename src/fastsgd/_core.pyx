@@ -98,6 +98,8 @@ cdef _aligned(make, shape, dtype, int64_t nbytes):
     raw = make(room + boundary, dtype=np.uint8)
     cdef int64_t start = -<int64_t><uintptr_t>pointer(raw) & (boundary - 1)
     array = np.ndarray(shape, dtype, raw, start)
+    if not array.flags.writeable:  # what NumPy makes of it where it has no memory to ask for more
+        raise MemoryError("no memory for the description of an array")
     if nbytes >= HUGE_FROM:  # whole pages: the system makes none of a part
         fsgd_advise_huge(pointer(array), room)
     return array
