@@ -186,17 +186,14 @@ class BaseMLP(CallbackSupportMixin, Saved, Validated, Splitting):
         dtype = computed_in(task.X)
         outputs = len(task.labels)
         network = network_of(self, task.X.shape[1], outputs, loss)
-        layers = " x ".join(map(str, network.sizes))
-        check_room(
-            f"the weights of layers of {layers} units (features of X, hidden_layer_sizes, outputs)",
-            network.count,
-            np.float64,
-        )
         first: Any = None
         if previous is not None or present:
             first = self.coefs_, self.intercepts_
             packed(network, first, Scaling(), dtype)  # or they are refused
         else:
+            what = f"the weights of layers of {' x '.join(map(str, network.sizes))} units"
+            what += " (features of X, hidden_layer_sizes, outputs)"
+            check_room(what, network.count, np.float64)
             first = first_parameters(self.random_state, network)  # before the split is drawn
         holds_out = validation is None and self.early_stopping and not partial
         seed, source, rows = self._draw(task, previous, holds_out=holds_out)
