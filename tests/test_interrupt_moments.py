@@ -52,7 +52,7 @@ class Interrupts:
 
     def __init__(self, call, seed):
         self.call, self.rng = call, np.random.default_rng(seed)
-        self.subject = call.subject()
+        self.subject, self.threads = call.subject(), set(threading.enumerate())
         start = time.perf_counter()
         self.expected = bits_of(call.make(copy.deepcopy(self.subject)))
         self.takes = time.perf_counter() - start
@@ -126,8 +126,7 @@ class Interrupts:
 
     def state_of(self, subject, before):
         """Whether the subject of an interrupted call is as it was, or a model in the making."""
-        others = set(threading.enumerate()) - {threading.current_thread()}
-        for thread in others:
+        for thread in set(threading.enumerate()) - self.threads:
             if thread.ident is not None:  # Python keeps one whose start was interrupted
                 thread.join(2.0)
                 assert not thread.is_alive(), thread

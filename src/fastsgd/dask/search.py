@@ -13,7 +13,7 @@ from ..estimators.rows import Rows, SourceOptions
 from ..model_selection.block_scores import block_scores
 from ..model_selection.path import Path
 from ..model_selection.path import path as local_path
-from ..model_selection.search import _as_it_was, _SharedPasses
+from ..model_selection.search import _all_or_nothing, _SharedPasses
 from ..model_selection.sources import split_options
 from .base import OnCluster
 from .estimators import SGDClassifier, SGDRegressor
@@ -29,6 +29,7 @@ class _OnCluster(_SharedPasses):
 
     _where = "are on a cluster"
 
+    @_all_or_nothing
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Evaluate the candidates on every fold, and train the best one on all rows.
 
@@ -52,11 +53,10 @@ class _OnCluster(_SharedPasses):
         ValueError
             If the input is bad, or no fit succeeded.
         """
-        with _as_it_was(self):
-            self._check_estimator()
-            weight, options, others = split_options(params)
-            with self.estimator._on_shards(X, y, weight, options) as rows:
-                self._fit_stream(rows, others)
+        self._check_estimator()
+        weight, options, others = split_options(params)
+        with self.estimator._on_shards(X, y, weight, options) as rows:
+            self._fit_stream(rows, others)
         return self
 
     def _check_estimator(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -51,16 +52,20 @@ _in_context: Callable[[_Method], _Method] = _fit_context(prefer_skip_nested_vali
 """Checks the parameters of the search, and later those of the estimator."""
 
 
-@contextlib.contextmanager
-def _as_it_was(search: Any) -> Iterator[None]:
+def _all_or_nothing(method: _Method) -> _Method:
     """After an exception the search is as it was before."""
-    before = vars(search).copy()
-    try:
-        yield
-    except BaseException:
-        vars(search).clear()
-        vars(search).update(before)
-        raise
+
+    @functools.wraps(method)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self).copy()
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return wrapped  # type: ignore[return-value]
 
 
 class _SharedPasses(BaseSearchCV):
@@ -77,6 +82,7 @@ class _SharedPasses(BaseSearchCV):
 
     _where = "do not fit into pool_bytes of memory"
 
+    @_all_or_nothing
     def fit(self, X: MatrixLike, y: ArrayLike | None = None, **params: Any) -> Self:
         """Evaluate the candidates on every split, and train the best one on all rows.
 
@@ -102,11 +108,10 @@ class _SharedPasses(BaseSearchCV):
         ValueError
             If the input is bad, or no fit succeeded.
         """
-        with _as_it_was(self):
-            if reads_source(self.estimator, X, params):
-                self._fit_source(X, y, params)
-            else:
-                self._fit_arrays(X, y, params)
+        if reads_source(self.estimator, X, params):
+            self._fit_source(X, y, params)
+        else:
+            self._fit_arrays(X, y, params)
         return self
 
     def _fit_arrays(self, X: Any, y: Any, params: dict[str, Any]) -> None:
