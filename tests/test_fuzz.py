@@ -21,15 +21,18 @@ from engines import TARGETS, by_chance, corpus_of  # noqa: E402
 EXECUTIONS = 20
 
 
-def attempt(target, executions):
-    """So many inputs, the same in each run; an exception or a signal ends the fork."""
+def attempt(target, known):
+    """All inputs that are known, or some by chance, the same in each run; an exception or a signal
+    ends the fork."""
+    known = bool(known)
     with tempfile.TemporaryDirectory() as folder:
         by_chance(
             argparse.Namespace(
                 target=target,
                 corpus=[],
                 findings=Path(folder),
-                executions=int(executions),
+                executions=len(corpus_of(target, [])) if known else EXECUTIONS,
+                mutations_alone=not known,
                 seconds=float("inf"),
                 longest=50,
                 seed=0,
@@ -45,9 +48,10 @@ def ask():
         yield ask
 
 
+@pytest.mark.parametrize("known", [pytest.param("known", marks=pytest.mark.exhaustive), ""])
 @pytest.mark.parametrize("target", TARGETS)
-def test_nothing_is_found(target, ask):
-    answer = ask(target, str(EXECUTIONS + len(corpus_of(target, []))))
+def test_nothing_is_found(target, known, ask):
+    answer = ask(target, known)
     assert answer == {"results": [{"target": target}], "ended": 0}
 
 

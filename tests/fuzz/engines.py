@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import importlib
 import os
@@ -15,7 +16,6 @@ import resource
 import signal
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def corpus_of(name: str, folders: list[Path]) -> list[bytes]:
     """What is known: the inputs kept beside the targets, and those of more folders.
 
     Beside the targets there are texts that were written as inputs, in ``corpus/NAME``, and what
-    fuzzing has found to reach other branches, in ``corpus/NAME.zip``.
+    fuzzing has found to reach other branches, in ``corpus/NAME.base64``, an input a line.
     """
     known = [HERE / "corpus" / name, *folders]
     inputs = [
@@ -68,14 +68,13 @@ def corpus_of(name: str, folders: list[Path]) -> list[bytes]:
         if folder.is_dir()
         for path in sorted(folder.iterdir())
     ]
-    if archive_of(name).exists():
-        with zipfile.ZipFile(archive_of(name)) as archive:
-            inputs += map(archive.read, archive.namelist())
+    if found_by_fuzzing(name).exists():
+        inputs += map(base64.b64decode, found_by_fuzzing(name).read_text().splitlines())
     return inputs
 
 
-def archive_of(name: str) -> Path:
-    return HERE / "corpus" / f"{name}.zip"
+def found_by_fuzzing(name: str) -> Path:
+    return HERE / "corpus" / f"{name}.base64"
 
 
 def name_of(data: bytes) -> str:
@@ -109,12 +108,13 @@ def by_chance(options: argparse.Namespace) -> None:
     """Run the corpus, then as many mutations as there is time for."""
     target, rng = target_of(options.target), np.random.default_rng(options.seed)
     corpus = corpus_of(options.target, options.corpus)
+    known = 0 if options.mutations_alone else len(corpus)
     current = options.findings / CURRENT.format(options.target)
     end = time.monotonic() + options.seconds
     done = 0
     try:
         while done < options.executions and (time.monotonic() < end or done == 0):
-            data = corpus[done] if done < len(corpus) else mutated(rng, corpus)
+            data = corpus[done] if done < known else mutated(rng, corpus)
             current.write_bytes(data)
             signal.alarm(options.longest)
             target(data)
@@ -158,6 +158,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--longest", type=int, default=60, help="seconds after which an input hangs"
     )
+    parser.add_argument("--mutations-alone", action="store_true", help="run no known input")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path, action="append", default=[])
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))

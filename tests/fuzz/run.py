@@ -14,6 +14,7 @@ branches, and ``--pack`` puts them beside the targets, as the corpus that every 
 from __future__ import annotations
 
 import argparse
+import base64
 import importlib.util
 import os
 import re
@@ -21,12 +22,20 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engines import CURRENT, ENGINES, HERE, MODULES, TARGETS, archive_of, arguments_of, name_of
+from engines import (
+    CURRENT,
+    ENGINES,
+    HERE,
+    MODULES,
+    TARGETS,
+    arguments_of,
+    found_by_fuzzing,
+    name_of,
+)
 
 
 def environment() -> dict[str, str]:
@@ -52,12 +61,11 @@ def save(findings: Path, target: str) -> None:
 
 
 def pack(targets: Sequence[str], corpus: Path) -> None:
-    """Keep the inputs of a corpus beside the targets, in an archive of the same bytes each time."""
+    """Keep the inputs of a corpus beside the targets."""
     for target in targets:
-        inputs = sorted(path.read_bytes() for path in (corpus / target).iterdir())
-        with zipfile.ZipFile(archive_of(target), "w", zipfile.ZIP_DEFLATED) as archive:
-            for data in inputs:
-                archive.writestr(zipfile.ZipInfo(name_of(data)), data, zipfile.ZIP_DEFLATED)
+        inputs = sorted({path.read_bytes() for path in (corpus / target).iterdir()})
+        lines = "".join(f"{base64.b64encode(data).decode()}\n" for data in inputs)
+        found_by_fuzzing(target).write_text(lines)
         print(f"{target:12} {len(inputs):9} inputs")
 
 
