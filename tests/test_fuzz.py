@@ -18,7 +18,7 @@ sys.path.append(str(FUZZ))
 
 from engines import TARGETS, by_chance, corpus_of  # noqa: E402
 
-EXECUTIONS = 20
+EXECUTIONS = 10
 
 
 def attempt(target, known):

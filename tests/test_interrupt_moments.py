@@ -44,7 +44,7 @@ SIZES = {
     "small": {"n": 600, "d": 6, "epochs": 6, "pool_bytes": 1 << 13},
     "large": {"n": 60_000 if SHARE else 20_000, "d": 40, "epochs": 3, "pool_bytes": 1 << 21},
 }
-MOMENTS = {"small": int(1000 * SHARE) or 12, "large": int(100 * SHARE) or 1}
+MOMENTS = {"small": int(1000 * SHARE) or 6, "large": int(100 * SHARE) or 1}
 
 
 class Interrupts:
