@@ -107,7 +107,8 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
     "search_bar_text": "Search the documentation",
 }
-html_sidebars = {page: [] for page in ("index", "contributing", "security", "changelog")}
+ALONE = "index", "contributing", "security", "changelog", "reliability"
+html_sidebars = {page: [] for page in ALONE}  # nothing is beside them in their section
 html_context = {"default_mode": "auto"}
 
 
