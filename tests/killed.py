@@ -1,4 +1,4 @@
-"""Fits in processes that are killed: ``python killed.py MODULE FOLDER KILLS SEED FIT ...``.
+"""Fits in processes that are killed: ``python killed.py MODULE FOLDER KILLS FIT ...``.
 
 ``MODULE.fitted(FIT, folder)`` is a fit that saves into ``folder/checkpoints`` and goes on from
 there. The script imports it once and forks for every attempt, so that one costs milliseconds. An
@@ -56,8 +56,8 @@ def half_written(folder, suffix):
     return {path.name for path in folder.rglob(f".*{suffix}")}
 
 
-def attempts(fitted, name, folder, kills, seed):
-    """All attempts at a fit, by their folders; the seed is a text."""
+def attempts(fitted, name, folder, kills):
+    """All attempts at a fit, by their folders."""
     whole = float("inf")
     for undisturbed in ("undisturbed", "again"):
         code, took = attempt(fitted, name, folder / undisturbed, None)
@@ -65,7 +65,7 @@ def attempts(fitted, name, folder, kills, seed):
         whole = min(whole, took)
     cached = (folder / "undisturbed" / "cache").exists()
     at = [0, 0]
-    draw, rounds, killed = random.Random(f"{seed} {name}"), [[]], 0
+    draw, rounds, killed = random.Random(name), [[]], 0
     while True:
         here = folder / str(len(rounds))
         wait = draw.uniform(0.0, PART * whole) if killed < kills else None
@@ -91,7 +91,7 @@ def attempts(fitted, name, folder, kills, seed):
 
 
 if __name__ == "__main__":
-    module, folder, kills, seed, *names = sys.argv[1:]
+    module, folder, kills, *names = sys.argv[1:]
     fitted = importlib.import_module(module).fitted  # once, before the forks
-    found = {name: attempts(fitted, name, Path(folder) / name, int(kills), seed) for name in names}
+    found = {name: attempts(fitted, name, Path(folder) / name, int(kills)) for name in names}
     print(json.dumps(found))

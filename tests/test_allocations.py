@@ -267,7 +267,7 @@ def ends_of(kind, shim=None):
         [sys.executable, __file__, kind],
         capture_output=True,
         text=True,
-        timeout=7200 if SHARE else 600,
+        timeout=36_000 if SHARE else 600,
         env=environment,
     )
     assert child.returncode == 0, child.stderr

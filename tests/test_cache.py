@@ -36,7 +36,7 @@ from fastsgd.data.manifest import MANIFEST, _checksum
 from fastsgd.data.partial import remove_folder
 from fastsgd.data.reading import PoolReader
 
-EXAMPLES = int(os.environ.get("FASTSGD_CACHE_EXAMPLES", "80"))
+EXAMPLES = 4000 if os.environ.get("FASTSGD_EXHAUSTIVE") else 80
 """Mutations of a cache."""
 
 

@@ -164,10 +164,9 @@ def test_more_epochs_than_there_were(tmp_path):
         assert a[:2] == b[:2]
 
 
-KILLS = "FASTSGD_KILLS"
-"""Variable of how often each fit is killed."""
+KILLS = 100 if os.environ.get("FASTSGD_EXHAUSTIVE") else 4
+"""How often each fit is killed."""
 
-SEED = int(os.environ.get("FASTSGD_KILLS_SEED", "0"))
 KILLED = ("plateau", "network of scores", "auto of a long run")
 
 
@@ -178,10 +177,10 @@ def fitted(name, folder):
     return model.fit(X, y, resume=saving.path, checkpoint=saving)
 
 
-def killed(module, names, folder, kills):
+def killed(module, names, folder, kills=KILLS):
     """Attempts at fits in processes that are killed, and the folders of their models, by name."""
     script = os.path.join(os.path.dirname(__file__), "killed.py")
-    command = [sys.executable, script, module, str(folder), str(kills), str(SEED), *names]
+    command = [sys.executable, script, module, str(folder), str(kills), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = {}
@@ -203,7 +202,7 @@ def killed(module, names, folder, kills):
 
 def test_fits_that_are_killed_again_and_again(tmp_path):
     """At any moment, in processes of their own; the last one is left to its end."""
-    found = killed("test_checkpoints", KILLED, tmp_path, int(os.environ.get(KILLS, "4")))
+    found = killed("test_checkpoints", KILLED, tmp_path)
     for name, (_, folders) in found.items():
         model, X, y = estimator(name)
         whole = end(model.fit(X, y))

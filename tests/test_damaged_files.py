@@ -27,7 +27,7 @@ from fastsgd import (
     load,
 )
 
-EXAMPLES = int(os.environ.get("FASTSGD_FILE_EXAMPLES", "300"))
+EXHAUSTIVE = bool(os.environ.get("FASTSGD_EXHAUSTIVE"))
 KINDS = {
     "linear": (SGDClassifier, {}),
     "momentum": (SGDRegressor, {"momentum": 0.5, "average": True, "standardize": True}),
@@ -152,9 +152,9 @@ def use(model):
 @pytest.mark.filterwarnings("ignore")
 @given(damaged())
 @hypothesis_settings(
-    max_examples=EXAMPLES,
+    max_examples=20_000 if EXHAUSTIVE else 300,
     deadline=None,
-    derandomize=EXAMPLES == 300,
+    derandomize=not EXHAUSTIVE,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

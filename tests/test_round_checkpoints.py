@@ -180,11 +180,10 @@ def test_fits_that_are_killed_again_and_again(names, tmp_path):
     """In the first epoch and in later ones, between rounds and within, and while they save."""
     if "dask" in names:
         pytest.importorskip("distributed")
-    kills = int(os.environ.get(KILLS, "3"))
-    found = killed("test_round_checkpoints", names, tmp_path, kills)
+    found = killed("test_round_checkpoints", names, tmp_path)
     for name, (rounds, folders) in found.items():
         whole = end(on_dask() if name == "dask" else fit_of(name))
         for folder in folders:
             assert end(load(folder / "model")) == whole
         places = Counter(where for one in rounds for code, _, where in one if code != 0)
-        print(f"{name}: {kills} kills in {len(rounds)} fits: {dict(sorted(places.items()))}")
+        print(f"{name}: {KILLS} kills in {len(rounds)} fits: {dict(sorted(places.items()))}")

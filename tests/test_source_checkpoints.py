@@ -266,11 +266,10 @@ KILLED = ("plain", "momentum, batches", "averages", "csr, l1", "classes")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_fits_that_are_killed_again_and_again(tmp_path):
     """While they write the cache, train in the first and in later epochs, and save."""
-    kills = int(os.environ.get(KILLS, "4"))
-    found = killed("test_source_checkpoints", KILLED, tmp_path, kills)
+    found = killed("test_source_checkpoints", KILLED, tmp_path)
     for name, (rounds, folders) in found.items():
         whole = end(fit_of(name, tmp_path / f"cache of {name}"))
         for folder in folders:
             assert end(load(folder / "model")) == whole
         places = Counter(where for one in rounds for code, _, where in one if code != 0)
-        print(f"{name}: {kills} kills in {len(rounds)} fits: {dict(sorted(places.items()))}")
+        print(f"{name}: {KILLS} kills in {len(rounds)} fits: {dict(sorted(places.items()))}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -189,12 +190,23 @@ def places() -> list[Place]:
     return [place for file in files() for place in file.places()]
 
 
+def installed_core() -> Path:
+    """The compiled module of the installed library, which is not imported."""
+    spec = importlib.util.find_spec("fastsgd")
+    folders = (spec and spec.submodule_search_locations) or ()
+    cores = [core for folder in folders for core in Path(folder).glob("_core*.so")]
+    if not cores:
+        raise SystemExit("the library is not installed")
+    return cores[0]
+
+
 def build(mutants: dict[int, Place], folder: Path) -> Path:
     """Write the library with the mutants; the folder it can be imported from."""
     target = folder / "library"
     shutil.rmtree(target, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, target / "fastsgd", ignore=ignored)
+    shutil.copy(installed_core(), target / "fastsgd")
     (target / f"{CHOICE}.py").write_text(MODULE.format(count=max(mutants)))
     numbers = {place: number for number, place in mutants.items()}
     for file in files():
