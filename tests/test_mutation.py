@@ -142,9 +142,11 @@ def test_equivalent_mutants_are_of_places(of_python, of_c):
 
 
 TOY = """
-import time, toy
+import time, warnings, pytest, toy
 
+@pytest.mark.filterwarnings("ignore:of this test")
 def test_sign():
+    warnings.warn("of this test")
     assert toy.sign(3) == 1
 
 def test_loop():
@@ -181,7 +183,8 @@ plugin = forks.Mutation(
     Switch, {n: str(n) for n in range(1, 6)}, lambda n, end, test, _: ends.update({n: (end, test)}),
     Path("known"), jobs=2,
 )
-code = pytest.main(["-q", "-s", "-p", "no:cacheprovider", "test_toy.py"], plugins=[plugin])
+options = ["-q", "-s", "-p", "no:cacheprovider", "-W", "error"]
+code = pytest.main([*options, "test_toy.py"], plugins=[plugin])
 assert code == 0, code
 print([ends[n] for n in range(1, 6)])
 """

@@ -90,20 +90,30 @@ def used() -> float:
     return mine.ru_utime + mine.ru_stime + others.ru_utime + others.ru_stime
 
 
+class Failed:
+    """A plugin that notices whether a test fails."""
+
+    any = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.any |= report.failed
+
+
 def outcomes(
     tests: Sequence[Any], shared: mmap.mmap, limits: Sequence[float]
 ) -> Iterator[tuple[bool, float]]:
     """Run tests in this process: whether each passes, and its seconds."""
-    from _pytest.runner import runtestprotocol
-
     for at, (item, limit) in enumerate(zip(tests, limits, strict=True)):
         before = used()
         soft = math.ceil(before + limit)
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
         shared[:] = HEADER.pack(at, time.monotonic())
         following = tests[at + 1] if at + 1 < len(tests) else None
-        reports = runtestprotocol(item, nextitem=following, log=False)
-        yield not any(report.failed for report in reports), used() - before
+        failed = Failed()
+        item.config.pluginmanager.register(failed)
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=following)  # with all its wrappers
+        item.config.pluginmanager.unregister(failed)
+        yield not failed.any, used() - before
 
 
 def function_of(item: Any) -> str:
