@@ -24,7 +24,7 @@ fuzz() { # an hour of each target
     install atheris
     python tests/fuzz/run.py --seconds 21600 --jobs 2 --corpus "$here/corpus" --findings "$here/findings"
 }
-sanitizers() { tests/sanitizers.sh tests; }
+sanitizers() { tests/sanitizers.sh all; }
 sanitized_fuzz() { tests/sanitizers.sh fuzz --seconds 20000 --executions 560 --findings "$here/findings"; }
 threads() { tests/thread_sanitizer.sh; }
 valgrind() {

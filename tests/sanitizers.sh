@@ -3,6 +3,7 @@
 # environment, and runs the tests of the core, of bad input and of threads with it. Any report fails.
 #
 #     tests/sanitizers.sh [arguments of pytest, instead of the chosen tests]
+#     tests/sanitizers.sh all        all tests but those of other programs, of time and of memory
 #     tests/sanitizers.sh fuzz [arguments of tests/fuzz/run.py]     inputs by chance instead of tests
 #
 # FASTSGD_ISAS names the instruction sets that are compiled; by default scalar and, on x86-64, avx2, or
@@ -22,14 +23,23 @@ x86_64 | amd64)
 *) isas=${FASTSGD_ISAS:-scalar} ;;
 esac
 echo "instruction sets: $isas"
+# The AddressSanitizer of gcc before 14 does not free the locks of its allocator in a child: one that is
+# forked while another thread allocates hangs now and then, in the allocator.
+undone=(--deselect 'tests/test_threads.py::test_processes[forks_beside_a_fit]')
 if [ $# -eq 0 ]; then
     set -- tests/test_core.py tests/test_corrupt_csr.py tests/test_door.py tests/test_bad_input.py \
         tests/test_threads.py tests/test_changed_data.py tests/test_windows.py \
         tests/test_losses.py tests/test_store.py tests/test_lazy.py \
-        tests/test_network_core.py
-    # The AddressSanitizer of gcc before 14 does not free the locks of its allocator in a child: one that
-    # is forked while another thread allocates hangs now and then, in the allocator.
-    set -- "$@" --deselect 'tests/test_threads.py::test_processes[forks_beside_a_fit]'
+        tests/test_network_core.py "${undone[@]}"
+fi
+
+if [ "$1" = all ]; then
+    # Left out: what measures memory or time, and what starts other programs, browsers and clusters; the
+    # shim of test_allocations.py has to be loaded before the sanitizer.
+    mapfile -t others < <(printf -- '--ignore=tests/test_%s.py\n' allocations bench command_line contributing dask \
+        dask_faults dask_files dask_models dask_search ecosystem examples explore_page fuzz interrupt_moments leaks \
+        links memory mutation package pages site stream_processes times)
+    set -- tests "${others[@]}" "${undone[@]}"
 fi
 
 build=$(mktemp -d)

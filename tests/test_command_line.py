@@ -190,18 +190,19 @@ def test_the_losses_of_the_first_pass_are_printed_and_in_json(run):
     assert status == 0
     lines = [line.split() for line in out.splitlines() if re.match(r" +\d", line)]
     assert [line[0] for line in lines if line[0] != "1"] == ["2", "3"]
-    first = [line for line in lines if line[0] == "1"]
-    assert first[-1][1] == "600"
-    counts = [int(line[1].replace(",", "")) for line in first]
-    assert counts == sorted(set(counts))
+    printed = [int(line[1].replace(",", "")) for line in lines if line[0] == "1"]
     status, out, _ = run(
         "train", "train.csv", *SOLD, "--passes=3", "--tol=none", "--seed=0", "--json"
     )
     found = json.loads(out)
     assert found["rows"] == 600
-    assert [line["rows"] for line in found["progress"] if line["pass"] == 1] == counts
+    first = [line for line in found["progress"] if line["pass"] == 1]
+    for counts in (printed, [line["rows"] for line in first]):  # how often depends on the speed
+        assert counts == sorted(set(counts))
+        assert len(counts) > 2
+        assert counts[-1] == 600
     before = 0.0, 0  # each line says what the one before it and its own rows do
-    for line in found["progress"][: len(first)]:
+    for line in first:
         total = before[0] + line["loss_since"] * (line["rows"] - before[1])
         assert total / line["rows"] == pytest.approx(line["loss"])
         before = total, line["rows"]
