@@ -4,11 +4,12 @@ patience, losses, weights and scales of y. Near is within 1 % of the objective, 
 
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize, minimize_scalar
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -250,6 +251,37 @@ def test_the_objective_of_lanes(loss):
     assert (sizes >= np.abs(values) - 1e-12).all() or loss == "poisson"
 
 
+def test_the_objective_of_many_rows_and_of_weighted_classes(monkeypatch):
+    """Targets that are not kept, and a weight of the second class alone."""
+    data, lanes, settings = lanes_of("log_loss", 3)
+    data = replace(data, sample_weight=None)
+    coef = np.random.default_rng(0).normal(size=(2, data.d))
+    kept = Objective(data, lanes, settings)(coef, np.zeros(2))
+    monkeypatch.setattr("fastsgd.statistics.objective.KEPT_VALUES", 0)
+    assert_array_equal(Objective(data, lanes, settings)(coef, np.zeros(2)), kept)
+    doubled = Objective(data, replace(lanes, weight_negative=2.0), settings)(coef, np.zeros(2))
+    weighted = replace(data, sample_weight=np.where(data.y[:, 0] > 0.0, 1.0, 2.0))
+    expected = Objective(weighted, lanes, settings)(coef, np.zeros(2))
+    assert_allclose(doubled, expected)
+    assert (doubled[0] > kept[0]).all()
+
+
+def test_the_minimum_without_an_intercept():
+    data, lanes, settings = lanes_of("squared_error", 3)
+    of = Objective(data, lanes, replace(settings, fit_intercept=False))
+    coef = np.random.default_rng(0).normal(size=(2, data.d))
+    found = of.minimum(coef, np.zeros(2), np.array([True, True]), np.full(2, 1e-6))
+    for k in range(2):
+
+        def value(w, k=k):
+            both = np.zeros((2, data.d))
+            both[k] = w
+            return of(both, np.zeros(2))[0][k]
+
+        least = minimize(value, np.zeros(data.d), method="Powell", options={"ftol": 1e-12}).fun
+        assert least - 1e-4 <= found[k] <= least + 1e-9
+
+
 def test_a_run_is_long_after_values_and_epochs():
     """Of both there is a least number, of values of X with those of every epoch."""
     data, lanes, settings = lanes_of("squared_error", 3)
@@ -338,6 +370,46 @@ def test_a_lane_stops_after_two_checkpoints_without_gain_or_noise(noise, apart):
         assert annealing.told(0.5, noise, worse=0.5 + apart) == (True, False)
     assert annealing.told(0.5, noise, worse=0.5 + apart) == (not quiet, quiet)
     assert annealing.stalled.tolist() == [2 * quiet, 0]
+
+
+def test_noise_that_lets_a_lane_stop_does_not_shrink_with_a_tiny_tol():
+    for noise, stops in ((4.9e-4, True), (5.1e-4, False)):
+        annealing = scripted(tol=1e-5)
+        annealing.told(0.5)
+        for _ in range(2):
+            assert annealing.told(0.5, noise) == (True, False)
+        assert annealing.told(0.5, noise) == (not stops, stops)
+
+
+def test_a_lane_may_stop_in_the_last_epoch_of_its_patience():
+    annealing = scripted()
+    annealing.patience = annealing.next_checkpoint
+    annealing.best[:] = 0.5
+    assert annealing.told(0.5, gap=1e-3)[1]
+
+
+def test_the_best_model_is_kept_and_its_minimum_is_found_once(monkeypatch):
+    data, lanes, settings = lanes_of("squared_error", 3)
+    start = np.zeros((2, data.d)), np.zeros(2)
+    annealing = Annealing((data, lanes, settings), start, 1e-3, 5)
+    annealing.sums = None  # no mean of the weights
+    asked, minimum = [], annealing.objective.minimum
+
+    def counted(coef, intercept, which, within):
+        asked.append(which.tolist())
+        return minimum(coef, intercept, which, within)
+
+    monkeypatch.setattr(annealing.objective, "minimum", counted)
+    trains, other = np.array([True, True]), np.array([True, False])
+    annealing._evaluate(start, trains)
+    best = annealing.best.copy()
+    annealing._evaluate((start[0] + 9.0, start[1]), trains)
+    assert_array_equal(annealing.best, best)
+    assert not annealing.coef.any()
+    for which in (other, other, trains, trains):
+        left = annealing._suboptimality(which)
+    assert asked == [[True, False], [False, True]]
+    assert (left > 0.0).all()
 
 
 @pytest.mark.parametrize("last", (False, True))

@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import EfficiencyWarning
 
 from fastsgd import DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor
+from fastsgd.solver.training import BLOWN_UP, ceiling_of
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 5))
@@ -119,6 +120,12 @@ def test_backoff_gives_up():
     bad[50, 2] = np.nan
     with pytest.raises(ValueError, match="X contains NaN"):
         SGDRegressor(**WILD, on_divergence="backoff").fit(bad, Y)
+
+
+def test_losses_that_are_zero_are_no_yardstick():
+    assert ceiling_of(np.array([0.0, 2.0, -1.0])) == BLOWN_UP
+    assert ceiling_of(np.array([1.0, 2.0])) == BLOWN_UP
+    assert ceiling_of(np.array([0.0])) == ceiling_of(np.zeros(2)) == np.inf
 
 
 def test_losses_below_zero_are_no_divergence():

@@ -12,7 +12,7 @@ from fastsgd.insight import gradient_noise
 from fastsgd.losses import _PROTOTYPE, LOSSES, CompiledLoss
 from fastsgd.problem import STORED, Data, Lanes, Settings
 from fastsgd.schedules import Schedule
-from fastsgd.statistics.weights import mean_weight, typical_weight
+from fastsgd.statistics.weights import mean_weight, power_of_two, typical_weight
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 3))
@@ -194,6 +194,13 @@ def test_moments_of_weights_of_any_size(size):
     expected = np.square(counts).sum() / counts.sum()
     assert_allclose(typical_weight(data, lanes, settings) / size, expected, rtol=1e-12)
     assert_allclose(mean_weight(data, lanes, settings) / size, counts.sum() / 59, rtol=1e-12)
+
+
+def test_the_power_of_two_below_a_number():
+    """None is a denormal number, by which nothing could be divided."""
+    for value, power in ((5e-324, 2.0**-1022), (3.0, 2.0), (0.25, 0.25), (1.7e308, 2.0**1023)):
+        assert power_of_two(value) == power
+    assert power_of_two(0.0) == 1.0
 
 
 def test_targets_and_weights_whose_product_is_beyond_range():

@@ -29,6 +29,7 @@ from fastsgd.insight import (
     two_batch_noise,
 )
 from fastsgd.insight.problem import problem_of
+from fastsgd.statistics.gradients import NoiseEstimate
 from fastsgd.statistics.objective import Objective
 
 rng = np.random.default_rng(0)
@@ -190,6 +191,10 @@ def test_samples_say_how_wrong_they_are(name):
     assert abs(np.mean(traces) - exact.trace[0]) < 4 * np.std(traces) / np.sqrt(200)
     for quantity, count in inside.items():
         assert count >= 180, (quantity, count)
+
+
+def test_noise_without_a_gradient_is_infinite_beside_it():
+    assert NoiseEstimate(0.0, 1.0).noise_scale == NoiseEstimate(-1.0, 1.0).noise_scale == np.inf
 
 
 @pytest.mark.parametrize("sizes", ((1, 2), (1, 3), (2, 3)))

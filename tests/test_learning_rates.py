@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import linear_model
 from sklearn.base import clone
 
-from fastsgd import SGDClassifier, SGDOneClassSVM, SGDRegressor
+from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.learning_rate import search
 from fastsgd.learning_rate.choose import (
     ETA0,
@@ -28,6 +28,7 @@ from fastsgd.optimizers import SGD
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import SCHEDULES, Schedule
 from fastsgd.solver.stopping import FEW_UPDATES
+from fastsgd.statistics import sample
 from fastsgd.statistics.curvature import (
     LONG_RUN_UPDATES,
     Curvature,
@@ -35,6 +36,7 @@ from fastsgd.statistics.curvature import (
     auto_rate,
     bounded,
     curvature_of,
+    safe_rate,
     square_of_row,
     stable_rate,
 )
@@ -182,6 +184,33 @@ def test_weights_too_small_for_a_rate_are_refused_where_one_is_to_be_found():
     assert rates_of(Request("auto", 0.1, 0.0, 1, False), data, lanes, settings).eta0 == 0.1
 
 
+def test_the_safe_rate_of_momentum():
+    """Steps of momentum beta add up to 1 / (1 - beta) of one."""
+    data, lanes = Data(X, Y), Lanes(1, 0.1, 1.0)
+    plain = safe_rate(data, lanes, Settings("squared_error"))
+    moving = safe_rate(data, lanes, Settings("squared_error", optimizer=SGD(0.75)))
+    assert_allclose(moving, 0.25 * plain)
+
+
+def test_losses_of_bounded_slope():
+    unbounded = {"squared_error", "squared_hinge", "squared_epsilon_insensitive", "poisson"}
+    for name in LOSSES:
+        signs = "sign" in LOSSES[name].targets
+        assert bounded(Settings(name, signs)) == (name not in unbounded), name
+
+
+def test_rates_of_a_users_loss_that_diverges_are_left_out_by_fours(monkeypatch):
+    def losses(data, lanes, settings, rates):
+        if rates.shape[1] > 9:
+            raise DivergenceError("too high", learning_rate=1.0, feature_scale=1.0)
+        return np.zeros(rates.shape)
+
+    monkeypatch.setattr(search, "_losses", losses)
+    lanes = Lanes(1, 0.0, 1.0)
+    found = search._finite_losses(Data(X, Y), lanes, Settings(), np.ones(1), np.arange(16))
+    assert_array_equal(np.isfinite(found[0]), np.arange(16) < 8)
+
+
 def test_largest_curvature_of_batches():
     """A tenth above what power iteration finds of [X 1]'[X 1] / n."""
     wide = X * np.array([3.0, 1.0, 1.0, 0.1, 0.1, 0.1])
@@ -229,6 +258,8 @@ def test_whether_a_loss_has_a_gradient_at_zero():
         lanes = Lanes(2, alpha=0.0, eta0=1.0, target=[0, 1])
         settings = Settings("squared_error", fit_intercept=fit_intercept)
         assert_array_equal(search._has_gradient(data, lanes, settings), expected)
+        weighted = replace(data, sample_weight=np.zeros(3))
+        assert not search._has_gradient(weighted, lanes, settings).any()
 
 
 @pytest.mark.parametrize(("alpha", "penalised"), ((1e-6, False), (3e-3, True)))
@@ -292,6 +323,15 @@ def test_scales_of_features_that_may_differ(make):
         assert_array_equal(scales, [1.0, 10.0])
     assert feature_scales(data, 101.0) is None
     assert feature_scales(Data(make(np.full((4, 3), 2.0)), np.ones(4)), 2.0) is None
+
+
+@pytest.mark.parametrize(("make", "part"), ((np.asarray, 8), (sp.csr_array, 32)))
+def test_scales_are_those_of_a_part_of_a_sample(make, part, monkeypatch):
+    """Of an eighth of the values, of CSR of a 32nd."""
+    asked = []
+    monkeypatch.setattr(sample, "sample_rows", lambda _, values: asked.append(values) or slice(9))
+    feature_scales(Data(make(X), Y))
+    assert asked == [(1 << 21) // part]
 
 
 def test_scales_that_differ_by_the_ratio_itself_are_none():
@@ -517,7 +557,22 @@ def test_result_of_a_rate_that_was_found():
     text = str(found)
     for part in ("eta0:", "smoothness 0.25", "constant; halved where", "by the tolerance"):
         assert part in text
+    assert "that of batches" not in text
+    assert "momentum" not in text
     assert str(pickle.loads(pickle.dumps(found))) == text
+
+
+def test_result_of_several_lanes():
+    found = SGDClassifier("log_loss", random_state=0).fit(X, LABELS).result_
+    found = replace(found, schedule=Schedule("harmonic", total_epochs=4.0))
+    for mu, said in (
+        ([0.25, 0.25], "mu = 0.25,"),
+        ([0.25, 0.5], "mu = 0.25 to 0.5,"),
+        ([0.0, 0.5], "mu = 0 to 0.5, where mu = 0 eta0 (1 - x)^2,"),
+    ):
+        assert f"1 / (1 / (eta0 (1 - x)) + mu (t - 1)), {said}" in str(
+            replace(found, mu=np.array(mu))
+        )
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

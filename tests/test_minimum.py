@@ -159,6 +159,30 @@ def test_a_newton_step_gains_what_it_promises():
     assert_allclose(value(of, w - step), of.bound(w, 1e-9), rtol=1e-8)
 
 
+@pytest.mark.parametrize("loss", ("squared_error", "log_loss", "huber"))
+def test_smooth_losses_beside_a_constant_gradient_of_the_intercept(loss):
+    of = problem(loss, 0, intercept_gradient=0.1)
+    least = minimize(lambda w: value(of, w), np.zeros(4), method="Powell", options={"ftol": 1e-12})
+    assert least.fun - 1e-4 <= of.bound(np.zeros(4), 1e-5) <= least.fun + 1e-9
+
+
+def test_a_minimum_that_is_there_already():
+    """No step promises anything."""
+    of = problem("squared_error", 0)
+    of = replace(of, y=np.zeros(40))
+    assert of.bound(np.zeros(4), 1e-6) == 0.0
+
+
+def test_columns_that_are_equal_and_large():
+    """What is added to the second derivative is a part of it."""
+    of = problem("squared_error", 0, alpha=0.0)
+    twice = replace(of, X=1e6 * of.X[:, [0, 0, 1, 3]])
+    once = replace(of, X=of.X[:, [0, 1, 3]], alpha=np.zeros(3), l1=np.zeros(3))
+    once = replace(once, intercept_gradient=np.zeros(3))
+    expected = once.bound(np.zeros(3), 1e-9)
+    assert_allclose(twice.bound(np.zeros(4), 1e-6), expected, atol=2e-6)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_an_l1_term_beside_squares(seed):
     """Against coordinate descent."""

@@ -14,7 +14,11 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("xxhash")
 
 from fastsgd import MLPRegressor, SGDClassifier, SGDRegressor
+from fastsgd.descent import Descent, VectorDescent
+from fastsgd.learning_rate.result import Result
 from fastsgd.problem import Data, Lanes, Settings
+from fastsgd.schedules import Schedule
+from fastsgd.solver.stopping import Stopping
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), RNG.normal(size=12)
@@ -187,6 +191,14 @@ NOUNS = {
         lambda: data(order=np.arange(12) + 1, first_row=0, epoch_rows=24),
         "order must be row numbers",
     ),
+    "complex numbers": (
+        lambda: Data(np.zeros((2, 2), dtype=complex), np.zeros(2)),
+        "X must be float64 or float32 or float16 or uint8, got complex128",
+    ),
+    "sparse integers": (
+        lambda: Data(sp.csr_array(np.eye(2, dtype=np.int32)), np.zeros(2)),
+        "X must be float64 or float32, got int32",
+    ),
     "a step that is none": (lambda: Settings(step="newton"), "step must be one of"),
     "a passive step of a batch": (
         lambda: Settings(loss="hinge", sign_targets=True, step="pa1", batch_size=2),
@@ -203,6 +215,18 @@ NOUNS = {
         "a lane for each class",
     ),
 }
+
+
+@pytest.mark.parametrize("noun", (Data, Descent, VectorDescent, Stopping, Schedule, Result))
+def test_nouns_do_not_change(noun):
+    assert noun.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("noun", (Descent, VectorDescent))
+def test_numbers_of_a_descent_are_named(noun):
+    assert noun(batch_size=32).batch_size == 32
+    with pytest.raises(TypeError, match="positional"):
+        noun(32)
 
 
 @pytest.mark.parametrize("name", NOUNS)

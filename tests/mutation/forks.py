@@ -228,17 +228,24 @@ class Mutation:
     def mutant(self, number: int, items: Sequence[Any]) -> Any:
         """The tests of a mutant, and what to do with what comes of them."""
 
-        def cost(item: Any) -> tuple[bool, float]:
+        def quick(item: Any) -> tuple[bool, float]:
             test = self.tests[item.nodeid]
-            quickness = 1.0 + KILLER * self.kills[function_of(item)]
-            return not test.reached[number], test.seconds / quickness
+            return not test.reached[number], test.seconds
 
-        found, seconds = [], 0.0
-        for item in sorted((item for item in items if self.reaches(item, number)), key=cost):
-            seconds += self.tests[item.nodeid].seconds
-            if found and seconds > self.most:
-                break
-            found.append(item)
+        def kills(item: Any) -> tuple[bool, float]:
+            others, seconds = quick(item)
+            return others, seconds / (1.0 + KILLER * self.kills[function_of(item)])
+
+        # Tests that have killed most for their time, and as long the quickest ones.
+        found: dict[str, Any] = {}
+        candidates = [item for item in items if self.reaches(item, number)]
+        for order, most in ((kills, 0.5 * self.most), (quick, self.most)):
+            seconds = sum(self.tests[name].seconds for name in found)
+            for item in sorted(candidates, key=order):
+                seconds += 0.0 if item.nodeid in found else self.tests[item.nodeid].seconds
+                if found and seconds > most:
+                    break
+                found[item.nodeid] = item
         if not found:
             self.done(number, "unreached", "", 0.0)
             return None
@@ -256,7 +263,7 @@ class Mutation:
             )
             self.done(number, "timeout" if hung else "killed", item.nodeid, took)
 
-        return found, number, ended
+        return list(found.values()), number, ended
 
     def reaches(self, item: Any, number: int) -> bool:
         test = self.tests[item.nodeid]
