@@ -37,8 +37,9 @@ if [ "$1" = all ]; then
     # Left out: what measures memory or time, and what starts other programs, browsers and clusters; the
     # shim of test_allocations.py has to be loaded before the sanitizer.
     mapfile -t others < <(printf -- '--ignore=tests/test_%s.py\n' allocations bench command_line contributing dask \
-        dask_faults dask_files dask_models dask_search ecosystem examples explore_page fuzz interrupt_moments leaks \
-        links memory mutation package pages site stream_processes times)
+        dask_faults dask_files dask_models dask_search ecosystem endurance examples explore explore_network \
+        explore_page fuzz interrupt interrupt_moments leaks links memory mutation package pages site \
+        stream_processes times)
     set -- tests "${others[@]}" "${undone[@]}"
 fi
 
