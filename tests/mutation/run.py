@@ -46,9 +46,10 @@ SUITE = (
     *("edges", "epochs", "exceptions", "extremes", "finish", "history", "insight", "lazy"),
     *("learning_rates", "losses", "minimize", "minimum", "mlp", "network", "network_core"),
     *("network_insight", "network_noise", "network_sources", "optimizers", "oracle", "outputs"),
-    *("parity", "path", "plain", "pools", "random_settings", "repeat", "sampling", "scores"),
-    *("settings", "sizes", "source_checkpoints", "split_lanes", "standardise", "stopping", "store"),
-    *("stream_fit", "theory", "threads", "warm_start", "weights", "wide", "windows", "zoo"),
+    *("parity", "path", "plain", "pools", "random_settings", "refusals", "repeat", "sampling"),
+    *("scores", "settings", "sizes", "source_checkpoints", "split_lanes", "standardise"),
+    *("stopping", "store", "stream_fit", "theory", "threads", "warm_start", "weights", "wide"),
+    *("windows", "zoo"),
 )
 """Test files that train, or look at what is trained by."""
 OF_DOCSTRINGS = "tests/test_docstrings.py::test_defaults_are_those_of_the_docstring"
