@@ -55,6 +55,8 @@ SUITE = (
 OF_DOCSTRINGS = "tests/test_docstrings.py::test_defaults_are_those_of_the_docstring"
 
 SURVIVED = ("survived", "unreached")
+QUIETLY = ("-q", "-p", "no:cacheprovider", "-m", "exhaustive or not exhaustive")
+"""Arguments of pytest: all tests, also those that are left out by default."""
 
 
 Mutants = dict[int, Any]
@@ -147,7 +149,7 @@ def run_at_import(number: int, files: Sequence[str], seconds: float) -> tuple[st
             for stream in (0, 1, 2):
                 os.dup2(quiet, stream)
             resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), resource.RLIM_INFINITY))
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]))
+            code = int(pytest.main(["-x", *QUIETLY, *files]))
         os._exit(code)
     _, status = os.waitpid(child, 0)
     late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
@@ -177,7 +179,7 @@ def run_forks(plugin: Mutation, files: Sequence[str], told: Path) -> None:
     if child == 0:
         code = 1
         try:
-            code = int(pytest.main(["-q", "-s", "-p", "no:cacheprovider", *files], [plugin]))
+            code = int(pytest.main(["-s", *QUIETLY, *files], [plugin]))
             told.write_bytes(pickle.dumps((plugin.tests, plugin.broken, plugin.at_import)))
         except BaseException:
             traceback.print_exc()
