@@ -306,6 +306,16 @@ def test_runs_in_parts_have_the_bits_of_a_whole_one(way, layout):
     assert len({*bits(whole), *bits(clone(model).set_params(max_iter=5).fit(rows, y))}) > 4
 
 
+def test_the_adaptive_rate_falls_after_its_patience_again_and_again():
+    """As in scikit-learn: after more than ``n_iter_no_change`` epochs without a gain."""
+    options = {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1}
+    options |= {"tol": 1e9, "n_iter_no_change": 3, "max_iter": 14, "random_state": 0}
+    with pytest.warns(ConvergenceWarning):
+        model = MLPRegressor(hidden_layer_sizes=(3,), **options).fit(X, X[:, 0])
+    rates = np.repeat(0.1 / 5.0 ** np.arange(4), (5, 4, 4, 1))
+    np.testing.assert_allclose(model.history_["learning_rate"], rates)
+
+
 def test_random_state_may_be_a_generator():
     """It is drawn from once a run: first weights, split, seed."""
     one, other = (regressor(4, max_iter=4, random_state=np.random.RandomState(7)) for _ in range(2))

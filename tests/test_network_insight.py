@@ -1,5 +1,8 @@
 """Functions of insight on networks: brute force on small ones, and what is refused."""
 
+from dataclasses import astuple
+from itertools import combinations
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +26,8 @@ from fastsgd.insight.network_problem import held_out_network_problem, network_pr
 from fastsgd.insight.sharpness import _NetworkGradient
 from fastsgd.network import Network
 from fastsgd.reference import network as twin
+from fastsgd.solver import network_diagnosis
+from fastsgd.solver.network_diagnosis import NetworkDiagnosis
 
 mpl.use("Agg")
 
@@ -145,6 +150,62 @@ def test_diagnostics_of_a_fit(name, weighted):
     display = NoiseScaleDisplay.from_estimator(model)
     assert display.batch_size == 8
     assert len(display.line_.get_xdata()) == 3
+
+
+def padded(diagnosis, problem):
+    """The parameters of a problem, as a run has them."""
+    theta = np.zeros(problem.network.length(diagnosis.unit))
+    views = (
+        problem.network.views(v, unit) for v, unit in ((theta, diagnosis.unit), (problem.theta, 1))
+    )
+    for layer, values in zip(*views, strict=True):
+        for array, value in zip(layer, values, strict=True):
+            array[...] = value
+    return theta
+
+
+@pytest.mark.parametrize("name", ("squares", "three classes"))
+def test_estimates_of_all_samples_of_some_rows_have_the_mean_of_all_rows(name, monkeypatch):
+    """The numbers are unbiased."""
+    model, y = MODELS[name]
+    problem = network_problem_of(model.fit(X[:7], y[:7]), X[:7], y[:7], None)
+    drawn = iter([range(7), *combinations(range(7), 4)])
+
+    class Drawn:
+        def choice(self, n, m, replace):
+            assert (n, m, replace) == (7, least, False)
+            return np.array(next(drawn))
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Drawn())
+    found = []
+    for least, count in ((7, 1), (4, 35)):
+        monkeypatch.setattr(network_diagnosis, "LEAST_SAMPLE", least)
+        diagnosis = NetworkDiagnosis(problem.data, problem.network, problem.descent)
+        theta = padded(diagnosis, problem)
+        found.append([astuple(diagnosis(0, theta)) for _ in range(count)])
+    whole, parts = found
+    assert_allclose(np.mean(parts, axis=0), whole[0], rtol=1e-10)
+    assert np.std(parts, axis=0).min() > 0.01 * whole[0][1]
+
+
+def test_a_sample_is_a_row_of_64(monkeypatch):
+    asked = []
+
+    class Drawn:
+        def choice(self, n, m, replace):
+            asked.append(m)
+            return np.arange(m)
+
+    monkeypatch.setattr(network_diagnosis, "LEAST_SAMPLE", 1)
+    for n in (127, 128):
+        wide = np.ones((n, D)) * X[0]
+        problem = network_problem_of(MODELS["squares"][0].fit(X, Y), wide, np.ones(n), None)
+        diagnosis = NetworkDiagnosis(problem.data, problem.network, problem.descent)
+        theta = padded(diagnosis, problem)
+        with monkeypatch.context() as patched:
+            patched.setattr(np.random, "default_rng", lambda seed: Drawn())
+            diagnosis(0, theta)
+    assert asked == [1, 2]
 
 
 def test_diagnostics_of_many_rows_are_of_a_sample():
