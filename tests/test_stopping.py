@@ -234,6 +234,19 @@ def test_adaptive_stops_at_its_least_rate():
     assert model.n_iter_ < model.max_iter
 
 
+@pytest.mark.parametrize("options", ({}, {"early_stopping": True}, {"max_iter": 9}))
+def test_training_would_go_on_from_the_weights_that_are_kept(options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    y = X[:, 0] + rng.normal(size=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = SGDRegressor(random_state=0, **options).fit(X, y)
+    coef, intercept = model._continuation.state.last_weights()
+    assert_array_equal(coef.ravel(), model.coef_)
+    assert_array_equal(intercept, model.intercept_)
+
+
 # ---------------------------------------------------------------- validation
 
 
