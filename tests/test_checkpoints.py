@@ -177,10 +177,10 @@ def fitted(name, folder):
     return model.fit(X, y, resume=saving.path, checkpoint=saving)
 
 
-def killed(module, names, folder, kills=KILLS):
+def killed(module, names, folder):
     """Attempts at fits in processes that are killed, and the folders of their models, by name."""
     script = os.path.join(os.path.dirname(__file__), "killed.py")
-    command = [sys.executable, script, module, str(folder), str(kills), *names]
+    command = [sys.executable, script, module, str(folder), str(KILLS), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = {}
@@ -188,7 +188,7 @@ def killed(module, names, folder, kills=KILLS):
         codes = [code for attempts in rounds for code, _, _ in attempts]
         assert set(codes) <= {0, -signal.SIGKILL}
         assert codes[-1] == 0
-        assert codes.count(-signal.SIGKILL) == kills
+        assert codes.count(-signal.SIGKILL) == KILLS
         for attempts in rounds:
             positions = [position for _, position, _ in attempts]
             assert positions == sorted(positions)
