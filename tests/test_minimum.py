@@ -198,6 +198,65 @@ def test_an_l1_term_beside_squares(seed):
         assert least - within - 1e-9 <= bound <= least + 0.1 * within
 
 
+def least_with_l1(of):
+    """The minimum over w = u - v with u, v >= 0, by a quasi-Newton method with bounds."""
+    p = len(of.l1)
+
+    def parts(uv):
+        w = uv[:p] - uv[p:]
+        slopes = of.s * of.loss.slope(of.X @ w + of.offset, of.y, of.parameter)
+        g = of.X.T @ slopes + of.alpha * w + of.intercept_gradient
+        smooth = value(of, w) - of.l1 @ np.abs(w)
+        return smooth + of.l1 @ (uv[:p] + uv[p:]), np.concatenate([of.l1 + g, of.l1 - g])
+
+    uv, options = np.zeros(2 * p), {"ftol": 0.0, "gtol": 1e-12, "maxls": 100}
+    bounds = [(0.0, None)] * (2 * p)
+    for _ in range(3):
+        found = minimize(parts, uv, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        uv = found.x
+    return value(of, uv[:p] - uv[p:])
+
+
+@pytest.mark.parametrize("alpha", (0.02, 0.0))
+@pytest.mark.parametrize("l1", (1e-4, 0.01, 0.1, 10.0))
+@pytest.mark.parametrize("loss", SMOOTH)
+def test_an_l1_term_beside_a_smooth_loss(loss, l1, alpha):
+    """From weights that are 0, nearly 0 and others: at most what is asked for below the minimum."""
+    for seed in range(3):
+        of = problem(loss, seed, alpha=alpha, l1=l1, d=6)
+        least = least_with_l1(of)
+        for w in (np.zeros(7), np.full(7, 1e-6), np.ones(7)):
+            for within in (1e-2, 1e-5, 1e-7):
+                bound = of.bound(w, within)
+                assert least - within - 1e-9 <= bound <= least + 0.01 * within + 1e-9
+
+
+@pytest.mark.parametrize("d", (2, 6))
+@pytest.mark.parametrize("n", (8, 40))
+def test_a_bound_of_squares_is_never_above_the_minimum(n, d):
+    """Whatever is asked for and wherever it starts, since a Newton step is exact."""
+    rng = np.random.default_rng(n + d)
+    for seed in range(60):
+        alpha, l1 = rng.choice([0.0, 1e-4, 0.02]), rng.choice([0.0, 1e-3, 0.1, 1.0])
+        of = problem("squared_error", seed, alpha=alpha, l1=l1, n=n, d=d)
+        least = least_with_l1(of)
+        for away in 10.0 ** rng.integers(-8, 3, 8):
+            within = rng.choice([1e-4, 1e-3, 1e-2, 1.0])
+            bound = of.bound(away * start(of, seed), within)
+            assert np.isnan(bound) or least - within - 1e-8 <= bound <= least + 1e-8
+
+
+@pytest.mark.parametrize("l1", (0.0, 0.01, 10.0))
+@pytest.mark.parametrize("loss", SMOOTH)
+def test_a_bound_from_far_away_is_one_or_none(loss, l1):
+    """Where a loss is a line, or overflows, Newton's steps may not arrive."""
+    for seed in range(3):
+        of = problem(loss, seed, alpha=0.02, l1=l1, d=6)
+        with np.errstate(all="ignore"):
+            bound = of.bound(np.full(7, 1e3), 1e-3)
+        assert np.isnan(bound) or bound <= least_with_l1(of) + 1e-5
+
+
 @pytest.mark.parametrize("loss", ("hinge", "quantile", "squared_error"))
 def test_an_intercept_that_is_not_learnt(loss):
     of = problem(loss, 0)

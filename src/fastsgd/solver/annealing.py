@@ -219,8 +219,8 @@ class Annealing:
         training : ndarray of shape (K,), bool
             Lanes that have not stopped.
         last : bool
-            Whether there is no epoch after this one, so that a lane whose suboptimality is below
-            ``MAX_SUBOPTIMALITY`` has converged.
+            Whether there is no epoch after this one, so that a lane whose suboptimality leaves no
+            doubt has converged.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class Annealing:
         before = self.best
         value, size, noise, worse = self._evaluate(model, training)
         improvement = before - value
-        unit = self.tol * (np.fmax(size, self._of_constants()) if self.of_classes else size)
+        unit = self._unit(size)
         improved = improvement > np.maximum(self.least * unit, 1e-12 * self.initial_size)
         max_noise = MAX_NOISE * max(1.0, NOISE_TOL_FLOOR / self.tol) * unit
         quiet = (noise <= max_noise) & (worse - self.best <= 2.0 * max_noise)
@@ -246,7 +246,7 @@ class Annealing:
         stalled = self.stalled >= STALLED_CHECKPOINTS
         stalled &= self.epoch - self.last_improvement >= self.patience
         gap = self._suboptimality(training & (near | stalled | slow))
-        converged = gap <= (MAX_SUBOPTIMALITY if last else self.least) * unit
+        converged = gap <= (self.doubtful if last else self.least) * unit
         converged &= self.epoch >= self.patience
         if not self._is_long():
             far = gap > MAX_SUBOPTIMALITY * max(1.0, NOISE_TOL_FLOOR / self.tol) * unit
@@ -255,7 +255,8 @@ class Annealing:
         if stops.any():
             # A loss that falls as 1 / t may fall by about three times the last improvement.
             left = np.where(np.isfinite(gap), gap, np.where(slow, 3.0 * improvement, 0.0))
-            self._note_doubts(stops, left, np.isfinite(gap), self.doubtful * unit)
+            large = self.doubtful * self._unit(self.size)
+            self._note_doubts(stops, left, np.isfinite(gap), large)
         halve = halve & training & ~stops
         self.halvings += halve
         self.next_checkpoint = max(
@@ -300,6 +301,10 @@ class Annealing:
 
     def _is_long(self) -> bool:
         return self.epoch >= LONG_RUN_EPOCHS and self.epoch * self.values >= LONG_RUN_VALUES
+
+    def _unit(self, size: Float) -> Float:
+        """``tol`` times a size of the objective, as the first constants of this module want it."""
+        return self.tol * (np.fmax(size, self._of_constants()) if self.of_classes else size)
 
     def _of_constants(self) -> Float:
         if self.of_constants is None:

@@ -9,7 +9,9 @@ smooth (Nesterov, "Smooth minimization of non-smooth functions", 2005),
 
 and by duality the minimum of P_h, with this in place of the L1 term, bounds that of P once
 h / 2 theta^2 is given back: min P >= min P_h + h / 2 |theta|^2. The width h falls until the two
-ends are near enough to each other.
+ends are near enough to each other. What the end is short of is the Newton step with theta held,
+which bounds P for any theta: with the smoothed term the step would count on its second derivative
+1 / h, which is 0 a width further.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ NEAR = 1e-7
 """Half the distance over which second derivatives are differences, in mean residuals."""
 
 FIRST_WIDTH, NARROWER = 0.1, 0.1
-"""The first width as a part of the mean |w|, and the least factor by which it falls."""
+"""The first width as a part of the mean |w|, here or a Newton step without L1 further, whichever is
+larger, and the least factor by which it falls."""
 
 
 @dataclass
@@ -116,8 +119,13 @@ class SmallProblem:
         z = self.X @ w + self.offset
         self.near = NEAR * max(1e-12, float(np.abs(z - self.y).mean()))
         self.scale = float(self.s @ np.square(self.X).sum(axis=1)) / len(w)
-        self.h = FIRST_WIDTH * max(1e-12, float(np.abs(w).mean())) if self.l1.any() else 0.0
-        now, confirmed, ridge = self._smooth(w, z), False, RIDGE
+        self.h = 0.0
+        now = self._smooth(w, z)
+        if self.l1.any():
+            there, *_ = self._stepped(w, z, now, *self._step(w, now, 1.0)) or (w,)
+            self.h = FIRST_WIDTH * max(1e-12, *(float(np.abs(v).mean()) for v in (w, there)))
+            now = self._smooth(w, z)
+        confirmed, ridge = False, RIDGE
         for _ in range(STEPS):
             step, promised = self._step(w, now, ridge)
             if not 0.0 <= promised < np.inf:
@@ -126,24 +134,37 @@ class SmallProblem:
             gap = float(self.l1 @ np.abs(w)) - now[3].sum() - returned
             small = promised <= 0.1 * within
             if small and gap <= within:
-                if confirmed:  # twice: a piecewise loss may have another quadratic a step further
-                    return value - promised + returned
+                _, held = self._step(w, now, RIDGE, bend=0.0)
+                small = 0.0 <= held <= 0.1 * within
+                if small and confirmed:  # twice: a piecewise loss may have another quadratic beyond
+                    return value - held + returned
             elif promised <= 0.1 * gap:
-                self.h *= max(NARROWER, 0.5 * within / gap)
+                narrower = max(NARROWER, 0.5 * within / gap)
+                change = np.where(now[5], (1.0 - narrower) * w, 0.0)  # theta stays
+                self.h, w, z = self.h * narrower, w - change, z - self.X @ change
                 now = self._smooth(w, z)
                 continue
             confirmed = small
-            along, t = self.X @ step, 1.0
-            for _ in range(HALVINGS):
-                new = self._smooth(w - t * step, z - t * along)
-                if new[0] <= value - 0.2 * t * promised or promised <= 1e-14 * abs(value):
-                    w, z, now = w - t * step, z - t * along, new
-                    ridge = max(RIDGE, ridge / HARDER)
-                    break
-                t *= 0.25
-            else:
+            better = self._stepped(w, z, now, step, promised)
+            if better is None:
                 ridge *= HARDER
+            else:
+                w, z, now = better
+                ridge = max(RIDGE, ridge / HARDER)
         return np.nan
+
+    def _stepped(self, w: Float, z: Float, now: Any, step: Float, promised: float) -> Any:
+        """w, z and what is known there after a step, or the longest part of it that gains enough;
+        None where none does."""
+        if not 0.0 <= promised < np.inf:
+            return None
+        value, along, t = now[0], self.X @ step, 1.0
+        for _ in range(HALVINGS):
+            new = self._smooth(w - t * step, z - t * along)
+            if new[0] <= value - 0.2 * t * promised or promised <= 1e-14 * abs(value):
+                return w - t * step, z - t * along, new
+            t *= 0.25
+        return None
 
     def _smooth(self, w: Float, z: Float) -> tuple[float, Float, Float, Float, Float, Float, float]:
         """P_h, the rows' slopes and second derivatives, those of the smoothed L1 term with it in
@@ -161,9 +182,14 @@ class SmallProblem:
         returned = 0.5 * self.h * float(theta @ theta)
         return float(value + term.sum()), slope, second, term, theta, bend, returned
 
-    def _step(self, w: Float, now: Any, ridge: float) -> tuple[Float, float]:
-        """A Newton step, and half of what it promises; NaN where there is none."""
-        _, slope, second, _, theta, bend, _ = now
+    def _step(self, w: Float, now: Any, ridge: float, bend: Any = None) -> tuple[Float, float]:
+        """A Newton step, and half of what it promises; NaN where there is none.
+
+        ``bend`` is in place of the second derivative of the smoothed L1 term: with 0 its gradient
+        theta is held.
+        """
+        _, slope, second, _, theta, own, _ = now
+        bend = own if bend is None else bend
         g = self.X.T @ (self.s * slope) + self.alpha * w + self.intercept_gradient + theta
         H = (self.X.T * (self.s * second)) @ self.X
         H.ravel()[:: len(w) + 1] += self.alpha + bend + ridge * self.scale
