@@ -178,6 +178,18 @@ def by_schedule(act, X, y, **options):
     SGDRegressor(**{**OPTIONS, "learning_rate": rate, **options}).fit(X, y)
 
 
+def by_schedule_that_diverges(act, X, y):
+    """An error of its own, for which X that is not what it was is to blame first."""
+
+    def rate(step, epoch):
+        if step < 100:
+            return 0.01
+        act()
+        return 1e30
+
+    SGDRegressor(**{**OPTIONS, "learning_rate": rate}).fit(X, y)
+
+
 def by_callback(act, X, y, **options):
     model = SGDClassifier(**{**OPTIONS, **options}).set_callbacks(Callback(act))
     model.fit(X, y, diagnostics=True)
@@ -299,6 +311,7 @@ ACTORS = {
     "thread, network": partial(by_thread, make=network),
     "scorer, network": by_scorer_of_a_network,
     "schedule, network": by_schedule_of_a_network,
+    "schedule that diverges": by_schedule_that_diverges,
 }
 KINDS = (
     ["indices 2**30", "indices d + 3", "indices -1", "one index"],

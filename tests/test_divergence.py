@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import EfficiencyWarning
 
-from fastsgd import DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor
+from fastsgd import DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor, solver
+from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.solver.training import BLOWN_UP, ceiling_of
 
 rng = np.random.default_rng(0)
@@ -106,6 +107,33 @@ def test_backoff_slows_the_lanes_at_fault_alone():
     assert factors[2] < 0.01
     alone = SGDClassifier("squared_error", **{**options, "class_weight": None}).fit(X, y)
     assert_array_equal(model.coef_[:2], alone.coef_[:2])
+
+
+@pytest.mark.parametrize(("part", "is_halved"), ((0.5, False), (0.97, False), (1.03, True)))
+def test_backoff_keeps_no_weights_whose_loss_is_above_a_tenth_of_blown_up(part, is_halved):
+    """On one row with x = 1 an epoch multiplies the loss by (eta0 - 1)^2."""
+    eta0 = 1.0 + math.sqrt(0.1 * part * BLOWN_UP)
+    options = {**WILD, "eta0": eta0, "penalty": None, "fit_intercept": False}
+    model = SGDRegressor(**options, max_iter=1, tol=None, on_divergence="backoff")
+    with pytest.warns(RuntimeWarning, match="diverged") if is_halved else nullcontext():
+        model.fit([[1.0]], [1.0])
+    assert_array_equal(model._continuation.state.rate_factor, 0.5 if is_halved else 1.0)
+
+
+@pytest.mark.parametrize(("part", "is_halved"), ((0.5, False), (0.97, False), (1.03, True)))
+def test_backoff_slows_lanes_whose_loss_is_above_a_tenth_of_blown_up(part, is_halved):
+    """Beside a lane whose loss is above all of it."""
+    eta0 = 1.0 + np.sqrt(np.array([10.0, 0.1 * part]) * BLOWN_UP)
+    problem = (
+        Data(np.ones((1, 1)), np.ones(1)),
+        Lanes(2, alpha=0.0, eta0=eta0),
+        Settings(fit_intercept=False),
+    )
+    state, stopping = solver.State(*problem), solver.Stopping(max_epochs=1, tol=None, backoff=True)
+    progress = solver.fit(*problem, state, stopping)
+    factors = progress.state.rate_factor
+    assert factors[0] < 0.5
+    assert factors[1] == (0.5 if is_halved else 1.0)
 
 
 def test_backoff_gives_up():

@@ -569,3 +569,19 @@ def test_whether_something_is_alone() -> None:
     assert not _core.is_alone(owner, "one")
     del second
     assert _core.is_alone(owner, "one")
+
+
+def test_a_users_schedule_is_asked_once_for_each_rate() -> None:
+    """Weights that wait in the state come of another training after an error, which would ask it
+    again for what it has given."""
+    X, y = rows(200, 0)
+    asked: list[int] = []
+
+    def rate(step: int, epoch: int) -> float:
+        asked.append(step)
+        return 0.01 if step < 500 else 1e30
+
+    with pytest.raises(DivergenceError) as caught:
+        SGDRegressor(learning_rate=rate, tol=None).fit(X, y)
+    assert caught.value.epoch == 3 and np.isfinite(caught.value.coef_).all()
+    assert asked == list(range(1, len(asked) + 1))

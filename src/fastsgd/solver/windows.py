@@ -132,13 +132,13 @@ def pieces(
             )
         if left is not None and left.first_row >= window.first_row:
             left = None  # the window has them too
-        end, size = window.first_row, 1
+        end = window.first_row
         while left is not None and left.end < window.end:
-            # To where nothing is left: the end of the block or batch, or further if need be.
-            end = min(window.end, max(_boundary(left, settings), left.end + size))
+            # To the end of the block or batch, behind which nothing is left.
+            end = min(window.end, _boundary(left, settings))
             piece = joined(left, part(window, left.end, end))
             yield piece
-            size, left = 2 * piece.n, _rest(piece, state)
+            left = _rest(piece, state)
         if left is None and end < window.end:
             yield window  # from where training stands
             left = _rest(window, state)
