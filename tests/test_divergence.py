@@ -136,6 +136,20 @@ def test_backoff_slows_lanes_whose_loss_is_above_a_tenth_of_blown_up(part, is_ha
     assert factors[1] == (0.5 if is_halved else 1.0)
 
 
+@pytest.mark.parametrize(("parts", "raises"), (((0.9, 0.97), False), ((0.6, 1.03), True)))
+def test_each_lane_is_measured_by_its_own_loss(parts, raises):
+    """Lanes that have blown up together, though none has by itself, go on."""
+    eta0 = 1.0 + np.sqrt(np.sqrt(np.array(parts) * BLOWN_UP))  # the loss of the third epoch
+    problem = (
+        Data(np.ones((1, 1)), np.ones(1)),
+        Lanes(2, alpha=0.0, eta0=eta0),
+        Settings(fit_intercept=False),
+    )
+    state, stopping = solver.State(*problem), solver.Stopping(max_epochs=3, tol=None)
+    with pytest.raises(DivergenceError) if raises else nullcontext():
+        solver.fit(*problem, state, stopping)
+
+
 def test_backoff_gives_up():
     """From a rate that 60 halvings do not mend, on targets that no rate suits, on bad input."""
     model = SGDRegressor(**WILD, on_divergence="backoff", max_iter=3)

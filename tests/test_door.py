@@ -322,6 +322,20 @@ def test_structure_that_only_seems_checked(layout, k, batch_size):
                 train_core(*problem)
 
 
+@pytest.mark.parametrize("layout", ("csr32", "csr64"))
+def test_index_arrays_are_read_before_a_run_unless_they_are_known_to_be_sound(layout):
+    """Then the first rows are trained on, and an index that is out of range ends the run."""
+    X = table().data(np.float64, layout, sign=False).X.copy()
+    X.indices[-1] = X.shape[1]
+    for known in ({}, {"checked": False}, {"checked": True}):
+        problem = Data(X, table().y, **known), lanes(1, "squared_error"), IN_ORDER
+        state = solver.State(*problem)
+        with pytest.raises(ValueError, match="X "):
+            solver.run_epoch(*problem, state)
+        assert (state.t[0] > 0) == known.get("checked", False)
+
+
+IN_ORDER = Settings(sampling="sequential")
 MOMENTUM = {"optimizer": SGD(0.9), "average": 3}
 
 

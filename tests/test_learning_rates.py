@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import linear_model
 from sklearn.base import clone
+from sklearn.preprocessing import normalize
 
 from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.learning_rate import search
@@ -543,6 +544,40 @@ def test_lanes_of_strong_and_weak_penalties_have_rates_of_their_own():
     assert together.mu.tolist() == [0.0, 1e-4, 1e-3, 0.0]  # the last one holds the intercept back
     assert (together.intercept_rate[[0, 3]] == 1.0).all()
     assert (together.intercept_rate[1:3] < 1.0).all()
+
+
+def test_an_intercept_beside_strong_penalties_has_a_twentieth_of_the_mean_square_of_the_rate():
+    """Of rows alone, without the intercept's own 1: docs/learning-rate.md."""
+    X, y = rows_of_words(2000)
+    X = normalize(X).multiply(4.0).tocsr()
+    settings = Settings("log_loss", sign_targets=True, schedule=Schedule("harmonic"))
+    request = Request("auto", None, 1e-3, 1, linear_scaling=False)
+    lanes = Lanes(1, alpha=1e-3, eta0=1.0)
+    found = rates_of(request, Data(X, y.astype(np.float32)), lanes, settings)
+    assert found.mu[0] == 1e-3
+    assert_allclose(found.intercept_rate, 4.0**2 / 20, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", sorted(ETA0))
+def test_a_rate_by_name_without_eta0_has_that_of_scikit_learn(rate):
+    """Which is 0.01, and 1 for the aggressiveness of passive-aggressive steps."""
+    eta0 = 1.0 if rate.startswith("pa") else linear_model.SGDRegressor().eta0
+    loss = "hinge" if rate.startswith("pa") else "log_loss"
+    options = {"learning_rate": rate, "random_state": 0, "max_iter": 3, "tol": None}
+    ours = SGDClassifier(loss, **options).fit(X, LABELS)
+    same = SGDClassifier(loss, **options, eta0=eta0).fit(X, LABELS)
+    assert_array_equal(ours.coef_, same.coef_)
+
+
+def test_a_sample_of_csr_has_a_sixteenth_of_the_values_of_a_dense_one():
+    """2^17, where a value of CSR takes as long as sixteen."""
+    n, each = 5000, 100
+    indices = np.tile(np.arange(each), n)
+    X = sp.csr_array((np.ones(n * each), indices, each * np.arange(n + 1)), shape=(n, each))
+    taken = each * len(range(n)[sample_rows(Data(X, np.ones(n)))])
+    assert 2**17 - each < taken <= 2**17
+    dense = Data(np.ones((2100, 1000)), np.ones(2100))
+    assert 1000 * len(range(2100)[sample_rows(dense)]) == 2**21 // 1000 * 1000
 
 
 def test_result_of_a_rate_that_was_found():

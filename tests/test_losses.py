@@ -203,3 +203,11 @@ def test_loss_at_refuses_other_arrays(name):
             _core.loss_at(name, z, y)
     with pytest.raises(ValueError, match="'nonsense'"):
         _core.loss_at(name, np.ones(3), np.ones(3), isa="nonsense")
+
+
+@pytest.mark.parametrize("loss", ELEMENTWISE)
+def test_a_parameter_that_is_not_given_is_0(loss):
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=50), np.where(rng.random(50) > 0.5, 1.0, -1.0)
+    for function in (LOSSES[loss].value, LOSSES[loss].slope):
+        np.testing.assert_array_equal(function(z, y), function(z, y, 0.0))

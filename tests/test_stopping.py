@@ -79,6 +79,14 @@ def test_max_iter_with_a_tolerance_warns():
             model.set_params(tol=None).fit(X, LABELS)
 
 
+def test_defaults_of_the_solver_are_those_of_the_estimators():
+    stopping, model = Stopping(), SGDClassifier()
+    assert stopping.max_epochs == model.max_iter
+    assert stopping.tol == model.tol
+    assert stopping.patience == model.n_iter_no_change
+    assert not stopping.backoff and stopping.validate is None
+
+
 def many_rows(n=4000):
     rng = np.random.default_rng(2)
     X = rng.normal(size=(n, 5))
@@ -99,7 +107,9 @@ def test_auto_eases_its_rate_after_an_epoch_without_gain(patience):
     updates = len(X) * np.arange(1, model.n_iter_ + 1)
     eta0, mu = float(model.result_.eta0[0]), float(model.result_.mu[0])
     plain = eta0 / np.sqrt(1 + eta0 * mu * (updates - 1))
-    assert 4.0**3.9 < plain[-1] / rates[-1] < 4.0**8
+    falls = np.log(plain / rates) / np.log(4.0)
+    assert_allclose(falls, np.round(falls), rtol=0.0, atol=1e-6)
+    assert 3.9 < falls[-1] < 8.0
     assert_array_equal(model._continuation.state.rate_factor[0], 1.0)
 
 
