@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -71,3 +72,16 @@ def test_each_function_on_the_path_calls_the_next(hop: Hop, after: Hop) -> None:
     assert hop.source(), f"{hop.path} has no {hop.name}"
     assert after.source(), f"{after.path} has no {after.name}"
     assert hop.calls(after), f"{hop.name} does not call {after.name}"
+
+
+def test_scripts_may_be_run() -> None:
+    """Those that say what runs them are called by their path."""
+    folders = (ROOT / name for name in ("tests", "tools", "benchmarks", ".ci"))
+    scripts = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.read_bytes()[:2] == b"#!"
+    ]
+    assert len(scripts) > 5
+    assert [path for path in scripts if not os.access(path, os.X_OK)] == []
