@@ -372,6 +372,36 @@ def test_duplicate_and_unsorted_indices(layout, isa):
     assert pickle.dumps(sparse) == before
 
 
+@pytest.mark.parametrize("step", ("pa1", "pa2"))
+@pytest.mark.parametrize("k", (1, 3, 19))
+def test_no_passive_aggressive_step_where_the_slope_is_zero(k, step):
+    """Poisson's loss of the target 1 is 1 at the score 0, and has its minimum there."""
+    settings = Settings(loss="poisson", step=step)
+    for dtype, layout in product(DTYPES, LAYOUTS):
+        X = table().data(dtype, layout, sign=False).X
+        data = Data(X, np.ones(X.shape[0]))
+        core = train_core(data, Lanes(k, alpha=0.0, eta0=0.1), settings)
+        assert (core.loss_sum == core.row_count).all()
+        assert not any(numbers.any() for numbers in core.last_weights())
+
+
+@pytest.mark.parametrize("layout", ("csr32", "csr64"))
+@pytest.mark.parametrize("k", (1, 3))
+def test_a_batch_with_more_columns_than_are_kept(k, layout):
+    """Of a batch of 45,000 values: the columns of its last rows are read again by the update."""
+    rng = np.random.default_rng(3)
+    dense = rng.normal(size=(60, 2000)) * (rng.random((60, 2000)) < 0.75)
+    X = sp.csr_array(dense)
+    index = np.int32 if layout == "csr32" else np.int64
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    y = dense[:, :3].sum(axis=1)
+    of, settings = Lanes(k, alpha=0.01, eta0=1e-4), Settings(batch_size=30, seed=1)
+    twin = train_twin(Data(dense, y), of, settings, epochs=2)
+    core = train_core(Data(X, y), of, settings, epochs=2)
+    assert len(X.data) > 2 * (1 << 15)  # csrc/kernel/context.h: most_kept
+    assert difference(core, twin, settings) < TOLERANCE[np.float64]
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("layout", ("csr32", "csr64"))
 @pytest.mark.parametrize("norm", ({"clip_norm": 0.7}, {"step": "pa1"}, {"step": "pa2"}))

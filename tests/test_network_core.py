@@ -481,3 +481,24 @@ def test_a_fit_of_a_network_is_that_of_one_lane(tol):
 def test_many_layers(isa):
     """The arrays of their pointers do not overlap."""
     test_core_is_the_twin(SIMPLE | {"sizes": (4,) * 10, "isa": isa})
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("sparse", (False, True))
+@pytest.mark.parametrize("optimizer", ("plain", "momentum"))
+def test_batches_of_two_chunks_whose_norm_is_not_measured(optimizer, sparse, isa):
+    """One batch in 16 is measured: the second has a step of all of its rows too."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 5)) * (rng.random((900, 5)) < 0.6)
+    data = Data(sp.csr_array(X) if sparse else X, rng.normal(size=900))
+    network = Network((5, 4, 1), "tanh", "squared_error", alpha=0.05)
+    descent = VectorDescent(eta0=0.05, batch_size=300, optimizer=OPTIMIZERS[optimizer])
+    theta = start(network, rng)
+    exact = twin.State(network.length(), descent)
+    exact.theta = theta.copy()
+    for _ in range(2):
+        twin.run_epoch(data, network, descent, exact)
+    state = state_of(data, network, descent, theta)
+    train(data, network, descent, state, isa=isa)
+    assert state.norm_count == exact.norm_count == 1
+    np.testing.assert_allclose(unpadded(network, state.last()), exact.theta, atol=1e-12)

@@ -561,6 +561,30 @@ def test_a_state_follows_another(settings: dict[str, Any], lanes: dict[str, Any]
         )
 
 
+@pytest.mark.parametrize("average", (0, 1))
+@pytest.mark.parametrize("k", (1, 3, 6))
+def test_a_state_follows_groups_of_features_that_change_when_they_are_seen(
+    k: int, average: int
+) -> None:
+    """With momentum a feature brings its group to the present span, of neighbours that the rows do
+    not have too (csrc/kernel/spans.h)."""
+    rng, n, d = np.random.default_rng(0), 1300, 140_000
+    shape = (rng.normal(size=4 * n), rng.integers(0, d, 4 * n), np.arange(0, 4 * n + 1, 4))
+    data = Data(sp.csr_array(shape, (n, d)), rng.normal(size=n))
+    settings = Settings(optimizer=SGD(0.9), average=average, sampling="sequential")
+    parts = data, Lanes(k, alpha=1e-3, eta0=0.01), settings
+    one, other = solver.State(*parts), solver.State(*parts)
+    for state in (one, other):
+        state.set_weights(np.ones((k, d)), np.zeros(k))
+    run, rescales = _core.Run(*parts, one), one.rescales
+    while one.epoch == 0:
+        first = one.row
+        run.advance(4000)
+        other.follow(one, data.X[first : one.row or n].indices)
+    assert one.pending > 1 and one.rescales == rescales  # spans, of which none changed all features
+    assert bits(one.copy().__getstate__()) == bits(other.__getstate__())
+
+
 def test_whether_something_is_alone() -> None:
     owner: dict[str, Any] = {"one": np.zeros(3)}
     assert _core.is_alone(owner, "one")
