@@ -173,6 +173,14 @@ def test_a_minimum_that_is_there_already():
     assert of.bound(np.zeros(4), 1e-6) == 0.0
 
 
+@pytest.mark.parametrize("loss", SMOOTH)
+def test_columns_that_are_zero_beside_an_l1_term(loss):
+    of = problem(loss, 0, l1=0.1)
+    parts = of.alpha[:-1], of.l1[:-1], of.intercept_gradient[:-1]
+    of = SmallProblem(np.zeros((40, 3)), of.y, of.s, of.loss, of.parameter, 0.4, *parts)
+    assert_allclose(of.bound(np.zeros(3), 1e-6), value(of, np.zeros(3)), atol=1e-12)
+
+
 def test_columns_that_are_equal_and_large():
     """What is added to the second derivative is a part of it."""
     of = problem("squared_error", 0, alpha=0.0)

@@ -40,8 +40,8 @@ NEAR = 1e-7
 """Half the distance over which second derivatives are differences, in mean residuals."""
 
 FIRST_WIDTH, NARROWER = 0.1, 0.1
-"""The first width as a part of the mean |w|, here or a Newton step without L1 further, whichever is
-larger, and the least factor by which it falls."""
+"""The first width as a part of the mean |w|, or of a mean step of steepest descent without L1 where
+that is larger, and the least factor by which it falls."""
 
 
 @dataclass
@@ -119,12 +119,8 @@ class SmallProblem:
         z = self.X @ w + self.offset
         self.near = NEAR * max(1e-12, float(np.abs(z - self.y).mean()))
         self.scale = float(self.s @ np.square(self.X).sum(axis=1)) / len(w)
-        self.h = 0.0
+        self.h = self._first_width(w, z) if self.l1.any() else 0.0
         now = self._smooth(w, z)
-        if self.l1.any():
-            there, *_ = self._stepped(w, z, now, *self._step(w, now, 1.0)) or (w,)
-            self.h = FIRST_WIDTH * max(1e-12, *(float(np.abs(v).mean()) for v in (w, there)))
-            now = self._smooth(w, z)
         confirmed, ridge = False, RIDGE
         for _ in range(STEPS):
             step, promised = self._step(w, now, ridge)
@@ -134,10 +130,10 @@ class SmallProblem:
             gap = float(self.l1 @ np.abs(w)) - now[3].sum() - returned
             small = promised <= 0.1 * within
             if small and gap <= within:
-                _, held = self._step(w, now, RIDGE, bend=0.0)
-                small = 0.0 <= held <= 0.1 * within
-                if small and confirmed:  # twice: a piecewise loss may have another quadratic beyond
-                    return value - held + returned
+                if confirmed:  # twice: a piecewise loss may have another quadratic beyond
+                    _, held = self._step(w, now, RIDGE, bend=0.0)
+                    if 0.0 <= held <= 0.1 * within:
+                        return value - held + returned
             elif promised <= 0.1 * gap:
                 narrower = max(NARROWER, 0.5 * within / gap)
                 change = np.where(now[5], (1.0 - narrower) * w, 0.0)  # theta stays
@@ -153,11 +149,15 @@ class SmallProblem:
                 ridge = max(RIDGE, ridge / HARDER)
         return np.nan
 
+    def _first_width(self, w: Float, z: Float) -> float:
+        g = self.X.T @ (self.s * self.loss.slope(z, self.y, self.parameter))
+        g += self.alpha * w + self.intercept_gradient
+        sizes = float(np.abs(w).mean()), float(np.abs(g).mean()) / max(self.scale, 1e-300)
+        return FIRST_WIDTH * max(1e-12, *(size for size in sizes if size < np.inf))
+
     def _stepped(self, w: Float, z: Float, now: Any, step: Float, promised: float) -> Any:
         """w, z and what is known there after a step, or the longest part of it that gains enough;
         None where none does."""
-        if not 0.0 <= promised < np.inf:
-            return None
         value, along, t = now[0], self.X @ step, 1.0
         for _ in range(HALVINGS):
             new = self._smooth(w - t * step, z - t * along)
