@@ -309,9 +309,10 @@ def test_fastsgd_isa_that_is_not_here_is_refused(name, monkeypatch):
 # ---------------------------------------------------------------- shapes
 
 
-@pytest.mark.parametrize("d", (1, 2, 15, 16, 17, 100, 1000, 9000))
+@pytest.mark.parametrize("d", (1, 2, 15, 16, 17, 100, 1000, 1500, 9000))
 def test_any_number_of_features(d):
-    """Tails of vectors, chunks of few rows (one, for 9000 doubles), histories of any length."""
+    """Tails of vectors, chunks of few rows (10 of 1500 doubles, which are no whole blocks; one of
+    9000), histories of any length."""
     rng = np.random.default_rng(d)
     n = 30 if d < 5000 else 5
     X = rng.normal(size=(n, d)) * (rng.random((n, d)) < min(1.0, 0.2 + 2 / d)) / d**0.5

@@ -191,11 +191,13 @@ def test_bit_for_bit_the_search_of_arrays_where_one_pool_has_all_rows(
         np.testing.assert_allclose(ours.cv_results_[name], arrays.cv_results_[name], rtol=1e-13)
 
 
-# The first steps of "optimal" are so long that they magnify what lanes round differently.
+# The first steps of "optimal" are the longer the smaller alpha is: at 1e-4 one of the fits magnifies
+# what lanes round differently by 1e13, at 1e-3 none.
 @pytest.mark.parametrize(
-    ("rate", "rtol"), [("auto", 1e-11), ("optimal", 1e-5), ("adaptive", 1e-11)]
+    ("rate", "alphas"),
+    [("auto", [1e-4, 0.1]), ("optimal", [1e-3, 0.1]), ("adaptive", [1e-4, 0.1])],
 )
-def test_to_rounding_the_fits_of_streams(rate, rtol, monkeypatch):
+def test_to_rounding_the_fits_of_streams(rate, alphas, monkeypatch):
     X, y = table()
     found = recorded(monkeypatch, stream_evaluation)
     model = SGDClassifier(
@@ -203,12 +205,12 @@ def test_to_rounding_the_fits_of_streams(rate, rtol, monkeypatch):
         learning_rate=rate,
         **{**FEW, "tol": 0.05, "n_iter_no_change": 2, "max_iter": 50},
     )
-    GridSearchCV(model, {"alpha": [1e-4, 0.1]}, cv=3).fit(source_of(X, y), pool_bytes=SMALL)
+    GridSearchCV(model, {"alpha": alphas}, cv=3).fit(source_of(X, y), pool_bytes=SMALL)
     fold, (models,) = folds_of(X, y, 3), found
-    for (c, alpha), f in product(enumerate([1e-4, 0.1]), range(3)):
+    for (c, alpha), f in product(enumerate(alphas), range(3)):
         one = SGDClassifier(**{**model.get_params(), "alpha": alpha})
         one.fit(source_of(X, y, (fold != f).astype(float)), pool_bytes=SMALL)
-        np.testing.assert_allclose(models.coef[f, c], one.coef_, rtol=rtol)
+        np.testing.assert_allclose(models.coef[f, c], one.coef_, rtol=1e-11)
         assert models.epochs[f, c].max() == one.n_iter_
 
 
