@@ -133,6 +133,37 @@ def test_a_lane_without_rows_is_left_alone(batch_size, layout):
         assert difference(core, twin, settings) < TOLERANCE[np.float64], width
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("k", LANE_COUNTS)
+@pytest.mark.parametrize("settings", WIDTHS, ids=str)
+def test_rows_of_weight_zero_do_not_count(settings, k, layout):
+    data = table(24).data(np.float64, layout, sign=False)
+    data = Data(data.X, data.y, np.where(np.arange(24) % 5 == 0, 0.0, 2.0))
+    problem = data, lanes(k, "squared_error"), Settings(**settings)
+    core, twin = train_core(*problem), train_twin(*problem)
+    assert_array_equal(core.row_count, twin.row_count)
+    assert (core.row_count == 19).all()
+    assert_allclose(core.loss_sum, twin.loss_sum)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("k", (1, 3))
+@pytest.mark.parametrize("clip_norm", (np.inf, 0.5))
+def test_a_batch_without_rows_has_no_norm(layout, k, clip_norm):
+    """The first batch, which is measured, has rows of weight zero alone."""
+    data = table(24).data(np.float64, layout, sign=False)
+    data = Data(data.X, data.y, np.where(np.arange(24) < 4, 0.0, 1.0))
+    settings = Settings(batch_size=4, sampling="sequential", clip_norm=clip_norm)
+    of = lanes(k, "squared_error")
+    core, twin = (train(data, of, settings) for train in (train_core, train_twin))
+    assert_array_equal(core.norm_count, twin.norm_count)
+    assert_array_equal(core.t, twin.t)
+    assert not core.norm_count.any()
+    assert not core.norm_sum.any()
+    assert core.gradient_norm == 0.0
+    assert difference(core, twin, settings) < TOLERANCE[np.float64]
+
+
 # ---------------------------------------------------------------- frozen lanes
 
 
@@ -694,6 +725,27 @@ def test_an_epochs_end_of_many_lanes():
     assert_array_equal(intercept, state.weights(settings)[1])
     assert_array_equal(found[0], loss)
     assert found[1] == norm == pytest.approx(np.linalg.norm(coef, axis=1).mean())
+
+
+@pytest.mark.parametrize("layout", ("dense", "csr32"))
+@pytest.mark.parametrize("k", (1, 3))
+def test_an_average_that_is_not_finite_is_seen_whichever_feature_has_it(k, layout):
+    """While all last weights are finite."""
+    data = table(30, 27).data(np.float64, layout, sign=False)
+    of, settings = Lanes(k, alpha=0.0, eta0=0.01), Settings(average=1)
+    state = solver.State(data, of, settings)
+    solver.run_epoch(data, of, settings, state)
+    run = _core.Run(data, of, settings, state)
+    run.flush()
+    vectors, intercepts = state.vectors()
+    assert run.measure_unread()[-1]
+    for feature in range(27):
+        strange = vectors.copy()
+        strange[1, k - 1, feature] = np.inf
+        state.set_vectors(strange, intercepts)
+        assert np.isfinite(state.last_weights()[0]).all()
+        assert not np.isfinite(state.weights(settings)[0][k - 1, feature])
+        assert not run.measure_unread()[-1], feature
 
 
 @pytest.mark.parametrize("k", (2, 3))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from covering import covering, values_of
-from problems import LAYOUTS, TOLERANCE, difference
+from problems import LAYOUTS, TOLERANCE, difference, table
 
 from fastsgd import _core, reference, solver
-from fastsgd.optimizers import SGD
+from fastsgd.optimizers import SGD, AdaGrad
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 
@@ -204,6 +204,27 @@ def test_momentum_under_l1(l1, l2, schedule, weighted, momentum, nesterov, avera
     assert ((core.last_weights()[0] == 0) != (twin.W.T == 0)).mean() < 0.01
 
 
+@pytest.mark.parametrize("momentum", (0.0, 0.9))
+@pytest.mark.parametrize("average", (0, 1))
+@pytest.mark.parametrize("k", (4, 19))
+def test_no_lane_sees_the_penalty_of_another(k, average, momentum):
+    """The first half of them has the same bits, whatever the L1 of the others is."""
+    rng = np.random.default_rng(0)
+    X = sparse_rows(rng, repeated=False)
+    data = Data(X, rng.normal(size=ROWS).astype(np.float32))
+    settings = Settings(average=average, optimizer=SGD(momentum=momentum))
+    found = []
+    for others in (1e-3, 1e2):
+        l1 = np.where(np.arange(k) < k // 2, 1e-2, others)
+        lanes = Lanes(k, alpha=1e-3, l1=l1, eta0=0.02 * (1 - momentum))
+        state = solver.State(data, lanes, settings)
+        for _ in range(2):
+            solver.run_epoch(data, lanes, settings, state)
+        found.append(state.weights(settings)[0])
+    assert np.array_equal(found[0][: k // 2], found[1][: k // 2])
+    assert not np.array_equal(found[0][k // 2 :], found[1][k // 2 :])
+
+
 @pytest.mark.parametrize("average", (0, 1))
 @pytest.mark.parametrize("nesterov", (False, True))
 @pytest.mark.parametrize("momentum", (0.3, 0.9, 0.99))
@@ -286,6 +307,28 @@ def test_settings_of_momentum_that_change_between_calls():
         assert difference(core, twin, settings) < TOLERANCE[np.float64]
 
 
+@pytest.mark.parametrize("average", (0, 5))
+@pytest.mark.parametrize("k", (3, 19))
+def test_averages_of_features_that_wait_over_many_spans(k, average):
+    """A first lane that stands still has no steps beside which a change of all features would cost
+    little: each waits until it is seen, or read. Rates that change end the spans."""
+    rng = np.random.default_rng(1)
+    data = Data(sparse_rows(rng, repeated=False).astype(np.float64), rng.normal(size=ROWS))
+    settings = Settings(optimizer=SGD(momentum=0.9), average=average, sampling="sequential")
+    lanes = Lanes(k, alpha=np.linspace(1e-3, 0.3, k), eta0=0.01)
+    core, twin = solver.State(data, lanes, settings), reference.State(data, lanes, settings)
+    core.active[0], twin.active[0] = 0.0, False
+    for factor in 0.9 ** np.arange(20):
+        core.rate_factor[:] = twin.rate_factor[:] = factor
+        solver.run_epoch(data, lanes, settings, core, batches=7)
+        reference.run_epoch(data, lanes, settings, twin, batches=7)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+    assert core.__getstate__()["arrays"]["last_update"].min() < core.pending == 20
+    flushed = core.copy()
+    _core.Run(data, lanes, settings, flushed).flush()
+    assert difference(flushed, twin, settings) < TOLERANCE[np.float64]
+
+
 @pytest.mark.parametrize("average", (0, 1))
 def test_weights_die_and_stay_zero(average):
     """Under a strong L1 penalty features that wait are exactly zero when they are read."""
@@ -342,6 +385,37 @@ def test_dense_rows_and_csr_in_turns(momentum, average, l1):
         assert difference(core, twin, settings) < TOLERANCE[np.float64]
 
 
+WAITING = (
+    ({"optimizer": SGD(momentum=0.9)}, {}),
+    ({"optimizer": SGD(momentum=0.9), "average": 1}, {}),
+    ({"optimizer": SGD(momentum=0.9)}, {"l1": 1e-3}),
+    ({"average": 1}, {"l1": 1e-3}),
+    ({}, {"alpha": 0.0, "l1": 1e-3}),
+    ({"optimizer": AdaGrad()}, {}),
+)
+
+
+@pytest.mark.parametrize("k", (1, 3))
+@pytest.mark.parametrize(("settings", "numbers"), WAITING, ids=str)
+def test_verbs_on_dense_rows_see_the_steps_that_wait_on_csr(settings, numbers, k):
+    X = table(60, 30).X
+    tables = Data(sp.csr_array(X), table(60, 30).y), Data(X, table(60, 30).y)
+    lanes = Lanes(k, **{"alpha": 0.5, "eta0": 0.01, **numbers})
+    settings, rows = Settings(sampling="sequential", **settings), np.arange(60)
+    state = solver.State(tables[0], lanes, settings)
+    solver.run_epoch(tables[0], lanes, settings, state, batches=40)
+    assert state.pending > 0
+    sparse, dense = (_core.Run(data, lanes, settings, state) for data in tables)
+    coef, intercept = state.last_weights()
+    for run in (sparse, dense):
+        scores = run.score(rows)
+        assert np.abs(scores - (X @ coef.T + intercept)).max() < 100 * TOLERANCE[np.float64]
+        assert np.abs(scores).max() > 0.1
+    for one, other in zip(sparse.gradient_sums(rows), dense.gradient_sums(rows), strict=True):
+        assert np.abs(one - other).max() < 1e4 * TOLERANCE[np.float64]
+    assert state.pending > 0
+
+
 @pytest.mark.parametrize("average", (0, 1))
 @pytest.mark.parametrize("k", (1, 3))
 @pytest.mark.parametrize("momentum", (0.0, 0.9))
@@ -388,6 +462,29 @@ def test_catching_up_does_not_depend_on_the_cut():
             _core.Run(data, lanes, settings, cut).advance(700)
         for one, other in zip(whole.weights(settings), cut.weights(settings), strict=True):
             assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("k", (1, 3))
+def test_a_copy_of_a_state_that_was_flushed_goes_on_with_the_same_bits(k):
+    """Within an epoch of a user's rates, where spans become shorter: what spans were planned before
+    changes no bit."""
+    rng = np.random.default_rng(2)
+    data = Data(sparse_rows(rng, repeated=False).astype(np.float64), rng.normal(size=ROWS))
+    schedule = Schedule("callable", function=lambda t, e: 0.002 / (1 + t) ** 0.2)
+    lanes = Lanes(k, alpha=1e-3, eta0=0.01)
+    settings = Settings(schedule=schedule, optimizer=SGD(momentum=0.9), average=1)
+    state = solver.State(data, lanes, settings)
+    solver.run_epoch(data, lanes, settings, state, batches=250)
+    assert state.pending > 0
+    _core.Run(data, lanes, settings, state).flush()
+    assert state.pending == 0
+    states = state, state.copy(), pickle.loads(pickle.dumps(state))
+    for one in states:
+        solver.run_epoch(data, lanes, settings, one)
+        assert one.epoch == 1
+    for one in states[1:]:
+        for a, b in zip(one.weights(settings), state.weights(settings), strict=True):
+            assert np.array_equal(a, b)
 
 
 @pytest.mark.parametrize("average", (0, 1))

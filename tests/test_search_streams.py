@@ -191,8 +191,8 @@ def test_bit_for_bit_the_search_of_arrays_where_one_pool_has_all_rows(
         np.testing.assert_allclose(ours.cv_results_[name], arrays.cv_results_[name], rtol=1e-13)
 
 
-# The first steps of "optimal" are the longer the smaller alpha is: at 1e-4 one of the fits magnifies
-# what lanes round differently by 1e13, at 1e-3 none.
+# The first steps of "optimal" are the longer the smaller alpha is: at 1e-4 one of the fits
+# magnifies what lanes round differently by 1e13, at 1e-3 none.
 @pytest.mark.parametrize(
     ("rate", "alphas"),
     [("auto", [1e-4, 0.1]), ("optimal", [1e-3, 0.1]), ("adaptive", [1e-4, 0.1])],
