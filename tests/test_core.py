@@ -449,6 +449,20 @@ def test_norms_are_of_sums_of_duplicates(norm, layout, isa):
         assert core.weights(settings)[0].any()
 
 
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("layout", LAYOUTS[1:])
+def test_the_norm_of_a_gradient_whose_rows_cancel(layout, isa):
+    """Of a batch of one lane on CSR: its gradient is added up in double precision for it."""
+    y = np.array([2.0**30, 1.0, -(2.0**30), 3.0], dtype=np.float32)
+    data = Data(in_layout(np.ones((4, 1)), np.float32, layout), y)
+    of = Lanes(1, alpha=0.0, eta0=0.1)
+    settings = Settings(batch_size=4, fit_intercept=False, sampling="sequential")
+    state = solver.State(data, of, settings)
+    _core.Run(data, of, settings, state, isa=isa).advance(1 << 30)
+    assert state.norm_count[0] == 1.0
+    assert state.gradient_norm == 1.0
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_without_any_value(layout):
     """All zeros: only intercepts learn."""

@@ -156,6 +156,32 @@ def test_spans_of_momentum(schedule, weighted, momentum, features, average, batc
     assert_as_the_twin_however_cut(data, lanes, settings, TOLERANCE[np.float64])
 
 
+@pytest.mark.parametrize("nesterov", (False, True))
+@pytest.mark.parametrize("k", (1, 3))
+def test_averages_of_features_that_are_some_spans_behind(k, nesterov):
+    """So many features that no span changes all of them, read in the middle of a span: every row
+    of weight zero makes the rates other ones than were planned, which opens a new one."""
+    rng = np.random.default_rng(0)
+    d, rows = 50_000, 36
+    columns, indptr = rng.integers(0, d, 2 * rows), np.arange(0, 2 * rows + 1, 2)
+    X = sp.csr_array((rng.normal(size=2 * rows), columns, indptr), shape=(rows, d))
+    weight = np.where(np.arange(rows) % 6 == 3, 0.0, 1.0)
+    data = Data(X, rng.normal(size=rows), weight)
+    lanes = Lanes(k, alpha=np.linspace(0.1, 0.2, k), eta0=0.02)
+    settings = Settings(
+        schedule=Schedule("cosine", total_epochs=2.0),
+        average=2,
+        optimizer=SGD(momentum=0.95, nesterov=nesterov),
+        sampling="sequential",
+    )
+    core, twin = solver.State(data, lanes, settings), reference.State(data, lanes, settings)
+    for batches in (5, 4, 6, 9):
+        solver.run_epoch(data, lanes, settings, core, batches=batches)
+        reference.run_epoch(data, lanes, settings, twin, batches=batches)
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+    assert core.pending > 3
+
+
 MOVING_CASES = covering(
     {
         "l1": (1e-5, 2e-3, 0.05),
@@ -345,6 +371,27 @@ def test_weights_die_and_stay_zero(average):
     assert np.array_equal(zeros, twin.W.T == 0.0)
 
 
+@pytest.mark.parametrize("k", (1, 3))
+def test_averages_of_weights_that_die_one_by_one(k):
+    """Of features that the first row alone has, read while their deaths wait in the state."""
+    rng = np.random.default_rng(0)
+    d, steps = 40, 50
+    first = sp.csr_array(rng.uniform(0.1, 1.0, (1, d)))
+    others = sp.csr_array((np.ones(steps), np.full(steps, 1), np.arange(steps + 1)), (steps, d))
+    data = Data(sp.csr_array(sp.vstack([first, others])), np.r_[5.0, np.zeros(steps)])
+    lanes = Lanes(k, alpha=0.1, l1=0.1, eta0=0.05)
+    settings = Settings(sampling="sequential", average=1)
+    core, twin = solver.State(data, lanes, settings), reference.State(data, lanes, settings)
+    dead = set()
+    for done in range(0, steps - 4, 4):
+        solver.run_epoch(data, lanes, settings, core, batches=4)
+        reference.run_epoch(data, lanes, settings, twin, batches=4)
+        assert core.pending == done + 4
+        dead.add((twin.W == 0).sum())
+        assert difference(core, twin, settings) < TOLERANCE[np.float64]
+    assert len(dead) > 5 and max(dead) >= k * (d - 1)
+
+
 def test_penalties_that_change_between_calls():
     """L1 alone, then with L2, then alone again: what waits is kept, whatever waits then."""
     rng = np.random.default_rng(1)
@@ -505,6 +552,23 @@ def test_lanes_that_share_their_sums_until_one_stops(average):
         shared.append(core.__getstate__()["sums_shared"])
         assert difference(core, twin, settings) < TOLERANCE[np.float64]
     assert shared == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("average", (0, 1))
+@pytest.mark.parametrize("other", range(3))
+@pytest.mark.parametrize("name", ("alpha", "l1"))
+def test_lanes_of_which_one_has_another_penalty(name, other, average):
+    """They share no sums, whichever of them it is."""
+    rng = np.random.default_rng(3)
+    data = Data(sparse_rows(rng, repeated=False).astype(np.float64), rng.normal(size=ROWS))
+    penalties = {"alpha": np.full(3, 1e-2), "l1": np.full(3, 2e-3)}
+    penalties[name][other] *= 2.0
+    lanes, settings = Lanes(3, eta0=0.05, **penalties), Settings(average=average)
+    core, twin = solver.State(data, lanes, settings), reference.State(data, lanes, settings)
+    solver.run_epoch(data, lanes, settings, core)
+    reference.run_epoch(data, lanes, settings, twin)
+    assert core.pending > 0
+    assert difference(core, twin, settings) < TOLERANCE[np.float64]
 
 
 @pytest.mark.parametrize("k", (1, 3))

@@ -502,3 +502,19 @@ def test_batches_of_two_chunks_whose_norm_is_not_measured(optimizer, sparse, isa
     train(data, network, descent, state, isa=isa)
     assert state.norm_count == exact.norm_count == 1
     np.testing.assert_allclose(unpadded(network, state.last()), exact.theta, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", (np.asarray, sp.csr_array))
+@pytest.mark.parametrize("row", (0, 5))
+def test_an_error_has_the_scale_of_the_row_that_is_not_finite(row, layout):
+    X = np.ones((8, 2))
+    X[row] = 1e200
+    data, network = Data(layout(X), np.ones(8)), Network((2, 3, 1), "relu", "squared_error")
+    descent = VectorDescent(eta0=0.01, batch_size=4, sampling="sequential")
+    size = network.length(network.unit(data.dtype))
+    state = _core.VectorState(size, data.dtype, descent)
+    state.set(np.ones(size))
+    run = _core.NetworkRun(data, network, descent, state)
+    with pytest.raises(DivergenceError) as error:
+        run.advance(1 << 30)
+    assert error.value.feature_scale == 1e200

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import ctypes
+import itertools
 import json
 import os
 import platform
@@ -23,6 +25,7 @@ from fastsgd import _core, versions
 from fastsgd.__main__ import SHELLS, main, parser
 
 ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
 SOURCES = ROOT / "src" / "fastsgd"
 ESTIMATORS = [
     *(fastsgd.SGDClassifier, fastsgd.SGDRegressor, fastsgd.SGDOneClassSVM),
@@ -66,6 +69,58 @@ def test_instruction_sets_are_those_of_the_processor():
     needs = {"scalar": set(), "avx2": {"avx2", "fma", "f16c"}}
     needs["avx512"] = needs["avx2"] | {"avx512f", "avx512dq", "avx512bw", "avx512vl"}
     assert _core.isas() == tuple(isa for isa, names in needs.items() if names <= {*flags})
+
+
+PROCESSOR = """
+#include_next <cpuid.h>
+unsigned its_ecx, its_ebx;
+static int leaf_1(unsigned *ecx) { *ecx = its_ecx | bit_OSXSAVE; return 1; }
+static int leaf_7(unsigned *ebx) { *ebx = its_ebx; return 1; }
+#define __get_cpuid(LEAF, A, B, C, D)          ((void)(A), (void)(B), (void)(D), leaf_1(C))
+#define __get_cpuid_count(LEAF, N, A, B, C, D) ((void)(A), (void)(C), (void)(D), leaf_7(B))
+"""
+DISPATCH = """
+#include "dispatch.c"
+#define DEFINE(ISA) \\
+    const fsgd_kernels fsgd_kernels_##ISA##_f32, fsgd_kernels_##ISA##_f64; \\
+    const fsgd_network_kernels fsgd_network_kernels_##ISA##_f32, fsgd_network_kernels_##ISA##_f64;
+FSGD_ISAS(DEFINE)
+int supports(const char *isa, unsigned ecx, unsigned ebx) {
+    its_ecx = ecx, its_ebx = ebx;
+    ask_processor();
+    return fsgd_isa_supported(isa);
+}
+"""
+FMA, F16C = 1 << 12, 1 << 29  # of ecx of leaf 1, and of ebx of leaf 7:
+AVX2, F, DQ, BW, VL = 1 << 5, 1 << 16, 1 << 17, 1 << 30, 1 << 31
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86 processors")
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads /proc/cpuinfo")
+@pytest.mark.skipif(
+    not shutil.which("gcc") or not CSRC.is_dir(), reason="needs gcc and the sources"
+)
+def test_a_processor_that_lacks_a_feature_of_an_instruction_set_does_not_run_it(tmp_path):
+    """Whichever it is, and whatever others there are. The core's question, asked of every such
+    processor; which registers the system saves is that of this one."""
+    (tmp_path / "cpuid.h").write_text(PROCESSOR)
+    (tmp_path / "isas.h").write_text("#define FSGD_ISAS(F) F(scalar) F(avx2) F(avx512)\n")
+    source, library = tmp_path / "all.c", tmp_path / "all.so"
+    source.write_text(DISPATCH)
+    folders = f"-I{tmp_path}", f"-I{CSRC}"
+    subprocess.run(["gcc", "-shared", "-fPIC", *folders, "-o", library, source], check=True)
+    supports = ctypes.CDLL(str(library)).supports
+    flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)[1].split()
+    for isa, of_leaf_7, register in (
+        ("avx2", (AVX2,), "avx"),
+        ("avx512", (AVX2, F, DQ, BW, VL), "avx512f"),
+    ):
+        needed = [(FMA, 0), (F16C, 0), *((0, bit) for bit in of_leaf_7)]
+        for there in itertools.product((False, True), repeat=len(needed)):
+            has = list(itertools.compress(needed, there))
+            ecx, ebx = (ctypes.c_uint(sum(leaf)) for leaf in zip((0, 0), *has, strict=True))
+            assert supports(isa.encode(), ecx, ebx) == (all(there) and register in flags)
+            assert supports(b"scalar", ecx, ebx)
 
 
 def test_a_package_that_is_not_there_has_no_version(monkeypatch):

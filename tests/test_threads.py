@@ -41,7 +41,7 @@ from fastsgd import DivergenceError, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from fastsgd.estimators.parameters import THREAD_VALUES, threads_of
 from fastsgd.losses import LOSSES, CompiledLoss
 from fastsgd.optimizers import SGD
-from fastsgd.problem import Data, Settings
+from fastsgd.problem import Data, Lanes, Settings
 
 N, D = 150, 130  # five chunks of a full batch; with many lanes, several parts of a gradient
 THREADS = (1, 2, 3, 8)
@@ -399,6 +399,24 @@ def test_processes(name):
     )
     assert child.returncode == 0, child.stderr
     assert child.stdout == f"{name} done\n"
+
+
+@pytest.mark.parametrize("k", (1, 19))
+@pytest.mark.parametrize("first", (0, 70))
+def test_a_failure_of_the_first_row_is_the_same(first, k):
+    """Row 0, whose number is no other than 0, in the first chunk of a batch or in the third."""
+    X = np.random.default_rng(0).normal(size=(200, 5))
+    X[0] = np.inf
+    data = Data(X, np.ones(200), order=np.roll(np.arange(200), first))
+    of, ends = Lanes(k, alpha=0.0, eta0=0.01), []
+    for n_jobs in (1, 2):
+        settings = Settings(batch_size=200, n_jobs=n_jobs)
+        state = solver.State(data, of, settings)
+        run = _core.Run(data, of, settings, state)
+        with np.errstate(all="ignore"), pytest.raises(DivergenceError):
+            run.advance(10**9)
+        ends.append((run.bad_row, state.batch_row))
+    assert ends == [(0, first // 32 * 32)] * 2
 
 
 if __name__ == "__main__":

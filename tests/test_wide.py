@@ -527,6 +527,33 @@ def test_measures_without_a_copy_of_the_weights(
         assert finite == bool(np.isfinite(coef).all() and np.isfinite(squares).all())
 
 
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("vector", range(3))
+def test_an_average_that_overflows_is_seen_in_any_coordinate(vector: int, isa: str) -> None:
+    """Of the first weights that are averaged, at the start of a span: the steps to come multiply
+    what dies out by more than 1, and, at a low rate, a velocity from before by much less."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 13)) * (rng.random((40, 13)) < 0.3)
+    data = Data(sp.csr_array(X.astype(np.float32)), np.ones(40, dtype=np.float32))
+    lanes, settings = (
+        Lanes(1, alpha=0.1, eta0=1e-6),
+        Settings(average=2, optimizer=SGD(momentum=0.9)),
+    )
+    state = solver.State(data, lanes, settings)
+    solver.run_epoch(data, lanes, settings, state, batches=2)
+    assert state.pending > 0
+    ends = set()
+    for value in (1e30, 3e37, 3e38):
+        fields = state.__getstate__()
+        fields["arrays"]["w"][vector, 10] = value
+        other = solver.State.__new__(solver.State)
+        other.__setstate__(fields)
+        *_, finite = _core.Run(data, lanes, settings, other, isa=isa).measure_unread()
+        assert finite == np.isfinite(other.weights(settings)[0]).all()
+        ends.add(finite)
+    assert (False in ends) == (vector == 1)
+
+
 @pytest.mark.parametrize("k", (1, 3, 20))
 @pytest.mark.parametrize(
     ("settings", "lanes"),
