@@ -156,6 +156,22 @@ def test_spans_of_momentum(schedule, weighted, momentum, features, average, batc
     assert_as_the_twin_however_cut(data, lanes, settings, TOLERANCE[np.float64])
 
 
+@pytest.mark.parametrize("average", (1, 7))
+@pytest.mark.parametrize("k", (1, 3))
+def test_the_average_of_one_weight_is_that_weight(k, average):
+    """Within a span, whose coordinates are those of weights that move on until it ends."""
+    data = table(d=40).data(np.float64, "csr32", sign=False)
+    of = Lanes(k, alpha=0.01, eta0=0.02)
+    settings = Settings(average=average, optimizer=SGD(0.9))
+    state = solver.State(data, of, settings)
+    solver.run_epoch(data, of, settings, state, batches=average)
+    assert state.pending > 0
+    assert (state.t == average).all()
+    coef, last = state.weights(settings)[0], state.last_weights()[0]
+    assert np.abs(last).max() > 0.01
+    assert np.abs(coef - last).max() < 1e-12
+
+
 @pytest.mark.parametrize("nesterov", (False, True))
 @pytest.mark.parametrize("k", (1, 3))
 def test_averages_of_features_that_are_some_spans_behind(k, nesterov):

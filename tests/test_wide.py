@@ -528,6 +528,27 @@ def test_measures_without_a_copy_of_the_weights(
 
 
 @pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("settings", ({}, {"optimizer": SGD(momentum=0.9)}), ids=str)
+def test_an_average_that_is_too_large_is_not_finite(settings: dict[str, Any], isa: str) -> None:
+    """Though the weight and what is added to it are finite, and their sum is in double precision."""
+    parts = problem(average=1, **settings)
+    state = solver.State(*parts)
+    run = _core.Run(*parts, state, isa=isa)
+    run.advance(1 << 30)
+    run.flush()
+    changed = state.__getstate__()
+    w = changed["arrays"]["w"]
+    w = w.T if w.shape[-1] == 2 else w  # pairs of one lane
+    for value in (1e38, np.finfo(np.float32).max):
+        w[0, D - 3] = w[-1, D - 3] = value
+        other = solver.State.__new__(solver.State)
+        other.__setstate__(changed)
+        *_, finite = _core.Run(*parts, other, isa=isa).measure_unread()
+        assert np.isfinite(other.last_weights()[0]).all()
+        assert finite == np.isfinite(other.weights(parts[2])[0]).all() == (value == 1e38)
+
+
+@pytest.mark.parametrize("isa", _core.isas())
 @pytest.mark.parametrize("vector", range(3))
 def test_an_average_that_overflows_is_seen_in_any_coordinate(vector: int, isa: str) -> None:
     """Of the first weights that are averaged, at the start of a span: the steps to come multiply
