@@ -530,7 +530,7 @@ def test_measures_without_a_copy_of_the_weights(
 @pytest.mark.parametrize("isa", _core.isas())
 @pytest.mark.parametrize("settings", ({}, {"optimizer": SGD(momentum=0.9)}), ids=str)
 def test_an_average_that_is_too_large_is_not_finite(settings: dict[str, Any], isa: str) -> None:
-    """Though the weight and what is added to it are finite, and their sum is in double precision."""
+    """Though the weight and what is added to it are finite, and double precision has their sum."""
     parts = problem(average=1, **settings)
     state = solver.State(*parts)
     run = _core.Run(*parts, state, isa=isa)
