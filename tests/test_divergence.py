@@ -120,15 +120,17 @@ def test_backoff_keeps_no_weights_whose_loss_is_above_a_tenth_of_blown_up(part, 
     assert_array_equal(model._continuation.state.rate_factor, 0.5 if is_halved else 1.0)
 
 
+def one_row(eta0):
+    """Two lanes of squares on a row with x = y = 1, without intercept and penalty."""
+    data, lanes = Data(np.ones((1, 1)), np.ones(1)), Lanes(2, alpha=0.0, eta0=eta0)
+    return data, lanes, Settings(fit_intercept=False)
+
+
 @pytest.mark.parametrize(("part", "is_halved"), ((0.5, False), (0.97, False), (1.03, True)))
 def test_backoff_slows_lanes_whose_loss_is_above_a_tenth_of_blown_up(part, is_halved):
     """Beside a lane whose loss is above all of it."""
     eta0 = 1.0 + np.sqrt(np.array([10.0, 0.1 * part]) * BLOWN_UP)
-    problem = (
-        Data(np.ones((1, 1)), np.ones(1)),
-        Lanes(2, alpha=0.0, eta0=eta0),
-        Settings(fit_intercept=False),
-    )
+    problem = one_row(eta0)
     state, stopping = solver.State(*problem), solver.Stopping(max_epochs=1, tol=None, backoff=True)
     progress = solver.fit(*problem, state, stopping)
     factors = progress.state.rate_factor
@@ -140,11 +142,7 @@ def test_backoff_slows_lanes_whose_loss_is_above_a_tenth_of_blown_up(part, is_ha
 def test_each_lane_is_measured_by_its_own_loss(parts, raises):
     """Lanes that have blown up together, though none has by itself, go on."""
     eta0 = 1.0 + np.sqrt(np.sqrt(np.array(parts) * BLOWN_UP))  # the loss of the third epoch
-    problem = (
-        Data(np.ones((1, 1)), np.ones(1)),
-        Lanes(2, alpha=0.0, eta0=eta0),
-        Settings(fit_intercept=False),
-    )
+    problem = one_row(eta0)
     state, stopping = solver.State(*problem), solver.Stopping(max_epochs=3, tol=None)
     with pytest.raises(DivergenceError) if raises else nullcontext():
         solver.fit(*problem, state, stopping)
