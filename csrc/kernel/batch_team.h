@@ -45,16 +45,17 @@ struct batch_team {
 
 typedef struct batch_team batch_team;
 
-static RARE size_t lay_out_team(batch_team *team, char *base, int64_t threads) {
-    char *at = base;
+/* Lay the arrays out from `start` on; with NULL their bytes are only counted. They are returned. */
+static RARE size_t lay_out_team(batch_team *team, char *start, int64_t threads) {
+    arena memory = {start, 0};
     const context *ctx = team->ctx;
     const int64_t padded = ctx->lanes->padded, chunk = ctx->chunk.size, all = team->most * chunk;
-    team->workers = take_scratch(&at, threads, sizeof(team_worker));
+    team->workers = take(&memory, threads, sizeof(team_worker));
     for (int64_t i = 0; i < threads; ++i) {
-        real *rows = take_scratch(&at, chunk * ctx->rows.stride, sizeof(real));
-        real *z = take_scratch(&at, chunk * padded, sizeof(real));
-        real *y = take_scratch(&at, chunk * padded, sizeof(real));
-        if (!base) continue;
+        real *rows = take(&memory, chunk * ctx->rows.stride, sizeof(real));
+        real *z = take(&memory, chunk * padded, sizeof(real));
+        real *y = take(&memory, chunk * padded, sizeof(real));
+        if (!start) continue;
         memset(rows, 0, (size_t)(chunk * ctx->rows.stride) * sizeof(real));
         team_worker *worker = &team->workers[i];
         worker->ctx = *ctx, worker->report = (fsgd_report){0};
@@ -62,13 +63,13 @@ static RARE size_t lay_out_team(batch_team *team, char *base, int64_t threads) {
         worker->ctx.chunk.x = rows, worker->ctx.chunk.z = z, worker->ctx.chunk.y = y;
         worker->ctx.gradient.lost = 0;
     }
-    team->c = take_scratch(&at, all * padded, sizeof(real));
-    team->s = take_scratch(&at, all * padded, sizeof(real));
-    team->v = take_scratch(&at, all * padded, sizeof(real));
-    team->sums = take_scratch(&at, team->most * team->size, sizeof(real));
-    team->bad = take_scratch(&at, team->most, sizeof(int64_t));
-    team->iota = take_scratch(&at, all, sizeof(int64_t));
-    return (size_t)(at - base);
+    team->c = take(&memory, all * padded, sizeof(real));
+    team->s = take(&memory, all * padded, sizeof(real));
+    team->v = take(&memory, all * padded, sizeof(real));
+    team->sums = take(&memory, team->most * team->size, sizeof(real));
+    team->bad = take(&memory, team->most, sizeof(int64_t));
+    team->iota = take(&memory, all, sizeof(int64_t));
+    return memory.taken;
 }
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -134,61 +134,56 @@ static inline int steps_everywhere(const context *ctx) {
     return ctx->kind.l1 && !ctx->kind.lazy_l1 && !ctx->kind.shrinks && !ctx->kind.l1_momentum;
 }
 
-static void *take_scratch(char **free_memory, int64_t count, size_t size) {
-    char *taken = *free_memory;
-    *free_memory += ((size_t)count * size + 63) / 64 * 64;
-    return taken;
-}
-
-/* Lay the scratch arrays out from `base` on; returns the bytes needed. */
-static RARE size_t lay_out_scratch(context *ctx, char *base) {
-    char *at = base;
+/* Lay the scratch arrays out from `start` on; with NULL their bytes are only counted. They are
+ * returned. */
+static RARE size_t lay_out_scratch(context *ctx, char *start) {
+    arena memory = {start, 0};
     int64_t padded = ctx->lanes->padded, chunk = ctx->chunk.size, width = ctx->state->width;
     int64_t rows = chunk > 2 * max_block ? chunk : 2 * max_block;
     int64_t scores = (chunk > max_block ? chunk : max_block) * padded;
     int64_t plans = (width > max_block ? width : max_block) * padded;
     if (ctx->data->layout != FSGD_DENSE) rows = 0;
-    ctx->chunk.x = take_scratch(&at, rows * ctx->rows.stride, sizeof(real));
-    ctx->chunk.z = take_scratch(&at, scores, sizeof(real));
-    ctx->chunk.c = take_scratch(&at, scores, sizeof(real));
-    ctx->chunk.y = take_scratch(&at, scores, sizeof(real));
-    ctx->chunk.s = take_scratch(&at, scores, sizeof(real));
-    ctx->chunk.v = take_scratch(&at, scores, sizeof(real));
-    ctx->step.l1_cumulative = take_scratch(&at, padded, sizeof(real));
-    ctx->step.l1_before = take_scratch(&at, l1_reals * padded, sizeof(real));
-    ctx->step.l1_present = take_scratch(&at, l1_reals * padded, sizeof(real));
-    ctx->step.averaged = take_scratch(&at, padded, sizeof(real));
-    ctx->step.u = take_scratch(&at, ctx->state->vectors * padded, sizeof(real));
-    ctx->adaptive.alpha = take_scratch(&at, padded, sizeof(real));
-    ctx->adaptive.l1 = take_scratch(&at, padded, sizeof(real));
-    ctx->lane.label = take_scratch(&at, padded, sizeof(real));
-    ctx->lane.weight_positive = take_scratch(&at, padded, sizeof(real));
-    ctx->lane.weight_negative = take_scratch(&at, padded, sizeof(real));
-    ctx->step.eta = take_scratch(&at, padded, sizeof(double));
-    ctx->step.count = take_scratch(&at, padded, sizeof(double));
-    ctx->step.D = take_scratch(&at, width * width * padded, sizeof(real));
-    ctx->step.D0 = take_scratch(&at, width * width * padded, sizeof(real));
-    ctx->step.score = take_scratch(&at, 2 * padded, sizeof(real));
-    ctx->step.p = take_scratch(&at, plans, sizeof(real));
-    ctx->step.p0 = take_scratch(&at, plans, sizeof(real));
-    ctx->block.scale = take_scratch(&at, plans, sizeof(real));
-    ctx->block.scale_before = take_scratch(&at, padded, sizeof(double));
-    ctx->step.scale = take_scratch(&at, padded, sizeof(double));
-    ctx->step.shift = take_scratch(&at, padded, sizeof(double));
-    ctx->step.done = take_scratch(&at, padded, sizeof(double));
-    ctx->block.in_flight = take_scratch(&at, max_in_flight * padded, sizeof(real));
-    ctx->chunk.iota = take_scratch(&at, chunk, sizeof(int64_t));
+    ctx->chunk.x = take(&memory, rows * ctx->rows.stride, sizeof(real));
+    ctx->chunk.z = take(&memory, scores, sizeof(real));
+    ctx->chunk.c = take(&memory, scores, sizeof(real));
+    ctx->chunk.y = take(&memory, scores, sizeof(real));
+    ctx->chunk.s = take(&memory, scores, sizeof(real));
+    ctx->chunk.v = take(&memory, scores, sizeof(real));
+    ctx->step.l1_cumulative = take(&memory, padded, sizeof(real));
+    ctx->step.l1_before = take(&memory, l1_reals * padded, sizeof(real));
+    ctx->step.l1_present = take(&memory, l1_reals * padded, sizeof(real));
+    ctx->step.averaged = take(&memory, padded, sizeof(real));
+    ctx->step.u = take(&memory, ctx->state->vectors * padded, sizeof(real));
+    ctx->adaptive.alpha = take(&memory, padded, sizeof(real));
+    ctx->adaptive.l1 = take(&memory, padded, sizeof(real));
+    ctx->lane.label = take(&memory, padded, sizeof(real));
+    ctx->lane.weight_positive = take(&memory, padded, sizeof(real));
+    ctx->lane.weight_negative = take(&memory, padded, sizeof(real));
+    ctx->step.eta = take(&memory, padded, sizeof(double));
+    ctx->step.count = take(&memory, padded, sizeof(double));
+    ctx->step.D = take(&memory, width * width * padded, sizeof(real));
+    ctx->step.D0 = take(&memory, width * width * padded, sizeof(real));
+    ctx->step.score = take(&memory, 2 * padded, sizeof(real));
+    ctx->step.p = take(&memory, plans, sizeof(real));
+    ctx->step.p0 = take(&memory, plans, sizeof(real));
+    ctx->block.scale = take(&memory, plans, sizeof(real));
+    ctx->block.scale_before = take(&memory, padded, sizeof(double));
+    ctx->step.scale = take(&memory, padded, sizeof(double));
+    ctx->step.shift = take(&memory, padded, sizeof(double));
+    ctx->step.done = take(&memory, padded, sizeof(double));
+    ctx->block.in_flight = take(&memory, max_in_flight * padded, sizeof(real));
+    ctx->chunk.iota = take(&memory, chunk, sizeof(int64_t));
     const int keeps = ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size > 1;
     ctx->chunk.room = !keeps ? 0 : ctx->data->nnz < most_kept ? ctx->data->nnz : most_kept;
-    ctx->chunk.columns = take_scratch(&at, ctx->chunk.room, sizeof(int64_t));
-    ctx->chunk.kept = keeps ? take_scratch(&at, chunk, sizeof(row_values)) : NULL;
+    ctx->chunk.columns = take(&memory, ctx->chunk.room, sizeof(int64_t));
+    ctx->chunk.kept = keeps ? take(&memory, chunk, sizeof(row_values)) : NULL;
     const int64_t spans = ctx->state->span_products ? ctx->state->max_pending + 1 : 0;
-    ctx->readings = take_scratch(&at, 4 * spans * ctx->state->k, sizeof(double));
+    ctx->readings = take(&memory, 4 * spans * ctx->state->k, sizeof(double));
     int everywhere = steps_everywhere(ctx);
     int spreads = everywhere && ctx->data->layout != FSGD_DENSE && ctx->settings->batch_size == 1;
     const int64_t features = padded == 1 ? ctx->rows.stride : ctx->data->d * padded;
-    ctx->gradient.spread = spreads ? take_scratch(&at, features, sizeof(real)) : NULL;
-    return (size_t)(at - base);
+    ctx->gradient.spread = spreads ? take(&memory, features, sizeof(real)) : NULL;
+    return memory.taken;
 }
 
 /* Rows of a chunk: dense ones that fit the cache, CSR ones of so many scores. */

@@ -64,39 +64,32 @@ static ALWAYS_INLINE real *weights_of(const network_context *ctx, int64_t l) {
     return (real *)ctx->state->values + ctx->network->starts[l];
 }
 
-/* Reserve `bytes` of one allocation, on a cache line. */
-static inline void *reserve(char **next, int64_t bytes) {
-    void *start = *next;
-    *next += (bytes + 63) / 64 * 64;
-    return start;
-}
-
-/* Lay out all arrays from `next` on; with NULL only their bytes are counted, which are returned. */
-static int64_t lay_out(network_context *ctx, char *start) {
+/* Lay the arrays out from `start` on; with NULL their bytes are only counted. They are returned. */
+static size_t lay_out(network_context *ctx, char *start) {
     const fsgd_network *net = ctx->network;
     const int64_t layers = net->layers;
-    char *next = start;
-    ctx->rows = reserve(&next, CHUNK_ROWS * (int64_t)sizeof(int64_t));
-    ctx->weights = reserve(&next, CHUNK_ROWS * (int64_t)sizeof(real));
-    ctx->losses = reserve(&next, CHUNK_ROWS * (int64_t)sizeof(double));
-    ctx->units = reserve(&next, layers * (int64_t)sizeof(int64_t));
-    ctx->first = reserve(&next, (layers + 1) * (int64_t)sizeof(int64_t));
-    ctx->a = reserve(&next, layers * (int64_t)sizeof(real *));
-    ctx->delta = reserve(&next, layers * (int64_t)sizeof(real *));
-    ctx->turned = reserve(&next, layers * (int64_t)sizeof(real *));
-    ctx->a_rows = reserve(&next, layers * (int64_t)sizeof(real **));
-    ctx->delta_rows = reserve(&next, layers * (int64_t)sizeof(real **));
+    arena memory = {start, 0};
+    ctx->rows = take(&memory, CHUNK_ROWS, sizeof(int64_t));
+    ctx->weights = take(&memory, CHUNK_ROWS, sizeof(real));
+    ctx->losses = take(&memory, CHUNK_ROWS, sizeof(double));
+    ctx->units = take(&memory, layers, sizeof(int64_t));
+    ctx->first = take(&memory, layers + 1, sizeof(int64_t));
+    ctx->a = take(&memory, layers, sizeof(real *));
+    ctx->delta = take(&memory, layers, sizeof(real *));
+    ctx->turned = take(&memory, layers, sizeof(real *));
+    ctx->a_rows = take(&memory, layers, sizeof(real **));
+    ctx->delta_rows = take(&memory, layers, sizeof(real **));
     const int64_t size = ctx->settings->batch_size;
     const int64_t rows = size < CHUNK_ROWS ? size : CHUNK_ROWS;
     int64_t blocks = 0;
     for (int64_t l = 0; l < layers; ++l) {
         const int64_t units = (net->sizes[l] + LINE - 1) / LINE * LINE;
         const int has_a = l > 0 || ctx->copies;
-        real *a = reserve(&next, has_a ? rows * units * REAL_BYTES : 0);
-        real *delta = reserve(&next, rows * net->strides[l] * REAL_BYTES);
-        const real **a_rows = reserve(&next, rows * (int64_t)sizeof(real *));
-        const real **delta_rows = reserve(&next, rows * (int64_t)sizeof(real *));
-        real *turned = reserve(&next, l > 0 ? net->sizes[l + 1] * units * REAL_BYTES : 0);
+        real *a = take(&memory, has_a ? rows * units : 0, sizeof(real));
+        real *delta = take(&memory, rows * net->strides[l], sizeof(real));
+        const real **a_rows = take(&memory, rows, sizeof(real *));
+        const real **delta_rows = take(&memory, rows, sizeof(real *));
+        real *turned = take(&memory, l > 0 ? net->sizes[l + 1] * units : 0, sizeof(real));
         if (start) {
             ctx->units[l] = units;
             ctx->a[l] = has_a ? a : NULL;
@@ -113,12 +106,12 @@ static int64_t lay_out(network_context *ctx, char *start) {
         blocks += (net->sizes[l] + WEIGHT_ROWS - 1) / WEIGHT_ROWS;
     }
     if (start) ctx->first[layers] = blocks;
-    ctx->partial = reserve(&next, blocks * (int64_t)sizeof(double));
+    ctx->partial = take(&memory, blocks, sizeof(double));
     const int dense_steps = ctx->sparse && ctx->state->lazy_rows == 0;
-    char *is_touched = reserve(&next, dense_steps ? ctx->data->d : 0);
+    char *is_touched = take(&memory, dense_steps ? ctx->data->d : 0, 1);
     ctx->is_touched = dense_steps ? is_touched : NULL;
-    ctx->zeros = reserve(&next, dense_steps ? net->strides[0] * REAL_BYTES : 0);
-    return next - start;
+    ctx->zeros = take(&memory, dense_steps ? net->strides[0] : 0, sizeof(real));
+    return memory.taken;
 }
 
 static void turn_weights(const network_context *ctx, int64_t l, int64_t begin, int64_t end) {
@@ -136,10 +129,10 @@ static fsgd_status open_network(network_context *ctx, const fsgd_network_problem
     ctx->sparse = problem->data->layout != FSGD_DENSE;
     /* Short rows are copied too: 28 features take 5 % less then, 784 12 % more. */
     ctx->copies = !ctx->sparse && (!is_unconverted(problem->data) || problem->data->d <= 128);
-    const int64_t bytes = lay_out(ctx, NULL);
-    ctx->memory = allocate_aligned((size_t)bytes);
+    const size_t bytes = lay_out(ctx, NULL);
+    ctx->memory = allocate_aligned(bytes);
     if (!ctx->memory) return FSGD_NO_MEMORY;
-    memset(ctx->memory, 0, (size_t)bytes);
+    memset(ctx->memory, 0, bytes);
     lay_out(ctx, ctx->memory);
     for (int64_t l = 1; l < ctx->network->layers; ++l)
         turn_weights(ctx, l, 0, ctx->network->sizes[l]);
