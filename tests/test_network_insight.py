@@ -428,8 +428,10 @@ def test_causes_are_found():
     report = stability_report(relu, X, LABELS)
     dead = next(finding for finding in report.findings if finding.name == "dead")
     assert dead.measured == {"layer": 1.0, "share": 1.0}
-    big = clone(sgd).set_params(learning_rate_init=0.3, max_iter=100, alpha=0.0).fit(X, LABELS)
-    assert "noise" in names_of(big, X, LABELS)
+    noisy = clone(sgd).set_params(
+        batch_size=1, learning_rate_init=0.1, max_iter=100, alpha=0.0
+    )  # whatever the seed: 20 of 20
+    assert "noise" in names_of(noisy.fit(X, LABELS), X, LABELS)
     flipped = LABELS > 0
     clean = MLPClassifier(**(FEW | {"max_iter": 200, "alpha": 0.0})).fit(X, flipped)
     flipped = np.where(np.arange(N) % 4 == 0, ~flipped, flipped)

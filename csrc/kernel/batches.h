@@ -110,7 +110,7 @@ static fsgd_status run_batches(context *ctx, const verb_table *verbs, int64_t bu
     const int64_t end = rows_end(ctx);
     batch_team team;
     start_batch_team(&team, ctx, verbs);
-    const int64_t most = ctx->team ? team.most * ctx->chunk.size : ctx->chunk.size;
+    const int64_t most = ctx->team ? ctx->team->most * ctx->chunk.size : ctx->chunk.size;
     while (state->row < ctx->stop && ctx->report->work < budget) {
         const int64_t left = ctx->data->epoch_rows - state->row, here = end - state->row;
         const int64_t m = ctx->settings->batch_size < left ? ctx->settings->batch_size : left;
