@@ -4,14 +4,15 @@
 #     tests/long.sh FOLDER [STEP...]     all steps, or those that are named
 #
 # FOLDER keeps the log of each step, and its virtual environment. A step that has passed is not run
-# again, so the same command goes on after an interruption. Debian's valgrind, chromium and
-# chromium-driver have to be installed.
+# again, so the same command goes on after an interruption. Debian's valgrind, clang-14,
+# libclang-rt-14-dev, chromium and chromium-driver have to be installed.
 set -euo pipefail
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 shift
 cd "$(dirname "$0")/.."
-steps=(tests fuzz sanitizers sanitized_fuzz threads valgrind branches_c branches_python mutants_c mutants_python)
+steps=(tests fuzz sanitized_fuzz sanitizers sanitizers_of_clang threads valgrind branches_c branches_python
+    mutants_c mutants_python)
 [ $# -gt 0 ] || set -- "${steps[@]}"
 
 install() { pip install --quiet '.[test]' "$@"; }
@@ -20,12 +21,18 @@ tests() {
     install
     FASTSGD_EXHAUSTIVE=1 pytest -n 2 --dist loadfile
 }
-fuzz() { # an hour of each target
+guided() { # the fuzzer, with a core that tells it of its branches
     install atheris
-    python tests/fuzz/run.py --seconds 21600 --jobs 2 --corpus "$here/corpus" --findings "$here/findings"
+    CC=clang-14 tests/sanitizers.sh fuzz --jobs 2 --corpus "$folder/corpus" --findings "$here/findings" "$@"
+}
+fuzz() { # an hour of each target
+    FASTSGD_SANITIZERS='' guided --seconds 21600
+}
+sanitized_fuzz() { # what it found, and a little more
+    guided --seconds 21600 --executions 10000
 }
 sanitizers() { tests/sanitizers.sh all; }
-sanitized_fuzz() { tests/sanitizers.sh fuzz --seconds 20000 --executions 560 --findings "$here/findings"; }
+sanitizers_of_clang() { CC=clang-14 tests/sanitizers.sh all; }
 threads() { tests/thread_sanitizer.sh; }
 valgrind() {
     install

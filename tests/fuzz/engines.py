@@ -126,7 +126,10 @@ def by_chance(options: argparse.Namespace) -> None:
 
 
 def by_coverage(options: argparse.Namespace) -> None:
-    """Let libFuzzer look for inputs that reach new branches of the library's Python."""
+    """Let libFuzzer look for inputs that reach new branches of the library's Python.
+
+    And of its C, where that is built to tell libFuzzer of them: ``tests/sanitizers.sh fuzz``.
+    """
     import atheris
 
     with atheris.instrument_imports(include=["fastsgd"]):
@@ -144,6 +147,8 @@ def by_coverage(options: argparse.Namespace) -> None:
     ]
     if options.executions < sys.maxsize:
         arguments.append(f"-runs={options.executions}")
+    if options.select:
+        arguments += ["-runs=0", "-use_counters=0", "-print_corpus_stats=1"]
     atheris.Setup(arguments, lambda data: target(data) and None)
     atheris.Fuzz()
 
@@ -157,6 +162,9 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executions", type=int, default=sys.maxsize)
     parser.add_argument(
         "--longest", type=int, default=60, help="seconds after which an input hangs"
+    )
+    parser.add_argument(
+        "--select", action="store_true", help="print which inputs of the corpus reach a new branch"
     )
     parser.add_argument("--mutations-alone", action="store_true", help="run no known input")
     parser.add_argument("--seed", type=int, default=0)

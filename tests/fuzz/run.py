@@ -8,7 +8,8 @@
 Each target runs in a process of its own. An input at which it raises, crashes or hangs is a
 finding: it is saved as a file, and the run fails. atheris makes the inputs where it is installed
 (``pip install atheris``), chance where it is not. ``--corpus DIR`` keeps inputs that reach new
-branches, and ``--pack`` puts them beside the targets, as the corpus that every run begins with.
+branches. ``--pack`` adds those of them that reach a branch that no shorter one does to the corpus
+that lies beside the targets, which every run begins with.
 """
 
 from __future__ import annotations
@@ -61,11 +62,22 @@ def save(findings: Path, target: str) -> None:
 
 
 def pack(targets: Sequence[str], corpus: Path) -> None:
-    """Keep the inputs of a corpus beside the targets."""
+    """Keep beside the targets those inputs of a corpus that reach a branch that no shorter does."""
     for target in targets:
-        inputs = sorted({path.read_bytes() for path in (corpus / target).iterdir()})
-        lines = "".join(f"{base64.b64encode(data).decode()}\n" for data in inputs)
-        found_by_fuzzing(target).write_text(lines)
+        run = subprocess.run(
+            command_of("atheris", target, "--select", "--corpus", corpus / target),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
+        )
+        names = re.findall(r"\[ *\d+ ([0-9a-f]{40})\]", run.stderr)
+        inputs = {base64.b64encode((corpus / target / name).read_bytes()) for name in names}
+        if found_by_fuzzing(target).exists():
+            inputs |= set(found_by_fuzzing(target).read_bytes().splitlines())
+        lines = sorted(inputs, key=base64.b64decode)
+        found_by_fuzzing(target).write_bytes(b"".join(line + b"\n" for line in lines))
         print(f"{target:12} {len(inputs):9} inputs")
 
 
