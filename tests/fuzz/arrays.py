@@ -19,6 +19,13 @@ MODELS: dict[str, Any] = {
     "momentum": SGDClassifier(momentum=0.9, average=True, batch_size=2, **FEW),
     "l1": SGDClassifier("log_loss", penalty="l1", **FEW),
     "adagrad": SGDRegressor(optimizer="adagrad", penalty="elasticnet", n_jobs=2, **FEW),
+    "outputs": SGDRegressor(penalty="l1", **FEW),
+    "averaged outputs": SGDRegressor(penalty="l1", average=True, **FEW),
+    "batches of outputs": SGDRegressor(
+        penalty="elasticnet", momentum=0.9, average=2, batch_size=3, n_jobs=2, **FEW
+    ),
+    "many outputs": SGDRegressor("huber", penalty="elasticnet", momentum=0.9, **FEW),
+    "adagrad outputs": SGDRegressor(optimizer="adagrad", penalty="l1", batch_size=2, **FEW),
     "softmax": SGDClassifier("log_loss", multi_class="multinomial", **FEW),
     "quantile": SGDRegressor("quantile", quantile=0.3, batch_size=3, average=3, **FEW),
     "clipped": SGDRegressor("huber", clip_norm=0.5, learning_rate="constant", eta0=0.1, **FEW),
@@ -26,6 +33,13 @@ MODELS: dict[str, Any] = {
     "one class": SGDOneClassSVM(**FEW),
     "network": MLPClassifier(hidden_layer_sizes=(3,), **FEW),
     "plain network": MLPRegressor(hidden_layer_sizes=(2,), solver="sgd", batch_size=2, **FEW),
+}
+OUTPUTS = {
+    "outputs": 3,
+    "averaged outputs": 7,
+    "batches of outputs": 12,
+    "many outputs": 19,
+    "adagrad outputs": 5,
 }
 METHODS = ("fit", "partial_fit", "predict", "decision_function", "score")
 BEYOND = (-(2**63), -(2**31), -5, -1, 0, 1, 2, 3, 4, 5, 6, 7, 100, 2**31 - 1, 2**31, 2**63 - 1)
@@ -78,6 +92,13 @@ def change(draw: Any, X: Any) -> None:
     setattr(X, name, array)
 
 
+def targets(name: str, n: int) -> Any:
+    """Three classes, or numbers for each output."""
+    if name in OUTPUTS:
+        return np.arange(n * OUTPUTS[name]).reshape(n, OUTPUTS[name]) % 3 - 1.0
+    return np.arange(n) % 3
+
+
 def portrait(X: Any) -> tuple[Any, ...]:
     return tuple((a.dtype, a.tobytes()) for a in (X.data, X.indices, X.indptr))
 
@@ -86,7 +107,7 @@ def trained(name: str) -> Any:
     rng = np.random.default_rng(0)
     model = copy.deepcopy(MODELS[name])
     X = sp.csr_array(rng.normal(size=(6, 3)))
-    return model.fit(X) if name == "one class" else model.fit(X, np.arange(6) % 3)
+    return model.fit(X) if name == "one class" else model.fit(X, targets(name, 6))
 
 
 TRAINED: dict[str, Any] = {each: trained(each) for each in MODELS}
@@ -102,7 +123,7 @@ def _csr(case: tuple[str, str, Any]) -> None:
     sound = X.indices.dtype in (np.int32, np.int64) and X.indices.dtype == X.indptr.dtype
     sound = sound and len(X.indptr) > 0 and is_sound(X) and X.shape[0] > 0 and X.shape[1] > 0
     finite = bool(np.isfinite(X.data).all())
-    y = np.arange(X.shape[0]) % 3
+    y = targets(name, X.shape[0])
     before = portrait(X)
     given = (X, y) if method in ("fit", "partial_fit", "score") and name != "one class" else (X,)
     more = {}

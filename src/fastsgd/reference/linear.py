@@ -91,7 +91,8 @@ class State:
     rate_factor : ndarray of shape (K,)
         Multiplies the schedule: "adaptive" and a backoff lower it.
     active : ndarray of shape (K,), bool
-        A lane that is not active is frozen: all its sample weights count as zero.
+        A lane that is not active is frozen: all its sample weights count as zero. Lanes of a
+        coupled loss are frozen together.
     epoch, row : int
         Epochs done, and rows of the running one whose batches are done.
     grad, grad_intercept, batch_count, batch_row : ndarray of shape (d, K) and (K,), (K,), and int
