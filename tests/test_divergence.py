@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from problems import ISAS
 from sklearn.exceptions import EfficiencyWarning
 
-from fastsgd import DivergenceError, FeatureScaleWarning, SGDClassifier, SGDRegressor, solver
+from fastsgd import (
+    DivergenceError,
+    FeatureScaleWarning,
+    MLPRegressor,
+    SGDClassifier,
+    SGDRegressor,
+    _core,
+    solver,
+)
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.solver.training import BLOWN_UP, ceiling_of
 
@@ -57,6 +66,33 @@ def test_last_finite_weights_are_those_of_the_last_epoch():
     assert_array_equal(np.ravel(caught.value.coef_), model.coef_)
     with pytest.raises(DivergenceError):
         model.set_params(max_iter=caught.value.epoch).fit(steep, Y)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("dtype", "score"), ((np.float32, 90.0), (np.float64, 710.0)))
+@pytest.mark.parametrize("k", (1, 3))
+@pytest.mark.parametrize("batch_size", (1, 4))
+def test_a_poisson_run_diverges_where_exp_leaves_the_range(isa, dtype, score, k, batch_size):
+    """At a rate so small that the steps themselves would stay in it."""
+    data = Data(np.full((8, 1), score, dtype=dtype), np.ones(8))
+    of, settings = Lanes(k, alpha=0.0, eta0=1e-300), Settings(loss="poisson", batch_size=batch_size)
+    for part, diverges in ((0.9, False), (1.0, True)):
+        state = solver.State(data, of, settings)
+        state.set_weights(np.full((k, 1), part), np.zeros(k))
+        run = _core.Run(data, of, settings, state, isa=isa)
+        with pytest.raises(DivergenceError) if diverges else nullcontext():
+            run.advance(10**9)
+
+
+@pytest.mark.parametrize(("dtype", "score"), ((np.float32, 90.0), (np.float64, 710.0)))
+def test_so_does_a_network(dtype, score):
+    model = MLPRegressor(
+        "poisson", solver="sgd", learning_rate_init=1e-300, hidden_layer_sizes=(2,)
+    )
+    model.set_params(max_iter=1, tol=None, random_state=0).fit(X.astype(dtype), np.ones(len(X)))
+    model.intercepts_[-1] += score
+    with pytest.raises(DivergenceError):
+        model.partial_fit(X.astype(dtype), np.ones(len(X)))
 
 
 def test_error_without_weights():

@@ -34,12 +34,11 @@ static ALWAYS_INLINE real time_of(real rate, real squares) {
     return time + 0 * squares;
 }
 
-/* A weight that the penalties have held for some time. One product is subtracted at a time: of a
- * sum of two products a compiler may round either, and copies of this must have the same bits. */
+/* A weight that the penalties have held for some time. */
 static ALWAYS_INLINE real shrunk(real w, real time, real alpha, real l1) {
     const real sign = signed_as(1, w), size = sign * w, x = alpha * time;
     const real part = one_minus_exp(x);
-    const real left = (size - part * size) - l1 * (x > 0 ? part / alpha : time);
+    const real left = size - (part * size + l1 * (x > 0 ? part / alpha : time));
     return time != time ? time : sign * (left > 0 ? left : 0);
 }
 

@@ -122,8 +122,8 @@ static inline real quantile_value(real z, real y, real e) {
 static inline real quantile_slope(real z, real y, real e) { return y > z ? -e : y < z ? 1 - e : 0; }
 
 /* exp(z) - y z; slope exp(z) - y */
-static inline real poisson_value(real z, real y, real e) { return (void)e, real_exp(z) - y * z; }
-static inline real poisson_slope(real z, real y, real e) { return (void)e, real_exp(z) - y; }
+static inline real poisson_value(real z, real y, real e) { return (void)e, growing_exp(z) - y * z; }
+static inline real poisson_slope(real z, real y, real e) { return (void)e, growing_exp(z) - y; }
 
 /* ------------------------------------------------------------------ over arrays */
 

@@ -64,6 +64,10 @@ static inline real real_exp(real x) {
     return scale * (1 + r * exp_quotient(r));
 }
 
+/* The same, but infinite above the range: of a loss that grows with exp(x), so that a run which has
+ * left the range is seen to diverge. */
+static inline real growing_exp(real x) { return real_exp(x) + (x > EXP_MAX ? (real)INFINITY : 0); }
+
 /* 1 - exp(-x), x >= 0, without cancellation: (1 - 2^n) - 2^n r q(r) */
 static inline real one_minus_exp(real x) {
     const real one = 1;

@@ -30,7 +30,7 @@ static ALWAYS_INLINE double logistic_output(real *z, real y) {
 
 /* exp(z) - y z + y log y - y */
 static ALWAYS_INLINE double poisson_output(real *z, real y) {
-    const real a = real_exp(*z);
+    const real a = growing_exp(*z);
     const double constant = y > 0 ? (double)y * log((double)y) - (double)y : 0;
     const double loss = (double)a - (double)y * (double)*z + constant;
     *z = a - y;
