@@ -92,6 +92,7 @@ class Core(RuleBasedStateMachine):
         if loss == "poisson":  # diverges on larger tables, at first beside the twin
             n, stored = 23, None
         if stored:  # dense counts
+            clips = False  # steps that are unstable, and bounded by clipping, are chaotic
             dtype, layout = stored, "dense"
             first = options["optimizer"]
             options["optimizer"] = first if first.linear else AdaGrad(0.5)  # whose gradients cancel
