@@ -163,9 +163,6 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--longest", type=int, default=60, help="seconds after which an input hangs"
     )
-    parser.add_argument(
-        "--select", action="store_true", help="print which inputs of the corpus reach a new branch"
-    )
     parser.add_argument("--mutations-alone", action="store_true", help="run no known input")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path, action="append", default=[])
@@ -177,6 +174,9 @@ def main() -> None:
     parser.add_argument("engine", choices=(*ENGINES, "replay"))
     parser.add_argument("target", choices=MODULES)
     parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument(
+        "--select", action="store_true", help="print which inputs of the corpus reach a new branch"
+    )
     arguments_of(parser)
     options = parser.parse_args(namespace=argparse.Namespace(log=sys.stdout))
     if "asan" not in os.environ.get("LD_PRELOAD", ""):  # which maps terabytes that it does not use
