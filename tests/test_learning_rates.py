@@ -135,6 +135,7 @@ def test_the_rate_of_adagrad_is_a_length_that_penalties_shorten():
         batch=1.0,
         features=6,
         effective_rank=0.5,
+        feature_square=8.0,
     )
     weight, alpha = np.array([1.0, 3.0, 3.0, 0.0]), np.array([0.0, 1e-3, 5.0, 0.0])
     h = weight * 2.0 * 9.0 / 6.0
@@ -168,7 +169,7 @@ def test_effective_rank_of_few_rows_is_that_of_all_pairs(n, unit, make):
 def test_the_curvature_that_a_batch_meets(batch):
     """The largest one, and of what the noise is beyond it a part: eta0 is one over it."""
     noise, momentum = 20.0, 0.5
-    found = Curvature(2.0, noise, 9.0, 3.0, 0.4, batch, 6, 0.5)
+    found = Curvature(2.0, noise, 9.0, 3.0, 0.4, batch, 6, 0.5, 8.0)
     expected = 2.0 * (3.0 + (1.4 * noise - 3.0) / batch)
     assert_allclose(found.batch_curvature, expected)
     assert_allclose(found.average, 2.0 * 9.0 / 6.0)
@@ -201,14 +202,15 @@ def test_losses_of_bounded_slope():
 
 
 def test_rates_of_a_users_loss_that_diverges_are_left_out_by_fours(monkeypatch):
-    def losses(data, lanes, settings, rates):
+    def losses(data, lanes, settings, rates, most):
         if rates.shape[1] > 9:
             raise DivergenceError("too high", learning_rate=1.0, feature_scale=1.0)
         return np.zeros(rates.shape)
 
     monkeypatch.setattr(search, "_losses", losses)
     lanes = Lanes(1, 0.0, 1.0)
-    found = search._finite_losses(Data(X, Y), lanes, Settings(), np.ones(1), np.arange(16))
+    data, most = Data(X, Y), np.full(1, np.inf)
+    found = search._finite_losses(data, lanes, Settings(), np.ones(1), np.arange(16), most)
     assert_array_equal(np.isfinite(found[0]), np.arange(16) < 8)
 
 
@@ -398,7 +400,7 @@ def test_a_trial_has_about_as_many_updates_as_rows_of_a_sample(rows, batch_size,
     """256 of them, and at most ten epochs."""
     seen = []
 
-    def losses(data, lanes, settings, eta0, exponents):
+    def losses(data, lanes, settings, eta0, exponents, most):
         assert (settings.schedule.kind, settings.schedule.power) == ("polynomial", 2.0)
         seen.append((data.n, settings.schedule.total_epochs))
         return np.square(exponents - 1.0)[None]

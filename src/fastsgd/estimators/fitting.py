@@ -207,9 +207,8 @@ class Fitting(Hooks, Splitting):
             watched = validate is None
             how = {"goes_on": began, "partial": partial, "watched": watched}
             settings = settings_of(self, task, data, previous, seed, **how)
-            lanes, rates = lanes_of(
-                self, task, data, settings, previous, same_rows=again is not None
-            )
+            same = {"partial": partial, "same_rows": again is not None}
+            lanes, rates = lanes_of(self, task, data, settings, previous, **same)
             self._check_unseen(data, lanes, settings)
             if not partial:
                 if not self.standardize:

@@ -333,14 +333,15 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def request_of(estimator: Any) -> Request:
-    """What the parameters ask of the learning rate."""
+def request_of(estimator: Any, *, partial: bool = False) -> Request:
+    """What the parameters ask of the learning rate, of ``partial_fit`` or not."""
     return Request(
         estimator.learning_rate,
         estimator.eta0,
         estimator._strength,
         estimator.batch_size,
         estimator.linear_scaling,
+        partial,
     )
 
 
@@ -351,11 +352,13 @@ def lanes_of(
     settings: Settings,
     previous: Continuation | None,
     *,
+    partial: bool = False,
     same_rows: bool = False,
 ) -> tuple[Lanes, Rates]:
     """The lanes, at the rates given, found now, or found when the run began.
 
-    ``same_rows``: on the rows that the rates of the previous call were found from.
+    ``partial``: of ``partial_fit``. ``same_rows``: on the rows that the rates of the previous call
+    were found from.
     """
     lanes = unrated_lanes(estimator, task)
     if task.class_weight:
@@ -364,7 +367,7 @@ def lanes_of(
     known = (
         previous.rates if previous is not None and previous.recipe == recipe_of(estimator) else None
     )
-    request = request_of(estimator)
+    request = request_of(estimator, partial=partial)
     if same_rows and known is not None:
         return lanes, rated(lanes, known, data)
     return lanes, find_rates(lanes, request, data, settings, known)

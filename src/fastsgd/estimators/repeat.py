@@ -160,7 +160,7 @@ def prepared(
         or state.row + state.batch_row > 0  # interrupted, maybe at a row that ``data`` has not
     ):
         return None
-    request = request_of(estimator)
+    request = request_of(estimator, partial=True)
     return Repeat(
         lanes,
         settings,

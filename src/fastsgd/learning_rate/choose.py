@@ -61,6 +61,8 @@ class Request:
     batch_size : int
     linear_scaling : bool
         Whether an eta0 that is given is multiplied by the rows of a batch.
+    partial : bool
+        Whether of ``partial_fit``, after which the model is used.
     """
 
     learning_rate: Any
@@ -68,6 +70,7 @@ class Request:
     strength: float
     batch_size: int
     linear_scaling: bool
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def rates_of(
     enough = known is not None and known.rows >= ENOUGH_ROWS
     if known is not None and _stays(known, eta0, settings):
         return known
-    found = _found_rates(data, lanes, settings, eta0)
+    found = _found_rates(request, data, lanes, settings, eta0)
     if known is None:
         return found
     if enough:
@@ -147,7 +150,9 @@ def rates_of(
         both = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
     both = np.maximum(both, SMALLEST)
     both = np.where(found.eta0 == known.eta0, known.eta0, both)
-    return replace(found, eta0=both, mu=mean(known.mu, found.mu), rows=rows)
+    of_b = mean(known.intercept_rate, found.intercept_rate)
+    mu = mean(known.mu, found.mu)
+    return replace(found, eta0=both, mu=mu, rows=rows, intercept_rate=of_b)
 
 
 def _stays(known: Rates, eta0: float | None, settings: Settings) -> bool:
@@ -193,11 +198,13 @@ def is_kept_by_row(
     return all(rate >= kept for rate, kept in zip(rates, known.eta0.tolist(), strict=True))
 
 
-def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | None) -> Rates:
+def _found_rates(
+    request: Request, data: Data, lanes: Lanes, settings: Settings, eta0: float | None
+) -> Rates:
     weight = typical_weight(data, lanes, settings)
     curvature = curvature_of(data, settings)
     if not settings.optimizer.linear:
-        return _adaptive_rates(data, lanes, settings, eta0, curvature, weight)
+        return _adaptive_rates(request, data, lanes, settings, eta0, curvature, weight)
     found, mu = stable_rate(curvature, settings)
     tried = None
     with np.errstate(over="ignore", divide="ignore"):
@@ -216,7 +223,7 @@ def _found_rates(data: Data, lanes: Lanes, settings: Settings, eta0: float | Non
             "the same number, and alpha too, for the same model."
         )
     if eta0 is None and is_worthwhile(settings):
-        tried = search_rates(data, lanes, settings, found / weight)
+        tried = search_rates(data, lanes, settings, found / weight, every_epoch=request.partial)
     factor: Any = 1.0 if tried is None else tried.chosen
     part: Any = initial_fraction(curvature, data, settings, found, lanes.alpha)
     penalised = _is_penalised(curvature, lanes, settings, weight)
@@ -275,6 +282,7 @@ def _intercept_need(lanes: Lanes, curvature: Curvature, weight: Any) -> Any:
 
 
 def _adaptive_rates(
+    request: Request,
     data: Data,
     lanes: Lanes,
     settings: Settings,
@@ -283,15 +291,18 @@ def _adaptive_rates(
     weight: Any,
 ) -> Rates:
     """Rates of an optimizer whose step sizes are its own; its schedules fall by ``alpha`` alone."""
-    found, tried = adaptive_rate(curvature, weight, lanes.alpha), None
-    if eta0 is None and is_worthwhile(settings):
-        tried = search_rates(data, lanes, settings, found)
-    own = np.full(lanes.k, eta0) if eta0 is not None else found
-    if tried is not None:
+    rows = _weighted_rows(data)
+    if eta0 is not None:
+        return Rates(np.full(lanes.k, eta0), lanes.alpha.copy(), rows=rows)
+    own, tried = adaptive_rate(curvature, weight, lanes.alpha), None
+    of_b = np.full(lanes.k, curvature.intercept_part)
+    if is_worthwhile(settings):
+        unrated = lanes.unrated()
+        unrated.intercept_rate[:] = of_b
+        tried = search_rates(data, unrated, settings, own, every_epoch=request.partial)
         own = np.minimum(own * tried.chosen, LARGEST)
     rate = np.broadcast_to(own, (lanes.k,)).astype(np.float64)
-    rows = _weighted_rows(data)
-    return Rates(rate, lanes.alpha.copy(), curvature if eta0 is None else None, None, tried, rows)
+    return Rates(rate, lanes.alpha.copy(), curvature, None, tried, rows, of_b)
 
 
 def _weighted_rows(data: Data) -> int:

@@ -19,7 +19,7 @@ from ..problem import LANE_NUMBERS, Data, Lanes, Settings, take
 from ..schedules import Schedule
 from ..solver import State, run_epoch
 from ..statistics.curvature import bounded
-from ..statistics.sample import loss_at
+from ..statistics.sample import loss_at, mean_weight
 
 __all__ = ["LearningRateSearch", "is_worthwhile", "search_rates"]
 
@@ -34,6 +34,10 @@ SAMPLE_ROWS, MAX_EPOCHS = 256, 10
 
 TIE_RATIO = 1.03
 """A loss is as good as the least up to this multiple of it; the factor nearest to 1 is taken."""
+
+MAX_RATIO, MAX_RATIO_OF_EPOCH = 1e3, 1.5
+"""A rate is too high if an epoch ends with more than this multiple of the loss at weights of zero,
+even where later epochs make up for it; the second where the model is used after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,21 @@ def is_worthwhile(settings: Settings) -> bool:
 
 
 def search_rates(
-    data: Data, lanes: Lanes, settings: Settings, eta0: NDArray[np.float64]
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    eta0: NDArray[np.float64],
+    *,
+    every_epoch: bool = False,
 ) -> LearningRateSearch:
     """Short runs at ``eta0`` (K,) times powers of 2, and the best of them for each lane.
 
     The runs are of evenly spaced rows of positive weight, fall to 0 and go without penalties, so
-    that they do not depend on alpha; the loss is that of the same rows at the end. Where the
-    largest or the smallest rate is the best, or none gets anywhere, others are tried beyond it.
+    that they do not depend on alpha; the loss is that of the same rows at the end. They have
+    about 256 updates, but not more epochs than the run that they are for. A rate is left out if an
+    epoch ends far above the loss at weights of zero; ``every_epoch``: if any ends above it, as is
+    right where the model is used after each. Where the largest or the smallest rate is the best, or
+    none gets anywhere, others are tried beyond it.
 
     Raises
     ------
@@ -90,23 +102,29 @@ def search_rates(
     sample = Data(X, data.y[rows], weight, *scaling, checked=True)
     updates = math.ceil(sample.n / min(settings.batch_size, sample.n))
     epochs = min(MAX_EPOCHS, math.ceil(SAMPLE_ROWS / updates))
+    if settings.schedule.ends:
+        epochs = min(epochs, math.ceil(settings.schedule.horizon))
     schedule = Schedule("polynomial", power=2.0, total_epochs=float(epochs))
     settings = replace(settings, schedule=schedule, average=0, n_jobs=1)
     at_start = loss_at(sample, lanes, settings, np.zeros((lanes.k, sample.d)), np.zeros(lanes.k))
     has_gradient = (at_start > 0.0) & _has_gradient(sample, lanes, settings)
     exponents = np.arange(FIRST_EXPONENTS[0], FIRST_EXPONENTS[1] + 1)
-    loss = _finite_losses(sample, lanes, settings, eta0, exponents)
+    least = settings.terms.infimum * mean_weight(sample, lanes, settings)
+    most = least + (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * (at_start - least)
+    loss = _finite_losses(sample, lanes, settings, eta0, exponents, most)
     while True:
         ties = loss <= TIE_RATIO * loss.min(axis=1, keepdims=True)
         best = np.where(ties, np.abs(exponents), np.inf).argmin(axis=1)
         improves = loss.min(axis=1) * TIE_RATIO < at_start
         extends_up = (best == len(exponents) - 1) | (~improves & ties[:, -1])
         extends_up &= has_gradient & np.isfinite(loss[:, -1])
-        extends_down = (best == 0) & has_gradient
+        extends_down = ((best == 0) | ~np.isfinite(loss).any(axis=1)) & has_gradient
         if extends_up.any() and exponents[-1] < MAX_EXPONENT:
             more = np.arange(exponents[-1] + 1, exponents[-1] + 17)
             exponents = np.append(exponents, more)
-            loss = np.append(loss, _finite_losses(sample, lanes, settings, eta0, more), axis=1)
+            loss = np.append(
+                loss, _finite_losses(sample, lanes, settings, eta0, more, most), axis=1
+            )
         elif extends_up.any():
             raise ValueError(
                 "y is so large that no learning rate lowers the loss. Its slope is bounded, and "
@@ -115,7 +133,9 @@ def search_rates(
         elif extends_down.any() and exponents[0] > MIN_EXPONENT:
             more = np.arange(exponents[0] - 16, exponents[0])
             exponents = np.append(more, exponents)
-            loss = np.append(_finite_losses(sample, lanes, settings, eta0, more), loss, axis=1)
+            loss = np.append(
+                _finite_losses(sample, lanes, settings, eta0, more, most), loss, axis=1
+            )
         else:
             return LearningRateSearch(2.0**exponents, loss, at_start, 2.0 ** exponents[best])
 
@@ -137,15 +157,19 @@ def _finite_losses(
     settings: Settings,
     eta0: NDArray[np.float64],
     exponents: NDArray[np.int64],
+    most: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Losses (K, m) at eta0 times powers of 2; infinite if that rate or a lower one diverges."""
+    """Losses (K, m) at eta0 times powers of 2; infinite if that rate or a lower one diverges.
+
+    They are infinite too if the loss after an epoch exceeds ``most`` (K,).
+    """
     loss = np.full((lanes.k, len(exponents)), np.inf)
     with np.errstate(over="ignore"):
         rates = np.outer(eta0, 2.0**exponents)
     usable = int(np.isfinite(rates).all(axis=0).sum())
     for count in range(usable, 0, -4):
         try:
-            loss[:, :count] = _losses(data, lanes, settings, rates[:, :count])
+            loss[:, :count] = _losses(data, lanes, settings, rates[:, :count], most)
             break
         except DivergenceError:  # of a user's loss, whose slope is not what it seemed
             pass
@@ -153,14 +177,21 @@ def _finite_losses(
 
 
 def _losses(
-    data: Data, lanes: Lanes, settings: Settings, rates: NDArray[np.float64]
+    data: Data,
+    lanes: Lanes,
+    settings: Settings,
+    rates: NDArray[np.float64],
+    most: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Losses (K, count) at the end of runs at rates (K, count)."""
+    """Losses (K, count) at the end of runs at rates (K, count), as of :func:`_finite_losses`."""
     k, count = rates.shape
     names = set(LANE_NUMBERS) - {"alpha", "l1", "eta0"} | {"target"}
     fields = {name: np.repeat(getattr(lanes, name), count) for name in names}
     tried = Lanes(k * count, alpha=0.0, l1=0.0, eta0=rates.ravel(), **fields)
     state = State(data, tried, settings)
+    usable = np.ones((k, count), dtype=bool)
     while state.epoch < settings.schedule.horizon:
         run_epoch(data, tried, settings, state)
-    return loss_at(data, tried, settings, *state.last_weights()).reshape(k, count)
+        loss = loss_at(data, tried, settings, *state.last_weights()).reshape(k, count)
+        usable &= loss <= most[:, None]
+    return np.where(usable, loss, np.inf)

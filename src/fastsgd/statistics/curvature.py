@@ -42,6 +42,9 @@ ADAPTIVE = 0.5
 """eta0 of AdaGrad, times smoothness and root mean square of |x|, where alpha is small: near the
 best of sixteen rates on nine tables of benchmarks/test_rates.py, with a rate that falls to 0."""
 
+MIN_ROW_SIZE = 1e-9
+"""The least size of rows that AdaGrad's eta0 makes up for: squares of gradients are in float32."""
+
 SMALLEST = float(np.finfo(np.float64).tiny)
 
 LONG_RUN_UPDATES = 50_000
@@ -109,6 +112,8 @@ class Curvature:
     effective_rank : float
         (sum of the eigenvalues of X'X / n)^2 / (sum of their squares), which is d where all are
         equal and 1 where one is all, as a part of d, or of 100 where d is more; in (0, 1].
+    feature_square : float
+        mean |x|^2 without the intercept.
     """
 
     smoothness: float
@@ -119,6 +124,7 @@ class Curvature:
     batch: float
     features: int
     effective_rank: float
+    feature_square: float
 
     @property
     def batch_curvature(self) -> float:
@@ -130,6 +136,12 @@ class Curvature:
     def average(self) -> float:
         """Curvature in an average direction."""
         return self.smoothness * self.mean_square / self.features
+
+    @property
+    def intercept_part(self) -> float:
+        """Part of AdaGrad's eta0 that the intercept takes: the size of rows shorter than its 1."""
+        size = math.sqrt(self.feature_square)
+        return max(size, MIN_ROW_SIZE) if 0.0 < size < 1.0 else 1.0
 
 
 def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
@@ -173,9 +185,12 @@ def adaptive_rate(curvature: Curvature, weight: Any, alpha: Any) -> Any:
     Its steps do not depend on how steep the loss is: eta0 is a length, that of a typical weight at
     the minimum (Duchi, Hazan & Singer 2011, corollary 1: of the largest). Scores of 1 / smoothness
     are made by weights of 1 / (smoothness * root mean square of |x|), and where an average
-    direction has less curvature h than alpha, weights are h / (h + alpha) of that.
+    direction has less curvature h than alpha, weights are h / (h + alpha) of that. Rows shorter
+    than 1, which the intercept counts as, need weights that are longer than it by one over their
+    size: it then takes ``curvature.intercept_part`` of the rate.
     """
     length = ADAPTIVE / (curvature.smoothness * math.sqrt(curvature.mean_square))
+    length /= curvature.intercept_part
     with np.errstate(over="ignore", invalid="ignore"):
         curved = curvature.average * np.asarray(weight)
         part = np.where(alpha > 0.0, curved / (curved + alpha), 1.0)
@@ -225,6 +240,7 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
         else:
             squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
         rank_fraction = 1.0 if long else _effective_rank(X, squares, data)
+        feature_square = float(squares.sum()) / len(squares)
         squares += 1.0
         mean_square = largest = float(squares.sum()) / len(squares)
         noise = mean_square
@@ -251,9 +267,8 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
     noise_weight = min(1.0, data.epoch_rows / (m * FULL_NOISE_UPDATES))
     smoothness = _smoothness(data, settings)
     size = _mean_batch(data.epoch_rows, m)
-    return Curvature(
-        smoothness, noise, mean_square, largest, noise_weight, size, data.d + 1, rank_fraction
-    )
+    sizes = noise, mean_square, largest, noise_weight, size
+    return Curvature(smoothness, *sizes, data.d + 1, rank_fraction, feature_square)
 
 
 def square_of_row(data: Data) -> float:
@@ -272,10 +287,11 @@ def square_of_row(data: Data) -> float:
 
 def rate_of_row(square: float, data: Data, settings: Settings) -> float:
     """The ``stable_rate`` of data of one row of such a |x|^2, to the bit, in less time."""
-    square += 1.0
+    whole = square + 1.0
     noise_weight = min(1.0, data.epoch_rows / FULL_NOISE_UPDATES)
-    sizes = square, square, square, noise_weight, 1.0
-    return stable_rate(Curvature(_smoothness(data, settings), *sizes, data.d + 1, 1.0), settings)[0]
+    sizes = whole, whole, whole, noise_weight, 1.0
+    found = Curvature(_smoothness(data, settings), *sizes, data.d + 1, 1.0, square)
+    return stable_rate(found, settings)[0]
 
 
 def _mean_batch(n: int, m: int) -> float:
