@@ -741,6 +741,21 @@ def test_an_epochs_end_of_many_lanes():
     assert found[1] == norm == pytest.approx(np.linalg.norm(coef, axis=1).mean())
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_epochs_end_has_the_same_bits_without_a_copy(dtype, isa):
+    """On each instruction set, at a scale of the weights that is not 1."""
+    data, of = table().data(dtype, "dense", sign=False), lanes(1, "squared_error")
+    settings = Settings("squared_error", average=5)
+    state = solver.State(data, of, settings)
+    run = _core.Run(data, of, settings, state, isa=isa)
+    for _ in range(30):
+        while not run.advance(10**9):
+            pass
+        _, _, loss, norm = run.measure()
+        assert run.measure_unread()[1:3] == (loss, norm)
+
+
 @pytest.mark.parametrize("layout", ("dense", "csr32"))
 @pytest.mark.parametrize("k", (1, 3))
 def test_an_average_that_is_not_finite_is_seen_whichever_feature_has_it(k, layout):

@@ -43,6 +43,8 @@ from fastsgd.losses import LOSSES
 from fastsgd.optimizers import SGD, AdaGrad
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.sampling import SAMPLINGS
+from fastsgd.targets import slopes_of, weights_of
+from fastsgd.targets import targets_of as targets_at
 
 STEPS = 15
 SMOOTH = ("squared_error", "log_loss", "poisson", "softmax")
@@ -173,6 +175,46 @@ class Core(RuleBasedStateMachine):
     def a_lane_slows(self, lane: int, factor: float) -> None:
         for state in (self.state, self.twin):
             state.rate_factor[lane % self.lanes.k] = factor
+
+    @rule(
+        seed=st.integers(0, 3), m=st.sampled_from((1, 9, 300)), isa=st.sampled_from((None, *ISAS))
+    )
+    def verbs(self, seed: int, m: int, isa: str | None) -> None:
+        """Scores and sums of gradients of rows in any order, those of lanes that have stopped 0; no
+        bit of the state changes."""
+        rows = np.random.default_rng(seed).integers(0, self.data.n, m)
+        z = reference.score(self.twin_data, self.twin, rows)
+        about = self.twin_data, self.lanes, self.settings
+        y = targets_at(*about, rows)
+        s = weights_of(*about, y, rows)
+        trains = self.twin.active > 0.0
+        c = slopes_of(self.settings, z, y, s) * trains
+        expected = z, *reference.accumulate(self.twin_data, c, rows), (s > 0.0).sum(axis=0) * trains
+        before = self.state.last_weights()
+        run = self.made_run(isa)
+        for a, b in zip((run.score(rows), *run.gradient_sums(rows)), expected, strict=True):
+            assert a.shape == b.shape
+            allowed = 200.0 * TOLERANCE[self.state.dtype.type] * max(1.0, float(np.linalg.norm(b)))
+            assert np.linalg.norm(a - b) < allowed, (self.settings, self.lanes, self.data)
+        for a, b in zip(self.state.last_weights(), before, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+    @rule(isa=st.sampled_from((None, *ISAS)))
+    def measures(self, isa: str | None) -> None:
+        """With and without a copy of the weights: the same bits."""
+        coef, intercept, loss, size = self.made_run(isa).measure()
+        unread = self.made_run(isa).measure_unread()
+        assert unread[-1]
+        assert (unread[1].tobytes(), unread[2]) == (loss.tobytes(), size)
+        of_run = coef, intercept, unread[0]
+        of_state = *self.state.last_weights(), self.state.weights(self.settings)[1]
+        for a, b in zip(of_run, of_state, strict=True):
+            allowed = (
+                {"rtol": 1e-5, "atol": 1e-6 * float(np.abs(b).max())} if isa else {"rtol": 0.0}
+            )
+            np.testing.assert_allclose(a, b, **allowed)
+        sizes = np.linalg.norm(coef.astype(np.float64), axis=1)
+        np.testing.assert_allclose(size, sizes.mean(), rtol=1e-6, atol=1e-300)
 
     @rule()
     def read(self) -> None:

@@ -41,6 +41,7 @@ MODULES = {
     "minimize": "functions",
     "calls": "calls",
     "core_calls": "calls",
+    "network_calls": "networks",
     "raises": "faults",
     "crashes": "faults",
     "hangs": "faults",

@@ -1,7 +1,7 @@
 """Fuzzing: bytes become sparse matrices, parameters, files, functions and sequences of calls.
 
     python tests/fuzz/run.py                      # every target, a minute in all
-    python tests/fuzz/run.py --seconds 21600 --jobs 2     # an hour of each
+    python tests/fuzz/run.py --seconds 23400 --jobs 2     # an hour of each
     python tests/fuzz/run.py --seconds 300 csr    # one target
     python tests/fuzz/run.py --replay fuzz-findings/csr-crash-0123 csr
 

@@ -313,7 +313,6 @@ cdef class Run(_Rows):
     cdef double _measure(self, const void *coef, const void *b, double *loss):
         """Mean |w| at the last weights (K, d) and (K,), and the losses of ``measure``, (K,)."""
         cdef const fsgd_state *c = &self.state.c
-        cdef const fsgd_kernels *kernels = fsgd_kernels_for(NULL, c.dtype)
         cdef int64_t row = c.d * (8 if c.dtype == FSGD_FLOAT64 else 4)  # bytes
         cdef const char *w = <const char *>coef
         cdef double[2] of_one
@@ -323,8 +322,8 @@ cdef class Run(_Rows):
             sums = np.empty(2 * c.k)
             squares = <double *>pointer(sums)
         for k in range(c.k):
-            squares[k] = kernels.sum(w + k * row, c.d, True)
-            squares[c.k + k] = kernels.sum(w + k * row, c.d, False) if c.vectors > c.width else 0.0  # with L1
+            squares[k] = self.kernels.sum(w + k * row, c.d, True)
+            squares[c.k + k] = self.kernels.sum(w + k * row, c.d, False) if c.vectors > c.width else 0.0  # with L1
         return self._measure_sums(squares, squares + c.k, b, loss)
 
     cdef double _measure_sums(self, const double *squares, const double *sizes, const void *b, double *loss) noexcept:
