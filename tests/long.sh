@@ -26,10 +26,10 @@ guided() { # the fuzzer, with a core that tells it of its branches
     CC=clang-14 tests/sanitizers.sh fuzz --jobs 2 --corpus "$folder/corpus" --findings "$here/findings" "$@"
 }
 fuzz() { # an hour of each target
-    FASTSGD_SANITIZERS='' guided --seconds 21600
+    FASTSGD_SANITIZERS='' guided --seconds 23400
 }
 sanitized_fuzz() { # what it found, and a little more
-    guided --seconds 21600 --executions 10000
+    guided --seconds 23400 --executions 10000
 }
 sanitizers() { tests/sanitizers.sh all; }
 sanitizers_of_clang() { CC=clang-14 tests/sanitizers.sh all; }

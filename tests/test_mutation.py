@@ -34,6 +34,31 @@ def test_a_sample_is_that_of_its_seed(of_python):
     assert len(set(one)) == 20
 
 
+def test_lines_that_differ_from_a_commit(tmp_path, monkeypatch):
+    """Changed and added ones, as they are numbered now; not those of other folders."""
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    for name in ("src", "csrc", "tests"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text("".join(f"line {i}\n" for i in range(9)))
+
+    def git(*words):
+        by = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(("git", *by, *words), cwd=tmp_path, check=True, capture_output=True)
+
+    for words in (("init",), ("add", "."), ("commit", "-m", "one")):
+        git(*words)
+    assert places.changed_since("HEAD") == set()
+    lines = [f"line {i}\n" for i in range(9)]
+    for name in ("src", "tests"):
+        changed = [*lines[:2], "new\n", "new\n", *lines[2:5], "other\n", *lines[7:]]
+        (tmp_path / name / "a.py").write_text("".join(changed))
+    git("commit", "-a", "-m", "two")
+    (tmp_path / "csrc" / "a.py").write_text("".join(lines[:-1]) + "end\n")
+    expected = {("src/a.py", 3), ("src/a.py", 4), ("src/a.py", 8), ("csrc/a.py", 9)}
+    assert places.changed_since("HEAD~1") == expected
+    assert places.changed_since("HEAD") == {("csrc/a.py", 9)}
+
+
 FUNCTIONS = {
     "a < b": ["a <= b"],
     "a is b": ["a is not b"],

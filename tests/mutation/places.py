@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -64,6 +66,20 @@ def counted(places: Iterable[Some]) -> list[Some]:
 def sampled(places: Sequence[Some], count: int, seed: int) -> list[Some]:
     """So many of the places, each as likely."""
     return random.Random(seed).sample(places, min(count, len(places)))
+
+
+def changed_since(commit: str) -> set[tuple[str, int]]:
+    """Paths and numbers of the lines that differ from those of a commit, as they stand now."""
+    how = ("git", "diff", "--unified=0", "--no-color", "--no-ext-diff", commit, "--", "src", "csrc")
+    text = subprocess.run(how, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    found, path = set(), ""
+    for line in text.splitlines():
+        if line.startswith("+++ "):
+            path = line.removeprefix("+++ b/")
+        elif part := re.match(r"@@ \S+ \+(\d+)(?:,(\d+))? @@", line):
+            first, count = int(part[1]), int(part[2] or 1)
+            found |= {(path, number) for number in range(first, first + count)}
+    return found
 
 
 def equivalents() -> dict[str, str]:

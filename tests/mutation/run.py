@@ -2,6 +2,7 @@
 
     python tests/mutation/run.py python --count 500 --seed 0
     python tests/mutation/run.py c --count 500 --seed 0     # needs libclang, of PyPI
+    python tests/mutation/run.py python --since main        # of the lines that a branch changes
 
 A mutant is the library with one operator, comparison, constant, condition or statement changed. It
 is killed if a test fails, or if it does not end. The survivors are printed, as they stand: each
@@ -38,7 +39,7 @@ import c_build
 import c_places
 import python_places
 from forks import MEMORY, Known, Mutation
-from places import ROOT, Place, equivalents, sampled
+from places import ROOT, Place, changed_since, equivalents, sampled
 
 SUITE = (
     *("annealing", "bad_input", "bits", "budget", "certificate", "checkpoints", "compaction"),
@@ -47,7 +48,15 @@ SUITE = (
     *("learning_rates", "losses", "minimize", "minimum", "mlp", "network", "network_core"),
     *("network_insight", "network_noise", "network_sources", "optimizers", "oracle", "outputs"),
     *("parity", "path", "plain", "pools", "random_settings", "refusals", "repeat", "sampling"),
-    *("scores", "settings", "sizes", "source_checkpoints", "split_lanes", "standardise"),
+    *(
+        "scores",
+        "settings",
+        "short_runs",
+        "sizes",
+        "source_checkpoints",
+        "split_lanes",
+        "standardise",
+    ),
     *("stopping", "store", "stream_fit", "theory", "threads", "warm_start", "weights", "wide"),
     *("windows", "zoo"),
 )
@@ -72,7 +81,8 @@ def build(options: argparse.Namespace, folder: Path) -> tuple[Path, Mutants, int
     library, kept = folder / "library", folder / "mutants"
     sources = sorted([*(ROOT / "csrc").rglob("*.[ch]"), *(ROOT / "src").rglob("*.p*")])
     text = "".join(path.read_text() for path in sources if path.suffix != ".pyc")
-    made_of = hashlib.sha256(f"{options.count} {options.seed} {text}".encode()).hexdigest()
+    about = f"{options.count} {options.seed} {options.since} {text}"
+    made_of = hashlib.sha256(about.encode()).hexdigest()
     if kept.exists():
         before, chosen, refused = pickle.loads(kept.read_bytes())
         if before == made_of or options.again:
@@ -80,6 +90,9 @@ def build(options: argparse.Namespace, folder: Path) -> tuple[Path, Mutants, int
     for old in (kept, folder / "known"):
         old.unlink(missing_ok=True)
     everything = c_places.places() if options.what == "c" else python_places.places()
+    if options.since:
+        lines = changed_since(options.since)
+        everything = [place for place in everything if (place.path, place.line) in lines]
     mutants: Mutants = dict(enumerate(sampled(everything, options.count, options.seed), 1))
     print(f"{len(everything)} places, of which {len(mutants)} are sampled", flush=True)
     chosen = mutants
@@ -255,6 +268,7 @@ def main() -> None:
     parser.add_argument("what", choices=("python", "c"))
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--since", metavar="COMMIT", help="of the lines that differ from its")
     parser.add_argument("--report", type=Path, help="mutants that it has are not run")
     parser.add_argument("--again", action="store_true", help="but for those that survived")
     parser.add_argument(
