@@ -7,7 +7,7 @@
 
 /* Rows of X of the m positions from `position` on. */
 static const int64_t *chunk_rows(context *ctx, int64_t position, int64_t m) {
-    if (ctx->order) return ctx->order + position;
+    if (ctx->order) return ctx->order + (position - ctx->data->first_row);
     for (int64_t r = 0; r < m; ++r) ctx->chunk.iota[r] = row_at(ctx, position + r);
     return ctx->chunk.iota;
 }
@@ -22,7 +22,7 @@ static void accumulate_rows(context *ctx, const verb_table *verbs, const int64_t
  * clipped. */
 static void close_batch(context *ctx, const verb_table *verbs, int64_t m) {
     fsgd_state *state = ctx->state;
-    const int64_t *rows = ctx->order ? ctx->order + state->row : NULL;
+    const int64_t *rows = ctx->order ? chunk_rows(ctx, state->row, m) : NULL;
     const int measured = measures_batch(ctx);
     const int updated = any_lane_updates(state);
     if (updated && (measured || ctx->settings->clip_norm < INFINITY)) {

@@ -39,7 +39,7 @@ typedef struct {
     const fsgd_lanes *lanes;
     const fsgd_settings *settings;
     fsgd_state *state;
-    const int64_t *order; /* the row of X at a position of the epoch, or NULL */
+    const int64_t *order; /* rows of X by position, from that of the first row; or NULL */
     fsgd_report *report;
     int64_t stop; /* the position in the epoch at which the run ends */
     struct {
@@ -226,7 +226,7 @@ static RARE fsgd_status open_context(context *ctx, const fsgd_problem *problem,
         .lanes = lanes,
         .settings = settings,
         .state = problem->state,
-        .order = problem->order ? problem->order - data->first_row : NULL,
+        .order = problem->order,
         .report = report,
         .stop = whole_blocks(problem),
         .kind = {.coupled = settings->loss.kind == FSGD_SOFTMAX,

@@ -12,7 +12,8 @@ static inline int64_t rows_end(const context *ctx) { return ctx->data->first_row
 
 /* The row of X at a position of the epoch: the one place that reads the order. */
 static inline int64_t row_at(const context *ctx, int64_t position) {
-    return ctx->order ? ctx->order[position] : position - ctx->data->first_row;
+    const int64_t i = position - ctx->data->first_row;
+    return ctx->order ? ctx->order[i] : i;
 }
 
 /* Where dense row i lies as it is stored: the one place that finds it. */
@@ -22,7 +23,7 @@ static ALWAYS_INLINE const void *dense_row(const context *ctx, int64_t i) {
 
 /* The position in the epoch of a chunk's rows, which lie in the order unless there is none. */
 static inline int64_t chunk_position(const context *ctx, const int64_t *rows) {
-    return ctx->order ? rows - ctx->order : rows[0] + ctx->data->first_row;
+    return (ctx->order ? rows - ctx->order : rows[0]) + ctx->data->first_row;
 }
 
 /* Copy dense row i into `to` (stride), whose padding is zero already, as features in real. */
