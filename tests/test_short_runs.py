@@ -1,5 +1,6 @@
 """Models of default rates after one epoch, a few, or a call of partial_fit, on small tables."""
 
+import ctypes
 import warnings
 from dataclasses import replace
 
@@ -10,13 +11,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastsgd import SGDRegressor
 from fastsgd.learning_rate.choose import Request, rates_of
 from fastsgd.learning_rate.search import MAX_RATIO, MAX_RATIO_OF_EPOCH, search_rates
-from fastsgd.losses import LOSSES
+from fastsgd.losses import LOSSES, CompiledLoss
 from fastsgd.optimizers import AdaGrad
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 from fastsgd.solver import State, run_epoch
-from fastsgd.statistics.curvature import MIN_ROW_SIZE, curvature_of
-from fastsgd.statistics.sample import loss_at, mean_weight
+from fastsgd.statistics.curvature import curvature_of, rate_of_row, stable_rate
+from fastsgd.statistics.sample import loss_at
 
 TABLES = 120
 SHARES = {  # of tables on which the model may be worse than weights of zero, by a tenth or more
@@ -90,11 +91,13 @@ def test_adagrad_makes_up_for_features_of_a_small_scale(loss):
 
 def test_the_part_of_the_rate_that_the_intercept_takes():
     """The root of the mean square of rows shorter than 1; of longer ones, or none, all of it."""
-    for size, part in ((2.0, 1.0), (0.5, 0.5), (1e-3, 1e-3), (1e-12, MIN_ROW_SIZE), (0.0, 1.0)):
+    sizes = (2.0, 1.0), (1.5, 1.0), (0.5, 0.5), (1e-3, 1e-3), (1e-12, 1e-9), (0.0, 1.0)
+    for size, part in sizes:
         X = np.full((5, 4), size / 2.0)
         settings = Settings(optimizer=AdaGrad())
         curvature = curvature_of(Data(X, np.arange(5.0)), settings)
         assert_allclose(curvature.intercept_part, part)
+        assert curvature.features == 5
         rates = rates_of(
             Request("auto", None, 0.0, 1, False),
             *(Data(X, np.arange(5.0)), Lanes(2, 0.0, 1.0), settings),
@@ -123,7 +126,8 @@ def test_rates_whose_epochs_end_far_above_weights_of_zero_are_left_out(every_epo
     settings = Settings(optimizer=AdaGrad(), schedule=Schedule("constant"))
     data = Data(X, y, None if weight is None else np.full(len(y), weight))
     lanes, eta0 = Lanes(1, 0.0, 1.0), np.ones(1)
-    found = search_rates(data, lanes, settings, eta0, every_epoch=every_epoch)
+    how = {"every_epoch": True} if every_epoch else {}
+    found = search_rates(data, lanes, settings, eta0, **how)
     most = (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * found.at_start
     of_trial = replace(settings, schedule=Schedule("polynomial", power=2.0, total_epochs=10.0))
     for factor, loss in zip(found.factors, found.loss[0], strict=True):
@@ -138,6 +142,71 @@ def test_rates_whose_epochs_end_far_above_weights_of_zero_are_left_out(every_epo
     assert np.isfinite(found.loss[0, found.factors == found.chosen[0]]).all()
 
 
+@pytest.mark.parametrize("weight", (None, 3.0))
+def test_losses_are_compared_from_their_infimum_on(weight):
+    """Which for a loss of one's own need not be 0: the same rates are good, and are left out."""
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_int64)
+
+    def half_square(z, y, out, n):
+        z, y, out = (np.ctypeslib.as_array(each, (n,)) for each in (z, y, out))
+        out[:] = 0.5 * (z - y) ** 2 - 2.0
+
+    def slope(z, y, out, n):
+        z, y, out = (np.ctypeslib.as_array(each, (n,)) for each in (z, y, out))
+        out[:] = z - y
+
+    own = CompiledLoss(kind(half_square), kind(slope), name="own", infimum=-2.0)
+    X, y, _ = table(1)
+    data = Data(X[:8], y[:8], None if weight is None else np.full(8, weight))
+    lanes, eta0, found = Lanes(1, 0.0, 1.0), np.ones(1), []
+    for loss in ("squared_error", own):
+        settings = Settings(loss, optimizer=AdaGrad(), schedule=Schedule("constant"))
+        found.append(search_rates(data, lanes, settings, eta0, every_epoch=True))
+    squares, lower = found
+    assert np.isinf(squares.loss).any()
+    assert lower.chosen == squares.chosen
+    assert_allclose(lower.loss, squares.loss - 2.0 * (weight or 1.0), atol=1e-10)
+
+
+def test_rates_of_targets_of_zero_are_all_good():
+    X = table(1)[0]
+    settings = Settings(optimizer=AdaGrad(), schedule=Schedule("constant"))
+    data, lanes = Data(X, np.zeros(len(X))), Lanes(1, 0.0, 1.0)
+    found = search_rates(data, lanes, settings, np.ones(1), every_epoch=True)
+    assert_array_equal(found.loss, np.zeros((1, 16)))
+    assert found.chosen == 1.0
+
+
+def test_rates_of_partial_fit_are_those_that_every_epoch_is_good_at():
+    """Lower ones, on some tables, than those of a fit."""
+    differ = 0
+    for seed in range(20):
+        X, y, batch = table(seed)
+        data, lanes = Data(X, y), Lanes(1, 0.0, 1.0)
+        settings = Settings("huber", batch_size=batch, schedule=Schedule("inverse"))
+        requests = (
+            Request("auto", None, 0.0, batch, False),
+            Request("auto", None, 0.0, batch, False, True),
+        )
+        fit, partial = (rates_of(each, data, lanes, settings) for each in requests)
+        assert partial.eta0 <= fit.eta0
+        differ += int(partial.eta0[0] < fit.eta0[0])
+        model = SGDRegressor("huber", batch_size=batch, penalty=None, random_state=0)
+        rates = model.partial_fit(X, y).result_.factor
+        assert_array_equal(rates, partial.search.chosen)
+    assert differ > 3
+
+
+@pytest.mark.parametrize("epoch_rows", (1, 1000))
+def test_the_rate_of_a_row_is_that_of_its_curvature(epoch_rows):
+    """To the bit."""
+    for x in ([0.3, -2.0], [0.0, 0.0], [1e-8, 3.0]):
+        data = replace(Data(np.array([x]), np.ones(1)), epoch_rows=epoch_rows)
+        settings = Settings("squared_error")
+        expected = stable_rate(curvature_of(data, settings), settings)[0]
+        assert rate_of_row(float(np.square(x).sum()), data, settings) == expected
+
+
 def test_rates_are_lowered_until_one_is_good_enough():
     """Where all of the first sixteen are too high for every epoch."""
     X, y, _ = table(0)
@@ -147,15 +216,6 @@ def test_rates_are_lowered_until_one_is_good_enough():
     found = search_rates(data, Lanes(1, 0.0, 1.0), settings, eta0, every_epoch=True)
     assert found.chosen[0] < 2.0**-10
     assert np.isfinite(found.loss[0, found.factors == found.chosen[0]]).all()
-
-
-def test_the_mean_weight_is_the_loss_of_a_loss_of_one():
-    """Of rows of positive weight; class weights count."""
-    y, s = np.array([0.0, 1.0, 1.0, 0.0]), np.array([1.0, 2.0, 0.0, 5.0])
-    lanes = Lanes(1, 0.0, 1.0, label=1.0, weight_positive=3.0, weight_negative=0.5)
-    settings = Settings("log_loss", sign_targets=True)
-    found = mean_weight(Data(np.zeros((4, 1)), y, s), lanes, settings)
-    assert_allclose(found, [(0.5 + 6.0 + 2.5) / 3.0])
 
 
 @pytest.mark.parametrize(("epochs", "expected"), ((1, 1.0), (3, 3.0), (2.5, 3.0), (50, 10.0)))

@@ -15,6 +15,7 @@ from ..problem import Data, Lanes, Settings
 from ..solver import Fit, Stopping
 from ..solver.annealing import DOUBTFUL, MAX_SUBOPTIMALITY
 from ..statistics.sample import feature_scales, loss_at
+from ..statistics.weights import mean_weight
 
 PENALTY_LOSS_RATIO, PENALTY_LOSS_FRACTION, ROWS_PER_FEATURE = 2.0, 0.05, 4
 """Multiple of the loss without a penalty, and part of that of weights of zero, from which on a fit
@@ -138,15 +139,16 @@ def warn_of_targets(
 ) -> None:
     """Warn where the penalty holds a loss of bounded slope far above what its data allow,
     although it is one that would hardly matter to squares."""
-    data, lanes, _ = problem
+    data, lanes, settings = problem
     tried, found, penalty = rates.search, rates.curvature, lanes.alpha + lanes.l1
     too_few_rows = min(data.n, SAMPLE_ROWS) < ROWS_PER_FEATURE * data.d
     if tried is None or found is None or too_few_rows or not penalty.any():
         return
     loss, free = loss_at(*problem, progress.coef, progress.intercept), tried.loss.min(axis=1)
     dominated = (penalty > 0.0) & (penalty < 0.01 * found.mean_square / found.features)
-    dominated &= loss > np.maximum(
-        PENALTY_LOSS_RATIO * free, PENALTY_LOSS_FRACTION * tried.at_start
+    least = settings.terms.infimum * mean_weight(*problem)
+    dominated &= loss - least > np.maximum(
+        PENALTY_LOSS_RATIO * (free - least), PENALTY_LOSS_FRACTION * (tried.at_start - least)
     )
     if dominated.any():
         k = int(np.argmax(dominated))

@@ -19,7 +19,8 @@ from ..problem import LANE_NUMBERS, Data, Lanes, Settings, take
 from ..schedules import Schedule
 from ..solver import State, run_epoch
 from ..statistics.curvature import bounded
-from ..statistics.sample import loss_at, mean_weight
+from ..statistics.sample import loss_at
+from ..statistics.weights import mean_weight
 
 __all__ = ["LearningRateSearch", "is_worthwhile", "search_rates"]
 
@@ -33,7 +34,8 @@ SAMPLE_ROWS, MAX_EPOCHS = 256, 10
 """Rows of the sample, at most, and epochs, so that there are about as many updates as rows."""
 
 TIE_RATIO = 1.03
-"""A loss is as good as the least up to this multiple of it; the factor nearest to 1 is taken."""
+"""A loss is as good as the least up to this multiple of it, both measured from the infimum of the
+loss; the factor nearest to 1 is taken."""
 
 MAX_RATIO, MAX_RATIO_OF_EPOCH = 1e3, 1.5
 """A rate is too high if an epoch ends with more than this multiple of the loss at weights of zero,
@@ -107,15 +109,17 @@ def search_rates(
     schedule = Schedule("polynomial", power=2.0, total_epochs=float(epochs))
     settings = replace(settings, schedule=schedule, average=0, n_jobs=1)
     at_start = loss_at(sample, lanes, settings, np.zeros((lanes.k, sample.d)), np.zeros(lanes.k))
-    has_gradient = (at_start > 0.0) & _has_gradient(sample, lanes, settings)
-    exponents = np.arange(FIRST_EXPONENTS[0], FIRST_EXPONENTS[1] + 1)
     least = settings.terms.infimum * mean_weight(sample, lanes, settings)
-    most = least + (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * (at_start - least)
+    start = at_start - least
+    most = least + (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * start
+    has_gradient = (start > 0.0) & _has_gradient(sample, lanes, settings)
+    exponents = np.arange(FIRST_EXPONENTS[0], FIRST_EXPONENTS[1] + 1)
     loss = _finite_losses(sample, lanes, settings, eta0, exponents, most)
     while True:
-        ties = loss <= TIE_RATIO * loss.min(axis=1, keepdims=True)
+        above = loss - least[:, None]
+        ties = above <= TIE_RATIO * above.min(axis=1, keepdims=True)
         best = np.where(ties, np.abs(exponents), np.inf).argmin(axis=1)
-        improves = loss.min(axis=1) * TIE_RATIO < at_start
+        improves = above.min(axis=1) * TIE_RATIO < start
         extends_up = (best == len(exponents) - 1) | (~improves & ties[:, -1])
         extends_up &= has_gradient & np.isfinite(loss[:, -1])
         extends_down = ((best == 0) | ~np.isfinite(loss).any(axis=1)) & has_gradient

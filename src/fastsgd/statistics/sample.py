@@ -20,7 +20,6 @@ __all__ = [
     "feature_scales",
     "has_long_rows",
     "loss_at",
-    "mean_weight",
     "overflows",
     "sample_rows",
     "without_duplicates",
@@ -76,13 +75,6 @@ def loss_at(
         z = _scores(data.rows(rows, data.dtype), coef) + intercept
         value = settings.terms.value(z, y, settings.loss_parameter)
         return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
-
-
-def mean_weight(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
-    """What :func:`loss_at` makes of a loss that is 1 at every row; shape (K,)."""
-    rows = sample_rows(data)
-    s = weights_of(data, lanes, settings, targets_of(data, lanes, settings, rows), rows)
-    return np.asarray(s.sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0)))
 
 
 def _scores(X: Any, coef: Any) -> NDArray[np.float64]:
