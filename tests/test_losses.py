@@ -43,7 +43,7 @@ def scores(dtype, loss):
     assert (sizes == 0).any()
     assert ((sizes > 0) & (sizes < tiny)).any()
     both = np.concatenate([sizes, -sizes])
-    return both[both < 80.0] if loss == "poisson" else both  # exp is clamped beyond 88
+    return both[both < 80.0] if loss == "poisson" else both  # exp is infinite beyond 88
 
 
 def test_core_has_the_losses_of_python():
@@ -99,8 +99,8 @@ EXHAUSTIVE = bool(os.environ.get("FASTSGD_EXHAUSTIVE"))
 def test_exp_and_sigmoid_over_all_float32(function, most, isa):
     """Within so many units in the last place (ULP) wherever the result is a normal number.
 
-    exp is Poisson's slope at y = 0, the sigmoid that of log_loss at y = -1. Beyond the range of
-    exp, about (-87, 88), both stay at their last value there.
+    exp is Poisson's slope at y = 0, the sigmoid that of log_loss at y = -1. Below the range of exp,
+    about (-87, 88), both stay at their last value there; above it exp is infinite.
     """
     step = 1 if EXHAUSTIVE else 997
     worst = 0.0
@@ -119,6 +119,17 @@ def test_exp_and_sigmoid_over_all_float32(function, most, isa):
         ulp = np.spacing(true.astype(np.float32)).astype(np.float64)
         worst = max(worst, float((np.abs(core - true) / ulp).max()))
     assert 0.5 <= worst <= most
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("dtype", "largest"), ((np.float32, 88.0), (np.float64, 709.0)))
+@pytest.mark.parametrize("slope", (False, True))
+def test_poissons_exp_is_infinite_above_its_range(slope, dtype, largest, isa):
+    """And not at its end: so that a run which leaves the range diverges."""
+    z = np.array([largest, np.nextafter(dtype(largest), dtype(np.inf)), 1e4], dtype)
+    found = _core.loss_at("poisson", z, np.zeros_like(z), slope=slope, isa=isa)
+    np.testing.assert_allclose(found[0], np.exp(np.float64(largest)), rtol=1e-5)
+    np.testing.assert_array_equal(found[1:], np.inf)
 
 
 @pytest.mark.parametrize("isa", ISAS)
