@@ -135,12 +135,29 @@ def test_the_rate_of_adagrad_is_a_length_that_penalties_shorten():
         batch=1.0,
         features=6,
         effective_rank=0.5,
-        feature_square=8.0,
     )
     weight, alpha = np.array([1.0, 3.0, 3.0, 0.0]), np.array([0.0, 1e-3, 5.0, 0.0])
     h = weight * 2.0 * 9.0 / 6.0
     part = np.append(h[:3] / (h[:3] + alpha[:3]), 1.0)
     assert_allclose(adaptive_rate(curvature, weight, alpha), 0.5 / (2.0 * 3.0) * part)
+
+
+def test_the_rate_of_adagrad_makes_up_for_short_rows():
+    """By one over their size; the curvature of features is that of size^2."""
+    curvature = Curvature(
+        smoothness=2.0,
+        noise=1.0,
+        mean_square=1.01,
+        largest=1.0,
+        noise_weight=1.0,
+        batch=1.0,
+        features=6,
+        effective_rank=0.5,
+    )
+    for alpha in (0.0, 1e-3):
+        h = 2.0 * 1.01 * 0.1**2 / 6.0
+        expected = 0.5 / (2.0 * np.sqrt(1.01)) / 0.1 * (h / (h + alpha))
+        assert_allclose(adaptive_rate(curvature, 1.0, alpha, 0.1), expected)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -169,7 +186,7 @@ def test_effective_rank_of_few_rows_is_that_of_all_pairs(n, unit, make):
 def test_the_curvature_that_a_batch_meets(batch):
     """The largest one, and of what the noise is beyond it a part: eta0 is one over it."""
     noise, momentum = 20.0, 0.5
-    found = Curvature(2.0, noise, 9.0, 3.0, 0.4, batch, 6, 0.5, 8.0)
+    found = Curvature(2.0, noise, 9.0, 3.0, 0.4, batch, 6, 0.5)
     expected = 2.0 * (3.0 + (1.4 * noise - 3.0) / batch)
     assert_allclose(found.batch_curvature, expected)
     assert_allclose(found.average, 2.0 * 9.0 / 6.0)

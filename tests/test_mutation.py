@@ -45,7 +45,12 @@ def test_lines_that_differ_from_a_commit(tmp_path, monkeypatch):
         by = ("-c", "user.name=a", "-c", "user.email=a@b")
         subprocess.run(("git", *by, *words), cwd=tmp_path, check=True, capture_output=True)
 
-    for words in (("init",), ("add", "."), ("commit", "-m", "one")):
+    for words in (
+        ("init",),
+        ("config", "diff.noprefix", "true"),
+        ("add", "."),
+        ("commit", "-m", "one"),
+    ):
         git(*words)
     assert places.changed_since("HEAD") == set()
     lines = [f"line {i}\n" for i in range(9)]

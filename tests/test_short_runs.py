@@ -1,14 +1,19 @@
 """Models of default rates after one epoch, a few, or a call of partial_fit, on small tables."""
 
 import ctypes
+import pickle
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.metrics import log_loss
 
-from fastsgd import SGDRegressor
+import fastsgd
+from fastsgd import SGDClassifier, SGDRegressor
 from fastsgd.learning_rate.choose import Request, rates_of
 from fastsgd.learning_rate.search import MAX_RATIO, MAX_RATIO_OF_EPOCH, search_rates
 from fastsgd.losses import LOSSES, CompiledLoss
@@ -16,7 +21,7 @@ from fastsgd.optimizers import AdaGrad
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 from fastsgd.solver import State, run_epoch
-from fastsgd.statistics.curvature import curvature_of, rate_of_row, stable_rate
+from fastsgd.statistics.curvature import curvature_of, rate_of_row, row_size, stable_rate
 from fastsgd.statistics.sample import loss_at
 
 TABLES = 120
@@ -90,17 +95,20 @@ def test_adagrad_makes_up_for_features_of_a_small_scale(loss):
 
 
 def test_the_part_of_the_rate_that_the_intercept_takes():
-    """The root of the mean square of rows shorter than 1; of longer ones, or none, all of it."""
+    """The size of rows shorter than 1; of longer ones, or none, all of it. An eta0 that is given is
+    that of the intercept too."""
     sizes = (2.0, 1.0), (1.5, 1.0), (0.5, 0.5), (1e-3, 1e-3), (1e-12, 1e-9), (0.0, 1.0)
     for size, part in sizes:
         X = np.full((5, 4), size / 2.0)
         settings = Settings(optimizer=AdaGrad())
-        curvature = curvature_of(Data(X, np.arange(5.0)), settings)
-        assert_allclose(curvature.intercept_part, part)
-        assert curvature.features == 5
+        data = Data(X, np.arange(5.0))
+        assert_allclose(row_size(data), part)
+        assert curvature_of(data, settings).features == 5
+        given = rates_of(Request("auto", 0.1, 0.0, 1, False), data, Lanes(2, 0.0, 1.0), settings)
+        assert_array_equal(given.intercept_rate, np.ones(2))
         rates = rates_of(
             Request("auto", None, 0.0, 1, False),
-            *(Data(X, np.arange(5.0)), Lanes(2, 0.0, 1.0), settings),
+            *(data, Lanes(2, 0.0, 1.0), settings),
         )
         assert_allclose(rates.intercept_rate, np.full(2, part))
 
@@ -130,14 +138,15 @@ def test_rates_whose_epochs_end_far_above_weights_of_zero_are_left_out(every_epo
     found = search_rates(data, lanes, settings, eta0, **how)
     most = (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * found.at_start
     of_trial = replace(settings, schedule=Schedule("polynomial", power=2.0, total_epochs=10.0))
+    left_out = False  # as all higher rates are
     for factor, loss in zip(found.factors, found.loss[0], strict=True):
         lane = Lanes(1, 0.0, factor)
         state, ends = State(data, lane, of_trial), []
         for _ in range(10):
             run_epoch(data, lane, of_trial, state)
             ends.append(loss_at(data, lane, of_trial, *state.last_weights())[0])
-        assert np.isinf(loss) == (max(ends) > most[0])
-        assert np.isinf(loss) or loss == pytest.approx(ends[-1])
+        left_out = left_out or max(ends) > most[0]
+        assert loss == (np.inf if left_out else pytest.approx(ends[-1]))
     assert np.isinf(found.loss).any()
     assert np.isfinite(found.loss[0, found.factors == found.chosen[0]]).all()
 
@@ -186,10 +195,10 @@ def test_rates_of_partial_fit_are_those_that_every_epoch_is_good_at():
         settings = Settings("huber", batch_size=batch, schedule=Schedule("inverse"))
         requests = (
             Request("auto", None, 0.0, batch, False),
-            Request("auto", None, 0.0, batch, False, True),
+            Request("auto", None, 0.0, batch, False, partial=True),
         )
         fit, partial = (rates_of(each, data, lanes, settings) for each in requests)
-        assert partial.eta0 <= fit.eta0
+        assert partial.search.chosen <= fit.search.chosen
         differ += int(partial.eta0[0] < fit.eta0[0])
         model = SGDRegressor("huber", batch_size=batch, penalty=None, random_state=0)
         rates = model.partial_fit(X, y).result_.factor
@@ -218,8 +227,116 @@ def test_rates_are_lowered_until_one_is_good_enough():
     assert np.isfinite(found.loss[0, found.factors == found.chosen[0]]).all()
 
 
-@pytest.mark.parametrize(("epochs", "expected"), ((1, 1.0), (3, 3.0), (2.5, 3.0), (50, 10.0)))
-def test_a_trial_has_no_more_epochs_than_the_run(epochs, expected, monkeypatch):
+@pytest.mark.parametrize("make", (np.asarray, sp.csr_array))
+def test_the_size_of_rows_is_that_of_the_longer_ones(make):
+    """Rows of 0 do not count."""
+    X = np.zeros((1000, 3))
+    X[::100] = 0.1
+    assert_allclose(row_size(Data(make(X), np.ones(1000))), np.sqrt(0.03))
+    X[::100] = 1.0
+    assert row_size(Data(make(X), np.ones(1000))) == 1.0
+    X[0], X[100:] = 0.5, 1e-3
+    lengths = np.square(X).sum(axis=1)
+    expected = np.sqrt(np.square(lengths).sum() / lengths.sum())
+    assert_allclose(row_size(Data(make(X), np.ones(1000))), expected)
+
+
+@pytest.mark.parametrize("batch_size", (1, 100))
+def test_adagrad_of_few_rows_among_empty_ones(batch_size):
+    """These are not short."""
+    rng = np.random.default_rng(0)
+    X = np.zeros((2000, 5))
+    X[::100] = rng.normal(size=(20, 5))
+    y = (X @ rng.normal(size=5) + 0.1 * rng.normal(size=2000) > 0.0).astype(int)
+    how = {"optimizer": "adagrad", "batch_size": batch_size, "random_state": 0}
+    model = SGDClassifier("log_loss", max_iter=1, tol=None, **how).fit(X, y)
+    assert_array_equal(model.result_.eta0 < 4.0, True)
+    assert_array_equal(model.result_.intercept_rate, 1.0)
+
+
+@pytest.mark.parametrize("scale", (1e-1, 1e-3, 1e-5))
+def test_adagrad_of_classes_whose_rows_are_short(scale):
+    """Where no search makes up for it: the model of a small scale is that of a scale of 1."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 4)) / 2.0
+    y = (X @ rng.normal(size=4) + 0.5 + 0.3 * rng.normal(size=500) > 0.0).astype(int)
+    how = {"optimizer": "adagrad", "penalty": None, "max_iter": 2, "tol": None, "random_state": 0}
+    losses = []
+    for unit in (1.0, scale):
+        model = SGDClassifier("log_loss", **how).fit(unit * X, y)
+        losses.append(log_loss(y, model.predict_proba(unit * X)))
+    assert losses[1] < 1.05 * losses[0]
+    times = 1.0 / model.result_.intercept_rate[0]
+    assert f"for the intercept, and {times:.3g} times that, since rows are short" in str(
+        model.result_
+    )
+
+
+def test_rates_of_one_call_after_another_are_saved(tmp_path):
+    """Also where eta0 is given, and the intercept's part of it is 1."""
+    X, y, _ = table(4)
+    schedule = Schedule("inverse")
+    for options in ({"eta0": 0.1, "learning_rate": schedule}, {"learning_rate": "auto"}):
+        model = SGDRegressor("huber", optimizer="adagrad", random_state=0, **options)
+        for part in (slice(0, 8), slice(2, 10)):
+            model.partial_fit(X[part], y[part])
+        path = tmp_path / "model.safetensors"
+        model.save(path)
+        loaded = fastsgd.load(path)
+        for one in (model, loaded):
+            one.partial_fit(X[:5], y[:5])
+        assert_array_equal(model.coef_, loaded.coef_)
+        assert_array_equal(model.result_.intercept_rate, loaded.result_.intercept_rate)
+
+
+@pytest.mark.parametrize("constant", (0.1, -0.3, -200.0))
+def test_an_exact_fit_is_at_the_losses_infimum(constant):
+    """Rounding may take the mean loss below it, and no rate is lowered for that."""
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_int64)
+
+    def insensitive(z, y, out, n):
+        z, y, out = (np.ctypeslib.as_array(each, (n,)) for each in (z, y, out))
+        out[:] = np.maximum(np.abs(z - y) - 0.1, 0.0) + constant
+
+    def slope(z, y, out, n):
+        z, y, out = (np.ctypeslib.as_array(each, (n,)) for each in (z, y, out))
+        out[:] = np.sign(z - y) * (np.abs(z - y) > 0.1)
+
+    parts = kind(insensitive), kind(slope)
+    own = CompiledLoss(*parts, name="own", infimum=constant, targets="real")
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    model = SGDRegressor(own, optimizer="adagrad", penalty=None, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.95
+    assert 2.0**-4 <= model.result_.factor[0] <= 2.0**11
+
+
+def test_a_few_rows_at_a_time_have_the_rates_of_whole_calls():
+    """By the short way from call to call, and by the whole one."""
+    for seed in range(12):
+        X, y, _ = table(seed)
+        found = []
+        for short in (True, False):
+            model = SGDRegressor("huber", penalty=None, random_state=0)
+            for i in range(0, min(len(y), 20), 2):
+                if not short:  # what a call keeps for the next one is left behind
+                    model = pickle.loads(pickle.dumps(model))
+                model.partial_fit(X[i : i + 2], y[i : i + 2])
+            found.append((model.result_.eta0, model.coef_))
+        assert_array_equal(found[0][0], found[1][0])
+        assert_array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "run_epochs", "expected"),
+    [
+        *((10, 1, 1, 1.0), (10, 1, 3, 3.0), (10, 1, 2.5, 3.0), (10, 1, 50, 10.0)),
+        *((100, 1, np.inf, 3.0), (100, 100, 4, 4.0), (100, 100, np.inf, 10.0)),
+        *((2000, 128, 1, 8.0), (2000, 256, 1, 8.0), (2000, 256, np.inf, 10.0), (2000, 1, 1, 1.0)),
+    ],
+)
+def test_a_trial_has_no_more_updates_than_the_run(n, batch_size, run_epochs, expected, monkeypatch):
+    """Nor than 256, in ten epochs at most."""
     seen = []
 
     def epochs_of(*args):
@@ -227,8 +344,40 @@ def test_a_trial_has_no_more_epochs_than_the_run(epochs, expected, monkeypatch):
         return run_epoch(*args)
 
     monkeypatch.setattr("fastsgd.learning_rate.search.run_epoch", epochs_of)
-    X, y, _ = table(3)
-    ending = Schedule("polynomial", power=1.0, total_epochs=float(epochs))
-    settings = Settings(loss="huber", loss_parameter=0.1, schedule=ending)
-    search_rates(Data(X[:10], y[:10]), Lanes(1, 0.0, 1.0), settings, np.ones(1))
+    rng = np.random.default_rng(0)
+    data = Data(rng.normal(size=(n, 3)), rng.normal(size=n))
+    settings = Settings(loss="huber", loss_parameter=0.1, batch_size=batch_size)
+    search_rates(data, Lanes(1, 0.0, 1.0), settings, np.ones(1), run_epochs=run_epochs)
     assert set(seen) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"max_iter": 2}, np.inf),
+        ({"max_iter": 2, "tol": None}, 2.0),
+        ({"max_iter": 2, "tol": None, "average": True}, 2.0),
+        ({"max_iter": 2, "total_epochs": 5.0}, 5.0),
+        ({"max_iter": 9, "learning_rate": Schedule("cosine", total_epochs=3.0)}, 3.0),
+        ({}, np.inf),
+    ],
+)
+def test_the_epochs_of_a_run_are_those_it_may_have(options, expected, monkeypatch):
+    seen = []
+
+    def search(*args, run_epochs, every_epoch):
+        seen.append((run_epochs, every_epoch))
+        return search_rates(*args, run_epochs=run_epochs, every_epoch=every_epoch)
+
+    monkeypatch.setattr("fastsgd.learning_rate.choose.search_rates", search)
+    X, y, _ = table(4)
+    model = SGDRegressor("huber", random_state=0, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+        clone(model).partial_fit(X, y)
+    assert seen[0] == (expected, False)
+    if "total_epochs" in options:  # of which a partial_fit is a part
+        assert seen[1] == seen[0]
+    else:
+        assert seen[1] == (3.0 if "learning_rate" in options else np.inf, True)

@@ -22,7 +22,8 @@ static void accumulate_rows(context *ctx, const verb_table *verbs, const int64_t
  * clipped. */
 static void close_batch(context *ctx, const verb_table *verbs, int64_t m) {
     fsgd_state *state = ctx->state;
-    const int64_t *rows = ctx->order ? chunk_rows(ctx, state->row, m) : NULL;
+    const int csr = ctx->data->layout != FSGD_DENSE; /* all its rows are in X: see windows.py */
+    const int64_t *rows = ctx->order && csr ? chunk_rows(ctx, state->row, m) : NULL;
     const int measured = measures_batch(ctx);
     const int updated = any_lane_updates(state);
     if (updated && (measured || ctx->settings->clip_norm < INFINITY)) {

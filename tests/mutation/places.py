@@ -69,8 +69,12 @@ def sampled(places: Sequence[Some], count: int, seed: int) -> list[Some]:
 
 
 def changed_since(commit: str) -> set[tuple[str, int]]:
-    """Paths and numbers of the lines that differ from those of a commit, as they stand now."""
-    how = ("git", "diff", "--unified=0", "--no-color", "--no-ext-diff", commit, "--", "src", "csrc")
+    """Paths and numbers of the lines that differ from those of a commit, as they stand now.
+
+    Not of files that git does not know yet.
+    """
+    plainly = "--unified=0", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"
+    how = ("git", "diff", *plainly, "--no-relative", commit, "--", "src", "csrc")
     text = subprocess.run(how, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     found, path = set(), ""
     for line in text.splitlines():

@@ -81,7 +81,8 @@ def build(options: argparse.Namespace, folder: Path) -> tuple[Path, Mutants, int
     library, kept = folder / "library", folder / "mutants"
     sources = sorted([*(ROOT / "csrc").rglob("*.[ch]"), *(ROOT / "src").rglob("*.p*")])
     text = "".join(path.read_text() for path in sources if path.suffix != ".pyc")
-    about = f"{options.count} {options.seed} {options.since} {text}"
+    lines = changed_since(options.since) if options.since else set()
+    about = f"{options.count} {options.seed} {sorted(lines)} {text}"
     made_of = hashlib.sha256(about.encode()).hexdigest()
     if kept.exists():
         before, chosen, refused = pickle.loads(kept.read_bytes())
@@ -91,8 +92,9 @@ def build(options: argparse.Namespace, folder: Path) -> tuple[Path, Mutants, int
         old.unlink(missing_ok=True)
     everything = c_places.places() if options.what == "c" else python_places.places()
     if options.since:
-        lines = changed_since(options.since)
         everything = [place for place in everything if (place.path, place.line) in lines]
+        if not everything:
+            raise SystemExit(f"no line with a mutant differs from {options.since}")
     mutants: Mutants = dict(enumerate(sampled(everything, options.count, options.seed), 1))
     print(f"{len(everything)} places, of which {len(mutants)} are sampled", flush=True)
     chosen = mutants

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -14,8 +15,7 @@ from ..learning_rate.search import SAMPLE_ROWS
 from ..problem import Data, Lanes, Settings
 from ..solver import Fit, Stopping
 from ..solver.annealing import DOUBTFUL, MAX_SUBOPTIMALITY
-from ..statistics.sample import feature_scales, loss_at
-from ..statistics.weights import mean_weight
+from ..statistics.sample import feature_scales, least_loss, loss_at
 
 PENALTY_LOSS_RATIO, PENALTY_LOSS_FRACTION, ROWS_PER_FEATURE = 2.0, 0.05, 4
 """Multiple of the loss without a penalty, and part of that of weights of zero, from which on a fit
@@ -144,9 +144,12 @@ def warn_of_targets(
     too_few_rows = min(data.n, SAMPLE_ROWS) < ROWS_PER_FEATURE * data.d
     if tried is None or found is None or too_few_rows or not penalty.any():
         return
+    updates = progress.epochs.max() * math.ceil(data.epoch_rows / settings.batch_size)
+    if updates < SAMPLE_ROWS:  # in which the search, whose rate falls, may get farther
+        return
     loss, free = loss_at(*problem, progress.coef, progress.intercept), tried.loss.min(axis=1)
     dominated = (penalty > 0.0) & (penalty < 0.01 * found.mean_square / found.features)
-    least = settings.terms.infimum * mean_weight(*problem)
+    least = least_loss(*problem)
     dominated &= loss - least > np.maximum(
         PENALTY_LOSS_RATIO * (free - least), PENALTY_LOSS_FRACTION * (tried.at_start - least)
     )

@@ -335,13 +335,17 @@ def seed_of(random_state: Any) -> int:
 
 def request_of(estimator: Any, *, partial: bool = False) -> Request:
     """What the parameters ask of the learning rate, of ``partial_fit`` or not."""
+    epochs = estimator.total_epochs or math.inf
+    if estimator.total_epochs is None and estimator.tol is None and not partial:
+        epochs = estimator.max_iter
     return Request(
         estimator.learning_rate,
         estimator.eta0,
         estimator._strength,
         estimator.batch_size,
         estimator.linear_scaling,
-        partial,
+        epochs,
+        partial and estimator.total_epochs is None,  # else it is a part of that run
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..statistics.curvature import (
     curvature_of,
     initial_fraction,
     rate_of_row,
+    row_size,
     stable_rate,
 )
 from ..statistics.weights import typical_weight
@@ -61,8 +63,10 @@ class Request:
     batch_size : int
     linear_scaling : bool
         Whether an eta0 that is given is multiplied by the rows of a batch.
+    epochs : float
+        Of the run, if their number is known: ``total_epochs``, or ``max_iter`` without ``tol``.
     partial : bool
-        Whether of ``partial_fit``, after which the model is used.
+        Whether of ``partial_fit`` without ``total_epochs``: the model is used after every call.
     """
 
     learning_rate: Any
@@ -70,6 +74,7 @@ class Request:
     strength: float
     batch_size: int
     linear_scaling: bool
+    epochs: float = math.inf
     partial: bool = False
 
 
@@ -150,7 +155,7 @@ def rates_of(
         both = 1.0 / mean(1.0 / known.eta0, 1.0 / found.eta0)  # that of the mean curvature
     both = np.maximum(both, SMALLEST)
     both = np.where(found.eta0 == known.eta0, known.eta0, both)
-    of_b = mean(known.intercept_rate, found.intercept_rate)
+    of_b = np.broadcast_to(mean(known.intercept_rate, found.intercept_rate), lanes.k).copy()
     mu = mean(known.mu, found.mu)
     return replace(found, eta0=both, mu=mu, rows=rows, intercept_rate=of_b)
 
@@ -223,7 +228,7 @@ def _found_rates(
             "the same number, and alpha too, for the same model."
         )
     if eta0 is None and is_worthwhile(settings):
-        tried = search_rates(data, lanes, settings, found / weight, every_epoch=request.partial)
+        tried = _search(request, data, lanes, settings, found / weight)
     factor: Any = 1.0 if tried is None else tried.chosen
     part: Any = initial_fraction(curvature, data, settings, found, lanes.alpha)
     penalised = _is_penalised(curvature, lanes, settings, weight)
@@ -293,16 +298,28 @@ def _adaptive_rates(
     """Rates of an optimizer whose step sizes are its own; its schedules fall by ``alpha`` alone."""
     rows = _weighted_rows(data)
     if eta0 is not None:
-        return Rates(np.full(lanes.k, eta0), lanes.alpha.copy(), rows=rows)
-    own, tried = adaptive_rate(curvature, weight, lanes.alpha), None
-    of_b = np.full(lanes.k, curvature.intercept_part)
+        ones = np.ones(lanes.k)
+        return Rates(np.full(lanes.k, eta0), lanes.alpha.copy(), rows=rows, intercept_rate=ones)
+    of_rows = row_size(data), 1.0
+    own, of_one = (adaptive_rate(curvature, weight, lanes.alpha, size) for size in of_rows)
+    of_b = np.broadcast_to(of_one / own, (lanes.k,)).astype(np.float64)
+    tried = None
     if is_worthwhile(settings):
         unrated = lanes.unrated()
         unrated.intercept_rate[:] = of_b
-        tried = search_rates(data, unrated, settings, own, every_epoch=request.partial)
+        tried = _search(request, data, unrated, settings, own)
         own = np.minimum(own * tried.chosen, LARGEST)
     rate = np.broadcast_to(own, (lanes.k,)).astype(np.float64)
     return Rates(rate, lanes.alpha.copy(), curvature, None, tried, rows, of_b)
+
+
+def _search(
+    request: Request, data: Data, lanes: Lanes, settings: Settings, eta0: NDArray[np.float64]
+) -> LearningRateSearch:
+    """A search for the run that is asked for."""
+    known = settings.schedule.horizon if settings.schedule.ends else math.inf
+    epochs, partial = min(request.epochs, known), request.partial
+    return search_rates(data, lanes, settings, eta0, run_epochs=epochs, every_epoch=partial)
 
 
 def _weighted_rows(data: Data) -> int:

@@ -50,6 +50,8 @@ class Result:
         Whether an epoch without gain lowers the rate.
     optimizer : Optimizer
         How a step moves a weight.
+    intercept_rate : ndarray of shape (K,) or float
+        What the rate is multiplied by for the intercept.
     """
 
     eta0: NDArray[np.float64]
@@ -65,6 +67,7 @@ class Result:
     stopped: str
     reduces_on_plateau: bool
     optimizer: Optimizer
+    intercept_rate: NDArray[np.float64] | float = 1.0
 
     def __str__(self) -> str:
         parts = {
@@ -81,7 +84,13 @@ class Result:
             return "as given, or what the name of the schedule means without it"
         if not self.optimizer.linear:
             said = f"{ADAPTIVE:g} / (smoothness {found.smoothness:.3g} * root mean square of |x|, "
-            said += f"{math.sqrt(found.mean_square):.4g}), as far as alpha lets weights grow, for "
+            said += f"{math.sqrt(found.mean_square):.4g}), "
+            said += "as far as alpha lets weights grow, for "
+            if np.any(self.intercept_rate != 1.0):
+                times = _range(1.0 / np.asarray(self.intercept_rate))
+                said += (
+                    f"the intercept, and {times} times that, since rows are short, for weights of "
+                )
             return f"{said}{self.optimizer}{self._search()}"
         size = found.batch_curvature / found.smoothness
         said = f"1 / (smoothness {found.smoothness:.3g} * curvature {size:.4g})"
@@ -176,4 +185,5 @@ def result_of(
         stopped=stopped,
         reduces_on_plateau=reduces_on_plateau,
         optimizer=settings.optimizer,
+        intercept_rate=rates.intercept_rate,
     )

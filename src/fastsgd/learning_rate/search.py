@@ -19,8 +19,7 @@ from ..problem import LANE_NUMBERS, Data, Lanes, Settings, take
 from ..schedules import Schedule
 from ..solver import State, run_epoch
 from ..statistics.curvature import bounded
-from ..statistics.sample import loss_at
-from ..statistics.weights import mean_weight
+from ..statistics.sample import least_loss, loss_at
 
 __all__ = ["LearningRateSearch", "is_worthwhile", "search_rates"]
 
@@ -51,7 +50,8 @@ class LearningRateSearch:
     factors : ndarray of shape (m,)
         What the rate of theory was multiplied by, rising: powers of 2.
     loss : ndarray of shape (K, m)
-        Mean loss of the sample at the end of each run, without penalties.
+        Mean loss of the sample at the end of each run, without penalties; infinite of a rate that
+        is left out.
     at_start : ndarray of shape (K,)
         Its mean loss at weights of zero.
     chosen : ndarray of shape (K,)
@@ -81,16 +81,30 @@ def search_rates(
     settings: Settings,
     eta0: NDArray[np.float64],
     *,
+    run_epochs: float = math.inf,
     every_epoch: bool = False,
 ) -> LearningRateSearch:
     """Short runs at ``eta0`` (K,) times powers of 2, and the best of them for each lane.
 
     The runs are of evenly spaced rows of positive weight, fall to 0 and go without penalties, so
     that they do not depend on alpha; the loss is that of the same rows at the end. They have
-    about 256 updates, but not more epochs than the run that they are for. A rate is left out if an
-    epoch ends far above the loss at weights of zero; ``every_epoch``: if any ends above it, as is
-    right where the model is used after each. Where the largest or the smallest rate is the best, or
-    none gets anywhere, others are tried beyond it.
+    about 256 updates, or as many as the run that they are for where it has fewer, in ten epochs at
+    most. A rate is left out if an epoch ends above 1,000 times the loss at weights of zero, or
+    above 1.5 times where the model is used after every epoch. Where the largest or the smallest
+    rate is the best, or none gets anywhere, others are tried beyond it.
+
+    Parameters
+    ----------
+    data : Data
+    lanes : Lanes
+        At any rates and penalties; ``intercept_rate`` counts.
+    settings : Settings
+    eta0 : ndarray of shape (K,)
+        Rates of theory.
+    run_epochs : float
+        Epochs of the run, if they are known.
+    every_epoch : bool
+        Whether the model is used after every epoch.
 
     Raises
     ------
@@ -103,20 +117,20 @@ def search_rates(
     X, scaling = take(data.X, rows), (data.offset, data.scale)
     sample = Data(X, data.y[rows], weight, *scaling, checked=True)
     updates = math.ceil(sample.n / min(settings.batch_size, sample.n))
-    epochs = min(MAX_EPOCHS, math.ceil(SAMPLE_ROWS / updates))
-    if settings.schedule.ends:
-        epochs = min(epochs, math.ceil(settings.schedule.horizon))
+    of_run = run_epochs * math.ceil(data.epoch_rows / min(settings.batch_size, data.epoch_rows))
+    epochs = min(MAX_EPOCHS, math.ceil(min(SAMPLE_ROWS, of_run) / updates))
     schedule = Schedule("polynomial", power=2.0, total_epochs=float(epochs))
     settings = replace(settings, schedule=schedule, average=0, n_jobs=1)
     at_start = loss_at(sample, lanes, settings, np.zeros((lanes.k, sample.d)), np.zeros(lanes.k))
-    least = settings.terms.infimum * mean_weight(sample, lanes, settings)
+    least = least_loss(sample, lanes, settings)
     start = at_start - least
     most = least + (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * start
     has_gradient = (start > 0.0) & _has_gradient(sample, lanes, settings)
     exponents = np.arange(FIRST_EXPONENTS[0], FIRST_EXPONENTS[1] + 1)
     loss = _finite_losses(sample, lanes, settings, eta0, exponents, most)
     while True:
-        above = loss - least[:, None]
+        loss[np.logical_or.accumulate(~np.isfinite(loss), axis=1)] = np.inf
+        above = np.maximum(loss - least[:, None], 0.0)
         ties = above <= TIE_RATIO * above.min(axis=1, keepdims=True)
         best = np.where(ties, np.abs(exponents), np.inf).argmin(axis=1)
         improves = above.min(axis=1) * TIE_RATIO < start

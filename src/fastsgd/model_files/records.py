@@ -7,7 +7,7 @@ every value; where these leave something unchecked, the fields are checked here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,11 @@ def one_of(*kinds: type) -> Check:
     return lambda value: isinstance(value, kinds)
 
 
+def _is_rate(value: Any) -> bool:
+    """Whether it is one number, or one for each lane."""
+    return is_number(value) or is_numbers(value)
+
+
 def _losses(value: Any) -> bool:
     """Whether it is a dictionary of float to losses (K,)."""
     return isinstance(value, dict) and all(
@@ -88,12 +93,18 @@ def _losses(value: Any) -> bool:
 
 
 def dataclass_record(kind: Any, checks: dict[str, Check] | None = None) -> Record:
-    """A dataclass of these fields; without checks its constructor refuses what is wrong."""
-    names = [one.name for one in fields(kind) if checks is None or one.name in checks]
+    """A dataclass of these fields; without checks its constructor refuses what is wrong.
+
+    Of checked fields those with a default may be missing, as in files that are older than they.
+    """
+    kept = [one for one in fields(kind) if checks is None or one.name in checks]
+    names = [one.name for one in kept]
+    later = {one.name: one.default for one in kept if checks and one.default is not MISSING}
 
     def make(values: dict[str, Any]) -> Any:
-        if set(values) != set(names):
+        if set(later | values) != set(names):
             raise ValueError(f"a {kind.__name__} has the fields {names}, got {sorted(values)}")
+        values = later | values
         for name, check in (checks or {}).items():
             if not check(values[name]):
                 raise ValueError(f"a {kind.__name__} has {name}={values[name]!r:.80}")
@@ -135,7 +146,7 @@ _RATES: dict[str, Check] = {
     "initial_fraction": optional(is_numbers),
     "search": optional(one_of(LearningRateSearch)),
     "rows": is_count,
-    "intercept_rate": lambda value: is_number(value) or is_numbers(value),
+    "intercept_rate": _is_rate,
 }
 
 _RESULT: dict[str, Check] = {
@@ -152,6 +163,7 @@ _RESULT: dict[str, Check] = {
     "stopped": lambda value: value in ("tolerance", "max_iter", "callback"),
     "reduces_on_plateau": is_flag,
     "optimizer": one_of(Optimizer),
+    "intercept_rate": _is_rate,
 }
 
 RECORDS: dict[str, Record] = {

@@ -24,6 +24,7 @@ __all__ = [
     "curvature_of",
     "initial_fraction",
     "rate_of_row",
+    "row_size",
     "safe_rate",
     "square_of_row",
     "stable_rate",
@@ -112,8 +113,6 @@ class Curvature:
     effective_rank : float
         (sum of the eigenvalues of X'X / n)^2 / (sum of their squares), which is d where all are
         equal and 1 where one is all, as a part of d, or of 100 where d is more; in (0, 1].
-    feature_square : float
-        mean |x|^2 without the intercept.
     """
 
     smoothness: float
@@ -124,7 +123,6 @@ class Curvature:
     batch: float
     features: int
     effective_rank: float
-    feature_square: float
 
     @property
     def batch_curvature(self) -> float:
@@ -136,12 +134,6 @@ class Curvature:
     def average(self) -> float:
         """Curvature in an average direction."""
         return self.smoothness * self.mean_square / self.features
-
-    @property
-    def intercept_part(self) -> float:
-        """Part of AdaGrad's eta0 that the intercept takes: the size of rows shorter than its 1."""
-        size = math.sqrt(self.feature_square)
-        return max(size, MIN_ROW_SIZE) if 0.0 < size < 1.0 else 1.0
 
 
 def auto_rate(data: Data, settings: Settings) -> tuple[float, float]:
@@ -179,22 +171,36 @@ def stable_rate(curvature: Curvature, settings: Settings) -> tuple[float, float]
     )
 
 
-def adaptive_rate(curvature: Curvature, weight: Any, alpha: Any) -> Any:
+def adaptive_rate(curvature: Curvature, weight: Any, alpha: Any, size: float = 1.0) -> Any:
     """eta0 of AdaGrad, for each lane of a typical ``weight`` of rows and an L2 penalty ``alpha``.
 
     Its steps do not depend on how steep the loss is: eta0 is a length, that of a typical weight at
     the minimum (Duchi, Hazan & Singer 2011, corollary 1: of the largest). Scores of 1 / smoothness
     are made by weights of 1 / (smoothness * root mean square of |x|), and where an average
-    direction has less curvature h than alpha, weights are h / (h + alpha) of that. Rows shorter
-    than 1, which the intercept counts as, need weights that are longer than it by one over their
-    size: it then takes ``curvature.intercept_part`` of the rate.
+    direction has less curvature h than alpha, weights are h / (h + alpha) of that. Where rows are
+    of a ``size`` below 1, their weights have to be 1 / size times as large, and h is size^2 times
+    as large; the intercept, a feature of 1, takes the rate of a size of 1.
     """
-    length = ADAPTIVE / (curvature.smoothness * math.sqrt(curvature.mean_square))
-    length /= curvature.intercept_part
+    length = ADAPTIVE / (curvature.smoothness * math.sqrt(curvature.mean_square)) / size
     with np.errstate(over="ignore", invalid="ignore"):
-        curved = curvature.average * np.asarray(weight)
+        curved = curvature.average * size * size * np.asarray(weight)
         part = np.where(alpha > 0.0, curved / (curved + alpha), 1.0)
     return np.maximum(length * np.nan_to_num(part, nan=1.0), SMALLEST)
+
+
+def row_size(data: Data) -> float:
+    """The size of rows without their intercept, from 1e-9 to 1: sqrt(mean |x|^4 / mean |x|^2).
+
+    1 where it is larger, or all rows are 0. Longer rows count more, and rows of 0 do not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = _squares(data)[0]
+        largest = float(squares.max())
+        if not 0.0 < largest < 1.0:
+            return 1.0
+        parts = squares / largest
+        square = largest * float(np.square(parts).sum() / parts.sum())
+    return max(math.sqrt(square), MIN_ROW_SIZE)
 
 
 def initial_fraction(
@@ -227,20 +233,10 @@ def safe_rate(data: Data, lanes: Lanes, settings: Settings) -> float:
 
 def curvature_of(data: Data, settings: Settings) -> Curvature:
     """The curvature of a sample of rows."""
-    long = has_long_rows(data)
-    X: Any = None if long else data.rows(sample_rows(data), data.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        if long:
-            rows = np.arange(data.n)[sample_rows(data)]
-            squares = np.array([row_square(data.X, row) for row in rows])
-        elif data.sparse:
-            X = without_duplicates(X)
-            squared = np.square(X.data, dtype=np.float64), X.indices, X.indptr
-            squares = np.asarray(type(X)(squared, shape=X.shape).sum(axis=1)).ravel()
-        else:
-            squares = np.einsum("ij,ij->i", X, X).astype(np.float64)
+        squares, X = _squares(data)
+        long = X is None
         rank_fraction = 1.0 if long else _effective_rank(X, squares, data)
-        feature_square = float(squares.sum()) / len(squares)
         squares += 1.0
         mean_square = largest = float(squares.sum()) / len(squares)
         noise = mean_square
@@ -267,8 +263,22 @@ def curvature_of(data: Data, settings: Settings) -> Curvature:
     noise_weight = min(1.0, data.epoch_rows / (m * FULL_NOISE_UPDATES))
     smoothness = _smoothness(data, settings)
     size = _mean_batch(data.epoch_rows, m)
-    sizes = noise, mean_square, largest, noise_weight, size
-    return Curvature(smoothness, *sizes, data.d + 1, rank_fraction, feature_square)
+    return Curvature(
+        smoothness, noise, mean_square, largest, noise_weight, size, data.d + 1, rank_fraction
+    )
+
+
+def _squares(data: Data) -> tuple[NDArray[np.float64], Any]:
+    """|x|^2 of a sample of rows, and these rows, or None where they are long."""
+    if has_long_rows(data):
+        rows = np.arange(data.n)[sample_rows(data)]
+        return np.array([row_square(data.X, row) for row in rows]), None
+    X: Any = data.rows(sample_rows(data), data.dtype)
+    if not data.sparse:
+        return np.einsum("ij,ij->i", X, X).astype(np.float64), X
+    X = without_duplicates(X)
+    squared = np.square(X.data, dtype=np.float64), X.indices, X.indptr
+    return np.asarray(type(X)(squared, shape=X.shape).sum(axis=1)).ravel(), X
 
 
 def square_of_row(data: Data) -> float:
@@ -287,11 +297,10 @@ def square_of_row(data: Data) -> float:
 
 def rate_of_row(square: float, data: Data, settings: Settings) -> float:
     """The ``stable_rate`` of data of one row of such a |x|^2, to the bit, in less time."""
-    whole = square + 1.0
+    square += 1.0
     noise_weight = min(1.0, data.epoch_rows / FULL_NOISE_UPDATES)
-    sizes = whole, whole, whole, noise_weight, 1.0
-    found = Curvature(_smoothness(data, settings), *sizes, data.d + 1, 1.0, square)
-    return stable_rate(found, settings)[0]
+    sizes = square, square, square, noise_weight, 1.0
+    return stable_rate(Curvature(_smoothness(data, settings), *sizes, data.d + 1, 1.0), settings)[0]
 
 
 def _mean_batch(n: int, m: int) -> float:

@@ -19,6 +19,7 @@ from ..targets import targets_of, weights_of
 __all__ = [
     "feature_scales",
     "has_long_rows",
+    "least_loss",
     "loss_at",
     "overflows",
     "sample_rows",
@@ -75,6 +76,16 @@ def loss_at(
         z = _scores(data.rows(rows, data.dtype), coef) + intercept
         value = settings.terms.value(z, y, settings.loss_parameter)
         return (s * value).sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
+
+
+def least_loss(data: Data, lanes: Lanes, settings: Settings) -> NDArray[np.float64]:
+    """What :func:`loss_at` cannot be below: the loss's infimum on each of its rows; shape (K,)."""
+    if settings.terms.infimum == 0.0:
+        return np.zeros(lanes.k)
+    rows = sample_rows(data)
+    s = weights_of(data, lanes, settings, targets_of(data, lanes, settings, rows), rows)
+    weights = s.sum(axis=0) / np.maximum(1, (s > 0).sum(axis=0))
+    return np.asarray(settings.terms.infimum * weights)
 
 
 def _scores(X: Any, coef: Any) -> NDArray[np.float64]:
