@@ -17,12 +17,13 @@ from fastsgd import SGDClassifier, SGDRegressor
 from fastsgd.learning_rate.choose import Request, rates_of
 from fastsgd.learning_rate.search import MAX_RATIO, MAX_RATIO_OF_EPOCH, search_rates
 from fastsgd.losses import LOSSES, CompiledLoss
+from fastsgd.model_files.records import RECORDS
 from fastsgd.optimizers import AdaGrad
 from fastsgd.problem import Data, Lanes, Settings
 from fastsgd.schedules import Schedule
 from fastsgd.solver import State, run_epoch
 from fastsgd.statistics.curvature import curvature_of, rate_of_row, row_size, stable_rate
-from fastsgd.statistics.sample import loss_at
+from fastsgd.statistics.sample import least_loss, loss_at
 
 TABLES = 120
 SHARES = {  # of tables on which the model may be worse than weights of zero, by a tenth or more
@@ -158,23 +159,36 @@ def test_losses_are_compared_from_their_infimum_on(weight):
 
     def half_square(z, y, out, n):
         z, y, out = (np.ctypeslib.as_array(each, (n,)) for each in (z, y, out))
-        out[:] = 0.5 * (z - y) ** 2 - 200.0
+        out[:] = 0.5 * (z - y) ** 2 - 2e6
 
     def slope(z, y, out, n):
         z, y, out = (np.ctypeslib.as_array(each, (n,)) for each in (z, y, out))
         out[:] = z - y
 
-    own = CompiledLoss(kind(half_square), kind(slope), name="own", infimum=-200.0)
+    own = CompiledLoss(kind(half_square), kind(slope), name="own", infimum=-2e6)
     X, y, _ = table(1)
-    data = Data(X[:8], y[:8], None if weight is None else np.full(8, weight))
+    data = Data(X[:8], 100.0 * y[:8], None if weight is None else np.full(8, weight))
     lanes, eta0, found = Lanes(1, 0.0, 1.0), np.ones(1), []
     for loss in ("squared_error", own):
         settings = Settings(loss, optimizer=AdaGrad(), schedule=Schedule("constant"))
         found.append(search_rates(data, lanes, settings, eta0, every_epoch=True))
     squares, lower = found
     assert np.isinf(squares.loss).any()
-    assert lower.chosen == squares.chosen
-    assert_allclose(lower.loss, squares.loss - 200.0 * (weight or 1.0), atol=1e-9)
+    assert lower.chosen == squares.chosen != 1.0
+    assert_allclose(lower.loss, squares.loss - 2e6 * (weight or 1.0), atol=1e-7)
+
+
+@pytest.mark.parametrize("infimum", (0.0, 1.0, -2.0))
+def test_the_least_loss_is_the_infimum_on_every_row(infimum):
+    """Times the weights of rows and classes, by the number of rows that weigh anything."""
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_int64)
+    parts = kind(lambda z, y, out, n: None), kind(lambda z, y, out, n: None)
+    own = CompiledLoss(*parts, name="own", infimum=infimum, targets="sign")
+    settings = Settings(own, sign_targets=True)
+    y, s = np.array([0.0, 1.0, 1.0, 0.0]), np.array([1.0, 2.0, 0.0, 5.0])
+    for negative, mean in ((0.5, (0.5 + 6.0 + 2.5) / 3.0), (0.0, 6.0)):
+        lanes = Lanes(1, 0.0, 1.0, label=1.0, weight_positive=3.0, weight_negative=negative)
+        assert_allclose(least_loss(Data(np.zeros((4, 1)), y, s), lanes, settings), infimum * mean)
 
 
 def test_rates_of_targets_of_zero_are_all_good():
@@ -235,7 +249,8 @@ def test_the_size_of_rows_is_that_of_the_longer_ones(make):
     assert_allclose(row_size(Data(make(X), np.ones(1000))), np.sqrt(0.03))
     X[::100] = 1.0
     assert row_size(Data(make(X), np.ones(1000))) == 1.0
-    X[0], X[100:] = 0.5, 1e-3
+    X[0], X[1:50], X[50:] = 0.58, 0.3, 1e-3  # the first one is longer than 1
+    assert row_size(Data(make(X[:1]), np.ones(1))) == 1.0
     lengths = np.square(X).sum(axis=1)
     expected = np.sqrt(np.square(lengths).sum() / lengths.sum())
     assert_allclose(row_size(Data(make(X), np.ones(1000))), expected)
@@ -252,6 +267,7 @@ def test_adagrad_of_few_rows_among_empty_ones(batch_size):
     model = SGDClassifier("log_loss", max_iter=1, tol=None, **how).fit(X, y)
     assert_array_equal(model.result_.eta0 < 4.0, True)
     assert_array_equal(model.result_.intercept_rate, 1.0)
+    assert "short" not in str(model.result_)
 
 
 @pytest.mark.parametrize("scale", (1e-1, 1e-3, 1e-5))
@@ -287,6 +303,17 @@ def test_rates_of_one_call_after_another_are_saved(tmp_path):
             one.partial_fit(X[:5], y[:5])
         assert_array_equal(model.coef_, loaded.coef_)
         assert_array_equal(model.result_.intercept_rate, loaded.result_.intercept_rate)
+
+
+def test_a_result_of_an_older_file_has_no_rate_of_the_intercept():
+    X, y, _ = table(4)
+    record = RECORDS["Result"]
+    values = dict(record.take(SGDRegressor("huber", random_state=0).partial_fit(X, y).result_))
+    del values["intercept_rate"]
+    assert record.make(values).intercept_rate == 1.0
+    del values["eta0"]
+    with pytest.raises(ValueError, match="has the fields"):
+        record.make(values)
 
 
 @pytest.mark.parametrize("constant", (0.1, -0.3, -200.0))

@@ -196,11 +196,11 @@ def row_size(data: Data) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         squares = _squares(data)[0]
         largest = float(squares.max())
-        if not 0.0 < largest < 1.0:
+        if not 0.0 < largest < math.inf:
             return 1.0
         parts = squares / largest
         square = largest * float(np.square(parts).sum() / parts.sum())
-    return max(math.sqrt(square), MIN_ROW_SIZE)
+    return min(1.0, max(math.sqrt(square), MIN_ROW_SIZE))
 
 
 def initial_fraction(
