@@ -191,6 +191,18 @@ def test_the_least_loss_is_the_infimum_on_every_row(infimum):
         assert_allclose(least_loss(Data(np.zeros((4, 1)), y, s), lanes, settings), infimum * mean)
 
 
+@pytest.mark.parametrize("size", (1e152, 3e153))
+def test_rates_of_targets_whose_losses_nearly_overflow(size):
+    """Without a warning of NumPy's."""
+    X, y, _ = table(4)
+    data, lanes = Data(X[:10], size * y[:10] / np.abs(y[:10]).max()), Lanes(1, 0.0, 1.0)
+    settings = Settings(optimizer=AdaGrad(), schedule=Schedule("constant"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        found = search_rates(data, lanes, settings, np.full(1, size / 10.0))
+    assert not np.isnan(found.loss).any()
+
+
 def test_rates_of_targets_of_zero_are_all_good():
     X = table(1)[0]
     settings = Settings(optimizer=AdaGrad(), schedule=Schedule("constant"))

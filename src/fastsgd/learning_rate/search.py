@@ -124,16 +124,19 @@ def search_rates(
     at_start = loss_at(sample, lanes, settings, np.zeros((lanes.k, sample.d)), np.zeros(lanes.k))
     least = least_loss(sample, lanes, settings)
     start = at_start - least
-    most = least + (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * start
+    with np.errstate(over="ignore"):
+        most = least + (MAX_RATIO_OF_EPOCH if every_epoch else MAX_RATIO) * start
     has_gradient = (start > 0.0) & _has_gradient(sample, lanes, settings)
     exponents = np.arange(FIRST_EXPONENTS[0], FIRST_EXPONENTS[1] + 1)
     loss = _finite_losses(sample, lanes, settings, eta0, exponents, most)
     while True:
         loss[np.logical_or.accumulate(~np.isfinite(loss), axis=1)] = np.inf
         above = np.maximum(loss - least[:, None], 0.0)
-        ties = above <= TIE_RATIO * above.min(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):
+            tied = TIE_RATIO * above.min(axis=1)
+        ties = above <= tied[:, None]
         best = np.where(ties, np.abs(exponents), np.inf).argmin(axis=1)
-        improves = above.min(axis=1) * TIE_RATIO < start
+        improves = tied < start
         extends_up = (best == len(exponents) - 1) | (~improves & ties[:, -1])
         extends_up &= has_gradient & np.isfinite(loss[:, -1])
         extends_down = ((best == 0) | ~np.isfinite(loss).any(axis=1)) & has_gradient
