@@ -114,6 +114,18 @@ def test_the_part_of_the_rate_that_the_intercept_takes():
         assert_allclose(rates.intercept_rate, np.full(2, part))
 
 
+def test_the_intercept_takes_all_of_a_rate_that_is_infinite():
+    """As of a loss whose smoothness is a denormal number."""
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.POINTER(ctypes.c_double)] * 3, ctypes.c_int64)
+    parts = kind(lambda z, y, out, n: None), kind(lambda z, y, out, n: None)
+    own = CompiledLoss(*parts, name="own", smoothness=5e-324, infimum=-np.inf, targets="real")
+    settings, data = Settings(own, optimizer=AdaGrad()), Data(np.full((5, 2), 0.1), np.ones(5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        rates = rates_of(Request("auto", None, 0.0, 1, False), data, Lanes(2, 0.0, 1.0), settings)
+    assert_array_equal(rates.intercept_rate, np.ones(2))
+
+
 def test_the_part_of_calls_is_their_mean_by_rows():
     request, lanes = Request("auto", None, 0.0, 1, False, partial=True), Lanes(1, 0.0, 1.0)
     settings, y = Settings(optimizer=AdaGrad()), np.arange(10.0)

@@ -302,7 +302,9 @@ def _adaptive_rates(
         return Rates(np.full(lanes.k, eta0), lanes.alpha.copy(), rows=rows, intercept_rate=ones)
     of_rows = row_size(data), 1.0
     own, of_one = (adaptive_rate(curvature, weight, lanes.alpha, size) for size in of_rows)
-    of_b = np.broadcast_to(of_one / own, (lanes.k,)).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = of_one / own  # of two rates that may be infinite
+    of_b = np.where(np.isfinite(ratio), ratio, 1.0) * np.ones(lanes.k)
     tried = None
     if is_worthwhile(settings):
         unrated = lanes.unrated()
