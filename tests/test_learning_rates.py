@@ -123,37 +123,30 @@ def test_effective_rank(scale, layout):
         assert curvature_of(Data(X, np.ones(len(X))), Settings()).effective_rank == 1.0
 
 
+CURVATURE = Curvature(
+    smoothness=2.0,
+    noise=20.0,
+    mean_square=9.0,
+    largest=9.0,
+    noise_weight=1.0,
+    batch=1.0,
+    features=6,
+    effective_rank=0.5,
+)
+
+
 def test_the_rate_of_adagrad_is_a_length_that_penalties_shorten():
     """Half of 1 / (smoothness * root mean square of |x|), times h / (h + alpha) with h the
     curvature of an average direction; of an alpha and a curvature of 0 all of it."""
-    curvature = Curvature(
-        smoothness=2.0,
-        noise=20.0,
-        mean_square=9.0,
-        largest=9.0,
-        noise_weight=1.0,
-        batch=1.0,
-        features=6,
-        effective_rank=0.5,
-    )
     weight, alpha = np.array([1.0, 3.0, 3.0, 0.0]), np.array([0.0, 1e-3, 5.0, 0.0])
     h = weight * 2.0 * 9.0 / 6.0
     part = np.append(h[:3] / (h[:3] + alpha[:3]), 1.0)
-    assert_allclose(adaptive_rate(curvature, weight, alpha), 0.5 / (2.0 * 3.0) * part)
+    assert_allclose(adaptive_rate(CURVATURE, weight, alpha), 0.5 / (2.0 * 3.0) * part)
 
 
 def test_the_rate_of_adagrad_makes_up_for_short_rows():
     """By one over their size; the curvature of features is that of size^2."""
-    curvature = Curvature(
-        smoothness=2.0,
-        noise=1.0,
-        mean_square=1.01,
-        largest=1.0,
-        noise_weight=1.0,
-        batch=1.0,
-        features=6,
-        effective_rank=0.5,
-    )
+    curvature = replace(CURVATURE, mean_square=1.01)
     for alpha in (0.0, 1e-3):
         h = 2.0 * 1.01 * 0.1**2 / 6.0
         expected = 0.5 / (2.0 * np.sqrt(1.01)) / 0.1 * (h / (h + alpha))

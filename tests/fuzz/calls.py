@@ -60,7 +60,50 @@ def target_of(machine: type[RuleBasedStateMachine]) -> Target:
     return target
 
 
-class Core(RuleBasedStateMachine):
+class CutRuns(RuleBasedStateMachine):
+    """What the states of the core share: epochs in parts, and copies.
+
+    A machine has ``state`` and ``loss``, makes a run of the state (``made_run``), ends an epoch of
+    it and of the twin (``end_epoch``) and makes both anew (``begin_anew``).
+    """
+
+    state: Any
+    loss: str
+
+    def made_run(self, isa: str | None = None) -> Any:
+        raise NotImplementedError
+
+    def end_epoch(self, epoch: int, run: Any, budget: int) -> None:
+        raise NotImplementedError
+
+    def begin_anew(self) -> None:
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def unless_it_diverges(self) -> Iterator[None]:
+        """As a Poisson run may, of float32 before that of the twin: then both begin anew."""
+        try:
+            yield
+        except DivergenceError:
+            assert self.loss == "poisson"
+            self.begin_anew()
+
+    @rule(budget=st.sampled_from((1, 30, 300)), pickles=st.booleans())
+    def a_part(self, budget: int, pickles: bool) -> None:
+        """Of an epoch, which a copy ends."""
+        epoch = self.state.epoch
+        with self.unless_it_diverges():
+            self.made_run().advance(budget)
+            old = self.state
+            self.state = pickle.loads(pickle.dumps(old)) if pickles else old.copy()
+            self.end_epoch(epoch, self.made_run(), 10**9)
+
+    @rule(make=st.sampled_from((copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s)))))
+    def another_state(self, make: Any) -> None:
+        self.state = make(self.state)
+
+
+class Core(CutRuns):
     """A State of the core, cut, copied, pickled and changed, and one of the twin's."""
 
     @initialize(
@@ -87,6 +130,7 @@ class Core(RuleBasedStateMachine):
     ) -> None:
         penalty = penalty if penalty in penalties_of(loss) else "l2"
         k = max(k, 2) if LOSSES[loss].coupled else k
+        self.loss = loss
         kind, clips, n, stored = (
             options.pop(each) for each in ("schedule", "clips", "n", "stored")
         )
@@ -133,29 +177,6 @@ class Core(RuleBasedStateMachine):
             run.advance(budget)
         while self.twin.epoch < self.state.epoch:
             reference.run_epoch(self.twin_data, self.lanes, self.settings, self.twin)
-
-    @contextlib.contextmanager
-    def unless_it_diverges(self) -> Iterator[None]:
-        """As a Poisson run may, of float32 before that of the twin: then both begin anew."""
-        try:
-            yield
-        except DivergenceError:
-            assert self.settings.loss == "poisson"
-            self.begin_anew()
-
-    @rule(budget=st.sampled_from((1, 30, 300)), pickles=st.booleans())
-    def a_part(self, budget: int, pickles: bool) -> None:
-        """Of an epoch, which a copy ends."""
-        epoch = self.state.epoch
-        with self.unless_it_diverges():
-            self.made_run().advance(budget)
-            old = self.state
-            self.state = pickle.loads(pickle.dumps(old)) if pickles else old.copy()
-            self.end_epoch(epoch, self.made_run(), 10**9)
-
-    @rule(make=st.sampled_from((copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s)))))
-    def another_state(self, make: Any) -> None:
-        self.state = make(self.state)
 
     @rule(seed=st.integers(0, 3))
     def new_weights(self, seed: int) -> None:

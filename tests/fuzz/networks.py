@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from calls import target_of
+from calls import CutRuns, target_of
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from problems import ISAS
 from support import Target
 from test_network import OPTIMIZERS, start, targets
 from test_network_core import padded, state_of, unpadded
 
-from fastsgd import DivergenceError, _core
+from fastsgd import _core
 from fastsgd.descent import VectorDescent
 from fastsgd.network import ACTIVATIONS, NETWORK_LOSSES, Network
+from fastsgd.optimizers import Adam
 from fastsgd.problem import Data
 from fastsgd.reference import network as twin
 from fastsgd.sampling import SAMPLINGS
@@ -38,7 +36,7 @@ TOLERANCE = {np.float64: 1e-9, np.float32: 1e-3}
 SEEDS = st.integers(0, 3)
 
 
-class Networks(RuleBasedStateMachine):
+class Networks(CutRuns):
     """A VectorState of the core, cut, copied, pickled and changed, and one of the twin's."""
 
     @initialize(
@@ -62,6 +60,7 @@ class Networks(RuleBasedStateMachine):
     def begin(self, n: int, stored: Any, layout: str, sizes: Any, **options: Any) -> None:
         rng = np.random.default_rng(n)
         activation, loss = options.pop("activation"), options.pop("loss")
+        self.loss = loss
         sizes = SIZES[0] if loss == "softmax" and sizes[-1] == 1 else sizes
         if activation == "relu" or options["optimizer"] == "adam":
             stored = np.float64  # where rounding can pick a side, or the sign of a step
@@ -86,8 +85,8 @@ class Networks(RuleBasedStateMachine):
         self.descent = VectorDescent(eta0=eta0, mu=0.1, optimizer=optimizer, seed=3, **options)
         self.begin_anew()
 
-    def begin_anew(self, seed: int = 0) -> None:
-        theta = self.parameters(seed)
+    def begin_anew(self) -> None:
+        theta = self.parameters(0)
         self.twin = twin.State(self.network.length(), self.descent)
         self.twin.theta = theta.copy()
         self.state = state_of(self.data, self.network, self.descent, theta)
@@ -98,15 +97,6 @@ class Networks(RuleBasedStateMachine):
 
     def made_run(self, isa: str | None = None) -> Any:
         return _core.NetworkRun(self.data, self.network, self.descent, self.state, isa=isa)
-
-    @contextlib.contextmanager
-    def unless_it_diverges(self) -> Iterator[None]:
-        """Counts may: then both begin anew."""
-        try:
-            yield
-        except DivergenceError:
-            assert self.network.loss == "poisson"
-            self.begin_anew()
 
     def end_epoch(self, epoch: int, run: Any, budget: int) -> None:
         while self.state.epoch == epoch:
@@ -120,21 +110,7 @@ class Networks(RuleBasedStateMachine):
         with self.unless_it_diverges():
             self.end_epoch(self.state.epoch, self.made_run(isa), budget)
 
-    @rule(budget=st.sampled_from((1, 30, 3000)), pickles=st.booleans())
-    def a_part(self, budget: int, pickles: bool) -> None:
-        """Of an epoch, which a copy ends."""
-        epoch = self.state.epoch
-        with self.unless_it_diverges():
-            self.made_run().advance(budget)
-            old = self.state
-            self.state = pickle.loads(pickle.dumps(old)) if pickles else old.copy()
-            self.end_epoch(epoch, self.made_run(), 10**9)
-
-    @rule(make=st.sampled_from((copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s)))))
-    def another_state(self, make: Any) -> None:
-        self.state = make(self.state)
-
-    @precondition(lambda self: not self.descent.average and "correction" not in dir(self.optimizer))
+    @precondition(lambda self: not self.descent.average and self.descent.optimizer != Adam())
     @rule(seed=SEEDS)
     def new_parameters(self, seed: int) -> None:
         """Slots begin afresh; so would averages, and Adam's correction."""
@@ -142,10 +118,6 @@ class Networks(RuleBasedStateMachine):
         self.state.set(padded(self.network, theta, self.data.dtype))
         fresh = twin.State(self.network.length(), self.descent)
         self.twin.theta, self.twin.slots = theta, fresh.slots
-
-    @property
-    def optimizer(self) -> Any:
-        return self.descent.optimizer
 
     @rule(factor=st.sampled_from((0.5, 0.9, 1.0)))
     def slower(self, factor: float) -> None:

@@ -208,8 +208,11 @@ def _found_rates(
 ) -> Rates:
     weight = typical_weight(data, lanes, settings)
     curvature = curvature_of(data, settings)
+    if not settings.optimizer.linear and eta0 is not None:
+        given, ones, rows = np.full(lanes.k, eta0), np.ones(lanes.k), _weighted_rows(data)
+        return Rates(given, lanes.alpha.copy(), rows=rows, intercept_rate=ones)
     if not settings.optimizer.linear:
-        return _adaptive_rates(request, data, lanes, settings, eta0, curvature, weight)
+        return _adaptive_rates(request, data, lanes, settings, curvature, weight)
     found, mu = stable_rate(curvature, settings)
     tried = None
     with np.errstate(over="ignore", divide="ignore"):
@@ -291,15 +294,10 @@ def _adaptive_rates(
     data: Data,
     lanes: Lanes,
     settings: Settings,
-    eta0: float | None,
     curvature: Curvature,
     weight: Any,
 ) -> Rates:
     """Rates of an optimizer whose step sizes are its own; its schedules fall by ``alpha`` alone."""
-    rows = _weighted_rows(data)
-    if eta0 is not None:
-        ones = np.ones(lanes.k)
-        return Rates(np.full(lanes.k, eta0), lanes.alpha.copy(), rows=rows, intercept_rate=ones)
     of_rows = row_size(data), 1.0
     own, of_one = (adaptive_rate(curvature, weight, lanes.alpha, size) for size in of_rows)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -312,7 +310,8 @@ def _adaptive_rates(
         tried = _search(request, data, unrated, settings, own)
         own = np.minimum(own * tried.chosen, LARGEST)
     rate = np.broadcast_to(own, (lanes.k,)).astype(np.float64)
-    return Rates(rate, lanes.alpha.copy(), curvature, None, tried, rows, of_b)
+    alpha, rows = lanes.alpha.copy(), _weighted_rows(data)
+    return Rates(rate, alpha, curvature, None, tried, rows, of_b)
 
 
 def _search(
